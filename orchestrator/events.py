@@ -1,0 +1,261 @@
+"""The versioned union of events: the one stream that console, log, report and resume fold over.
+
+An event log is a text file with one JSON object a line. Lines are only ever appended, so whatever
+a reader finds at the end that is not a whole line has not happened yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+EVENTS_VERSION = 1
+
+ExecutedBy = Literal["board", "simulator", "twin", "emulated"]
+BoardState = Literal["starting", "connecting", "ready", "busy", "unreachable", "unfit", "released"]
+ErrorClass = Literal["user", "transient", "board", "toolchain", "bug"]
+
+
+class Base(BaseModel):
+    """What every event has: the version of this union and the time it happened (Unix seconds)."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    v: int = EVENTS_VERSION
+    at: float = Field(default_factory=time.time)
+
+
+class CellInfo(BaseModel):
+    """A cell as the plan has it, before it has any figure."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    name: str
+    hardware: str
+    board: str
+    executed_by: ExecutedBy
+    reason: str = ""  # why it is impossible; empty when it is possible
+
+
+class StepInfo(BaseModel):
+    """A step as the plan has it. `boards` is empty for steps that run on the head."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    id: str
+    stage: str
+    board: str = ""
+    cells: tuple[str, ...] = ()
+    executed_by: ExecutedBy | None = None
+    cached: bool = False
+
+
+class RunStarted(Base):
+    """First event of a run: the whole plan, so that a reader needs nothing else."""
+
+    event: Literal["run_started"] = "run_started"
+    run: str
+    farm: str
+    matrix: str
+    inventory: str
+    matrix_sha256: str
+    limit: int | None = None
+    only: tuple[str, ...] = ()
+    cells: tuple[CellInfo, ...]
+    steps: tuple[StepInfo, ...]
+    boards: tuple[str, ...]
+    seconds_estimate: float | None = None
+
+
+class PlanChanged(Base):
+    """A board's runtime differed from what the plan believed; its steps have been planned again."""
+
+    event: Literal["plan_changed"] = "plan_changed"
+    board: str
+    steps: tuple[StepInfo, ...]
+
+
+class BoardChanged(Base):
+    """A board's state. `facts` is what the agent found there (versions, memory, processor)."""
+
+    event: Literal["board_changed"] = "board_changed"
+    board: str
+    state: BoardState
+    executed_by: ExecutedBy
+    reason: str = ""
+    facts: dict[str, Any] = {}
+
+
+class Telemetry(Base):
+    """A board's temperature in degrees Celsius and clock in MHz, where it tells them."""
+
+    event: Literal["telemetry"] = "telemetry"
+    board: str
+    temperature_c: float | None = None
+    clock_mhz: float | None = None
+
+
+class StepStarted(Base):
+    """A step began, for the `attempt`-th time."""
+
+    event: Literal["step_started"] = "step_started"
+    step: str
+    stage: str
+    board: str = ""
+    executed_by: ExecutedBy | None = None
+    attempt: int = 1
+
+
+class StepProgress(Base):
+    """How far a running step is; `total` is 0 while unknown."""
+
+    event: Literal["step_progress"] = "step_progress"
+    step: str
+    board: str = ""
+    done: int
+    total: int
+    unit: str
+
+
+class StepFinished(Base):
+    """A step's output is in the store (or, for deploy, on the board, verified)."""
+
+    event: Literal["step_finished"] = "step_finished"
+    step: str
+    stage: str
+    board: str = ""
+    executed_by: ExecutedBy | None = None
+    key: str
+    cached: bool = False
+    seconds: float = 0.0
+    summary: str = ""
+
+
+class StepFailed(Base):
+    """A step failed; `retry` says whether it is tried again."""
+
+    event: Literal["step_failed"] = "step_failed"
+    step: str
+    stage: str
+    board: str = ""
+    executed_by: ExecutedBy | None = None
+    error: ErrorClass
+    message: str
+    hint: str = ""
+    retry: bool = False
+
+
+class StepSkipped(Base):
+    """A step that cannot run because one that it needs has failed."""
+
+    event: Literal["step_skipped"] = "step_skipped"
+    step: str
+    stage: str
+    board: str = ""
+    because: str
+
+
+class CellFinished(Base):
+    """A cell has all of its figures; `result` is its entry in results.json."""
+
+    event: Literal["cell_finished"] = "cell_finished"
+    cell: str
+    executed_by: ExecutedBy
+    result: dict[str, Any]
+
+
+class CellFailed(Base):
+    """A cell stays without result."""
+
+    event: Literal["cell_failed"] = "cell_failed"
+    cell: str
+    executed_by: ExecutedBy
+    reason: str
+
+
+class Note(Base):
+    """Something a person should read: `level` says how loudly."""
+
+    event: Literal["note"] = "note"
+    level: Literal["info", "warning", "error"]
+    message: str
+    board: str = ""
+
+
+class RunFinished(Base):
+    """Last event of a run that ended by itself or was stopped in good order."""
+
+    event: Literal["run_finished"] = "run_finished"
+    exit_code: int
+    outcome: Literal["complete", "incomplete", "interrupted", "wrong input", "bug"]
+    message: str = ""
+    cached: bool = False
+
+
+Event = Annotated[
+    RunStarted
+    | PlanChanged
+    | BoardChanged
+    | Telemetry
+    | StepStarted
+    | StepProgress
+    | StepFinished
+    | StepFailed
+    | StepSkipped
+    | CellFinished
+    | CellFailed
+    | Note
+    | RunFinished,
+    Field(discriminator="event"),
+]
+
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+_DURABLE = (RunStarted, StepFinished, StepFailed, CellFinished, CellFailed, RunFinished)
+
+
+class EventLog:
+    """Appends events to a file; those that close something are on the disk when `append` returns.
+
+    One writer only: two would interleave their lines.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the log
+
+    def append(self, event: Event) -> None:
+        """Write one event as one line."""
+        line = event.model_dump_json(exclude_defaults=False).encode() + b"\n"
+        self._file.write(line)
+        if isinstance(event, _DURABLE):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file; the log stays readable."""
+        self._file.close()
+
+
+class EventReader:
+    """Reads an event log from its start, again and again, as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new(self) -> Iterator[Event]:
+        """The whole lines appended since the last call; a line that is no event is passed over."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return
+        end = data.rfind(b"\n") + 1
+        self._offset += end
+        for line in data[:end].splitlines():
+            try:
+                yield _ADAPTER.validate_python(json.loads(line), strict=False)
+            except ValueError:  # a torn line after power loss, or an event of a newer farm
+                continue
