@@ -1,0 +1,45 @@
+# Every target sets up what it needs: a virtual environment in .venv/, the pinned packages, farm.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+  command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+NAME ?=
+
+.PHONY: run test test-all check bench setup setup-dev clean
+
+run: setup
+	$(BIN)/farm run matrix.yaml
+
+test: setup-dev check
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup-dev
+	$(BIN)/python -m pytest -m slow --timeout 600
+
+check: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vermin -q --no-tips --violations -t=3.6- agents
+
+bench: setup-dev
+	@$(BIN)/python -m benchmarks $(NAME)
+
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "farm needs Python 3.11, 3.12 or 3.13: install one, or say make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml pins.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c pins.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c pins.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .farm runs build dist *.egg-info
