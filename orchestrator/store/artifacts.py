@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import TransientError
-from orchestrator.store.keys import digest, sha256_bytes, sha256_file
+from orchestrator.hashing import digest, sha256_bytes, sha256_file
 
 MANIFEST = "manifest.json"
 

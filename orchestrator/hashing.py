@@ -1,4 +1,4 @@
-"""Keys: a thing is named by the hash of what it was made from, so equal work is done once."""
+"""Hashes: a thing is named by the hash of what it was made from, so equal work is done once."""
 
 from __future__ import annotations
 

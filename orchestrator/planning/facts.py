@@ -1,0 +1,43 @@
+"""What the plan is told of a board: facts an agent found there, reduced to what changes results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class BoardFacts:
+    """A board as its agent described it.
+
+    Attributes:
+        machine: the processor architecture (`x86_64`, `aarch64`, ...).
+        cpu: the processor's model name; part of the key of what a CPU computed, since kernels
+            differ between processors.
+        python: version of the Python that runs the agent.
+        runtimes: runtime name to its version.
+    """
+
+    machine: str
+    cpu: str
+    python: str
+    runtimes: Mapping[str, str] = field(default_factory=dict)
+
+    def runtime_identity(self, runtime: str) -> dict[str, Any]:
+        """What of this board changes the features that `runtime` makes on it."""
+        return {
+            "runtime": runtime,
+            "version": self.runtimes.get(runtime),
+            "machine": self.machine,
+            "cpu": self.cpu,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, the inverse of `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BoardFacts:
+        """The facts that `to_json` wrote."""
+        return cls(data["machine"], data["cpu"], data["python"], dict(data["runtimes"]))

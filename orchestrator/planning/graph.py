@@ -1,0 +1,381 @@
+"""From cells to steps: quantize → convert → deploy → measure → extract → score, each made once.
+
+A step's key hashes its inputs' content, its parameters and the recipe version of our code for its
+stage. An input's content is known only once it is made, so keys are worked out from the start of
+the graph as far as the store's holdings reach (`resolving.py`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.errors import UserError
+from orchestrator.events import ExecutedBy
+from orchestrator.planning.cells import Cell, Encoder, scheme_name
+from orchestrator.planning.facts import BoardFacts
+from orchestrator.specs.inventory import Board
+from orchestrator.specs.matrix import Matrix
+from orchestrator.specs.model import ModelSpec
+
+# Raised when a stage's output may change although its inputs and parameters are the same.
+RECIPES: Mapping[str, int] = {
+    "images": 1,
+    "calibrate": 1,
+    "quantize": 1,
+    "convert": 1,
+    "deploy": 1,
+    "measure": 1,
+    "extract": 1,
+    "score": 1,
+    "compare": 1,
+}
+STAGES = tuple(RECIPES)
+ON_BOARD = frozenset({"deploy", "measure", "extract"})
+
+
+@dataclass
+class Step:
+    """One piece of work.
+
+    Attributes:
+        id: its name in a plan: readable, stable between runs of one matrix.
+        stage: one of `STAGES`.
+        inputs: role to the id of the step that makes it; their content goes into the key.
+        after: ids of steps that must be done first but whose output is not part of the key.
+        params: plain JSON, hashed into the key.
+        pool: boards that can do it; empty: the head does.
+        board: the board that was chosen to do it.
+        executed_by: what executes the encoder behind it; None where nothing is executed.
+        cells: names of the cells that need it.
+        units: how much work, in images (or inferences): for the estimate and for progress.
+        extra: what the stage needs to run but does not change the result.
+    """
+
+    id: str
+    stage: str
+    inputs: dict[str, str] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    pool: tuple[str, ...] = ()
+    board: str = ""
+    executed_by: ExecutedBy | None = None
+    cells: list[str] = field(default_factory=list)
+    units: int = 1
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """One role's images of a test set (or the calibration set), as the plan knows them.
+
+    Attributes:
+        role: `gallery`, `probe` or `calibration`.
+        fingerprint: what they are made from; hashed into their step's key.
+        count: how many images.
+    """
+
+    role: str
+    fingerprint: Mapping[str, Any]
+    count: int
+
+
+@dataclass(frozen=True)
+class CellTargets:
+    """The steps that hold a cell's figures."""
+
+    score: str
+    measure: str
+    gallery: str
+    probe: str
+    artifact: str
+    compare: str | None = None
+
+
+@dataclass
+class Graph:
+    """Steps in an order in which each comes after its inputs, and where each cell's figures are."""
+
+    steps: dict[str, Step]
+    targets: dict[str, CellTargets]
+
+    def sources(self, step_id: str) -> tuple[str, ...]:
+        """Ids of the steps directly before `step_id`."""
+        step = self.steps[step_id]
+        return (*step.inputs.values(), *step.after)
+
+
+def build(
+    cells: list[Cell],
+    matrix: Matrix,
+    models: Mapping[str, ModelSpec],
+    boards: Mapping[str, Board],
+    image_sets: Mapping[tuple[str, str], ImageSet],
+    facts: Mapping[str, BoardFacts],
+    versions: Mapping[str, str],
+) -> Graph:
+    """The graph of all possible cells.
+
+    Args:
+        cells: from `cells.expand`; those with a reason are left out.
+        matrix, models, boards: validated specs, models and boards by name.
+        image_sets: (model, role) to its images.
+        facts: board name to what is known of it; missing boards have keys only after probing.
+        versions: toolchain name to its version.
+    """
+    builder = _Builder(matrix, models, boards, image_sets, facts, versions)
+    targets = {cell.name: builder.cell(cell) for cell in cells if not cell.reason}
+    return Graph(builder.steps, builder.with_comparisons(cells, targets))
+
+
+class _Builder:
+    def __init__(
+        self,
+        matrix: Matrix,
+        models: Mapping[str, ModelSpec],
+        boards: Mapping[str, Board],
+        image_sets: Mapping[tuple[str, str], ImageSet],
+        facts: Mapping[str, BoardFacts],
+        versions: Mapping[str, str],
+    ) -> None:
+        self.steps: dict[str, Step] = {}
+        self._matrix, self._models, self._boards = matrix, models, boards
+        self._sets, self._facts, self._versions = image_sets, facts, versions
+
+    def _add(self, step: Step, cell: str) -> str:
+        held = self.steps.setdefault(step.id, step)
+        if cell not in held.cells:
+            held.cells.append(cell)
+            for source in (*held.inputs.values(), *held.after):
+                self._touch(source, cell)
+        return held.id
+
+    def _touch(self, step_id: str, cell: str) -> None:
+        step = self.steps[step_id]
+        if cell not in step.cells:
+            step.cells.append(cell)
+            for source in (*step.inputs.values(), *step.after):
+                self._touch(source, cell)
+
+    def cell(self, cell: Cell) -> CellTargets:
+        """Steps of one cell."""
+        name = cell.name
+        gallery = self._extract(cell.gallery, "gallery", name)
+        probe = self._extract(cell.probe, "probe", name)
+        measure = self._measure(cell.probe, name)
+        scoring = self._matrix.scoring
+        score = self._add(
+            Step(
+                id=f"score/{name}",
+                stage="score",
+                inputs={
+                    "gallery": gallery,
+                    "probe": probe,
+                    "gallery_images": self._images(cell.model, "gallery", name),
+                    "probe_images": self._images(cell.model, "probe", name),
+                },
+                params={
+                    "scoring": scoring.model_dump(mode="json"),
+                    "executed_by": [cell.gallery.executed_by, cell.probe.executed_by],
+                },
+                executed_by=cell.probe.executed_by,
+            ),
+            name,
+        )
+        return CellTargets(score, measure, gallery, probe, self._artifact(cell.probe, name))
+
+    def with_comparisons(
+        self, cells: list[Cell], targets: dict[str, CellTargets]
+    ) -> dict[str, CellTargets]:
+        """Add each cell's paired comparison with the float32 reference of its model."""
+        done: dict[str, CellTargets] = {}
+        reference: dict[str, str] = {}
+        for cell in cells:
+            if cell.name in targets and cell.probe.quantization.dtype == "float32":
+                reference.setdefault(cell.model, cell.name)
+        for cell in cells:
+            target = targets.get(cell.name)
+            if target is None:
+                continue
+            base = reference.get(cell.model)
+            compare = None
+            if base is not None and base != cell.name:
+                compare = self._add(
+                    Step(
+                        id=f"compare/{cell.name}",
+                        stage="compare",
+                        inputs={"reference": targets[base].score, "cell": target.score},
+                        params={
+                            "scoring": self._matrix.scoring.model_dump(mode="json"),
+                            "executed_by": cell.probe.executed_by,
+                        },
+                        executed_by=cell.probe.executed_by,
+                    ),
+                    cell.name,
+                )
+            done[cell.name] = CellTargets(
+                target.score, target.measure, target.gallery, target.probe, target.artifact, compare
+            )
+        return done
+
+    def _images(self, model: str, role: str, cell: str) -> str:
+        images = self._sets[model, role]
+        return self._add(
+            Step(
+                id=f"images/{role}" + ("" if len(self._models) == 1 else f"/{model}"),
+                stage="images",
+                params={"role": role, "fingerprint": dict(images.fingerprint)},
+                units=images.count,
+                extra={"model": model},
+            ),
+            cell,
+        )
+
+    def _artifact(self, encoder: Encoder, cell: str) -> str:
+        """The deployable file, which boards share as long as it is made in the same way."""
+        model = self._models[encoder.model]
+        quantization = encoder.quantization
+        scheme = quantization.model_dump(mode="json")
+        base = {"model": model.sha256, "toolchain": encoder.toolchain}
+        version = self._versions.get(encoder.toolchain, "")
+        name = _artifact_name(encoder)
+        inputs: dict[str, str] = {}
+        if quantization.dtype != "float32":
+            preprocessing = model.input.model_dump(mode="json")
+            calibrate = self._add(
+                Step(
+                    id=f"calibrate/{encoder.model}/{quantization.calibrator}",
+                    stage="calibrate",
+                    inputs={"images": self._images(encoder.model, "calibration", cell)},
+                    params={
+                        "model": model.sha256,
+                        "preprocessing": preprocessing,
+                        "calibrator": quantization.calibrator,
+                        "version": version,
+                    },
+                    units=self._sets[encoder.model, "calibration"].count,
+                    extra={"model": encoder.model, "toolchain": encoder.toolchain},
+                ),
+                cell,
+            )
+            inputs["quantized"] = self._add(
+                Step(
+                    id=f"quantize/{name}",
+                    stage="quantize",
+                    inputs={"table": calibrate},
+                    params=base | {"version": version, "scheme": scheme},
+                    extra={"model": encoder.model},
+                ),
+                cell,
+            )
+        return self._add(
+            Step(
+                id=f"convert/{name}",
+                stage="convert",
+                inputs=inputs,
+                params=base | {"version": version, "scheme": scheme},
+                extra={"model": encoder.model},
+            ),
+            cell,
+        )
+
+    def _on_board(self, encoder: Encoder) -> tuple[Board, dict[str, Any]]:
+        """The chosen board, and what of it and of the encoder goes into features' keys."""
+        board = self._boards[encoder.pool[0]]
+        facts = self._facts.get(board.name)
+        model = self._models[encoder.model]
+        return board, {
+            "executed_by": encoder.executed_by,
+            "kind": encoder.kind,
+            "runtime": facts.runtime_identity(encoder.runtime) if facts else None,
+            "options": board.runtime.for_key(),
+            "preprocessing": model.input.model_dump(mode="json"),
+        }
+
+    def _deploy(self, encoder: Encoder, cell: str) -> str:
+        board, params = self._on_board(encoder)
+        return self._add(
+            Step(
+                id=f"deploy/{encoder.id}",
+                stage="deploy",
+                inputs={"artifact": self._artifact(encoder, cell)},
+                params={"board": board.identity(), "executed_by": params["executed_by"]},
+                pool=encoder.pool,
+                board=board.name,
+                executed_by=encoder.executed_by,
+            ),
+            cell,
+        )
+
+    def _measure(self, encoder: Encoder, cell: str) -> str:
+        board, params = self._on_board(encoder)
+        policy = self._matrix.measurement
+        return self._add(
+            Step(
+                id=f"measure/{encoder.id}",
+                stage="measure",
+                inputs={
+                    "artifact": self._artifact(encoder, cell),
+                    "images": self._images(encoder.model, "probe", cell),
+                },
+                after=(self._deploy(encoder, cell),),
+                params=params
+                | {"board": board.identity(), "policy": policy.model_dump(mode="json")},
+                pool=encoder.pool,
+                board=board.name,
+                executed_by=encoder.executed_by,
+                units=policy.min_count,
+                extra={"model": encoder.model, "runtime": encoder.runtime},
+            ),
+            cell,
+        )
+
+    def _extract(self, encoder: Encoder, role: str, cell: str) -> str:
+        board, params = self._on_board(encoder)
+        images = self._images(encoder.model, role, cell)
+        return self._add(
+            Step(
+                id=f"extract/{encoder.id}/{role}",
+                stage="extract",
+                inputs={
+                    "artifact": self._artifact(encoder, cell),
+                    "images": images,
+                },
+                after=(self._deploy(encoder, cell),),
+                params=params,
+                pool=encoder.pool,
+                board=board.name,
+                executed_by=encoder.executed_by,
+                units=self._sets[encoder.model, role].count,
+                extra={"model": encoder.model, "runtime": encoder.runtime},
+            ),
+            cell,
+        )
+
+
+def _artifact_name(encoder: Encoder) -> str:
+    return f"{encoder.model}/{encoder.toolchain}/{scheme_name(encoder.quantization)}"
+
+
+def only(cells: list[Cell], names: tuple[str, ...], where: str) -> list[Cell]:
+    """The cells that `--only` names: by cell, entry or board.
+
+    Raises:
+        UserError: a name matches nothing; the nearest that would is given.
+    """
+    if not names:
+        return cells
+    chosen: list[Cell] = []
+    for name in names:
+        hits = [cell for cell in cells if name in (cell.name, cell.entry, cell.board, cell.kind)]
+        if not hits:
+            valid = sorted({n for c in cells for n in (c.name, c.entry, c.board)})
+            near = difflib.get_close_matches(name, valid, 1)
+            raise UserError(
+                f"--only {name}: no row, entry or board of {where} is called that",
+                f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(valid)}",
+            )
+        chosen.extend(cell for cell in hits if cell not in chosen)
+    return chosen

@@ -1,0 +1,85 @@
+"""Which keys are known, what the store already holds, and so what is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.hashing import digest
+from orchestrator.planning.graph import RECIPES, Graph, Step
+
+
+@dataclass
+class Resolution:
+    """The state of a plan against a store.
+
+    Attributes:
+        keys: step id to its key; a step is missing while its inputs' content is unknown.
+        contents: step id to the content hash of what the store holds for it.
+        todo: ids of steps that must run, in the graph's order.
+    """
+
+    keys: dict[str, str] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+    todo: list[str] = field(default_factory=list)
+
+    def cached(self, step_id: str) -> bool:
+        """Whether the store holds this step's output."""
+        return step_id in self.contents
+
+
+def step_key(step: Step, contents: Mapping[str, str]) -> str | None:
+    """A step's key, or None while an input's content or its board's facts are unknown.
+
+    The deploy step's output lives on a board, never in the store: its key only names it in events.
+    """
+    inputs: dict[str, str] = {}
+    for role, source in step.inputs.items():
+        if source not in contents:
+            return None
+        inputs[role] = contents[source]
+    if "runtime" in step.params and step.params["runtime"] is None:
+        return None
+    value: dict[str, Any] = {
+        "stage": step.stage,
+        "recipe": RECIPES[step.stage],
+        "inputs": inputs,
+        "params": step.params,
+    }
+    return digest(value)
+
+
+def resolve(graph: Graph, lookup: Callable[[str, str], str | None]) -> Resolution:
+    """Work out keys as far as holdings reach, then what the targets still need.
+
+    Args:
+        graph: the plan's steps, each after its inputs.
+        lookup: (stage, key) to the content hash that the store holds, or None.
+    """
+    found = Resolution()
+    for step in graph.steps.values():
+        key = step_key(step, found.contents)
+        if key is None:
+            continue
+        found.keys[step.id] = key
+        if step.stage == "deploy":
+            continue
+        content = lookup(step.stage, key)
+        if content is not None:
+            found.contents[step.id] = content
+    wanted: set[str] = set()
+    pending = [
+        step_id
+        for target in graph.targets.values()
+        for step_id in (target.score, target.measure, target.compare)
+        if step_id is not None
+    ]
+    while pending:
+        current = pending.pop()
+        if current in wanted or found.cached(current):
+            continue
+        wanted.add(current)
+        pending.extend(graph.sources(current))
+    found.todo = [step_id for step_id in graph.steps if step_id in wanted]
+    return found
