@@ -1,0 +1,208 @@
+"""The fleet: `device_inventory.yaml`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from orchestrator.specs.base import SLUG, FileSpec, Many, Spec, load, tagged, wrong
+from orchestrator.specs.kinds import BoardType, RuntimeName, load_kinds
+from orchestrator.specs.yamlfile import PathKey, nearest
+
+THIS_HOST = "this-host"
+
+_HOST = re.compile(r"^[A-Za-z0-9:][A-Za-z0-9._:%-]*$")
+_HOST_KEY = re.compile(
+    r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+)"
+    r" [A-Za-z0-9+/]+={0,2}( [^\n]*)?$"
+)
+
+
+def _plain(value: str) -> str:
+    if not value or not value.isprintable():
+        raise wrong("must be one line of printable text")
+    return value
+
+
+class SshTransportSpec(Spec):
+    """A board reached over SSH.
+
+    `user`, `key` left out: as OpenSSH would choose them. `host_key`, the board's public key as
+    `ssh-keyscan` prints it without the host, pins the board; without it the key must already be
+    among the user's known hosts. There is no place for a password.
+    """
+
+    type: Literal["ssh"] = "ssh"
+    host: str
+    port: int = Field(22, ge=1, le=65535)
+    user: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$")
+    key: str | None = None
+    host_key: str | None = None
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if not _HOST.match(value):
+            raise wrong("not a host name or address (a user goes under 'user')")
+        return value
+
+    @field_validator("key")
+    @classmethod
+    def _key(cls, value: str | None) -> str | None:
+        if value is not None and ("PRIVATE KEY" in value or not value.isprintable()):
+            raise wrong("expected the path of a private key file, never the key itself")
+        return value
+
+    @field_validator("host_key")
+    @classmethod
+    def _host_key(cls, value: str | None) -> str | None:
+        if value is not None and not _HOST_KEY.match(value):
+            raise wrong("expected a public host key such as 'ssh-ed25519 AAAA...'")
+        return value
+
+
+class LocalTransportSpec(Spec):
+    """This host itself, without SSH."""
+
+    type: Literal["local"] = "local"
+
+
+class EmulatedTransportSpec(Spec):
+    """A stand-in on this host: a real SSH server that runs onnxruntime under the kind's rule."""
+
+    type: Literal["emulated"] = "emulated"
+
+
+TRANSPORTS = ("ssh", "local", "emulated")
+
+Transport = Annotated[
+    Annotated[
+        SshTransportSpec | LocalTransportSpec | EmulatedTransportSpec, Field(discriminator="type")
+    ],
+    BeforeValidator(lambda value: tagged(value, "type", TRANSPORTS)),
+]
+
+
+class RuntimeOptions(Spec):
+    """How the board runs a model.
+
+    `faithful` (onnxruntime only) switches graph optimisation off, so that int8 arithmetic is
+    that of the model and not that of this host's CPU, some of which saturate.
+    """
+
+    name: RuntimeName
+    providers: Many[str] = ("CPUExecutionProvider",)
+    threads: int = Field(1, ge=1, le=256)
+    faithful: bool = False
+    library: str | None = None  # path on the board of the vendor's library, when not found alone
+
+
+class Board(Spec):
+    """One board. `hardware`, `provider`, `type` and `runtime` come from its kind unless given."""
+
+    name: str = Field(pattern=SLUG, max_length=63)
+    kind: str
+    transport: Transport
+    hardware: str
+    provider: str
+    type: BoardType
+    site: str = Field("lab", pattern=SLUG, max_length=63)
+    tags: Many[str] = ()
+    contention_domain: str
+    python: str
+    workdir: str = "~/.farm"
+    runtime: RuntimeOptions
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        filled = dict(value)
+        kind = load_kinds().get(str(value.get("kind")))
+        transport = value.get("transport")
+        if isinstance(transport, Spec):
+            transport = transport.model_dump()
+        ssh = isinstance(transport, dict) and "ssh" in (*transport, transport.get("type"))
+        emulated = transport == "emulated" or transport == {"type": "emulated"}
+        filled.setdefault("hardware", kind.hardware if kind else "?")
+        filled.setdefault("provider", kind.provider if kind else "?")
+        filled.setdefault("type", kind.type if kind else "CPU")
+        filled.setdefault("python", "python3" if ssh else sys.executable)
+        filled.setdefault("contention_domain", str(value.get("name", "?")) if ssh else THIS_HOST)
+        runtime = value.get("runtime", {})
+        if isinstance(runtime, str):
+            runtime = {"name": runtime}
+        if isinstance(runtime, dict):
+            native = kind.runtime if kind and ssh else "onnxruntime"
+            runtime = {"name": native, "faithful": emulated, **runtime}
+        filled["runtime"] = runtime
+        return filled
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        if value not in load_kinds():
+            raise wrong(f"unknown kind {value!r}{nearest(value, load_kinds())}")
+        return value
+
+    @field_validator("python", "workdir", "hardware", "provider", "contention_domain")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        return _plain(value)
+
+    @field_validator("workdir")
+    @classmethod
+    def _own_folder(cls, value: str) -> str:
+        if ".." in value.split("/") or value.rstrip("/") in ("", "~"):
+            raise wrong("expected a folder of farm's own, such as '~/.farm'")
+        return value
+
+    @property
+    def executed_by(self) -> Literal["board", "emulated"]:
+        """What a result of this board may be called: never `board` when it is emulated."""
+        return "emulated" if isinstance(self.transport, EmulatedTransportSpec) else "board"
+
+    def toolchain_for(self, requested: str) -> str:
+        """The toolchain that `requested` (`auto` included) means for this board."""
+        if requested != "auto":
+            return requested
+        if isinstance(self.transport, SshTransportSpec):
+            return load_kinds()[self.kind].toolchain
+        return "onnxruntime"
+
+
+class Inventory(FileSpec):
+    """Every board there is."""
+
+    boards: Many[Board]
+
+    def problems(self) -> Iterator[tuple[PathKey, str]]:
+        """Names that stand twice; case does not tell names apart, since folders carry them."""
+        seen: dict[str, int] = {}
+        for i, board in enumerate(self.boards):
+            first = seen.setdefault(board.name.lower(), i)
+            if first != i:
+                line = self.source.line(("boards", first, "name"))
+                yield (
+                    ("boards", i, "name"),
+                    f"the board {board.name!r} stands twice (first in line {line})",
+                )
+
+    def board(self, name: str) -> Board | None:
+        """The board of that name, or None."""
+        return next((b for b in self.boards if b.name == name), None)
+
+
+def load_inventory(path: Path | str) -> Inventory:
+    """Read and check an inventory.
+
+    Raises:
+        UserError: `file:line: what is wrong; did you mean 'x'?`, a line for each problem.
+    """
+    return load(Inventory, path)

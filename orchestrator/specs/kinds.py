@@ -1,0 +1,72 @@
+"""Kinds of boards: what a kind of hardware is, runs and accepts. The data is in `kinds/*.yaml`."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Literal
+
+from pydantic import Field
+
+from orchestrator.specs.base import SLUG, FileSpec, Many, Spec, load
+from orchestrator.specs.quantization import Quantization, Scheme
+
+BoardType = Literal["GPU", "ASIC", "CPU"]
+RuntimeName = Literal["onnxruntime", "tensorrt", "tengine", "rknn"]
+
+
+class Signatures(Spec):
+    """How probing recognises a kind."""
+
+    device_tree: Many[str] = ()  # entries of /proc/device-tree/compatible
+    files: Many[str] = ()  # files that only this kind has
+
+
+class Kind(FileSpec):
+    """A kind of board.
+
+    `rule` is the vendor's quantization rule in words, shown where onnxruntime ran under it.
+    `schemes` are what its accelerator runs; `float32` tells whether it runs that too.
+    """
+
+    name: str = Field(pattern=SLUG)
+    hardware: str
+    provider: str
+    type: BoardType
+    soc: str
+    accelerator: str
+    runtime: RuntimeName
+    toolchain: RuntimeName
+    rule: str
+    float32: bool
+    schemes: Many[Scheme] = ()
+    signatures: Signatures = Signatures()
+    thermal: Many[str] = ()  # glob patterns of files that hold millidegrees Celsius
+    notes: str = ""
+
+    def accepts(self, quantization: Quantization) -> bool:
+        """Whether boards of this kind run `quantization`."""
+        scheme = quantization.scheme
+        return self.float32 if scheme is None else scheme in self.schemes
+
+    @property
+    def offers(self) -> str:
+        """What this kind runs, in words: `uint8 per-tensor asymmetric`."""
+        ways = [f"{s.dtype} {s.granularity} {s.symmetry}" for s in self.schemes]
+        return ", ".join(["float32"] * self.float32 + ways)
+
+
+@cache
+def load_kinds() -> dict[str, Kind]:
+    """Every kind that farm knows, by name, sorted.
+
+    Raises:
+        UserError: a file of `kinds/` is wrong.
+    """
+    kinds = {}
+    for entry in sorted(files("orchestrator").joinpath("kinds").iterdir(), key=lambda e: e.name):
+        if entry.name.endswith(".yaml"):
+            with as_file(entry) as path:
+                kind = load(Kind, path)
+            kinds[kind.name] = kind
+    return kinds

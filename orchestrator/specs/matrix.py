@@ -1,0 +1,330 @@
+"""What to measure: `matrix.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from orchestrator.specs.base import SLUG, FileSpec, Many, OneOrMany, Spec, load, wrong
+from orchestrator.specs.inventory import Board, Inventory
+from orchestrator.specs.model import ModelSpec, load_model
+from orchestrator.specs.quantization import Quantization
+from orchestrator.specs.testset import CalibrationSpec, RenderedCalibration, RenderedSet, TestSet
+from orchestrator.specs.yamlfile import PathKey, Problem, fail, nearest
+
+Gallery = Literal["same", "float32"]
+
+
+class MeasurementPolicy(Spec):
+    """When a latency measurement ends: at both minima, at the latest at `max_duration_s`."""
+
+    warm_up_count: int = Field(20, ge=0)
+    min_duration_s: float = Field(3.0, ge=0, allow_inf_nan=False)
+    min_count: int = Field(200, ge=1)
+    max_duration_s: float = Field(60.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> MeasurementPolicy:
+        if self.max_duration_s < self.min_duration_s:
+            raise wrong("max_duration_s is less than min_duration_s", key="max_duration_s")
+        return self
+
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+class ScoringPolicy(Spec):
+    """How 1:N identification is scored.
+
+    `far` are the false-alarm rates a search; `table_far` is the one that the table shows.
+    `fusion` joins several gallery images of one identity.
+    """
+
+    far: OneOrMany[Rate] = (1e-1, 1e-2, 1e-3, 1e-4)
+    table_far: Rate = 1e-3
+    confidence: float = Field(0.95, gt=0, lt=1)
+    bootstrap: int = Field(1000, ge=0, le=100_000)
+    seed: int = Field(0, ge=0, lt=2**31)
+    fusion: Literal["mean", "max"] = "mean"
+
+    @model_validator(mode="after")
+    def _shown(self) -> ScoringPolicy:
+        if self.table_far not in self.far:
+            raise wrong(f"{self.table_far:g} is not among far", key="table_far")
+        return self
+
+
+class BoardSelector(Spec):
+    """Boards by name, kind or tag; of several axes, all must fit.
+
+    A plain word in a file is a name.
+    """
+
+    name: OneOrMany[str] = ()
+    kind: OneOrMany[str] = ()
+    tag: OneOrMany[str] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, (str, list, tuple)) else value
+
+    @model_validator(mode="after")
+    def _some(self) -> BoardSelector:
+        if not (self.name or self.kind or self.tag):
+            raise wrong("expected a board's name, or kind: or tag:")
+        return self
+
+    def fits(self, board: Board) -> bool:
+        """Whether this picks `board`."""
+        return (
+            (not self.name or board.name in self.name)
+            and (not self.kind or board.kind in self.kind)
+            and (not self.tag or not set(self.tag).isdisjoint(board.tags))
+        )
+
+    def select(self, inventory: Inventory) -> tuple[Board, ...]:
+        """The boards that this picks, in the inventory's order."""
+        return tuple(board for board in inventory.boards if self.fits(board))
+
+
+class Entry(Spec):
+    """Rows of the table: boards × quantizations × galleries × models.
+
+    `gallery: float32` is mixed mode: enrolled with the float32 reference, searched with the board.
+    `toolchain: auto` is the vendor's own on a real board and onnxruntime elsewhere.
+    """
+
+    name: str = Field(pattern=SLUG, max_length=63)
+    boards: BoardSelector
+    quantization: OneOrMany[Quantization] = Field(min_length=1)
+    toolchain: str = "auto"
+    gallery: OneOrMany[Gallery] = Field(("same",), min_length=1)
+    model: OneOrMany[str] = ()
+
+
+class Rule(Spec):
+    """A partial description of cells; what is left out fits all.
+
+    `quantization` is a list of words (`int8`, `per-channel`, ...) that must all be in the cell's.
+    """
+
+    entry: OneOrMany[str] = ()
+    board: OneOrMany[str] = ()
+    kind: OneOrMany[str] = ()
+    toolchain: OneOrMany[str] = ()
+    quantization: str | None = None
+    gallery: OneOrMany[Gallery] = ()
+    model: OneOrMany[str] = ()
+
+    @field_validator("quantization")
+    @classmethod
+    def _words(cls, value: str | None) -> str | None:
+        valid = (
+            *("float32", "int8", "uint8", "per-channel", "per-tensor"),
+            *("symmetric", "asymmetric", "minmax", "percentile", "entropy"),
+        )
+        for word in (value or "").split():
+            if word not in valid:
+                raise wrong(f"{word!r} is not a word of a quantization{nearest(word, valid)}")
+        return value
+
+    @model_validator(mode="after")
+    def _some(self) -> Rule:
+        if self == Rule.model_construct():
+            raise wrong("an empty rule would fit every cell")
+        return self
+
+    def fits(
+        self,
+        *,
+        entry: str,
+        board: Board,
+        toolchain: str,
+        quantization: Quantization,
+        gallery: Gallery,
+        model: str,
+    ) -> bool:
+        """Whether a cell is one that this rule means."""
+        q = quantization
+        has = {q.dtype, q.granularity, q.symmetry, *([] if q.is_float else [q.calibrator])}
+        pairs = (
+            (self.entry, entry),
+            (self.board, board.name),
+            (self.kind, board.kind),
+            (self.toolchain, toolchain),
+            (self.gallery, gallery),
+            (self.model, model),
+        )
+        wanted = set((self.quantization or "").split())
+        return wanted <= has and all(not valid or value in valid for valid, value in pairs)
+
+
+class Matrix(FileSpec):
+    """Everything that a run measures.
+
+    A cell of an entry is run when some rule of `include` fits it (all when there is none) and
+    none of `exclude`. `reference` names the entry whose first float32 board makes the float32
+    galleries; the first entry with float32 when left out.
+    """
+
+    models: OneOrMany[str] = Field(min_length=1)
+    test_set: TestSet
+    calibration: CalibrationSpec = RenderedCalibration()
+    measurement: MeasurementPolicy = MeasurementPolicy()
+    scoring: ScoringPolicy = ScoringPolicy()
+    entries: Many[Entry] = Field(min_length=1)
+    include: Many[Rule] = ()
+    exclude: Many[Rule] = ()
+    reference: str | None = None
+
+    def wants(
+        self,
+        *,
+        entry: str,
+        board: Board,
+        toolchain: str,
+        quantization: Quantization,
+        gallery: Gallery,
+        model: str,
+    ) -> bool:
+        """Whether include and exclude let a cell through."""
+
+        def fits(rule: Rule) -> bool:
+            return rule.fits(
+                entry=entry,
+                board=board,
+                toolchain=toolchain,
+                quantization=quantization,
+                gallery=gallery,
+                model=model,
+            )
+
+        return (not self.include or any(map(fits, self.include))) and not any(
+            map(fits, self.exclude)
+        )
+
+    @property
+    def reference_entry(self) -> Entry | None:
+        """The entry that makes the float32 galleries, or None when no entry runs float32."""
+        for entry in self.entries:
+            if self.reference in (None, entry.name) and any(q.is_float for q in entry.quantization):
+                return entry
+        return None
+
+    def model_name(self, reference: str) -> str:
+        """The name of a model that `models` gives by name or by path."""
+        return Path(reference).stem if _is_path(reference) else reference
+
+    def problems(self) -> Iterator[tuple[PathKey, str]]:
+        """What parts of the matrix say about each other and must not."""
+        names: dict[str, int] = {}
+        for i, entry in enumerate(self.entries):
+            first = names.setdefault(entry.name.lower(), i)
+            if first != i:
+                line = self.source.line(("entries", first, "name"))
+                yield (
+                    ("entries", i, "name"),
+                    f"the entry {entry.name!r} stands twice (first in line {line})",
+                )
+        yield from self._unknown_names()
+        if self.reference_entry is None:
+            for i, entry in enumerate(self.entries):
+                if "float32" in entry.gallery:
+                    yield (
+                        ("entries", i, "gallery"),
+                        "a float32 gallery needs an entry that runs float32; there is none",
+                    )
+        yield from self._shared_faces()
+
+    def _unknown_names(self) -> Iterator[tuple[PathKey, str]]:
+        entries = [entry.name for entry in self.entries]
+        models = [self.model_name(name) for name in self.models]
+        for i, name in enumerate(models):
+            if name in models[:i]:
+                yield ("models", i), f"the model {name!r} stands twice"
+        if self.reference is not None:
+            if self.reference not in entries:
+                yield (
+                    ("reference",),
+                    f"unknown entry {self.reference!r}{nearest(self.reference, entries)}",
+                )
+            elif self.reference_entry is None:
+                yield ("reference",), f"the entry {self.reference!r} does not run float32"
+        users: list[tuple[PathKey, Entry | Rule]] = [
+            (("entries", i), entry) for i, entry in enumerate(self.entries)
+        ]
+        users += [(("include", i), rule) for i, rule in enumerate(self.include)]
+        users += [(("exclude", i), rule) for i, rule in enumerate(self.exclude)]
+        for place, user in users:
+            for j, name in enumerate(user.model):
+                if name not in models:
+                    yield (
+                        (*place, "model", j),
+                        f"unknown model {name!r}{nearest(name, models)}",
+                    )
+            for j, name in enumerate(user.entry if isinstance(user, Rule) else ()):
+                if name not in entries:
+                    yield (
+                        (*place, "entry", j),
+                        f"unknown entry {name!r}{nearest(name, entries)}",
+                    )
+
+    def _shared_faces(self) -> Iterator[tuple[PathKey, str]]:
+        own, other = self.test_set, self.calibration
+        if isinstance(own, RenderedSet) and isinstance(other, RenderedCalibration):
+            return  # number ranges of their own: testset.py
+        if own.source == other.source and getattr(own, "path", 0) == getattr(other, "path", 1):
+            yield ("calibration",), "calibrates on the test set's own faces; give it others"
+
+
+def load_matrix(path: Path | str) -> Matrix:
+    """Read and check a matrix by itself; `check_references` checks it against the rest.
+
+    Raises:
+        UserError: `file:line: what is wrong; did you mean 'x'?`, a line for each problem.
+    """
+    return load(Matrix, path)
+
+
+def _is_path(reference: str) -> bool:
+    return reference.endswith((".yaml", ".yml")) or "/" in reference
+
+
+def load_models(matrix: Matrix, verify: bool = True) -> dict[str, ModelSpec]:
+    """The manifests of a matrix's models, by name, in its order.
+
+    A name is looked for as `<name>.yaml` in the folder `models` beside the matrix, then among
+    the models that came with farm; a path is relative to the matrix.
+
+    Raises:
+        UserError: a manifest is not found (the places searched are named) or is wrong.
+    """
+    shipped = Path(__file__).resolve().parent.parent
+    places = [matrix.folder / "models", shipped / "models", shipped.parent / "models"]
+    models: dict[str, ModelSpec] = {}
+    problems: list[Problem] = []
+    for i, reference in enumerate(matrix.models):
+        if _is_path(reference):
+            found = [matrix.folder / Path(reference).expanduser()]
+        else:
+            found = [place / f"{reference}.yaml" for place in places]
+        manifest = next((path for path in found if path.is_file()), None)
+        if manifest is None:
+            known = {path.stem for place in places for path in place.glob("*.yaml")}
+            searched = ", ".join(dict.fromkeys(str(path) for path in found))
+            word = "" if _is_path(reference) else nearest(reference, known)
+            text = f"no model {reference!r}: there is no {searched}{word}"
+            problems.append(matrix.source.problem(("models", i), text))
+            continue
+        model = load_model(manifest, verify)
+        name = matrix.model_name(reference)
+        if model.name != name:
+            text = f"the manifest {manifest.name} must carry the name {name!r}, not {model.name!r}"
+            problems.append(model.source.problem(("name",), text))
+        models[name] = model
+    fail(problems)
+    return models

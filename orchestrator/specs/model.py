@@ -1,0 +1,97 @@
+"""A face-recognition model and what it wants at its input: `models/*.yaml`."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from orchestrator.specs.base import SLUG, FileSpec, Spec, load, one_or_many, wrong
+from orchestrator.specs.yamlfile import fail
+
+Triple = tuple[float, float, float]
+
+
+def _three(value: object) -> object:
+    values = one_or_many(value)
+    if not isinstance(values, tuple):
+        return value
+    if len(values) not in (1, 3):
+        raise wrong(f"expected one number or three (one a channel), not {len(values)}")
+    return values * 3 if len(values) == 1 else values
+
+
+def _three_positive(value: object) -> object:
+    values = _three(value)
+    if isinstance(values, tuple) and any(isinstance(v, (int, float)) and v <= 0 for v in values):
+        raise wrong("must be greater than 0: pixels are divided by it")
+    return values
+
+
+class InputSpec(Spec):
+    """What the model eats: (pixel - mean) / std, pixels 0 to 255, channels in `colour` order."""
+
+    name: str = Field(min_length=1)
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    height: int = Field(ge=1, le=4096)
+    width: int = Field(ge=1, le=4096)
+    colour: Literal["RGB", "BGR"] = "RGB"
+    mean: Annotated[Triple, BeforeValidator(_three), Field(strict=False)]
+    std: Annotated[Triple, BeforeValidator(_three_positive), Field(strict=False)]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
+
+
+class ModelSpec(FileSpec):
+    """A model manifest. `file` is relative to the manifest."""
+
+    name: str = Field(pattern=SLUG, max_length=63)
+    file: str = Field(min_length=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    input: InputSpec
+    output: str | None = None  # the only output when left out
+    embedding_size: int = Field(ge=2, le=65536)
+    licence: str
+    provenance: str
+    description: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where the model's file is."""
+        return self.folder / self.file
+
+
+def load_model(path: Path | str, verify: bool = True) -> ModelSpec:
+    """Read and check a manifest and, unless `verify` is false, the hash of the file it names.
+
+    Raises:
+        UserError: `file:line: what is wrong`, a line for each problem.
+    """
+    spec = load(ModelSpec, path)
+    if verify:
+        _verify(spec)
+    return spec
+
+
+def _verify(spec: ModelSpec) -> None:
+    try:
+        with spec.path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        fail([spec.source.problem(("file",), f"the model file {spec.path} does not exist")])
+        raise
+    except OSError as error:
+        text = f"the model file {spec.path} cannot be read: {error.strerror or error}"
+        fail([spec.source.problem(("file",), text)])
+        raise
+    if found != spec.sha256:
+        text = f"{spec.path} is not the file described here: its sha256 is {found}"
+        fail(
+            [spec.source.problem(("sha256",), text)],
+            "Get the right file again or, if you meant to change it, put that sha256 here.",
+        )

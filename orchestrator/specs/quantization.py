@@ -1,0 +1,104 @@
+"""How numbers are held: the axes of a quantization scheme."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from orchestrator.specs.base import Many, Spec, wrong
+from orchestrator.specs.yamlfile import nearest
+
+Granularity = Literal["per-channel", "per-tensor"]
+Symmetry = Literal["symmetric", "asymmetric"]
+IntType = Literal["int8", "uint8"]
+Calibrator = Literal["minmax", "percentile", "entropy"]
+
+_WORDS = {
+    "float32": "dtype",
+    "int8": "dtype",
+    "uint8": "dtype",
+    "per-channel": "granularity",
+    "per-tensor": "granularity",
+    "symmetric": "symmetry",
+    "asymmetric": "symmetry",
+    "minmax": "calibrator",
+    "percentile": "calibrator",
+    "entropy": "calibrator",
+}
+
+
+class Scheme(Spec):
+    """A rule that a vendor's runtime accepts.
+
+    `granularity` is that of the weights, `symmetry` that of the activations.
+    """
+
+    dtype: IntType
+    granularity: Granularity
+    symmetry: Symmetry
+
+
+class Quantization(Spec):
+    """A scheme and how its ranges are found; `float32` is none.
+
+    In a file it may be written as words: `float32`, `int8 per-channel symmetric`,
+    `uint8 per-tensor asymmetric percentile`.
+    """
+
+    dtype: Literal["float32", "int8", "uint8"]
+    granularity: Granularity | None = None
+    symmetry: Symmetry | None = None
+    calibrator: Calibrator = "minmax"
+    keep_float: Many[str] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        read: dict[str, Any] = {}
+        for word in value.split():
+            axis = _WORDS.get(word)
+            if axis is None:
+                raise wrong(f"{word!r} is not a word of a quantization{nearest(word, _WORDS)}")
+            if axis in read:
+                raise wrong(f"{read[axis]!r} and {word!r} exclude each other")
+            read[axis] = word
+        return read
+
+    @model_validator(mode="after")
+    def _whole(self) -> Quantization:
+        if self.is_float:
+            if self.granularity or self.symmetry or self.keep_float:
+                raise wrong("float32 takes no granularity, symmetry or keep_float")
+        elif self.granularity is None or self.symmetry is None:
+            raise wrong(
+                f"{self.dtype} needs granularity (per-channel or per-tensor) "
+                "and symmetry (symmetric or asymmetric)"
+            )
+        return self
+
+    @property
+    def is_float(self) -> bool:
+        """True for float32: nothing is quantized."""
+        return self.dtype == "float32"
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """What a runtime must accept; None for float32."""
+        if self.dtype == "float32" or self.granularity is None or self.symmetry is None:
+            return None
+        return Scheme(dtype=self.dtype, granularity=self.granularity, symmetry=self.symmetry)
+
+    @property
+    def label(self) -> str:
+        """Short text for a table; equal quantizations have equal labels."""
+        if self.is_float:
+            return "float32"
+        parts = [self.dtype, str(self.granularity), str(self.symmetry)]
+        if self.calibrator != "minmax":
+            parts.append(self.calibrator)
+        if self.keep_float:
+            parts.append("float: " + ",".join(self.keep_float))
+        return " ".join(parts)

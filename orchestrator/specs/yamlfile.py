@@ -1,0 +1,225 @@
+"""Reads a YAML file into plain data and remembers the line of every key and value.
+
+Only the plain part of YAML is read: mappings with text keys, lists, text, numbers, true/false and
+null. Custom tags, merge keys, duplicate keys, several documents, files above 1 MiB, and aliases or
+nesting that unfold to more than a specification can need are refused, so that a file from somebody
+else can neither run code nor exhaust memory.
+"""
+
+from __future__ import annotations
+
+import difflib
+import stat
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from orchestrator.errors import UserError
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 50_000
+MAX_DEPTH = 40
+
+PathKey = tuple[str | int, ...]
+
+_PLAIN = "tag:yaml.org,2002:"
+_MAPPING = {_PLAIN + "map"}
+_SEQUENCE = {_PLAIN + "seq"}
+_SCALAR = {_PLAIN + name for name in ("str", "int", "float", "bool", "null", "timestamp")}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a file: the line (1 is the first) and what is wrong there."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where data came from: the file as the user named it, and the line of each key and item."""
+
+    file: str
+    lines: dict[PathKey, int] = field(default_factory=dict, repr=False)
+
+    def locate(self, path: Iterable[str | int]) -> PathKey:
+        """The longest part of `path` that the file has; steps that it lacks are left out."""
+        found: PathKey = ()
+        for step in path:
+            if (*found, step) in self.lines:
+                found = (*found, step)
+        return found
+
+    def line(self, path: Iterable[str | int]) -> int:
+        """Line of the key or item at `path`, or of the nearest one around it."""
+        return self.lines.get(self.locate(path), 1)
+
+    def problem(self, path: Iterable[str | int], text: str) -> Problem:
+        """A `Problem` at the line of `path`."""
+        return Problem(self.file, self.line(path), text)
+
+
+def nearest(word: object, valid: Collection[str]) -> str:
+    """`; did you mean 'x'?` for the valid word nearest to `word`, else the list of valid words."""
+    close = difflib.get_close_matches(str(word).lower(), [v.lower() for v in valid], 1, 0.6)
+    for candidate in valid:
+        if close and candidate.lower() == close[0]:
+            return f"; did you mean {candidate!r}?"
+    return f"; valid: {', '.join(sorted(valid))}" if valid else ""
+
+
+def fail(problems: Iterable[Problem], hint: str = "") -> None:
+    """Raise one `UserError` that lists `problems`, in the order of file and line; none: return."""
+    listed = sorted(set(problems), key=lambda p: (p.file, p.line, p.text))
+    if listed:
+        raise UserError("\n".join(str(p) for p in listed), hint)
+
+
+def read_yaml(path: Path | str) -> tuple[Any, Source]:
+    """Plain data of the one document in `path`, and the lines it came from.
+
+    Raises:
+        UserError: the file is missing, too large, not UTF-8, not plain YAML, or has a key twice.
+    """
+    path = Path(path)
+    name = str(path)
+    text = _read_text(path)
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        root = yaml.compose(text)
+    except RecursionError:
+        raise UserError(f"{name}:1: nested more than {MAX_DEPTH} levels deep") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark is not None else 1
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise UserError(f"{name}:{line}: not valid YAML: {what}") from None
+    except (YAMLError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{name}:1: not valid YAML: {first}") from None
+    if root is None:
+        raise UserError(f"{name}:1: the file is empty")
+    reader = _Reader(yaml, name)
+    data = reader.value(root, (), 0)
+    fail(reader.problems)
+    return data, Source(name, reader.lines)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UserError(f"{path}: not a file")
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file{_similar_files(path)}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if len(raw) > MAX_BYTES:
+        raise UserError(f"{path}:1: larger than 1 MiB; a specification is never that large")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: not UTF-8 text") from None
+
+
+def _similar_files(path: Path) -> str:
+    try:
+        names = sorted(p.name for p in path.parent.iterdir() if p.suffix in (".yaml", ".yml"))
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names, 1, 0.6)
+    return f"; did you mean {str(path.with_name(close[0]))!r}?" if close else ""
+
+
+class _Reader:
+    """Turns composed nodes into plain data; collects problems instead of stopping at the first."""
+
+    def __init__(self, yaml: YAML, name: str) -> None:
+        self._scalars = yaml.constructor
+        self._name = name
+        self._nodes = 0
+        self.lines: dict[PathKey, int] = {}
+        self.problems: list[Problem] = []
+
+    def _report(self, node: Node, text: str) -> None:
+        self.problems.append(Problem(self._name, node.start_mark.line + 1, text))
+
+    def value(self, node: Node, path: PathKey, depth: int) -> Any:
+        self._nodes += 1
+        line = node.start_mark.line + 1
+        self.lines.setdefault(path, line)
+        if self._nodes > MAX_NODES:
+            raise UserError(f"{self._name}:{line}: unfolds to more than {MAX_NODES} values")
+        if depth > MAX_DEPTH:
+            raise UserError(f"{self._name}:{line}: nested more than {MAX_DEPTH} levels deep")
+        if isinstance(node, MappingNode) and node.tag in _MAPPING:
+            return dict(self._pairs(node, path, depth))
+        if isinstance(node, SequenceNode) and node.tag in _SEQUENCE:
+            return [self.value(item, (*path, i), depth + 1) for i, item in enumerate(node.value)]
+        if isinstance(node, ScalarNode) and node.tag in _SCALAR:
+            return self._scalar(node)
+        self._report(node, f"the tag {_tag_name(node.tag)!r} is not allowed here")
+        return None
+
+    def _pairs(self, node: MappingNode, path: PathKey, depth: int) -> Iterator[tuple[str, Any]]:
+        seen: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.tag == _PLAIN + "merge":
+                self._report(key_node, "merge keys (<<) are not allowed; write the keys out")
+                continue
+            if not isinstance(key_node, ScalarNode) or key_node.tag not in _SCALAR:
+                self._report(key_node, "a key must be plain text")
+                continue
+            key = str(key_node.value)
+            if key in seen:
+                self._report(key_node, f"the key {key!r} stands twice (first in line {seen[key]})")
+                continue
+            seen[key] = line
+            self.lines.setdefault((*path, key), line)
+            yield key, self.value(value_node, (*path, key), depth + 1)
+
+    def _scalar(self, node: ScalarNode) -> Any:
+        kind = str(node.tag)[len(_PLAIN) :]
+        if kind == "null":
+            return None
+        if kind in ("str", "timestamp"):
+            return str(node.value)
+        try:
+            if kind == "bool":
+                return bool(self._scalars.construct_yaml_bool(node))
+            if kind == "int":
+                return int(self._scalars.construct_yaml_int(node))
+            return float(self._scalars.construct_yaml_float(node))
+        except (ValueError, KeyError, OverflowError):
+            self._report(node, f"{_short(node.value)} is not a {kind}")
+            return None
+
+
+def _tag_name(tag: Any) -> str:
+    text = str(tag)
+    return "!!" + text[len(_PLAIN) :] if text.startswith(_PLAIN) else text
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+@cache
+def words(expected: str) -> tuple[str, ...]:
+    """The quoted words in pydantic's `'a', 'b' or 'c'`."""
+    return tuple(expected.split("'")[1::2])
