@@ -1,0 +1,172 @@
+"""Intervals of single rates: Wilson's, and a bootstrap that chooses the threshold again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.scoring.errors import ScoringError
+from orchestrator.scoring.exact import Float32, Float64
+from orchestrator.scoring.searches import Searches
+
+_CHUNK_WEIGHTS = 4_000_000
+
+
+def normal_quantile(confidence: float) -> float:
+    """Two-sided quantile of the standard normal: 1.959964 for 0.95.
+
+    Raises:
+        ScoringError: a confidence outside 0..1.
+    """
+    if not 0 < confidence < 1:
+        raise ScoringError(f"a confidence lies between 0 and 1, got {confidence}")
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
+
+
+def wilson(successes: float, trials: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval (JASA 22, 1927) of ``successes / trials``.
+
+    Fractional counts are allowed: a clustered sample enters with its effective size.
+    """
+    if trials <= 0:
+        return 0.0, 1.0
+    z = normal_quantile(confidence)
+    rate = successes / trials
+    middle = rate + z * z / (2 * trials)
+    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    low = 0.0 if successes <= 0 else max(0.0, (middle - half) / scale)
+    high = 1.0 if successes >= trials else min(1.0, (middle + half) / scale)
+    return low, high
+
+
+def effective_trials(success: NDArray[np.bool_], cluster: NDArray[np.int64]) -> float:
+    """Trials that independent sampling would need for the variance that these clusters show.
+
+    The design effect is the ratio of the linearized cluster variance of the rate to the binomial
+    one (Rao and Scott, Biometrics 48, 1992); it is taken to be at least 1.
+
+    Args:
+        success: outcome of each trial, bool ``(n,)``.
+        cluster: identity of each trial, ``(n,)``.
+    """
+    trials = success.size
+    _, code = np.unique(cluster, return_inverse=True)
+    clusters = int(code.max()) + 1 if trials else 0
+    if clusters in (0, 1, trials):
+        return float(trials)
+    rate = float(success.mean())
+    binomial = rate * (1 - rate) / trials
+    if binomial == 0:
+        return float(clusters)  # all alike: nothing shows the clusters' effect, so assume the worst
+    residual = np.bincount(code, weights=success - rate)
+    variance = float((residual**2).sum()) / trials**2 * clusters / (clusters - 1)
+    return trials / max(1.0, variance / binomial)
+
+
+def clustered_wilson(
+    success: NDArray[np.bool_], cluster: NDArray[np.int64], confidence: float
+) -> tuple[float, float]:
+    """Wilson's interval of a rate over clustered trials; the plain one when none repeats."""
+    size = effective_trials(success, cluster)
+    rate = float(success.mean()) if success.size else 0.0
+    return wilson(rate * size, size, confidence)
+
+
+def identity_weights(
+    identity: NDArray[np.int64],
+    strata: NDArray[np.bool_],
+    replicates: int,
+    seed: int,
+) -> Iterator[NDArray[np.int32]]:
+    """How often each probe occurs in each bootstrap sample of identities.
+
+    Mated and unknown identities are resampled apart, as the test set's design fixes both numbers.
+
+    Args:
+        identity: identity of each probe, ``(P,)``.
+        strata: whether each probe is mated, ``(P,)``.
+        replicates: samples in all.
+        seed: of numpy's PCG64.
+
+    Yields:
+        int32 ``(b, P)`` until ``replicates`` rows have come.
+    """
+    random = np.random.default_rng(seed)
+    step = max(1, _CHUNK_WEIGHTS // max(1, identity.size))
+    groups = []
+    for stratum in (True, False):
+        member = np.flatnonzero(strata == stratum)
+        if member.size:
+            groups.append((member, np.unique(identity[member], return_inverse=True)[1]))
+    for start in range(0, replicates, step):
+        rows = min(step, replicates - start)
+        weights = np.zeros((rows, identity.size), np.int32)
+        for member, code in groups:
+            size = int(code.max()) + 1
+            drawn = random.integers(0, size, (rows, size)) + np.arange(rows)[:, None] * size
+            counts = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
+            weights[:, member] = counts[:, code]
+        yield weights
+
+
+class TarReplicates:
+    """TAR of resampled probes with the threshold chosen again, for one set of searches.
+
+    Args:
+        searches: the probes.
+        trial: which probes are impostor trials, bool ``(P,)``.
+    """
+
+    def __init__(self, searches: Searches, trial: NDArray[np.bool_]) -> None:
+        probes = np.flatnonzero(trial)
+        order = np.argsort(-searches.impostor[probes], kind="stable")
+        self._trial = probes[order]
+        self._impostor = searches.impostor[self._trial]
+        hits = np.flatnonzero(searches.hit)
+        self._hit = hits[np.argsort(-searches.mate[hits], kind="stable")]
+        self._minus_mate = -searches.mate[self._hit]
+        self._mated = np.flatnonzero(searches.mated)
+
+    def __call__(self, weights: NDArray[np.int32], far: float) -> Float64:
+        """TAR at ``far`` of each sample, float64 ``(b,)``; weights int32 ``(b, P)``."""
+        trials = weights[:, self._trial].sum(axis=1)
+        allowed = np.floor(far * trials + 1e-9).astype(np.int64)
+        size = self._trial.size
+        reach = min(size, int(1.5 * far * size) + 200)  # nearly always deep enough
+        edge = self._edge(weights, allowed, reach)
+        if edge is None:
+            edge = self._edge(weights, allowed, size)
+        assert edge is not None
+        cumulative = np.zeros((len(weights), self._hit.size + 1), np.int64)
+        np.cumsum(weights[:, self._hit], axis=1, out=cumulative[:, 1:])
+        accepted = np.searchsorted(self._minus_mate, -edge, side="left")
+        total = weights[:, self._mated].sum(axis=1)
+        rates: Float64 = cumulative[np.arange(len(weights)), accepted] / np.maximum(total, 1)
+        return rates
+
+    def _edge(
+        self, weights: NDArray[np.int32], allowed: NDArray[np.int64], reach: int
+    ) -> Float32 | None:
+        """The score that must be exceeded, ``(b,)``; None when ``reach`` was not deep enough."""
+        if reach == 0:
+            return np.full(len(weights), -np.inf, np.float32)
+        cumulative = np.cumsum(weights[:, self._trial[:reach]], axis=1)
+        place = (cumulative <= allowed[:, None]).sum(axis=1)
+        beyond = place >= reach
+        if beyond.any() and reach < self._trial.size:
+            return None
+        edge: Float32 = self._impostor[np.minimum(place, reach - 1)]
+        edge[beyond] = -np.inf  # the budget covers every trial
+        return edge
+
+
+def percentile_interval(replicates: Float64, confidence: float) -> tuple[float, float]:
+    """Percentile bootstrap interval (Efron and Tibshirani 1993, chapter 13)."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(replicates, [tail, 1 - tail])
+    return float(low), float(high)

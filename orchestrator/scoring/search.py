@@ -1,0 +1,193 @@
+"""From features to searches: the one entry that touches every gallery x probe pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.scoring import scan
+from orchestrator.scoring.errors import ScoringError
+from orchestrator.scoring.exact import Float32, pair_scores
+from orchestrator.scoring.pairs import SharedFloor, TopPairs, check_keep, largest
+from orchestrator.scoring.searches import PairThreshold, Searches
+from orchestrator.scoring.templates import Fusion, Templates, check_mask, check_matrix, unit_rows
+from orchestrator.scoring.threshold import budget, threshold_at
+from orchestrator.scoring.trials import TrialSet
+
+RESIDENT = 32_768
+"""Probes held normalized at a time: 64 MiB at 512 dimensions."""
+
+
+def search(
+    gallery: Float32,
+    probes: Float32,
+    trials: TrialSet,
+    *,
+    fusion: Fusion = "mean",
+    failed_gallery: NDArray[np.bool_] | None = None,
+    failed_probes: NDArray[np.bool_] | None = None,
+    workers: int = 2,
+    ranks: bool = True,
+    tar_pairs_far: tuple[float, ...] = (),
+    progress: Callable[[int, int], None] | None = None,
+    tile: int = scan.TILE,
+    block: int = scan.BLOCK,
+) -> Searches:
+    """Search every probe in the gallery.
+
+    The scores are the defined ones (see ``orchestrator.scoring.exact``): the same for every tile
+    shape, worker count and order of gallery or probes. Only ``tar_pairs`` thresholds are those of
+    the single-precision product, which moves within 1e-6 between tile shapes.
+
+    Failed images: a failed gallery image is left out of its identity's template, and an identity
+    without any image left can match nobody, so its probes miss. A failed probe is a miss too and
+    is no impostor trial: a search that never ran cannot be falsely accepted, and counting it would
+    loosen the threshold of a board that fails often.
+
+    Args:
+        gallery: features, float32 ``(G, D)``, need not be normalized; may be memory-mapped.
+        probes: features, float32 ``(P, D)``.
+        trials: the identities of both.
+        fusion: how several gallery images of an identity are joined.
+        failed_gallery: rows without a feature, bool ``(G,)``; their content is not looked at.
+        failed_probes: likewise, bool ``(P,)``.
+        workers: threads, each with one BLAS thread.
+        ranks: also find each mate's rank (needed for CMC beyond 1).
+        tar_pairs_far: all-pairs FAR targets; kept scores take 16 bytes x worker x accepted pair.
+        progress: called in this thread with (pairs done, pairs in all).
+        tile: gallery templates a product.
+        block: probes a product.
+
+    Raises:
+        ScoringError: unusable input, with set, row and identity.
+    """
+    check_matrix(gallery, "gallery", trials.gallery_ids.size)
+    check_matrix(probes, "probes", trials.probe_ids.size)
+    if gallery.shape[1] != probes.shape[1]:
+        raise ScoringError(
+            f"gallery features have {gallery.shape[1]} dimensions, probe features "
+            f"{probes.shape[1]}: two different models?"
+        )
+    if fusion not in ("mean", "max"):
+        raise ScoringError(f"fusion {fusion!r}: 'mean' or 'max' expected")
+    if min(workers, tile, block) < 1:
+        raise ScoringError("workers, tile and block must be at least 1")
+    gallery_out = check_mask(failed_gallery, "gallery", trials.gallery_ids.size)
+    probes_out = check_mask(failed_probes, "probes", trials.probe_ids.size)
+    templates = Templates(
+        gallery,
+        trials.gallery_ids,
+        trials.gallery_codes,
+        trials.gallery_names.size,
+        gallery_out,
+        fusion,
+    )
+    alive = np.flatnonzero(~probes_out)
+    code = trials.mate_codes[alive]
+    has_mate = code >= 0
+    has_mate[has_mate] = templates.present[code[has_mate]]
+    trials_of_pairs = alive.size * templates.identities - int(has_mate.sum())
+    top = _TopOfAll(tar_pairs_far, trials_of_pairs, tile * block)
+
+    size = trials.probe_ids.size
+    mate = np.full(size, np.nan, np.float32)
+    impostor = np.full(size, np.nan, np.float32)
+    rank = np.zeros(size, np.int64)
+    total = alive.size * templates.count
+    by_identity = templates.of_identity()
+    for start in range(0, alive.size, RESIDENT):
+        rows = alive[start : start + RESIDENT]
+        everything = slice(None) if rows.size == size else rows
+        unit = unit_rows(probes, everything, "probes", trials.probe_ids)
+        own = _own_pairs(trials.mate_codes[rows], has_mate[start : start + RESIDENT], *by_identity)
+        mine = mate_scores(unit, templates, own)
+        found = scan.Sweep(templates, unit, mine, own, ranks, top.collector(), tile, block).run(
+            workers, _scaled(progress, start * templates.count, rows.size, total)
+        )
+        mate[rows] = mine
+        impostor[rows] = np.maximum.reduce([part.impostor for part in found])
+        above = np.add.reduce([part.above for part in found])
+        rank[rows] = np.where(np.isnan(mine), 0, 1 + above)
+        top.merge([part.pairs for part in found if part.pairs is not None])
+    return Searches(
+        mate=mate,
+        impostor=impostor,
+        mated=trials.probe_mated,
+        failed=probes_out,
+        identity=trials.probe_codes,
+        rank=rank if ranks else None,
+        gallery_size=int(trials.gallery_names.size),
+        gallery_failed=int((~templates.present).sum()),
+        pairs=top.thresholds(),
+        fusion=fusion,
+    )
+
+
+def mate_scores(unit: Float32, templates: Templates, own: scan.MatePairs) -> Float32:
+    """Defined score of each probe with its own identity (best of its templates), NaN where none."""
+    best = np.full(len(unit), -np.inf, np.float32)
+    for start in range(0, own.probes.size, scan.TILE):
+        part = slice(start, start + scan.TILE)
+        chosen = templates.take(own.templates[part])
+        np.maximum.at(best, own.probes[part], pair_scores(unit[own.probes[part]], chosen))
+    best[np.isneginf(best)] = np.nan
+    return best
+
+
+def _scaled(
+    progress: Callable[[int, int], None] | None, before: int, factor: int, total: int
+) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    return lambda done: progress(before + done * factor, total)
+
+
+def _own_pairs(
+    codes: NDArray[np.intp],
+    has_mate: NDArray[np.bool_],
+    order: NDArray[np.intp],
+    first: NDArray[np.intp],
+) -> scan.MatePairs:
+    probe = np.flatnonzero(has_mate)
+    counts = first[codes[probe] + 1] - first[codes[probe]]
+    ends = np.cumsum(counts)
+    within = np.arange(ends[-1] if ends.size else 0) - np.repeat(ends - counts, counts)
+    template = order[np.repeat(first[codes[probe]], counts) + within]
+    repeated = np.repeat(probe, counts)
+    place = np.lexsort((repeated, template))
+    return scan.MatePairs(repeated[place].astype(np.intp), template[place].astype(np.intp))
+
+
+class _TopOfAll:
+    """The top pair scores over all blocks of probes; nothing at all when no FAR is asked for."""
+
+    def __init__(self, fars: tuple[float, ...], trials: int, tile_scores: int) -> None:
+        self._fars = fars
+        self._trials = trials
+        self._tile_scores = tile_scores
+        self._keep = min(max((budget(far, trials) for far in fars), default=0) + 1, trials)
+        self._floor = SharedFloor()
+        self._top = np.empty(0, np.float32)
+        check_keep(self._keep)
+
+    def collector(self) -> Callable[[], TopPairs] | None:
+        if not self._fars:
+            return None
+        return lambda: TopPairs(self._keep, self._floor, self._tile_scores)
+
+    def merge(self, collectors: list[TopPairs]) -> None:
+        if not self._fars:
+            return
+        parts = [self._top, *(collector.values() for collector in collectors)]
+        self._top = largest(parts, self._keep)
+        if self._top.size == self._keep:
+            self._floor.raise_to(self._top[-1])
+
+    def thresholds(self) -> tuple[PairThreshold, ...]:
+        results = []
+        for far in self._fars:
+            k, threshold, accepted = threshold_at(self._top, far, self._trials)
+            results.append(PairThreshold(far, self._trials, k, accepted, threshold))
+        return tuple(results)
