@@ -1,0 +1,130 @@
+"""Small, exact operations on an ONNX graph that the other modules share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+
+from orchestrator.errors import UserError
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+def load(model: bytes, what: str = "the model") -> ModelProto:
+    """Parse an ONNX file and check it.
+
+    Raises:
+        UserError: the bytes are not a valid ONNX model.
+    """
+    try:
+        proto = onnx.load_model_from_string(model)
+    except Exception as error:  # protobuf's DecodeError, whose package has no type stubs
+        raise UserError(f"{what} is not an ONNX file: {error}") from error
+    if not proto.graph.node:
+        raise UserError(f"{what} is not an ONNX file with a graph: it has no nodes")
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        text = str(error).strip()
+        raise UserError(
+            f"{what} is not valid ONNX: {text}",
+            "export it again; weights must be inside the file, not beside it",
+        ) from error
+    return proto
+
+
+def dump(proto: ModelProto) -> bytes:
+    """Serialize so that equal models give equal bytes."""
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def label(node: NodeProto) -> str:
+    """How an error message names a node."""
+    return (
+        f"node '{node.name}' ({node.op_type})"
+        if node.name
+        else (f"node {node.op_type} -> '{node.output[0]}'")
+    )
+
+
+def opset(proto: ModelProto) -> int:
+    """The version of the standard operator set."""
+    return next((o.version for o in proto.opset_import if o.domain in STANDARD_DOMAINS), 1)
+
+
+def initializers(graph: GraphProto) -> dict[str, TensorProto]:
+    """Constant tensors by name."""
+    return {tensor.name: tensor for tensor in graph.initializer}
+
+
+def value(tensor: TensorProto) -> npt.NDArray[np.float64]:
+    """A constant as float64, in which products and sums of float32 lose nothing visible."""
+    return np.asarray(numpy_helper.to_array(tensor)).astype(np.float64)
+
+
+def consumers(graph: GraphProto) -> dict[str, list[NodeProto]]:
+    """Nodes by the tensor they read; a node stands twice when it reads it twice."""
+    found: dict[str, list[NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            found.setdefault(name, []).append(node)
+    return found
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """Attributes as Python values."""
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+def operators(proto: ModelProto) -> Counter[str]:
+    """How many nodes of each operator, `domain.Operator` outside the standard domain."""
+    return Counter(
+        node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
+        for node in proto.graph.node
+    )
+
+
+def fresh_name(graph: GraphProto, wanted: str) -> str:
+    """`wanted`, or with a number added when a tensor of that name exists."""
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    taken.update(tensor.name for tensor in graph.initializer)
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
+
+
+def replace_initializer(graph: GraphProto, name: str, array: npt.NDArray[np.float64]) -> None:
+    """Set (or add) a float32 constant."""
+    tensor = numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name)
+    for existing in graph.initializer:
+        if existing.name == name:
+            existing.CopyFrom(tensor)
+            return
+    graph.initializer.append(tensor)
+
+
+def remove_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
+    """Take these very nodes out."""
+    gone = {id(node) for node in nodes}
+    kept = [node for node in graph.node if id(node) not in gone]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def drop_unused_initializers(graph: GraphProto) -> None:
+    """Remove constants that nothing reads."""
+    used = {name for node in graph.node for name in node.input}
+    used.update(output.name for output in graph.output)
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    if len(kept) != len(graph.initializer):
+        del graph.initializer[:]
+        graph.initializer.extend(kept)

@@ -1,0 +1,42 @@
+"""onnxruntime sessions that compute what the graph says, on any CPU.
+
+A default session fuses QuantizeLinear/DequantizeLinear pairs into integer kernels that
+saturate in 16 bits on x86 CPUs without VNNI, which shows as a loss no board has. A faithful
+session computes the dequantized graph in float32 instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.errors import ToolchainError
+
+
+def faithful_session(model: bytes | str, *, threads: int = 0, optimize: bool = True) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU without integer fusions.
+
+    Args:
+        model: an ONNX file, as bytes or by path.
+        threads: intra-operator threads; 0 is onnxruntime's own choice.
+        optimize: False also turns off every other graph optimization, so that each tensor is
+            computed exactly as onnxruntime's own calibrators see it.
+
+    Raises:
+        ToolchainError: onnxruntime cannot load it.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    # Idle threads must not burn the cores that other steps of a run need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not optimize:
+        level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        text = str(error).splitlines()[0]
+        raise ToolchainError(f"onnxruntime cannot load the model: {text}") from error

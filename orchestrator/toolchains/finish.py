@@ -1,0 +1,71 @@
+"""The last step of every ONNX artifact: batch 1, versions stamped, checked, loaded once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+
+from orchestrator.errors import ToolchainError
+from orchestrator.graphs import edit
+from orchestrator.graphs.describe import describe_proto
+from orchestrator.graphs.sessions import faithful_session
+from orchestrator.graphs.stamp import freeze_batch, set_opset, strip_domains
+
+# Raised when the finished file may differ for the same input; part of every key made from it.
+RECIPE = 1
+
+
+def finish_onnx(model: bytes, *, opset: int, ir: int, exact_opset: bool = False) -> bytes:
+    """A deployable ONNX file: batch frozen to 1, only used domains, checked and run once.
+
+    Args:
+        model: what a toolchain's `quantize` made.
+        opset: the newest operator set the runtime reads; an older file is left as it is.
+        ir: the newest file format version the runtime reads; an older one is left.
+        exact_opset: stamp `opset` even on an older file.
+
+    Raises:
+        ToolchainError: it cannot be said in `opset`, or onnxruntime cannot run it.
+    """
+    proto = edit.load(model, "the quantized model")
+    strip_domains(proto)
+    if exact_opset or edit.opset(proto) > opset:
+        proto = set_opset(proto, opset)
+    proto.ir_version = min(proto.ir_version, ir)
+    freeze_batch(proto, 1)
+    finished = edit.dump(proto)
+    edit.load(finished, "the converted model")
+    session = faithful_session(finished)
+    info = session.get_inputs()[0]
+    outputs = session.run(None, {info.name: np.zeros(info.shape, np.float32)})
+    if not all(np.isfinite(output).all() for output in outputs):
+        raise ToolchainError(
+            "the converted model gives NaN or infinity for a mid-grey image",
+            "look at the layer report: farm explain",
+        )
+    return finished
+
+
+def onnx_facts(model: bytes) -> dict[str, Any]:
+    """What a manifest says about an ONNX artifact."""
+    proto = onnx.ModelProto.FromString(model)
+    info = describe_proto(proto)
+    return {
+        "opset": info.opset,
+        "ir": info.ir,
+        "input": {
+            "name": info.input.name,
+            "shape": list(info.input.shape),
+            "dtype": info.input.dtype,
+            "layout": "NCHW",
+            "normalized_by": "caller",
+        },
+        "output": {
+            "name": info.outputs[0].name,
+            "shape": list(info.outputs[0].shape),
+            "dtype": info.outputs[0].dtype,
+        },
+        "embedding_size": info.embedding_size,
+    }

@@ -1,0 +1,54 @@
+"""Finding toolchains by name, those of other distributions included."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+
+from orchestrator.errors import UserError
+from orchestrator.toolchains.base import Toolchain
+
+GROUP = "farm.toolchains"
+
+# Used from a source checkout, where no distribution metadata is installed.
+BUILT_IN = {
+    "onnxruntime": "orchestrator.toolchains.onnxruntime:OnnxRuntimeToolchain",
+    "tensorrt": "orchestrator.toolchains.tensorrt:TensorRtToolchain",
+}
+
+
+def toolchain_names() -> tuple[str, ...]:
+    """The names that `toolchain` knows, sorted; loads none of them."""
+    return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
+
+
+def toolchain(name: str) -> Toolchain:
+    """The toolchain of that name.
+
+    Raises:
+        UserError: there is none, or the distribution that offers it cannot be imported.
+    """
+    targets = dict(BUILT_IN)
+    targets.update({point.name: point.value for point in entry_points(group=GROUP)})
+    if name not in targets:
+        nearest = difflib.get_close_matches(name, targets, n=1)
+        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+        raise UserError(
+            f"unknown toolchain '{name}'", f"{hint}known: {', '.join(toolchain_names())}"
+        )
+    module, _, attribute = targets[name].partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)()
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"toolchain '{name}' is registered as {targets[name]}, which cannot be loaded: {error}",
+            "install or remove the distribution that registers it",
+        ) from error
+    if not isinstance(found, Toolchain):
+        raise UserError(
+            f"toolchain '{name}' ({targets[name]}) does not follow the protocol "
+            "orchestrator.toolchains.Toolchain",
+            "it needs name, capabilities, version(), quantize() and convert()",
+        )
+    return found

@@ -1,0 +1,5 @@
+"""The calibration table, which `Toolchain.quantize` takes."""
+
+from orchestrator.calibration.table import CalibrationTable
+
+__all__ = ["CalibrationTable"]

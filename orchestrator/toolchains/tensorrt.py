@@ -1,0 +1,61 @@
+"""TensorRT: an explicitly quantized ONNX file, from which the board builds its engine.
+
+Engines are tied to a GPU and a TensorRT version, so nothing of the vendor's runs on the head.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+
+from orchestrator.calibration.table import CalibrationTable
+from orchestrator.errors import ToolchainError
+from orchestrator.graphs import prepare
+from orchestrator.toolchains import emit, finish, tensorrt_rules
+from orchestrator.toolchains.base import Artifact, Capabilities, Scheme
+from orchestrator.toolchains.onnxruntime import manifest, require_offered
+
+# What TensorRT runs in int8 between QDQ pairs. PRelu and BatchNormalization stay float.
+OPERATORS = ("Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "MaxPool")
+
+
+class TensorRtToolchain:
+    """QDQ ONNX by TensorRT's rules: int8, zero points 0, per-channel weights, float bias."""
+
+    name = "tensorrt"
+    capabilities = Capabilities(
+        schemes=(("int8", "per-channel", "symmetric"),),
+        float_types=("float32",),
+        calibrators=("minmax", "percentile", "entropy"),
+        opset=tensorrt_rules.MAX_OPSET,
+        ir=tensorrt_rules.MAX_IR,
+        built_on_board=True,
+    )
+
+    def version(self) -> str:
+        """The packages and recipe versions that decide the bytes; not the board's TensorRT."""
+        return (
+            f"onnxruntime {installed('onnxruntime')}, onnx {installed('onnx')}, "
+            f"recipe {prepare.RECIPE}.{emit.RECIPE}.{finish.RECIPE}"
+        )
+
+    def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
+        """See `Toolchain.quantize`."""
+        require_offered(self, scheme)
+        data = prepare.prepare(model)
+        if not scheme.is_float:
+            data = emit.emit_qdq(data, table, scheme, operators=OPERATORS, quantize_bias=False)
+        return Artifact(data, "onnx", manifest(self, model, table, scheme, data))
+
+    def convert(self, quantized: bytes) -> Artifact:
+        """See `Toolchain.convert`; refuses what breaks one of TensorRT's rules."""
+        limits = self.capabilities
+        data = finish.finish_onnx(quantized, opset=limits.opset, ir=limits.ir, exact_opset=True)
+        broken = tensorrt_rules.violations(data)
+        if broken:
+            more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
+            raise ToolchainError(
+                f"the file breaks TensorRT's rules: {'; '.join(broken[:3])}{more}",
+                "quantize it with this toolchain from the float32 model",
+            )
+        facts = {"toolchain": self.name, "version": self.version(), **finish.onnx_facts(data)}
+        return Artifact(data, "onnx", facts)

@@ -1,0 +1,119 @@
+"""TensorRT's documented rules for explicitly quantized ONNX, checked on the finished file.
+
+Knows nothing of how files are made here: it reads a file as TensorRT's parser would.
+Sources: onnx-tensorrt docs/operators.md (release 8.4): QuantizeLinear and DequantizeLinear in
+INT8 only, `y_zero_point` must be 0, operators up to opset 13; TensorRT developer guide,
+"Explicit Quantization": weights one scale an output channel (axis 0 of Conv and of Gemm with
+transB = 1), activations one scale a tensor, scale = max|x| / 127, biases not quantized;
+BatchNormalization and its parameters in floating point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
+
+from orchestrator.graphs import edit
+
+MAX_OPSET = 13
+MAX_IR = 7
+_QDQ = ("QuantizeLinear", "DequantizeLinear")
+
+
+def violations(model: bytes) -> list[str]:
+    """Every rule the file breaks, in words; empty when TensorRT 8.0 and later may take it."""
+    proto = onnx.ModelProto.FromString(model)
+    return [*_versions(proto), *_scales(proto), *_weights(proto)]
+
+
+def _versions(proto: ModelProto) -> list[str]:
+    found = []
+    for entry in proto.opset_import:
+        if entry.domain not in edit.STANDARD_DOMAINS:
+            found.append(f"operator set '{entry.domain}' is unknown to TensorRT")
+        elif entry.version > MAX_OPSET:
+            found.append(f"opset is {entry.version}, expected at most {MAX_OPSET}")
+    if proto.ir_version > MAX_IR:
+        found.append(f"IR version is {proto.ir_version}, expected at most {MAX_IR}")
+    for info in proto.graph.input:
+        if any(not dim.HasField("dim_value") for dim in info.type.tensor_type.shape.dim):
+            found.append(f"input '{info.name}' has a dimension without a number")
+    return found
+
+
+def _scales(proto: ModelProto) -> list[str]:
+    constants = edit.initializers(proto.graph)
+    found = []
+    for node in proto.graph.node:
+        if node.op_type not in _QDQ:
+            continue
+        who = edit.label(node)
+        if any(name not in constants for name in node.input[1:]):
+            found.append(f"{who}: scale or zero point is not a constant")
+            continue
+        scale = numpy_helper.to_array(constants[node.input[1]])
+        if not (np.isfinite(scale).all() and (scale > 0).all()):
+            found.append(f"{who}: a scale is not a positive number")
+        if len(node.input) < 3:
+            found.append(f"{who}: no zero point, which means uint8")
+            continue
+        zero = constants[node.input[2]]
+        if zero.data_type != TensorProto.INT8:
+            kind = TensorProto.DataType.Name(zero.data_type)
+            found.append(f"{who}: the type is {kind}, expected INT8")
+        if np.any(numpy_helper.to_array(zero)):
+            found.append(f"{who}: a zero point is not 0")
+    return found
+
+
+def _weights(proto: ModelProto) -> list[str]:
+    constants = edit.initializers(proto.graph)
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    found = []
+    for node in proto.graph.node:
+        if node.op_type in _QDQ:
+            continue
+        for position, name in enumerate(node.input):
+            source = makers.get(name)
+            if source is None or source.op_type != "DequantizeLinear":
+                continue
+            of_weight = _is_constant(source, makers, constants)
+            channels = numpy_helper.to_array(constants[source.input[1]]).size
+            who = f"{edit.label(node)} input {position}"
+            if node.op_type == "BatchNormalization" and position > 0:
+                found.append(f"{who}: parameters of a batch normalization are quantized")
+            elif node.op_type in ("Conv", "Gemm") and position == 2:
+                found.append(f"{who}: the bias is quantized")
+            elif of_weight and node.op_type in ("Conv", "Gemm") and position == 1:
+                found.extend(_weight_axis(node, source, constants, channels, who))
+            elif not of_weight and channels != 1:
+                found.append(f"{who}: activations with {channels} scales, expected 1")
+    return found
+
+
+def _weight_axis(
+    node: NodeProto,
+    source: NodeProto,
+    constants: dict[str, TensorProto],
+    channels: int,
+    who: str,
+) -> list[str]:
+    axis = edit.attributes(source).get("axis", 1)
+    if node.op_type == "Gemm" and not edit.attributes(node).get("transB"):
+        return [f"{who}: a Gemm without transB has its output channels on axis 1"]
+    weight = constants.get(source.input[0])
+    outputs = weight.dims[0] if weight is not None else channels
+    if axis != 0 or channels != outputs:
+        return [f"{who}: {channels} scales on axis {axis}, expected {outputs} on axis 0"]
+    return []
+
+
+def _is_constant(
+    source: NodeProto, makers: dict[str, NodeProto], constants: dict[str, TensorProto]
+) -> bool:
+    name = source.input[0]
+    maker = makers.get(name)
+    if maker is not None and maker.op_type == "QuantizeLinear":
+        name = maker.input[0]
+    return name in constants
