@@ -6,15 +6,16 @@ its gallery encoder is the float32 reference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.errors import UserError
 from orchestrator.events import ExecutedBy
 from orchestrator.specs.inventory import Board, Inventory
 from orchestrator.specs.kinds import Kind
-from orchestrator.specs.matrix import Entry, Matrix, Quantization
+from orchestrator.specs.matrix import Entry, Matrix
+from orchestrator.specs.quantization import Quantization
 
 
 class Offer(Protocol):
@@ -69,14 +70,7 @@ class Cell:
 
 def scheme_name(quantization: Quantization) -> str:
     """`float32`, or like `uint8-per-tensor-asymmetric`, its calibrator and float layers added."""
-    if quantization.dtype == "float32":
-        return "float32"
-    parts = [quantization.dtype, str(quantization.granularity), str(quantization.symmetry)]
-    if quantization.calibrator != "minmax":
-        parts.append(str(quantization.calibrator))
-    if quantization.keep_float:
-        parts.append(f"{len(quantization.keep_float)}-float")
-    return "-".join(parts)
+    return quantization.label.replace("float: ", "float-").replace(",", "+").replace(" ", "-")
 
 
 def scheme_words(scheme: tuple[str, str | None, str | None]) -> str:
@@ -88,34 +82,42 @@ def expand(
     matrix: Matrix,
     inventory: Inventory,
     kinds: Mapping[str, Kind],
+    models: Collection[str],
     offers: Mapping[str, Offer],
-    *,
-    where: str = "matrix.yaml",
 ) -> list[Cell]:
     """All cells of a matrix, in its order, impossible ones included.
 
     Args:
         matrix, inventory, kinds: validated specs whose references have been checked.
+        models: the names of the matrix's models.
         offers: toolchain name to what it declares.
-        where: the matrix file's name, for errors.
 
     Raises:
         UserError: two cells would have one name, or nothing is left to do.
     """
     cells: list[Cell] = []
-    for model in matrix.models:
-        reference = _reference(matrix, inventory, kinds, offers, model, where)
+    for model in models:
+        reference = _reference(matrix, inventory, kinds, offers, model)
         for entry in matrix.entries:
-            if entry.models and model not in entry.models:
+            if entry.model and model not in entry.model:
                 continue
             for pool in _pools(entry, inventory):
-                for quantization in entry.quantizations:
+                for quantization in entry.quantization:
                     encoder, reason = _encoder(model, entry, quantization, pool, kinds, offers)
-                    for gallery in entry.galleries:
-                        cell = _cell(encoder, reason, entry, gallery, reference, pool, matrix)
-                        if not any(rule.matches(_facets(cell)) for rule in matrix.exclude):
-                            cells.append(cell)
-    _check_names(cells, where)
+                    for gallery in entry.gallery:
+                        if matrix.wants(
+                            entry=entry.name,
+                            board=pool[0],
+                            toolchain=encoder.toolchain,
+                            quantization=quantization,
+                            gallery=gallery,
+                            model=model,
+                        ):
+                            prefix = f"{model}:" if len(models) > 1 else ""
+                            cells.append(
+                                _cell(encoder, reason, entry, gallery, reference, prefix)
+                            )
+    _check_names(cells, matrix.source.file)
     return cells
 
 
@@ -125,40 +127,25 @@ def _cell(
     entry: Entry,
     gallery: str,
     reference: Encoder | None,
-    pool: tuple[Board, ...],
-    matrix: Matrix,
+    prefix: str,
 ) -> Cell:
-    mixed = gallery == "float32" and encoder.quantization.dtype != "float32"
+    mixed = gallery == "float32" and not encoder.quantization.is_float
     if mixed and reference is None:
         reason = reason or (
-            "mixed mode needs a float32 reference for the gallery, and no entry is float32"
+            "mixed mode needs a float32 reference for the gallery, and no float32 row is possible"
         )
-    name = f"{encoder.pool[0]}/{scheme_name(encoder.quantization)}" + ("*" if mixed else "")
-    if len(matrix.models) > 1:
-        name = f"{encoder.model}:{name}"
+    name = f"{encoder.pool[0]}/{scheme_name(encoder.quantization)}"
     return Cell(
-        name=name,
+        name=prefix + name + ("*" if mixed else ""),
         entry=entry.name,
         model=encoder.model,
-        board=pool[0].name,
+        board=encoder.pool[0],
         kind=encoder.kind,
         gallery=reference if mixed and reference is not None else encoder,
         probe=encoder,
         mixed=mixed,
         reason=reason,
     )
-
-
-def _facets(cell: Cell) -> dict[str, str]:
-    return {
-        "entry": cell.entry,
-        "board": cell.board,
-        "kind": cell.kind,
-        "model": cell.model,
-        "gallery": "float32" if cell.mixed else "same",
-        "quantization": scheme_name(cell.probe.quantization),
-        "dtype": cell.probe.quantization.dtype,
-    }
 
 
 def _check_names(cells: Iterable[Cell], where: str) -> None:
@@ -172,26 +159,21 @@ def _check_names(cells: Iterable[Cell], where: str) -> None:
                 "narrow one entry's boards or quantization, or add an exclude rule",
             )
     if not seen:
-        raise UserError(f"{where}: no cell is left after the exclude rules", "relax `exclude`")
+        raise UserError(
+            f"{where}: no cell is left after include and exclude", "relax these rules"
+        )
 
 
 def _pools(entry: Entry, inventory: Inventory) -> list[tuple[Board, ...]]:
-    """One pool a row: boards chosen by name stand alone, boards chosen by kind share a row."""
-    chosen: list[tuple[Board, ...]] = []
-    selector = entry.boards
-    by_name = {board.name: board for board in inventory.boards}
-    for name in selector.name:
-        chosen.append((by_name[name],))
+    """One pool a row: boards chosen by name stand alone, others share a row with their kind."""
+    boards = entry.boards.select(inventory)
+    if entry.boards.name:
+        return [(board,) for board in boards]
     groups: dict[tuple[str, str, str], list[Board]] = {}
-    for board in inventory.boards:
-        if board.kind in selector.kind or set(board.tags) & set(selector.tag):
-            # an emulated board never shares a row with a real one
-            groups.setdefault((board.kind, board.executed_by, board.site), []).append(board)
-    taken = {pool[0].name for pool in chosen}
-    for boards in groups.values():
-        if boards[0].name not in taken:
-            chosen.append(tuple(boards))
-    return chosen
+    for board in boards:
+        # an emulated board never shares a row with a real one
+        groups.setdefault((board.kind, board.executed_by, board.site), []).append(board)
+    return [tuple(group) for group in groups.values()]
 
 
 def _encoder(
@@ -204,9 +186,7 @@ def _encoder(
 ) -> tuple[Encoder, str]:
     board = pool[0]
     kind = kinds[board.kind]
-    toolchain = entry.toolchain
-    if toolchain == "auto":
-        toolchain = "onnxruntime" if board.executed_by == "emulated" else kind.toolchain
+    toolchain = board.toolchain_for(entry.toolchain)
     offer = offers.get(toolchain)
     encoder = Encoder(
         model=model,
@@ -234,16 +214,16 @@ def _impossible(
             "leave `toolchain` out, or use a real board"
         )
     scheme = (quantization.dtype, quantization.granularity, quantization.symmetry)
-    if quantization.dtype == "float32":
-        scheme = ("float32", None, None)
     if scheme not in offer.schemes:
         return f"{toolchain} cannot make {scheme_words(scheme)}: {_offered(offer.schemes)}"
     # A real board that runs onnxruntime on its CPU is not bound by its accelerator's rule.
-    if toolchain == kind.toolchain or board.executed_by == "emulated":
-        accepted = kind.accepted
-        if scheme not in accepted:
-            return f"{kind.hardware} cannot run {scheme_words(scheme)}: {_offered(accepted)}"
-    if quantization.dtype != "float32" and quantization.calibrator not in offer.calibrators:
+    ruled = toolchain == kind.toolchain or board.executed_by == "emulated"
+    if ruled and not kind.accepts(quantization):
+        return (
+            f"{kind.hardware} cannot run {scheme_words(scheme)}: "
+            f"{kind.rule} takes only {kind.offers}"
+        )
+    if not quantization.is_float and quantization.calibrator not in offer.calibrators:
         return (
             f"{toolchain} has no calibrator {quantization.calibrator!r}: it offers "
             f"{', '.join(sorted(offer.calibrators))}"
@@ -261,23 +241,15 @@ def _reference(
     kinds: Mapping[str, Kind],
     offers: Mapping[str, Offer],
     model: str,
-    where: str,
 ) -> Encoder | None:
-    """The float32 encoder whose gallery features mixed mode uses: the named entry's, or the first."""
-    for entry in matrix.entries:
-        if matrix.reference and entry.name != matrix.reference:
-            continue
-        if entry.models and model not in entry.models:
-            continue
-        for quantization in entry.quantizations:
-            if quantization.dtype == "float32":
-                pool = _pools(entry, inventory)[0]
+    """The float32 encoder whose gallery features mixed mode uses."""
+    entry = matrix.reference_entry
+    if entry is None or (entry.model and model not in entry.model):
+        return None
+    for quantization in entry.quantization:
+        for pool in _pools(entry, inventory):
+            if quantization.is_float:
                 encoder, reason = _encoder(model, entry, quantization, pool, kinds, offers)
                 if not reason:
-                    return replace(encoder)
-    if matrix.reference:
-        raise UserError(
-            f"{where}: reference {matrix.reference!r} has no possible float32 row",
-            "name an entry whose quantization is float32",
-        )
+                    return encoder
     return None

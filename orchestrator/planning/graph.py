@@ -290,7 +290,7 @@ class _Builder:
             "executed_by": encoder.executed_by,
             "kind": encoder.kind,
             "runtime": facts.runtime_identity(encoder.runtime) if facts else None,
-            "options": board.runtime.for_key(),
+            "options": _runtime_options(board),
             "preprocessing": model.input.model_dump(mode="json"),
         }
 
@@ -301,7 +301,7 @@ class _Builder:
                 id=f"deploy/{encoder.id}",
                 stage="deploy",
                 inputs={"artifact": self._artifact(encoder, cell)},
-                params={"board": board.identity(), "executed_by": params["executed_by"]},
+                params={"board": _identity(board), "executed_by": params["executed_by"]},
                 pool=encoder.pool,
                 board=board.name,
                 executed_by=encoder.executed_by,
@@ -322,7 +322,7 @@ class _Builder:
                 },
                 after=(self._deploy(encoder, cell),),
                 params=params
-                | {"board": board.identity(), "policy": policy.model_dump(mode="json")},
+                | {"board": _identity(board), "policy": policy.model_dump(mode="json")},
                 pool=encoder.pool,
                 board=board.name,
                 executed_by=encoder.executed_by,
@@ -353,6 +353,20 @@ class _Builder:
             ),
             cell,
         )
+
+
+def _runtime_options(board: Board) -> dict[str, Any]:
+    """How the runtime is set up, as far as it may change features."""
+    return {
+        "providers": list(board.runtime.providers),
+        "threads": board.runtime.threads,
+        "faithful": board.runtime.faithful,
+    }
+
+
+def _identity(board: Board) -> dict[str, Any]:
+    """Which individual board it is: latency is keyed by this."""
+    return {"name": board.name, "transport": board.transport.model_dump(mode="json")}
 
 
 def _artifact_name(encoder: Encoder) -> str:

@@ -1,0 +1,131 @@
+"""`farm`: reads the command line and hands over. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from orchestrator import __version__
+
+EPILOG = """\
+exit codes:
+  0    complete
+  1    a row has no result
+  2    wrong input: nothing was started
+  3    a gate failed
+  4    farm's own bug
+  130  stopped by Ctrl-C; 143 by SIGTERM. `farm resume` goes on
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a mistyped word with the nearest valid one."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and exit with 2."""
+        if "invalid choice" in message:
+            word = message.split("invalid choice: ")[1].split(" ")[0].strip("'")
+            near = difflib.get_close_matches(word, COMMANDS, 1)
+            message = f"there is no command {word!r}" + (
+                f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(COMMANDS)}"
+            )
+        self.exit(2, f"farm: {message}\nfarm: see `{self.prog} --help`\n")
+
+
+COMMANDS = ("run", "resume", "plan")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = Parser(
+        prog="farm",
+        description="How a face-recognition model really behaves on the boards it will ship on.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"farm {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    run = commands.add_parser(
+        "run", help="fill the table: quantize, convert, deploy, measure, extract, score"
+    )
+    plan = commands.add_parser("plan", help="show every row, its steps and what is left to do")
+    for command in (run, plan):
+        command.add_argument(
+            "matrix", nargs="?", default="matrix.yaml", help="what to run (%(default)s)"
+        )
+        command.add_argument(
+            "--inventory",
+            metavar="FILE",
+            help="the boards (device_inventory.yaml beside the matrix, or in this folder)",
+        )
+        command.add_argument(
+            "--only",
+            metavar="NAME",
+            action="append",
+            default=[],
+            help="only this row, entry, board or kind; may be repeated",
+        )
+        command.add_argument(
+            "--limit",
+            metavar="N",
+            type=_count,
+            help="only N gallery identities, probes in proportion; rows are marked partial",
+        )
+    resume = commands.add_parser("resume", help="go on with a run that was stopped or lost")
+    resume.add_argument("run", nargs="?", default="latest", help="its name (%(default)s)")
+    for command in (run, plan, resume):
+        command.add_argument(
+            "--state",
+            metavar="DIR",
+            default=".farm",
+            help="store, emulated boards, keys (%(default)s)",
+        )
+        command.add_argument(
+            "--runs", metavar="DIR", default="runs", help="where runs are kept (%(default)s)"
+        )
+    return top
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    from orchestrator.errors import FarmError, UserError
+
+    try:
+        if arguments.command == "plan":
+            from orchestrator.cli.plan import plan
+
+            return plan(arguments)
+        from orchestrator.cli.run import resume, run
+
+        return resume(arguments) if arguments.command == "resume" else run(arguments)
+    except UserError as error:
+        print(f"farm: {error}", file=sys.stderr)
+        return 2
+    except FarmError as error:
+        print(f"farm: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        print(f"farm: this is farm's own bug: {error!r}; please report it", file=sys.stderr)
+        return 4
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""`farm plan`: every row, its steps, what the store already has, and why a row is impossible."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.planning.estimate import estimate
+from orchestrator.scheduling.planner import Plan, Request, find_inventory, make_plan
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Print the plan; 1 when a row is impossible, else 0."""
+    request = Request(
+        matrix=arguments.matrix,
+        inventory=find_inventory(arguments.matrix, arguments.inventory),
+        state=arguments.state,
+        runs=arguments.runs,
+        only=tuple(arguments.only),
+        limit=arguments.limit,
+    )
+    made = make_plan(request)
+    console = Console(highlight=False)
+    console.print(_rows(made))
+    console.print()
+    if made.graph.steps:
+        console.print(_steps(made))
+        console.print()
+    todo = made.resolution.todo
+    cached = len(made.resolution.contents)
+    console.print(f"{len(made.cells)} rows; {cached} steps in the store, {len(todo)} to do")
+    if todo:
+        guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
+        console.print(f"about {_minutes(guess.seconds)} ({guess.source})")
+    return 0 if len(made.possible) == len(made.cells) else 1
+
+
+def _rows(made: Plan) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    for name in ("Row", "Hardware", "Executed by", "Boards", "Gallery by", "To do"):
+        table.add_column(name, overflow="fold")
+    for cell in made.cells:
+        if cell.reason:
+            todo = f"[red]impossible:[/red] {escape(cell.reason)}"
+        else:
+            count = sum(cell.name in made.graph.steps[s].cells for s in made.resolution.todo)
+            todo = f"{count} steps" if count else "[green]nothing, all cached[/green]"
+        table.add_row(
+            escape(cell.name),
+            escape(made.hardware(cell)),
+            cell.probe.executed_by,
+            ", ".join(cell.probe.pool),
+            escape(cell.gallery.id),
+            todo,
+        )
+    return table
+
+
+def _steps(made: Plan) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Step", "Where", "Key", "State"):
+        table.add_column(name, overflow="fold")
+    todo = set(made.resolution.todo)
+    for step in made.graph.steps.values():
+        if step.id in todo:
+            state = "to do"
+        elif made.resolution.cached(step.id):
+            state = "[green]cached[/green]"
+        else:
+            state = "[dim]not needed[/dim]"
+        key = made.resolution.keys.get(step.id)
+        where = ", ".join(step.pool) or "this head"
+        table.add_row(escape(step.id), where, key[:12] if key else "after its inputs", state)
+    return table
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

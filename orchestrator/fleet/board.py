@@ -1,0 +1,260 @@
+"""One board, held for a run: connected, its agent running, its lock taken, its work done in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import BoardError, FarmError, TransientError
+from orchestrator.fleet.channel import Transport
+
+if TYPE_CHECKING:
+    from orchestrator.fleet.session import AgentFacts, AgentSession, ModelFacts
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long each kind of remote call may take, in seconds; each message says which one ended.
+
+    `transfer_s` is for one file; `silence_s` is how long a working agent may say nothing at all.
+    """
+
+    connect_s: float = 20.0
+    command_s: float = 30.0
+    transfer_s: float = 600.0
+    open_s: float = 120.0
+    silence_s: float = 10.0
+    chunk_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a board is and what is used there; plain values, so that it can travel.
+
+    Attributes:
+        name: the board's name in the inventory.
+        transport: `local`, or `ssh` for real and emulated boards alike.
+        host, port, user, key_file, host_key: for `ssh`.
+        python: the Python 3.6+ that runs the agent there.
+        workdir: farm's own folder on the board; `~` is the user's home.
+    """
+
+    name: str
+    transport: str
+    host: str = ""
+    port: int = 22
+    user: str | None = None
+    key_file: str | None = None
+    host_key: str | None = None
+    python: str = "python3"
+    workdir: str = "~/.farm"
+    owner: str = "farm"
+    deadlines: Deadlines = field(default_factory=Deadlines)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file to run and how: what `deploy` and `open` need.
+
+    `options` go to the runtime; `preprocessing` is the model manifest's `input`.
+    """
+
+    name: str
+    sha256: str
+    runtime: str
+    options: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+
+
+class BoardLink:
+    """A connected board. Calls come from one thread at a time; `cancel` and `close` from any."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._transport: Transport | None = None
+        self._session: AgentSession | None = None
+        self._workdir = ""
+        self._open: tuple[str, str] | None = None
+        self._model: ModelFacts | None = None
+        self._guard = threading.Lock()
+        self._cancelled = threading.Event()
+
+    def connect(self) -> AgentFacts:
+        """Reach the board, bring the agent, start it and take the board's lock.
+
+        Raises:
+            TransientError: the board does not answer, or somebody else holds its lock.
+            BoardError: its host key changed, it has no usable Python, or the disk is full.
+            UserError: our key was refused.
+        """
+        from orchestrator.fleet.agent_bundle import agent_bundle, agent_command
+        from orchestrator.fleet.deploying import check_python, deploy
+        from orchestrator.fleet.session import AgentSession
+
+        self.close()
+        self._cancelled.clear()
+        limits = self.address.deadlines
+        transport = make_transport(self.address)
+        self._transport = transport
+        transport.connect(limits.connect_s)
+        check_python(transport, self.address.python, limits.command_s)
+        self._workdir = self._expand(transport)
+        bundle = agent_bundle()
+        place = deploy(
+            transport,
+            bundle.data,
+            remote_dir=self._workdir,
+            name=f"agent-{bundle.sha256[:16]}.pyz",
+            sha256=bundle.sha256,
+            timeout_s=limits.transfer_s,
+        )
+        command = agent_command(
+            self.address.python,
+            place.path,
+            self._workdir,
+            self.address.name,
+            self.address.owner,
+            limits.silence_s,
+        )
+        channel = transport.open(command, timeout_s=limits.command_s)
+        session = AgentSession(
+            channel,
+            board=self.address.name,
+            dead_after_s=limits.silence_s,
+            start_timeout_s=limits.open_s,
+        )
+        with self._guard:
+            self._session = session
+        return session.hello()
+
+    def deploy(
+        self, artifact: Artifact, data: bytes, progress: Callable[[int], None] | None = None
+    ) -> bool:
+        """Bring an artifact, verified by its sha256 on the board.
+
+        Returns:
+            True when it was there already.
+        """
+        from orchestrator.fleet.deploying import deploy
+
+        transport, _ = self._connected()
+        place = deploy(
+            transport,
+            data,
+            remote_dir=f"{self._workdir}/artifacts",
+            name=artifact.name,
+            sha256=artifact.sha256,
+            timeout_s=self.address.deadlines.transfer_s,
+            progress=progress,
+        )
+        return place.skipped
+
+    def open(self, artifact: Artifact) -> ModelFacts:
+        """Load a deployed artifact into its runtime, unless it is loaded already."""
+        from orchestrator.fleet.session import Preprocessing
+
+        _, session = self._connected()
+        want = (artifact.name, artifact.sha256)
+        if self._open == want and self._model is not None:
+            return self._model
+        self._open = None
+        self._model = session.open_model(
+            runtime=artifact.runtime,
+            artifact=f"{self._workdir}/artifacts/{artifact.name}",
+            sha256=artifact.sha256,
+            options=artifact.options,
+            preprocessing=Preprocessing(
+                layout=artifact.preprocessing["layout"],
+                colour=artifact.preprocessing["colour"],
+                mean=tuple(artifact.preprocessing["mean"]),
+                std=tuple(artifact.preprocessing["std"]),
+                height=artifact.preprocessing["height"],
+                width=artifact.preprocessing["width"],
+            ),
+            timeout_s=self.address.deadlines.open_s,
+        )
+        self._open = want
+        return self._model
+
+    def measure(self, images: Any, policy: Mapping[str, Any]) -> Iterator[Any]:
+        """Time inferences; see `AgentSession.measure`."""
+        from orchestrator.fleet.session import MeasurePolicy
+
+        _, session = self._connected()
+        limit = policy["max_duration_s"] + self.address.deadlines.chunk_s
+        yield from session.measure(images, MeasurePolicy(**policy), timeout_s=limit)
+
+    def extract(self, images: Any, chunk: int) -> Iterator[Any]:
+        """Make features of images; see `AgentSession.extract`."""
+        _, session = self._connected()
+        yield from session.extract(images, chunk=chunk, timeout_s=self.address.deadlines.chunk_s)
+
+    def telemetry(self) -> Mapping[str, Any]:
+        """The latest temperatures and clocks that the agent told, empty when it has told none."""
+        session = self._session
+        return session.telemetry() if session is not None else {}
+
+    def cancel(self) -> None:
+        """Stop what is running; it raises in its own thread."""
+        self._cancelled.set()
+        with self._guard:
+            session = self._session
+        if session is not None:
+            session.cancel()
+
+    def close(self) -> None:
+        """Release the board: the agent ends, and with it its lock."""
+        with self._guard:
+            session, self._session = self._session, None
+            transport, self._transport = self._transport, None
+            self._open, self._model = None, None
+        if session is not None:
+            with contextlib.suppress(FarmError):
+                session.close()
+        if transport is not None:
+            transport.close()
+
+    def _connected(self) -> tuple[Transport, AgentSession]:
+        with self._guard:
+            transport, session = self._transport, self._session
+        if self._cancelled.is_set():
+            raise TransientError(f"{self.address.name}: stopped")
+        if transport is None or session is None:
+            raise TransientError(f"{self.address.name}: not connected", "`farm resume` reconnects")
+        return transport, session
+
+    def _expand(self, transport: Transport) -> str:
+        workdir = self.address.workdir
+        if not workdir.startswith("~"):
+            return workdir
+        result = transport.run(
+            'printf %s "$HOME"', timeout_s=self.address.deadlines.command_s
+        )
+        home = result.stdout.decode(errors="replace").strip()
+        if result.status != 0 or not home.startswith("/"):
+            raise BoardError(
+                f"{self.address.name}: its shell does not say where home is ({home[:80]!r})",
+                "give an absolute `workdir:` for this board in the inventory",
+            )
+        return home + workdir[1:]
+
+
+def make_transport(address: Address) -> Transport:
+    """The transport that an address asks for, not yet connected."""
+    if address.transport == "local":
+        from orchestrator.fleet.local import LocalTransport
+
+        return LocalTransport(address.name)
+    from orchestrator.fleet.ssh import SshTransport
+
+    return SshTransport(
+        address.name,
+        host=address.host,
+        port=address.port,
+        user=address.user,
+        key_file=address.key_file,
+        host_key=address.host_key,
+    )

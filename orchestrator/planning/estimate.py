@@ -1,0 +1,59 @@
+"""How long what is left may take: rates seen before where there are any, else plain guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from orchestrator.planning.graph import Step
+
+# Seconds a unit (an image, or a whole step) on a small 2-core host; replaced by what was seen.
+GUESSES: Mapping[str, float] = {
+    "images": 0.001,
+    "calibrate": 0.03,
+    "quantize": 4.0,
+    "convert": 1.5,
+    "deploy": 1.0,
+    "measure": 0.02,
+    "extract": 0.01,
+    "score": 4.0,
+    "compare": 2.0,
+}
+START_S = 8.0
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Seconds, and what they rest on."""
+
+    seconds: float
+    source: str
+
+
+def estimate(
+    steps: Iterable[Step], domains: Mapping[str, str], rates: Mapping[str, float]
+) -> Guess:
+    """Time for `steps`: each contention domain works through its own, the busiest one decides.
+
+    Args:
+        steps: what is to do.
+        domains: board name to contention domain; the head's under the empty name.
+        rates: `stage board` to seconds a unit, from earlier runs.
+    """
+    busy: dict[str, float] = {}
+    seen = guessed = 0
+    for step in steps:
+        known = rates.get(rate_name(step))
+        seen, guessed = seen + (known is not None), guessed + (known is None)
+        seconds = (GUESSES[step.stage] if known is None else known) * step.units
+        domain = domains[step.board]
+        busy[domain] = busy.get(domain, 0.0) + seconds
+    if not busy:
+        return Guess(0.0, "nothing to do")
+    source = f"{seen} steps by rates seen before, {guessed} guessed"
+    return Guess(START_S + max(busy.values()), source)
+
+
+def rate_name(step: Step) -> str:
+    """Under which name a step's rate is remembered."""
+    return f"{step.stage} {step.board or 'head'}"

@@ -1,0 +1,245 @@
+"""A run as a fold over its events: what console, table and files are drawn from."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from orchestrator.events import (
+    BoardChanged,
+    CellFailed,
+    CellFinished,
+    CellInfo,
+    Event,
+    Note,
+    PlanChanged,
+    RunFinished,
+    RunStarted,
+    StepFailed,
+    StepFinished,
+    StepInfo,
+    StepProgress,
+    StepSkipped,
+    StepStarted,
+    Telemetry,
+)
+from orchestrator.results import CellResult
+
+HEAD = "this host"
+LOG_LINES = 200
+
+
+@dataclass
+class Running:
+    """A step under way. `done` and `total` are in `unit`s; `since` is Unix seconds."""
+
+    step: str
+    stage: str
+    since: float
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    first_done: int | None = None
+    first_at: float = 0.0
+    at: float = 0.0
+
+    @property
+    def rate(self) -> float | None:
+        """Units a second since the first progress, None until there is something to go by."""
+        if self.first_done is None or self.at <= self.first_at or self.done <= self.first_done:
+            return None
+        return (self.done - self.first_done) / (self.at - self.first_at)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left at that rate."""
+        rate = self.rate
+        return None if rate is None or not self.total else (self.total - self.done) / rate
+
+
+@dataclass
+class BoardLine:
+    """What is known of a board now."""
+
+    name: str
+    state: str = "waiting"
+    reason: str = ""
+    executed_by: str = ""
+    running: Running | None = None
+    temperature_c: float | None = None
+    clock_mhz: float | None = None
+    steps_left: int = 0
+
+
+@dataclass
+class RunState:
+    """Everything a reader may show of a run."""
+
+    started: RunStarted | None = None
+    finished: RunFinished | None = None
+    boards: dict[str, BoardLine] = field(default_factory=dict)
+    steps: dict[str, StepInfo] = field(default_factory=dict)
+    step_state: dict[str, str] = field(default_factory=dict)
+    head: dict[str, Running] = field(default_factory=dict)
+    cells: dict[str, CellInfo] = field(default_factory=dict)
+    results: dict[str, CellResult] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    now: float = 0.0
+
+    def apply(self, event: Event) -> list[str]:
+        """Take an event in.
+
+        Returns:
+            Lines worth printing where there is no live view, without time of day.
+        """
+        self.now = event.at
+        match event:
+            case RunStarted():
+                return self._start(event)
+            case PlanChanged():
+                self._plan(event.steps)
+                return []
+            case BoardChanged():
+                return self._board(event)
+            case Telemetry():
+                line = self._line(event.board)
+                line.temperature_c = event.temperature_c
+                line.clock_mhz = event.clock_mhz
+                return []
+            case StepStarted():
+                return self._started(event)
+            case StepProgress():
+                self._progress(event)
+                return []
+            case StepFinished():
+                return self._finished(event)
+            case StepFailed():
+                return self._failed(event)
+            case StepSkipped():
+                self.step_state[event.step] = "skipped"
+                return []
+            case CellFinished():
+                self.results[event.cell] = CellResult.model_validate(event.result)
+                return self._say(event.at, "info", f"row {event.cell}: complete")
+            case CellFailed():
+                self.failures[event.cell] = event.reason
+                return self._say(event.at, "error", f"row {event.cell}: no result: {event.reason}")
+            case Note():
+                return self._say(event.at, event.level, event.message)
+            case RunFinished():
+                self.finished = event
+                return []
+
+    @property
+    def total(self) -> int:
+        """Steps in the plan, those already in the store included."""
+        return len(self.steps)
+
+    @property
+    def done(self) -> int:
+        """Steps finished, failed or skipped."""
+        return sum(
+            self.step_state.get(step) in ("done", "failed", "skipped") for step in self.steps
+        )
+
+    @property
+    def cached(self) -> int:
+        """Steps whose output was in the store."""
+        return sum(info.cached for info in self.steps.values())
+
+    def _say(self, at: float, level: str, text: str) -> list[str]:
+        self.log.append((at, level, text))
+        return [text]
+
+    def _line(self, board: str) -> BoardLine:
+        return self.boards.setdefault(board, BoardLine(board))
+
+    def _start(self, event: RunStarted) -> list[str]:
+        self.started = event
+        self.cells = {cell.name: cell for cell in event.cells}
+        self.failures = {cell.name: cell.reason for cell in event.cells if cell.reason}
+        for board in event.boards:
+            self._line(board)
+        for cell in event.cells:
+            self._line(cell.board).executed_by = cell.executed_by
+        self._plan(event.steps)
+        said = [f"run {event.run}: {len(event.cells)} rows, {len(event.steps)} steps"]
+        if self.cached:
+            said.append(f"{self.cached} of {self.total} steps are already in the store")
+        for cell in event.cells:
+            if cell.reason:
+                said += self._say(event.at, "warning", f"row {cell.name}: {cell.reason}")
+        return said
+
+    def _plan(self, steps: tuple[StepInfo, ...]) -> None:
+        self.steps = {step.id: step for step in steps} | {
+            step: info for step, info in self.steps.items() if step in self.step_state
+        }
+        for step in steps:
+            if step.cached:
+                self.step_state.setdefault(step.id, "done")
+        self._count()
+
+    def _count(self) -> None:
+        for line in self.boards.values():
+            line.steps_left = sum(
+                info.board == line.name
+                and self.step_state.get(step) not in ("done", "failed", "skipped")
+                for step, info in self.steps.items()
+            )
+
+    def _board(self, event: BoardChanged) -> list[str]:
+        line = self._line(event.board)
+        changed = (line.state, line.reason) != (event.state, event.reason)
+        line.state, line.reason = event.state, event.reason
+        line.executed_by = event.executed_by
+        if event.state in ("unreachable", "unfit") and changed:
+            return self._say(event.at, "error", f"{event.board} {event.state}: {event.reason}")
+        if event.state == "connecting" and event.reason:
+            return self._say(event.at, "warning", f"{event.board}: {event.reason}; trying again")
+        if event.state == "ready" and event.facts:
+            return self._say(event.at, "info", f"{event.board}: connected")
+        return []
+
+    def _started(self, event: StepStarted) -> list[str]:
+        self.step_state[event.step] = "running"
+        running = Running(event.step, event.stage, event.at)
+        if event.board:
+            self._line(event.board).running = running
+        else:
+            self.head[event.step] = running
+        again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
+        return [f"{event.step}: started{again}"]
+
+    def _progress(self, event: StepProgress) -> None:
+        running = self._line(event.board).running if event.board else self.head.get(event.step)
+        if running is None or running.step != event.step:
+            return
+        if running.first_done is None:
+            running.first_done, running.first_at = event.done, event.at
+        running.done, running.total, running.unit = event.done, event.total, event.unit
+        running.at = event.at
+
+    def _end(self, step: str, board: str, state: str) -> None:
+        self.step_state[step] = state
+        self.head.pop(step, None)
+        if board:
+            line = self._line(board)
+            if line.running is not None and line.running.step == step:
+                line.running = None
+        self._count()
+
+    def _finished(self, event: StepFinished) -> list[str]:
+        self._end(event.step, event.board, "done")
+        how = "from the store" if event.cached else f"{event.seconds:.1f} s"
+        what = f", {event.summary}" if event.summary else ""
+        return self._say(event.at, "info", f"{event.step}: done ({how}{what})")
+
+    def _failed(self, event: StepFailed) -> list[str]:
+        self._end(event.step, event.board, "waiting" if event.retry else "failed")
+        text = f"{event.step}: {event.message}"
+        if event.retry:
+            return self._say(event.at, "warning", f"{text}; trying again")
+        hint = f" ({event.hint})" if event.hint else ""
+        return self._say(event.at, "error", text + hint)

@@ -1,0 +1,171 @@
+"""The table of the published layout, from results; shared by console and table.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.results import CellResult, Estimate, Tar
+
+COLUMNS = (
+    "Hardware",
+    "Provider",
+    "Type",
+    "Backend",
+    "Time",
+    "Granularity",
+    "Symmetry",
+    "Rank1",
+    "TAR@FAR<={far}",
+)
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row's texts, in the order of `COLUMNS`; `low` and `high` of the rates beside them."""
+
+    cells: tuple[str, ...]
+    executed_by: str
+    complete: bool
+
+
+def far_text(far: float) -> str:
+    """`1e-3` for 0.001."""
+    mantissa, _, exponent = f"{far:.0e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def percent(value: float | None) -> str:
+    """`80.94` for 0.8094."""
+    return DASH if value is None else f"{100 * value:.2f}"
+
+
+def interval(estimate: Estimate) -> str:
+    """`80.94 [80.6, 81.3]`."""
+    if estimate.value is None:
+        return DASH
+    if estimate.low is None or estimate.high is None:
+        return percent(estimate.value)
+    return f"{percent(estimate.value)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def time_text(result: CellResult) -> str:
+    """The Time column: the p50 of a board; never that of a host which stood in."""
+    if result.latency is None:
+        return DASH
+    text = f"{result.latency.device.p50_ms:.1f} ms"
+    return text if result.verdict == "VALID" else f"{text} ?"
+
+
+def tar_text(tar: Tar, with_interval: bool = True) -> str:
+    """The TAR column, or n/a where the target allows no false alarm at all."""
+    if not tar.available:
+        return "n/a (n<1/FAR)"
+    return interval(tar) if with_interval else percent(tar.value)
+
+
+def row(result: CellResult, with_interval: bool = True) -> tuple[str, ...]:
+    """The texts of a finished row."""
+    rank1 = interval(result.rank1) if with_interval else percent(result.rank1.value)
+    mark = ""
+    if result.difference is not None and result.difference.real:
+        mark = " ↓" if (result.difference.rank1.value or 0) < 0 else " ↑"
+    return (
+        result.hardware + (" (partial)" if result.partial else ""),
+        result.provider,
+        result.type,
+        result.backend,
+        time_text(result),
+        result.granularity or "-",
+        result.symmetry or "-",
+        rank1 + mark,
+        tar_text(result.tar, with_interval),
+    )
+
+
+def headings(results: Iterable[CellResult]) -> tuple[str, ...]:
+    """The columns' names; the last one carries the FAR that was asked for."""
+    far = next((result.tar.far_target for result in results), 1e-3)
+    return tuple(column.format(far=far_text(far)) for column in COLUMNS)
+
+
+def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> list[str]:
+    """What must be said beside the figures."""
+    notes: list[str] = []
+    if not results:
+        return [f"{name}: {reason}" for name, reason in failures.items()]
+    first = results[0]
+    test = first.test_set
+    difficulty = "" if test.difficulty is None else f", rendered faces of difficulty {test.difficulty:g}"
+    tar = first.tar
+    notes.append(
+        f"1:N over {test.gallery:,} enrolled identities, {test.mated:,} mated and "
+        f"{test.unknown:,} unknown probes{difficulty}; [95 % interval]; FAR is a search's, "
+        f"K = {tar.k} false alarms allowed."
+    )
+    if any(result.mixed for result in results):
+        notes.append("* mixed mode: float32 model for the gallery, quantized model for the probes.")
+    emulated = [result for result in results if result.emulated]
+    if emulated:
+        notes.append(
+            f"{DASH} in Time: the row was emulated by onnxruntime on this host, under the "
+            "vendor's quantization rule; a PC's time is not a board's (results.json has it as "
+            "latency_host)."
+        )
+        notes.extend(_shared(emulated))
+    notes.extend(_differences(results))
+    suspect = [r for r in results if r.verdict == "SUSPECT"]
+    notes.extend(f"? {r.hardware}: time is SUSPECT: {r.verdict_reason}" for r in suspect)
+    if any(result.partial for result in results):
+        notes.append("(partial): only a part of the test set was used (--limit).")
+    notes.extend(
+        f"{result.hardware}: {result.failed_images} images failed and count as misses"
+        for result in results
+        if result.failed_images
+    )
+    notes.extend(f"{r.hardware}: {warning}" for r in results for warning in r.warnings)
+    notes.extend(f"No result for {name}: {reason}" for name, reason in failures.items())
+    return notes
+
+
+def _shared(emulated: Sequence[CellResult]) -> list[str]:
+    by_artifact: dict[str, list[str]] = {}
+    for result in emulated:
+        name = result.hardware.rstrip("*")
+        names = by_artifact.setdefault(result.artifact_sha256, [])
+        if name not in names:
+            names.append(name)
+    return [
+        f"{', '.join(names[:-1])} and {names[-1]} share one artifact and one arithmetic here, "
+        "so their figures are equal."
+        for names in by_artifact.values()
+        if len(names) > 1
+    ]
+
+
+def _differences(results: Sequence[CellResult]) -> list[str]:
+    compared = [result for result in results if result.difference is not None]
+    if not compared:
+        return []
+    real = [result for result in compared if result.difference and result.difference.real]
+    if not real:
+        return [
+            "No row's Rank-1 differs significantly from float32's (McNemar, Holm over "
+            f"{len(compared)} rows): the order of the rows says nothing."
+        ]
+    names = ", ".join(result.hardware for result in real)
+    return [f"↓ ↑ Rank-1 really differs from float32's (McNemar, Holm, p < 0.05): {names}."]
+
+
+def markdown(results: Sequence[CellResult], failures: Mapping[str, str]) -> str:
+    """table.md: the published table's columns, and what must be said beside them."""
+    lines: list[str] = []
+    if results:
+        names = headings(results)
+        lines.append("| " + " | ".join(names) + " |")
+        lines.append("|" + "---|" * len(names))
+        lines.extend("| " + " | ".join(row(result)) + " |" for result in results)
+        lines.append("")
+    lines.extend(f"- {note}" for note in footnotes(results, failures))
+    return "\n".join(lines).replace("*", r"\*") + "\n"

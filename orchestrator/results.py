@@ -1,0 +1,139 @@
+"""The documented, versioned shape of results.json: one `CellResult` a row of the table.
+
+All rates are fractions between 0 and 1 (the table prints percent), all times milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.events import ExecutedBy
+
+RESULTS_VERSION = 1
+
+
+class Part(BaseModel):
+    """Immutable; a reader of a later version ignores what it does not know."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class TestSetResult(Part):
+    """The test set of a row.
+
+    Attributes:
+        hash: over the bytes of gallery and probe images and their identities.
+        gallery: enrolled identities (N).
+        probes: searches, unknown ones included.
+        mated, unknown: probes whose identity is, or is not, enrolled.
+        difficulty: of rendered faces; None for others.
+    """
+
+    hash: str
+    gallery: int
+    probes: int
+    mated: int
+    unknown: int
+    difficulty: float | None = None
+
+
+class Times(Part):
+    """Percentiles of raw times, in milliseconds."""
+
+    count: int
+    min_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
+    mean_ms: float
+    mad_ms: float
+
+
+class Latency(Part):
+    """`device`: inside the native run call; `end_to_end`: with pre- and postprocessing there."""
+
+    device: Times
+    end_to_end: Times
+    timing_valid: bool
+
+
+class Estimate(Part):
+    """A rate and its confidence interval; `value` is None when it cannot be given."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Tar(Estimate):
+    """TAR at a false-alarm rate a search, with the rank condition (TPIR).
+
+    Attributes:
+        far_target, far_achieved: what was asked for and what the threshold gives.
+        k: false alarms allowed; `threshold`: accept iff score >= threshold.
+        available: False when k is 0: then the table prints n/a with `reason`.
+    """
+
+    far_target: float
+    far_achieved: float
+    k: int
+    threshold: float | None
+    available: bool = True
+    reason: str = ""
+
+
+class Difference(Part):
+    """A row against its model's float32 reference, over the same probes.
+
+    Attributes:
+        rank1, tar: difference of the rates with interval.
+        only_reference, only_cell: probes that only one of the two ranks first.
+        p: of the exact McNemar test on these; `p_holm`: adjusted over the rows of the table.
+        real: whether the Rank-1 difference is significant after the adjustment.
+    """
+
+    rank1: Estimate
+    tar: Estimate
+    only_reference: int
+    only_cell: int
+    p: float
+    p_holm: float | None = None
+    real: bool | None = None
+
+
+class CellResult(Part):
+    """One row. `latency` only where a board was timed; `latency_host` where this host stood in."""
+
+    name: str
+    hardware: str
+    provider: str
+    type: str
+    backend: str
+    board: str
+    kind: str
+    executed_by: ExecutedBy
+    emulated: bool
+    granularity: str | None
+    symmetry: str | None
+    dtype: str
+    calibrator: str | None
+    mixed: bool
+    model: str
+    test_set: TestSetResult
+    partial: bool = False
+    latency: Latency | None = None
+    latency_host: Latency | None = None
+    rank1: Estimate
+    tar: Tar
+    tar_all: list[Tar] = []
+    difference: Difference | None = None
+    failed_images: int = 0
+    verdict: str
+    verdict_reason: str = ""
+    artifact_sha256: str
+    artifact_bytes: int
+    warnings: list[str] = []
+    provenance: dict[str, Any] = {}

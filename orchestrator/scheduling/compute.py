@@ -1,0 +1,75 @@
+"""Computing stages as Ray tasks: bytes in, bytes out, repeated when a worker dies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.errors import FarmError, TransientError
+from orchestrator.scheduling.ray_local import LocalRay, worker_environment
+from orchestrator.stages.made import Made
+
+POLL_S = 0.25
+
+
+class Compute:
+    """Runs functions on Ray. Thread-safe; one call a step."""
+
+    def __init__(self, ray_head: LocalRay, stop: threading.Event) -> None:
+        self._head, self._stop = ray_head, stop
+
+    def run(self, function: Callable[..., Made], *arguments: Any) -> Made:
+        """Call `function(*arguments)` in a Ray worker.
+
+        Raises:
+            TransientError: the worker died, or the run is being stopped.
+            FarmError: what the function raised.
+        """
+        self._head.wait()
+        import ray
+
+        remote = ray.remote(num_cpus=1, max_retries=0, runtime_env=worker_environment())(function)
+        reference = remote.remote(*(self._put(argument) for argument in arguments))
+        while True:
+            if self._stop.is_set():
+                ray.cancel(reference, force=True)
+                raise TransientError("stopped")
+            ready, _ = ray.wait([reference], timeout=POLL_S)
+            if ready:
+                break
+        with translated(function.__name__):
+            result: Made = ray.get(reference)
+        return result
+
+    def _put(self, argument: Any) -> Any:
+        import ray
+
+        big = getattr(argument, "nbytes", None) or (
+            len(argument) if isinstance(argument, bytes) else 0
+        )
+        return ray.put(argument) if big > 1 << 20 else argument
+
+
+class translated:  # noqa: N801 - reads as a word in `with translated(...)`
+    """Ray's exceptions into farm's: what a task raised as itself, a dead worker as transient."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        import ray
+
+        if isinstance(error, ray.exceptions.RayTaskError):
+            cause = error.cause
+            if isinstance(cause, FarmError):
+                raise cause from error
+            return
+        if isinstance(error, ray.exceptions.RayError):
+            raise TransientError(
+                f"{self._what}: its worker process died ({type(error).__name__})",
+                "farm tries again; the reason is in driver.log of the run",
+            ) from error

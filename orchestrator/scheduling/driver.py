@@ -1,0 +1,450 @@
+"""The driver: runs a plan to its end. The only writer of the run's event log and of the store.
+
+Runs as a process of its own (`python -m orchestrator.scheduling.driver RUN_FOLDER`), so that every
+byte that Ray or a library prints goes to the run's log file and never onto somebody's screen. It
+stops in good order on SIGTERM, and when its standard input ends: then whoever started it is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
+from orchestrator.events import (
+    BoardChanged,
+    BoardState,
+    CellFailed,
+    CellFinished,
+    ErrorClass,
+    EventLog,
+    Note,
+    PlanChanged,
+    RunFinished,
+    StepFailed,
+    StepFinished,
+    StepSkipped,
+    StepStarted,
+)
+from orchestrator.planning.facts import BoardFacts
+from orchestrator.planning.graph import Step
+from orchestrator.scheduling.boards import Boards
+from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate, choose
+from orchestrator.scheduling.compute import Compute
+from orchestrator.scheduling.execute import Executor, Outcome
+from orchestrator.scheduling.outcome import cell_result
+from orchestrator.scheduling.planner import FactsFile, Plan, RatesFile, Request, make_plan
+from orchestrator.scheduling.ray_local import LocalRay
+from orchestrator.scheduling.reporter import Reporter
+
+ATTEMPTS = 3
+BACKOFF_S = (1.0, 4.0)
+CLEAN_UP_S = 6.0
+
+REQUEST = "request.json"
+EVENTS = "events.jsonl"
+
+State = Literal["waiting", "running", "done", "failed", "skipped"]
+
+
+class Driver:
+    """The state of a run. Everything but steps and connections happens in one thread."""
+
+    def __init__(self, plan: Plan, folder: Path, stop: threading.Event) -> None:
+        self._plan, self._stop = plan, stop
+        state = Path(plan.request.state)
+        self._reporter = Reporter(EventLog(folder / EVENTS))
+        self._ray = LocalRay(state, os.cpu_count() or 1)
+        self._boards = Boards(state, folder.name, self._ray)
+        owner = f"run {folder.name} pid {os.getpid()}"
+        self._executor = Executor(
+            plan, Compute(self._ray, stop), self._boards, self._reporter, stop, owner
+        )
+        self._facts, self._rates = FactsFile(state), RatesFile(state)
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._threads = ThreadPoolExecutor(max_workers=128, thread_name_prefix="step")
+        self._slots = max(1, os.cpu_count() or 1)
+        self._state: dict[str, State] = dict.fromkeys(plan.graph.steps, "waiting")
+        self._made: set[str] = set()
+        self._attempts: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
+        self._connected: set[str] = set()
+        self._connecting: set[str] = set()
+        self._broken: dict[str, FarmError] = {}
+        self._reported: set[str] = set()
+        self._bug = False
+
+    def run(self) -> int:
+        """Run to the end; returns the exit code (0 complete, 1 incomplete, 4 bug, 130 stopped)."""
+        self._ray.start()
+        self._settle()
+        for board in self._plan.boards_needed():
+            self._connect(board, 1)
+        while not self._stop.is_set():
+            self._start_ready()
+            self._report_cells()
+            if not self._unfinished():
+                break
+            try:
+                self._inbox.get(timeout=0.5)()
+            except queue.Empty:
+                continue
+        return self._finish()
+
+    # -- steps ---------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Take over what the store holds; what is not needed any more counts as done."""
+        needed = set(self._plan.resolution.todo)
+        for step_id in self._plan.graph.steps:
+            state = self._state.get(step_id, "waiting")
+            if state == "waiting" or (state == "done" and step_id not in self._made):
+                self._state[step_id] = "waiting" if step_id in needed else "done"
+
+    def _unfinished(self) -> bool:
+        return any(self._state[s] in ("waiting", "running") for s in self._plan.graph.steps)
+
+    def _candidate(self, step: Step) -> Candidate:
+        domain = (
+            self._plan.boards[step.board].contention_domain if step.board else HEAD_DOMAIN
+        )
+        return Candidate(step.id, step.stage, step.board, domain, step.units)
+
+    def _start_ready(self) -> None:
+        graph = self._plan.graph
+        ready: list[Candidate] = []
+        for step in graph.steps.values():
+            if self._state[step.id] != "waiting":
+                continue
+            failed = [s for s in graph.sources(step.id) if self._state[s] in ("failed", "skipped")]
+            if failed:
+                self._skip(step, failed[0])
+            elif step.board in self._broken:
+                self._fail(step, self._broken[step.board], retry=False)
+            elif (
+                all(self._state[source] == "done" for source in graph.sources(step.id))
+                and (not step.board or step.board in self._connected)
+                and self._not_before.get(step.id, 0.0) <= time.monotonic()
+                and step.id in self._plan.resolution.keys
+            ):
+                ready.append(self._candidate(step))
+        running = [
+            self._candidate(graph.steps[s]) for s, state in self._state.items() if state == "running"
+        ]
+        for chosen in choose(ready, running, self._slots):
+            self._start(graph.steps[chosen.id])
+
+    def _start(self, step: Step) -> None:
+        self._state[step.id] = "running"
+        attempt = self._attempts[step.id] = self._attempts.get(step.id, 0) + 1
+        key = self._plan.resolution.keys[step.id]
+        self._reporter.emit(
+            StepStarted(
+                step=step.id,
+                stage=step.stage,
+                board=step.board,
+                executed_by=step.executed_by,
+                attempt=attempt,
+            )
+        )
+        if step.board:
+            self._board(step.board, "busy")
+        began = time.monotonic()
+
+        def work() -> None:
+            try:
+                outcome = self._executor.run(step, key)
+            except BaseException as error:
+                self._inbox.put(lambda error=error: self._failed(step, error))  # type: ignore[misc]
+            else:
+                seconds = time.monotonic() - began
+                self._inbox.put(lambda: self._finished(step, key, outcome, seconds))
+
+        self._threads.submit(work)
+
+    def _finished(self, step: Step, key: str, outcome: Outcome, seconds: float) -> None:
+        self._state[step.id] = "done"
+        self._made.add(step.id)
+        self._reporter.emit(
+            StepFinished(
+                step=step.id,
+                stage=step.stage,
+                board=step.board,
+                executed_by=step.executed_by,
+                key=key,
+                cached=outcome.cached,
+                seconds=seconds,
+                summary=outcome.summary,
+            )
+        )
+        if step.board:
+            self._board(step.board, "ready")
+        if not outcome.cached:
+            self._rates.add(step, seconds)
+        self._plan.resolve()
+        self._settle()
+
+    def _failed(self, step: Step, error: BaseException) -> None:
+        if self._stop.is_set():
+            self._state[step.id] = "waiting"
+            return
+        if not isinstance(error, FarmError):
+            self._bug = True
+            print(f"--- {step.id}", file=sys.stderr)
+            traceback.print_exception(error)
+        retry = isinstance(error, TransientError) and self._attempts[step.id] < ATTEMPTS
+        if isinstance(error, BoardError) and step.board:
+            self._broken[step.board] = error
+            self._board(step.board, "unfit", error.message)
+        if retry:
+            wait = BACKOFF_S[self._attempts[step.id] - 1]
+            self._state[step.id] = "waiting"
+            self._not_before[step.id] = time.monotonic() + wait
+            self._fail(step, error, retry=True)
+            if step.board:
+                # Whatever it was, a new session starts from a known state.
+                self._connected.discard(step.board)
+                self._redeploy(step)
+                self._connect(step.board, 1)
+        else:
+            self._fail(step, error, retry=False)
+            if step.board and step.board not in self._broken:
+                self._board(step.board, "ready")
+
+    def _redeploy(self, step: Step) -> None:
+        """A board that was lost may have lost its files: look again before the next step."""
+        for source in self._plan.graph.sources(step.id):
+            if self._plan.graph.steps[source].stage == "deploy" and self._state[source] == "done":
+                self._state[source] = "waiting"
+
+    def _fail(self, step: Step, error: BaseException, *, retry: bool) -> None:
+        if not retry:
+            self._state[step.id] = "failed"
+        message = error.message if isinstance(error, FarmError) else f"farm's own bug: {error!r}"
+        hint = "please report it with driver.log of the run"
+        self._reporter.emit(
+            StepFailed(
+                step=step.id,
+                stage=step.stage,
+                board=step.board,
+                executed_by=step.executed_by,
+                error=error_class(error),
+                message=message,
+                hint=error.hint if isinstance(error, FarmError) else hint,
+                retry=retry,
+            )
+        )
+
+    def _skip(self, step: Step, because: str) -> None:
+        self._state[step.id] = "skipped"
+        self._reporter.emit(
+            StepSkipped(step=step.id, stage=step.stage, board=step.board, because=because)
+        )
+
+    # -- boards --------------------------------------------------------------------------------
+
+    def _board(self, name: str, state: BoardState, reason: str = "", **facts: Any) -> None:
+        executed_by = self._plan.boards[name].executed_by
+        self._reporter.emit(
+            BoardChanged(
+                board=name, state=state, executed_by=executed_by, reason=reason, facts=facts
+            )
+        )
+
+    def _connect(self, name: str, attempt: int) -> None:
+        if name in self._connecting:
+            return
+        self._connecting.add(name)
+        self._board(name, "connecting")
+
+        def work() -> None:
+            if attempt > 1:
+                self._stop.wait(BACKOFF_S[attempt - 2])
+            try:
+                facts = self._boards.connect(self._plan.boards[name])
+            except BaseException as error:
+                self._inbox.put(
+                    lambda error=error: self._not_connected(name, error, attempt)  # type: ignore[misc]
+                )
+            else:
+                self._inbox.put(lambda: self._is_connected(name, facts))
+
+        self._threads.submit(work)
+
+    def _is_connected(self, name: str, facts: dict[str, Any]) -> None:
+        self._connecting.discard(name)
+        self._connected.add(name)
+        known = self._plan.facts.get(name)
+        found = board_facts(facts)
+        self._board(name, "ready", **facts)
+        if found != known:
+            board = self._plan.boards[name]
+            self._facts.save(board, found)
+            self._plan.facts[name] = found
+            self._plan.settle()
+            self._settle()
+            for other in self._plan.boards_needed():
+                if other not in self._connected and other not in self._broken:
+                    self._connect(other, 1)
+            if known is not None:
+                self._reporter.emit(
+                    Note(
+                        level="warning",
+                        board=name,
+                        message=f"{name} is not as it was: planned again ({_change(known, found)})",
+                    )
+                )
+            self._reporter.emit(PlanChanged(board=name, steps=self._plan.step_infos()))
+
+    def _not_connected(self, name: str, error: BaseException, attempt: int) -> None:
+        self._connecting.discard(name)
+        if self._stop.is_set():
+            return
+        message = error.message if isinstance(error, FarmError) else repr(error)
+        if isinstance(error, TransientError) and attempt < ATTEMPTS:
+            self._board(name, "connecting", message)
+            self._connect(name, attempt + 1)
+            return
+        if not isinstance(error, FarmError):
+            self._bug = True
+            traceback.print_exception(error)
+            error = FarmError(f"{name}: farm's own bug while connecting: {error!r}")
+        self._broken[name] = error
+        self._board(
+            name, "unreachable" if isinstance(error, TransientError) else "unfit", message
+        )
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def _report_cells(self) -> None:
+        for cell in self._plan.possible:
+            if cell.name in self._reported:
+                continue
+            target = self._plan.graph.targets[cell.name]
+            steps = [target.score, target.measure, *([target.compare] if target.compare else [])]
+            states = {self._state[step] for step in steps}
+            if states == {"done"}:
+                result = cell_result(self._plan, cell)
+                if result is not None:
+                    self._reported.add(cell.name)
+                    self._reporter.emit(
+                        CellFinished(
+                            cell=cell.name,
+                            executed_by=cell.probe.executed_by,
+                            result=result.model_dump(mode="json"),
+                        )
+                    )
+            elif not states & {"waiting", "running"}:
+                self._reported.add(cell.name)
+                failed = [s for s in self._plan.graph.steps.values() if cell.name in s.cells]
+                broken = [s.id for s in failed if self._state[s.id] == "failed"]
+                self._reporter.emit(
+                    CellFailed(
+                        cell=cell.name,
+                        executed_by=cell.probe.executed_by,
+                        reason=f"{', '.join(broken[:3])} failed",
+                    )
+                )
+
+    def _finish(self) -> int:
+        failed = any(state in ("failed", "skipped") for state in self._state.values())
+        if self._stop.is_set():
+            code, outcome = 130, "interrupted"
+        elif self._bug:
+            code, outcome = 4, "bug"
+        elif failed or len(self._plan.possible) < len(self._plan.cells):
+            code, outcome = 1, "incomplete"
+        else:
+            code, outcome = 0, "complete"
+        self._reporter.emit(RunFinished(exit_code=code, outcome=outcome))  # type: ignore[arg-type]
+        return code
+
+    def clean_up(self) -> None:
+        """Release boards, stop Ray and helpers."""
+        for name in self._connected:
+            self._boards.cancel(name)
+        self._executor.close()
+        self._boards.release()
+        self._ray.stop()
+        self._reporter.close()
+
+
+def error_class(error: BaseException) -> ErrorClass:
+    """The word for who must act."""
+    for kind, word in (
+        (UserError, "user"),
+        (TransientError, "transient"),
+        (BoardError, "board"),
+        (ToolchainError, "toolchain"),
+    ):
+        if isinstance(error, kind):
+            return word  # type: ignore[return-value]
+    return "bug"
+
+
+def board_facts(facts: dict[str, Any]) -> BoardFacts:
+    """What an agent told, reduced to what changes results."""
+    runtimes = {name: str(found.get("version")) for name, found in facts["runtimes"].items()}
+    return BoardFacts(facts["machine"], facts["cpu"], facts["python"], runtimes)
+
+
+def _change(old: BoardFacts, new: BoardFacts) -> str:
+    parts = [
+        f"{word} {getattr(old, word)} -> {getattr(new, word)}"
+        for word in ("machine", "cpu", "python", "runtimes")
+        if getattr(old, word) != getattr(new, word)
+    ]
+    return "; ".join(parts)
+
+
+def main(folder: str) -> int:
+    """Run the plan of a run folder; see the module's text."""
+    stop = threading.Event()
+    run = Path(folder)
+    _watch_parent(stop)
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    plan = make_plan(Request.from_json(json.loads((run / REQUEST).read_text())))
+    driver = Driver(plan, run, stop)
+    try:
+        code = driver.run()
+    except BaseException:
+        traceback.print_exc()
+        log = EventLog(run / EVENTS)
+        log.append(RunFinished(exit_code=4, outcome="bug", message=_last_line()))
+        code = 4
+    # Ray and hung libraries get this long; then the kernel ends what is left with this process.
+    deadline = threading.Timer(CLEAN_UP_S, os._exit, (code,))
+    deadline.daemon = True
+    deadline.start()
+    driver.clean_up()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _last_line() -> str:
+    kind, error, _ = sys.exc_info()
+    return f"{kind.__name__ if kind else 'error'}: {error}"
+
+
+def _watch_parent(stop: threading.Event) -> None:
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        stop.set()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

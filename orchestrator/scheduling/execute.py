@@ -1,0 +1,327 @@
+"""Runs one step: what it needs out of the store, the work on Ray or a board, the output back."""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+from orchestrator import __version__
+from orchestrator.errors import TransientError
+from orchestrator.events import StepProgress, Telemetry
+from orchestrator.fleet.board import Artifact
+from orchestrator.planning.graph import Step
+from orchestrator.scheduling import hosts
+from orchestrator.scheduling.boards import Boards
+from orchestrator.scheduling.compute import Compute
+from orchestrator.scheduling.planner import Plan
+from orchestrator.scheduling.reporter import Reporter
+from orchestrator.stages import calibrate, convert, images, measure, quantize, score
+from orchestrator.stages.made import Made
+from orchestrator.store.artifacts import Held
+from orchestrator.store.features import FeatureWriter, read_features
+
+MEASURED_IMAGES = 16
+CHUNK = 32
+OTHER_RUN_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished step. `content` is empty for deploy, whose output is not in the store."""
+
+    content: str
+    cached: bool = False
+    summary: str = ""
+
+
+class Executor:
+    """Runs steps, each in a thread of the driver's. Thread-safe."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        compute: Compute,
+        boards: Boards,
+        reporter: Reporter,
+        stop: threading.Event,
+        owner: str,
+    ) -> None:
+        self._plan, self._compute, self._boards = plan, compute, boards
+        self._reporter, self._stop, self._owner = reporter, stop, owner
+        self._pool: ProcessPoolExecutor | None = None
+        self._guard = threading.Lock()
+
+    def run(self, step: Step, key: str) -> Outcome:
+        """Make a step's output and keep it.
+
+        Raises:
+            FarmError: the step failed; its class says who must act.
+        """
+        if step.stage == "deploy":
+            return self._deploy(step)
+        store = self._plan.store
+        with store.making(step.stage, key, self._owner, OTHER_RUN_S) as made:
+            if made is not None:
+                return Outcome(made.content, cached=True)
+            work = getattr(self, f"_{step.stage}")
+            held: Held = work(step, key)
+        return Outcome(held.content, summary=_summary(held))
+
+    def close(self) -> None:
+        """Stop the processes that make images."""
+        with self._guard:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _images(self, step: Step, key: str) -> Held:
+        store = self._plan.store
+        rows = self._plan.rows[step.extra["model"], step.params["role"]]
+        try:
+            hashes = images.make_images(
+                rows,
+                store.part("images", key),
+                self._processes(),
+                lambda done: self._progress(step, done, len(rows), "images"),
+                self._stop.is_set,
+            )
+        except InterruptedError:
+            raise TransientError("stopped") from None
+        return store.commit(
+            "images",
+            key,
+            provenance={"farm": __version__, "fingerprint": step.params["fingerprint"]},
+            facts={"count": len(rows)},
+            hashes=hashes,
+        )
+
+    def _calibrate(self, step: Step, key: str) -> Held:
+        pictures = self._input(step, "images")
+        made = self._compute.run(
+            calibrate.calibrate,
+            self._model(step),
+            np.load(pictures.verify(images.FILE), mmap_mode="r"),
+            step.params["preprocessing"],
+            step.params["calibrator"],
+            pictures.content,
+        )
+        return self._commit(step, key, made)
+
+    def _quantize(self, step: Step, key: str) -> Held:
+        table = self._input(step, "table").read(calibrate.FILE)
+        made = self._compute.run(
+            quantize.quantize,
+            self._model(step),
+            table,
+            step.params["scheme"],
+            step.params["toolchain"],
+        )
+        return self._commit(step, key, made)
+
+    def _convert(self, step: Step, key: str) -> Held:
+        if "quantized" in step.inputs:
+            data = self._input(step, "quantized").read(quantize.FILE)
+            made = self._compute.run(convert.convert, data, step.params["toolchain"])
+        else:
+            made = self._compute.run(
+                convert.convert_float,
+                self._model(step),
+                step.params["scheme"],
+                step.params["toolchain"],
+            )
+        return self._commit(step, key, made)
+
+    def _deploy(self, step: Step) -> Outcome:
+        held, artifact = self._artifact(step)
+        data = held.read(convert.FILE)
+        for news in self._boards.call(step.board, "deploy", artifact, data):
+            if isinstance(news, hosts.Progress):
+                self._progress(step, news.done, news.total, "bytes")
+            else:
+                there = bool(news)
+        return Outcome("", summary="already there" if there else f"{len(data):,} bytes, verified")
+
+    def _measure(self, step: Step, key: str) -> Held:
+        pictures = self._input(step, "images")
+        _, artifact = self._artifact(step)
+        count = min(MEASURED_IMAGES, self._count(pictures))
+        sample = hosts.ImageFile(str(pictures.verify(images.FILE)), ((0, count),))
+        policy = step.params["policy"]
+        device: list[Any] = []
+        whole: list[Any] = []
+        about: dict[str, Any] = {}
+        for news in self._boards.call(step.board, "measure", artifact, sample, policy):
+            if isinstance(news, hosts.Times):
+                device.append(news.device_ns)
+                whole.append(news.end_to_end_ns)
+            else:
+                self._heard(step, news, about, "inferences")
+        made = measure.pack(
+            np.concatenate(device),
+            np.concatenate(whole),
+            policy,
+            str(step.executed_by),
+            self._provenance(step, about) | {"board": step.params["board"], "policy": policy},
+        )
+        return self._commit(step, key, made)
+
+    def _extract(self, step: Step, key: str) -> Held:
+        store = self._plan.store
+        pictures = self._input(step, "images")
+        held, artifact = self._artifact(step)
+        rows = self._count(pictures)
+        dim = self._plan.models[step.extra["model"]].embedding_size
+        part = store.part("extract", key)
+        header = {"images": pictures.content, "artifact": held.content, "key": key}
+        about: dict[str, Any] = {}
+        with FeatureWriter.open(part, rows, dim, "float32", header) as writer:
+            missing = tuple(writer.missing())
+            done = rows - sum(stop - start for start, stop in missing)
+            wanted = hosts.ImageFile(str(pictures.verify(images.FILE)), missing)
+            if missing:
+                calls = self._boards.call(step.board, "extract", artifact, wanted, CHUNK)
+                for news in calls:
+                    if isinstance(news, hosts.Features):
+                        writer.write(news.start, news.features, news.failed)
+                        done += len(news.features)
+                        self._progress(step, done, rows, "images")
+                    elif not isinstance(news, hosts.Progress):
+                        self._heard(step, news, about, "images")
+            facts = writer.finish()
+        return store.commit(
+            "extract",
+            key,
+            provenance=self._provenance(step, about),
+            facts={"rows": rows, "dim": dim, **facts},
+            apart=("journal.jsonl",),
+        )
+
+    def _score(self, step: Step, key: str) -> Held:
+        features: dict[str, Any] = {}
+        failed: dict[str, Any] = {}
+        for role in ("gallery", "probe"):
+            features[role], failed[role], _ = read_features(self._input(step, role).folder)
+        ids = {
+            role: images.read_rows(self._input(step, f"{role}_images").read(images.ROWS))
+            for role in ("gallery", "probe")
+        }
+        made = self._compute.run(
+            score.score,
+            np.array(features["gallery"]),
+            np.array(features["probe"]),
+            failed["gallery"],
+            failed["probe"],
+            ids["gallery"],
+            ids["probe"],
+            step.params["scoring"],
+        )
+        return self._commit(step, key, made)
+
+    def _compare(self, step: Step, key: str) -> Held:
+        made = self._compute.run(
+            score.compare,
+            self._input(step, "reference").read(score.SEARCHES),
+            self._input(step, "cell").read(score.SEARCHES),
+            step.params["scoring"],
+        )
+        return self._commit(step, key, made)
+
+    def _heard(self, step: Step, news: Any, about: dict[str, Any], unit: str) -> None:
+        if isinstance(news, hosts.Progress):
+            self._progress(step, news.done, news.total, unit)
+        elif isinstance(news, hosts.Opened):
+            about["opened"] = dict(news.facts)
+        elif isinstance(news, hosts.Sensors) and news.values:
+            about["sensors"] = dict(news.values)
+            temperature = news.values.get("temperature_c")
+            clock = news.values.get("clock_mhz")
+            if temperature is not None or clock is not None:
+                self._reporter.emit(
+                    Telemetry(board=step.board, temperature_c=temperature, clock_mhz=clock)
+                )
+
+    def _provenance(self, step: Step, about: Mapping[str, Any]) -> dict[str, Any]:
+        facts = self._plan.facts.get(step.board)
+        return {
+            "farm": __version__,
+            "executed_by": step.executed_by,
+            "board_name": step.board,
+            "board_facts": facts.to_json() if facts else {},
+            **about,
+        }
+
+    def _artifact(self, step: Step) -> tuple[Held, Artifact]:
+        held = self._input(step, "artifact")
+        board = self._plan.boards[step.board]
+        sha256 = held.manifest["facts"]["sha256"]
+        return held, Artifact(
+            name=f"{sha256[:32]}.{held.manifest['facts']['format']}",
+            sha256=sha256,
+            runtime=step.extra.get("runtime", board.runtime.name),
+            options={
+                "providers": list(board.runtime.providers),
+                "intra_op_threads": board.runtime.threads,
+                "faithful": board.runtime.faithful,
+            },
+            preprocessing=step.params.get("preprocessing", {}),
+        )
+
+    def _input(self, step: Step, role: str) -> Held:
+        source = self._plan.graph.steps[step.inputs[role]]
+        key = self._plan.resolution.keys[source.id]
+        held = self._plan.store.lookup(source.stage, key)
+        if held is None:
+            raise TransientError(
+                f"{source.id}: gone from the store while the run was going",
+                "`farm resume` makes it again",
+            )
+        return held
+
+    def _count(self, pictures: Held) -> int:
+        return int(pictures.manifest["facts"]["count"])
+
+    def _model(self, step: Step) -> bytes:
+        return self._plan.models[step.extra["model"]].path.read_bytes()
+
+    def _commit(self, step: Step, key: str, made: Made) -> Held:
+        origin = {"farm": __version__, "python": platform.python_version()}
+        return self._plan.store.commit(
+            step.stage,
+            key,
+            made.files,
+            provenance=origin | dict(made.provenance),
+            facts=made.facts,
+        )
+
+    def _progress(self, step: Step, done: int, total: int, unit: str) -> None:
+        self._reporter.emit(
+            StepProgress(step=step.id, board=step.board, done=done, total=total, unit=unit)
+        )
+
+    def _processes(self) -> ProcessPoolExecutor:
+        with self._guard:
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(2, mp_context=get_context("forkserver"))
+            return self._pool
+
+
+def _summary(held: Held) -> str:
+    facts = held.manifest["facts"]
+    if held.manifest["stage"] == "measure":
+        return f"p50 {facts['device']['p50_ms']:.2f} ms, {facts['verdict']}"
+    if held.manifest["stage"] == "score":
+        return f"Rank-1 {100 * facts['rank1']['value']:.2f} %"
+    if "count" in facts:
+        return f"{facts['count']:,} images"
+    if "rows" in facts:
+        return f"{facts['rows']:,} x {facts['dim']}"
+    return f"{facts['bytes']:,} bytes" if "bytes" in facts else ""

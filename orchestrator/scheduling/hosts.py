@@ -1,0 +1,254 @@
+"""Host actors: a few threaded Ray actors hold the sessions of many boards, called once a stage.
+
+One actor a board would cost 39 MB each; boards are not Ray resources, since a node's resources
+cannot change while boards come and go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.errors import TransientError
+from orchestrator.fleet.board import Address, Artifact, BoardLink
+
+BOARDS_PER_HOST = 20
+PROGRESS_S = 0.25
+FEATURES_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a call is."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Times:
+    """Raw times of inferences, int64 nanoseconds each."""
+
+    device_ns: NDArray[np.int64]
+    end_to_end_ns: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of rows from `start` on: float32 (n, dim); `failed` rows by index and reason."""
+
+    start: int
+    features: NDArray[np.float32]
+    failed: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Sensors:
+    """What the board's sensors said."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a runtime said of the artifact it loaded."""
+
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """Images on this machine: `.npy`, uint8 (n, height, width, 3); only rows of `ranges` are read."""
+
+    path: str
+    ranges: tuple[tuple[int, int], ...]
+
+
+class HostActor:
+    """Boards of one site. Wrapped into a Ray actor by `actor_class`."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, BoardLink] = {}
+        self._guard = threading.Lock()
+
+    def connect(self, address: Address) -> dict[str, Any]:
+        """Connect a board (again) and return its agent's facts as plain values."""
+        with self._guard:
+            old = self._links.pop(address.name, None)
+            link = BoardLink(address)
+            self._links[address.name] = link
+        if old is not None:
+            old.close()
+        try:
+            return dataclasses.asdict(link.connect())
+        except BaseException:
+            link.close()
+            raise
+
+    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[Any]:
+        """Bring an artifact. Yields Progress in bytes, last the word whether it was there."""
+        link = self._link(board)
+        news: queue.SimpleQueue[int] = queue.SimpleQueue()
+        result: list[bool | BaseException] = []
+
+        def work() -> None:
+            try:
+                result.append(link.deploy(artifact, data, news.put))
+            except BaseException as error:
+                result.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(PROGRESS_S)
+            sent = _latest(news)
+            if sent is not None:
+                yield Progress(sent, len(data))
+        if isinstance(result[0], BaseException):
+            raise result[0]
+        yield result[0]
+
+    def measure(
+        self, board: str, artifact: Artifact, images: ImageFile, policy: Mapping[str, Any]
+    ) -> Iterator[Any]:
+        """Time inferences. Yields Opened, Progress, Sensors and Times."""
+        from orchestrator.fleet.session import Progress as Step
+
+        link = self._link(board)
+        yield Opened(dataclasses.asdict(link.open(artifact)))
+        every = _Every(PROGRESS_S)
+        sample = _read(images)
+        for item in link.measure(sample, policy):
+            if isinstance(item, Step):
+                if every.due():
+                    yield Progress(item.done, item.total)
+                    yield Sensors(dict(link.telemetry()))
+            else:
+                yield Times(item.device_ns, item.end_to_end_ns)
+        yield Sensors(dict(link.telemetry()))
+
+    def extract(
+        self, board: str, artifact: Artifact, images: ImageFile, chunk: int
+    ) -> Iterator[Any]:
+        """Make features. Yields Opened, Progress, Sensors and Features as they come."""
+        link = self._link(board)
+        yield Opened(dataclasses.asdict(link.open(artifact)))
+        every = _Every(PROGRESS_S)
+        data = np.load(images.path, mmap_mode="r", allow_pickle=False)
+        total = sum(stop - start for start, stop in images.ranges)
+        done = 0
+        for start, stop in images.ranges:
+            held: list[Any] = []
+            for block in link.extract(_Rows(data, start, stop), chunk):
+                held.append(block)
+                done += len(block.features)
+                if sum(len(b.features) for b in held) >= FEATURES_AT_ONCE:
+                    yield _join(held, start)
+                    held = []
+                if every.due():
+                    yield Progress(done, total)
+                    yield Sensors(dict(link.telemetry()))
+            if held:
+                yield _join(held, start)
+        yield Progress(done, total)
+
+    def cancel(self, board: str) -> None:
+        """Stop what the board is doing; its call raises."""
+        with self._guard:
+            link = self._links.get(board)
+        if link is not None:
+            link.cancel()
+
+    def close(self, board: str | None = None) -> None:
+        """Release a board, or all."""
+        with self._guard:
+            names = list(self._links) if board is None else [board]
+            links = [self._links.pop(name) for name in names if name in self._links]
+        threads = [threading.Thread(target=link.close, daemon=True) for link in links]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(3.0)
+
+    def _link(self, board: str) -> BoardLink:
+        with self._guard:
+            link = self._links.get(board)
+        if link is None:
+            raise TransientError(f"{board}: not connected")
+        return link
+
+
+def actor_class() -> Any:
+    """HostActor as a Ray actor: many calls at once, `cancel` and `close` never behind them."""
+    import ray
+
+    streaming = {"concurrency_group": "work", "num_returns": "streaming"}
+
+    class Host(HostActor):
+        connect = ray.method(concurrency_group="work")(HostActor.connect)
+        deploy = ray.method(**streaming)(HostActor.deploy)
+        measure = ray.method(**streaming)(HostActor.measure)
+        extract = ray.method(**streaming)(HostActor.extract)
+        cancel = ray.method(concurrency_group="control")(HostActor.cancel)
+        close = ray.method(concurrency_group="control")(HostActor.close)
+
+    groups = {"work": 2 * BOARDS_PER_HOST, "control": 4}
+    return ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, concurrency_groups=groups)(
+        Host
+    )
+
+
+class _Rows:
+    """Rows of a memory map, numbered from 0, as the session wants to read them."""
+
+    def __init__(self, data: NDArray[np.uint8], start: int, stop: int) -> None:
+        self._data, self._start, self._stop = data, start, stop
+
+    def __len__(self) -> int:
+        return self._stop - self._start
+
+    def read(self, start: int, count: int) -> NDArray[np.uint8]:
+        first = self._start + start
+        return np.ascontiguousarray(self._data[first : min(first + count, self._stop)])
+
+
+class _Every:
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._next = seconds, 0.0
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
+
+
+def _join(blocks: list[Any], offset: int) -> Features:
+    blocks.sort(key=lambda block: block.start)
+    failed = tuple((offset + row, reason) for block in blocks for row, reason in block.failed)
+    return Features(
+        offset + blocks[0].start, np.concatenate([block.features for block in blocks]), failed
+    )
+
+
+def _read(images: ImageFile) -> NDArray[np.uint8]:
+    data = np.load(images.path, mmap_mode="r", allow_pickle=False)
+    return np.concatenate([data[start:stop] for start, stop in images.ranges])
+
+
+def _latest(news: queue.SimpleQueue[int]) -> int | None:
+    last = None
+    with contextlib.suppress(queue.Empty):
+        while True:
+            last = news.get_nowait()
+    return last

@@ -1,0 +1,104 @@
+"""A cell's entry in results.json, put together from what the store holds of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.hashing import digest
+from orchestrator.planning.cells import Cell
+from orchestrator.results import CellResult
+from orchestrator.scheduling.planner import Plan, encoder_backend
+from orchestrator.specs.kinds import load_kinds
+from orchestrator.store.artifacts import Held
+
+
+def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
+    """The row's figures, or None while one of its steps is missing."""
+    targets = plan.graph.targets[cell.name]
+    score = held(plan, targets.score)
+    measure = held(plan, targets.measure)
+    artifact = held(plan, targets.artifact)
+    compare = held(plan, targets.compare) if targets.compare else None
+    if score is None or measure is None or artifact is None:
+        return None
+    if targets.compare and compare is None:
+        return None
+    board = plan.boards[cell.board]
+    timed = measure.manifest["facts"]
+    latency = {key: timed[key] for key in ("device", "end_to_end", "timing_valid")}
+    figures = score.manifest["facts"]
+    quantization = cell.probe.quantization
+    gallery, probe = held(plan, targets.gallery), held(plan, targets.probe)
+    return CellResult.model_validate(
+        {
+            "name": cell.name,
+            "hardware": plan.hardware(cell),
+            "provider": board.provider,
+            "type": board.type,
+            "backend": encoder_backend(cell.probe, load_kinds()[cell.kind].rule),
+            "board": cell.board,
+            "kind": cell.kind,
+            "executed_by": cell.probe.executed_by,
+            "emulated": cell.probe.executed_by == "emulated",
+            "granularity": quantization.granularity,
+            "symmetry": quantization.symmetry,
+            "dtype": quantization.dtype,
+            "calibrator": None if quantization.is_float else quantization.calibrator,
+            "mixed": cell.mixed,
+            "model": cell.model,
+            "test_set": _test_set(plan, cell, figures),
+            "partial": plan.request.limit is not None,
+            "latency": latency if timed["timing_valid"] else None,
+            "latency_host": None if timed["timing_valid"] else latency,
+            "rank1": figures["rank1"],
+            "tar": figures["tar"],
+            "tar_all": figures["tar_all"],
+            "difference": compare.manifest["facts"] if compare else None,
+            "failed_images": figures["failed"],
+            "verdict": timed["verdict"],
+            "verdict_reason": timed["reason"],
+            "artifact_sha256": artifact.manifest["facts"]["sha256"],
+            "artifact_bytes": artifact.manifest["facts"]["bytes"],
+            "warnings": figures["warnings"],
+            "provenance": {
+                "model_sha256": plan.models[cell.model].sha256,
+                "artifact": artifact.manifest["provenance"],
+                "gallery": {
+                    "executed_by": cell.gallery.executed_by,
+                    "encoder": cell.gallery.id,
+                    **(gallery.manifest["provenance"] if gallery else {}),
+                },
+                "probe": probe.manifest["provenance"] if probe else {},
+                "measure": measure.manifest["provenance"],
+                "score": score.manifest["provenance"],
+                "keys": {
+                    stage: plan.resolution.keys[step]
+                    for stage, step in vars(targets).items()
+                    if step is not None
+                },
+            },
+        }
+    )
+
+
+def held(plan: Plan, step_id: str) -> Held | None:
+    """What the store holds of a step."""
+    key = plan.resolution.keys.get(step_id)
+    if key is None or not plan.resolution.cached(step_id):
+        return None
+    return plan.store.lookup(plan.graph.steps[step_id].stage, key)
+
+
+def _test_set(plan: Plan, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:
+    steps = plan.graph.steps[plan.graph.targets[cell.name].score].inputs
+    contents = plan.resolution.contents
+    return {
+        "hash": digest(
+            {role: contents[steps[f"{role}_images"]] for role in ("gallery", "probe")}
+        ),
+        "gallery": figures["gallery"],
+        "probes": figures["probes"],
+        "mated": figures["mated"],
+        "unknown": figures["unknown"],
+        "difficulty": getattr(plan.matrix.test_set, "difficulty", None),
+    }

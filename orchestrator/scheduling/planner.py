@@ -1,0 +1,362 @@
+"""From files to a plan: everything is read and checked here, before any board is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UserError
+from orchestrator.events import CellInfo, StepInfo
+from orchestrator.planning.cells import Cell, Encoder, expand
+from orchestrator.planning.estimate import rate_name
+from orchestrator.planning.facts import BoardFacts
+from orchestrator.planning.graph import Graph, ImageSet, Step, build, only
+from orchestrator.planning.resolving import Resolution, resolve
+from orchestrator.scheduling.choosing import HEAD_DOMAIN
+from orchestrator.specs.inventory import Board, load_inventory
+from orchestrator.specs.kinds import load_kinds
+from orchestrator.specs.matrix import load_matrix, load_models
+from orchestrator.specs.model import ModelSpec
+from orchestrator.specs.references import check_references
+from orchestrator.store.artifacts import Store
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for; plain values, so that it can be handed to the driver process.
+
+    Attributes:
+        matrix, inventory: the files.
+        state: farm's own folder (store, emulated boards, tokens).
+        runs: where runs are kept.
+        only: names of rows, entries or boards; empty for all.
+        limit: only so many gallery identities, the probes in proportion; the run is partial.
+    """
+
+    matrix: str
+    inventory: str
+    state: str
+    runs: str
+    only: tuple[str, ...] = ()
+    limit: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, the inverse of `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Request:
+        """The request that `to_json` wrote."""
+        return cls(**{**data, "only": tuple(data["only"])})
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A toolchain's declaration as the plan reads it."""
+
+    runtime: str
+    schemes: frozenset[tuple[str, str | None, str | None]]
+    calibrators: frozenset[str]
+    version: str
+
+
+@dataclass
+class Plan:
+    """A checked matrix against a fleet and a store.
+
+    Attributes:
+        cells: all rows, impossible ones included.
+        graph, resolution: the steps of the possible rows, their keys, what is left to do.
+        rows: (model, role) to its images.
+    """
+
+    request: Request
+    matrix: Any
+    boards: dict[str, Board]
+    models: dict[str, ModelSpec]
+    cells: list[Cell]
+    offers: dict[str, Offered]
+    rows: dict[tuple[str, str], Any]
+    store: Store
+    facts: dict[str, BoardFacts] = field(default_factory=dict)
+    graph: Graph = field(default_factory=lambda: Graph({}, {}))
+    resolution: Resolution = field(default_factory=Resolution)
+    _contents: dict[str, str] = field(default_factory=dict)
+
+    def settle(self) -> None:
+        """Work out graph and keys again from what is now known of boards and store."""
+        sets = {
+            key: ImageSet(key[1], rows.fingerprint(), len(rows)) for key, rows in self.rows.items()
+        }
+        self.graph = build(
+            self.cells,
+            self.matrix,
+            self.models,
+            self.boards,
+            sets,
+            self.facts,
+            {name: offer.version for name, offer in self.offers.items()},
+        )
+        self.resolve()
+
+    def resolve(self) -> None:
+        """Work out keys again after the store has received something."""
+        self.resolution = resolve(self.graph, self.content)
+
+    def content(self, stage: str, key: str) -> str | None:
+        """Content hash of what the store holds under a key."""
+        if key not in self._contents:
+            held = self.store.lookup(stage, key)
+            if held is None:
+                return None
+            self._contents[key] = held.content
+        return self._contents[key]
+
+    @property
+    def possible(self) -> list[Cell]:
+        """The rows that can be made."""
+        return [cell for cell in self.cells if not cell.reason]
+
+    def hardware(self, cell: Cell) -> str:
+        """The Hardware column: the board's name, starred in mixed mode."""
+        return self.boards[cell.board].hardware + ("*" if cell.mixed else "")
+
+    def cell_infos(self) -> tuple[CellInfo, ...]:
+        """The rows as events carry them."""
+        return tuple(
+            CellInfo(
+                name=cell.name,
+                hardware=self.hardware(cell),
+                board=cell.board,
+                executed_by=cell.probe.executed_by,
+                reason=cell.reason,
+            )
+            for cell in self.cells
+        )
+
+    def step_infos(self) -> tuple[StepInfo, ...]:
+        """The steps as events carry them: those to do, and those that the store already holds."""
+        shown = set(self.resolution.todo) | set(self.resolution.contents)
+        return tuple(
+            StepInfo(
+                id=step.id,
+                stage=step.stage,
+                board=step.board,
+                cells=tuple(step.cells),
+                executed_by=step.executed_by,
+                cached=self.resolution.cached(step.id),
+            )
+            for step in self.graph.steps.values()
+            if step.id in shown
+        )
+
+    def boards_needed(self) -> list[str]:
+        """Boards that have something to do, in the inventory's order."""
+        needed = {self.graph.steps[s].board for s in self.resolution.todo}
+        return [name for name in self.boards if name in needed]
+
+    def domains(self) -> dict[str, str]:
+        """Contention domain of each board; the head's under the empty name."""
+        return {"": HEAD_DOMAIN} | {n: board.contention_domain for n, board in self.boards.items()}
+
+    def rates(self) -> dict[str, float]:
+        """Seconds a unit of each stage and board, as earlier runs saw them."""
+        return RatesFile(Path(self.request.state)).load()
+
+    def matrix_sha256(self) -> str:
+        """Hash of the matrix file's bytes."""
+        return hashlib.sha256(Path(self.request.matrix).read_bytes()).hexdigest()
+
+
+def make_plan(request: Request) -> Plan:
+    """Read and check everything and work out what is left to do.
+
+    Raises:
+        UserError: something in the files is wrong; nothing has been started.
+    """
+    matrix = load_matrix(Path(request.matrix))
+    inventory = load_inventory(Path(request.inventory))
+    kinds = load_kinds()
+    models = load_models(matrix)
+    offers = _offers()
+    check_references(matrix, inventory, kinds, models)
+    cells = expand(matrix, inventory, kinds, list(models), offers)
+    cells = only(cells, request.only, request.matrix)
+    for name in {cell.model for cell in cells}:
+        _check_model(models[name])
+    boards = {board.name: board for board in inventory.boards}
+    plan = Plan(
+        request=request,
+        matrix=matrix,
+        boards=boards,
+        models={name: models[name] for name in models if any(c.model == name for c in cells)},
+        cells=cells,
+        offers=offers,
+        rows=_rows(matrix, models, cells, request.limit),
+        store=Store(Path(request.state) / "store"),
+        facts=FactsFile(Path(request.state)).load(boards),
+    )
+    plan.settle()
+    return plan
+
+
+def _offers() -> dict[str, Offered]:
+    from orchestrator.toolchains import toolchain, toolchain_names
+
+    offers: dict[str, Offered] = {}
+    for name in toolchain_names():
+        chain = toolchain(name)
+        can = chain.capabilities
+        schemes: set[tuple[str, str | None, str | None]] = set(can.schemes)
+        schemes |= {(dtype, None, None) for dtype in can.float_types}
+        offers[name] = Offered(name, frozenset(schemes), frozenset(can.calibrators), chain.version())
+    return offers
+
+
+def _rows(
+    matrix: Any, models: Mapping[str, ModelSpec], cells: list[Cell], limit: int | None
+) -> dict[tuple[str, str], Any]:
+    from orchestrator import images
+
+    rows: dict[tuple[str, str], Any] = {}
+    for cell in cells:
+        size = models[cell.model].input.size
+        if (cell.model, "gallery") not in rows:
+            rows[cell.model, "gallery"] = images.gallery_rows(matrix.test_set, size, limit=limit)
+            rows[cell.model, "probe"] = images.probe_rows(matrix.test_set, size, limit=limit)
+        needs_calibration = not cell.probe.quantization.is_float
+        if needs_calibration and (cell.model, "calibration") not in rows:
+            rows[cell.model, "calibration"] = images.calibration_rows(matrix.calibration, size)
+    return rows
+
+
+def _check_model(model: ModelSpec) -> None:
+    """Hold a manifest against its file.
+
+    Raises:
+        UserError: naming the manifest's line.
+    """
+    from orchestrator.specs.yamlfile import fail
+    from orchestrator.toolchains.describe import describe_model
+
+    info = describe_model(model.path)
+    want = (3, *model.input.size) if model.input.layout == "NCHW" else (*model.input.size, 3)
+    problems = []
+    if info.input.name != model.input.name:
+        problems.append(
+            (("input", "name"), f"{model.file} has the input {info.input.name!r}, "
+             f"not {model.input.name!r}")
+        )
+    shape = tuple(info.input.shape[1:])
+    if any(isinstance(d, int) and d != w for d, w in zip(shape, want, strict=False)) or len(
+        shape
+    ) != len(want):
+        problems.append(
+            (("input", "height"), f"{model.file} takes {_shape(shape)} after the batch, but this "
+             f"manifest describes {_shape(want)} ({model.input.layout})")
+        )
+    if info.embedding_size not in (None, model.embedding_size):
+        problems.append(
+            (("embedding_size",), f"{model.file} makes {info.embedding_size} numbers a face, "
+             f"not {model.embedding_size}")
+        )
+    fail(model.source.problem(place, text) for place, text in problems)
+
+
+def _shape(shape: tuple[Any, ...]) -> str:
+    return " x ".join(str(d) for d in shape)
+
+
+class FactsFile:
+    """What boards said of themselves when last met, by the entry that describes them.
+
+    A board whose entry changed is a stranger again. Whatever is read here is verified when the
+    board is next connected.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / "boards.json"
+
+    def load(self, boards: Mapping[str, Board]) -> dict[str, BoardFacts]:
+        """Facts of the boards that are known under just this entry."""
+        known = self._read()
+        return {
+            name: BoardFacts.from_json(known[_entry(board)])
+            for name, board in boards.items()
+            if _entry(board) in known
+        }
+
+    def save(self, board: Board, facts: BoardFacts) -> None:
+        """Remember a board."""
+        known = self._read() | {_entry(board): facts.to_json()}
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self._path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
+        temporary.replace(self._path)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            known = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+
+class RatesFile:
+    """How fast stages went, for estimates only: it may be lost at any time."""
+
+    def __init__(self, state: Path) -> None:
+        self._path = state / "rates.json"
+
+    def load(self) -> dict[str, float]:
+        """Seconds a unit, by `rate_name`."""
+        try:
+            found = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return {k: v for k, v in found.items() if isinstance(v, float)}
+
+    def add(self, step: Step, seconds: float) -> None:
+        """Remember a step's pace, the newest weighing half."""
+        rates = self.load()
+        name, now = rate_name(step), seconds / max(step.units, 1)
+        rates[name] = (rates[name] + now) / 2 if name in rates else now
+        temporary = self._path.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(rates, indent=1, sort_keys=True))
+        temporary.replace(self._path)
+
+
+def _entry(board: Board) -> str:
+    text = json.dumps(board.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def find_inventory(matrix: str, named: str | None) -> str:
+    """The inventory: the one named, else the one beside the matrix, else the one in this folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    if named is not None:
+        return named
+    places = [Path(matrix).parent / "device_inventory.yaml", Path("device_inventory.yaml")]
+    for place in places:
+        if place.is_file():
+            return str(place)
+    raise UserError(
+        f"no device_inventory.yaml beside {matrix} or in this folder",
+        "name one with --inventory FILE",
+    )
+
+
+def encoder_backend(encoder: Encoder, rule: str) -> str:
+    """The Backend column: what really ran, and under whose rule when it only stood in."""
+    if encoder.executed_by == "emulated":
+        return f"{encoder.runtime} ({rule})"
+    names = {"tensorrt": "TensorRT", "tengine": "Tengine", "rknn": "RKNN"}
+    return names.get(encoder.runtime, encoder.runtime)

@@ -1,0 +1,140 @@
+"""A local Ray head that is on loopback only, asks for a token, and stays quiet.
+
+Called in the driver process, whose stdout and stderr already go to the run's log file: every byte
+that Ray or its workers print lands there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import TransientError
+
+OBJECT_STORE_BYTES = 512 << 20
+
+
+class LocalRay:
+    """Starts Ray in the background, so that the work that needs no Ray can begin meanwhile."""
+
+    def __init__(self, state_dir: Path, cpus: int) -> None:
+        self._state_dir, self._cpus = state_dir, cpus
+        self._error: BaseException | None = None
+        self._ready = threading.Event()
+        self._stopped = threading.Event()
+        # Ray's socket paths must fit into 107 bytes, so not below the project folder.
+        self._temp = Path(tempfile.mkdtemp(prefix="farm-ray-"))
+        self._thread = threading.Thread(target=self._start, name="ray-start", daemon=True)
+        _environment(_token_file(state_dir))
+
+    def start(self) -> None:
+        """Begin starting; returns at once."""
+        self._thread.start()
+
+    def wait(self, timeout_s: float = 90.0) -> None:
+        """Wait until Ray is up.
+
+        Raises:
+            TransientError: it did not come up, or not on loopback.
+        """
+        if not self._ready.wait(timeout_s):
+            raise TransientError(
+                f"Ray did not start within {timeout_s:.0f} s",
+                "see driver.log in the run's folder; `farm resume` tries again",
+            )
+        if self._error is not None:
+            raise TransientError(
+                f"Ray did not start: {self._error}",
+                "see driver.log in the run's folder; `farm resume` tries again",
+            ) from self._error
+
+    def _start(self) -> None:
+        try:
+            from orchestrator.scheduling import ray_quiet
+
+            ray_quiet.without_metadata_request()
+            import ray
+
+            ray.init(
+                num_cpus=self._cpus,
+                include_dashboard=False,
+                log_to_driver=True,
+                logging_level=logging.ERROR,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _temp_dir=str(self._temp),
+                configure_logging=True,
+            )
+            check_loopback(ray.get_runtime_context().gcs_address)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+        # Ray's processes die with the thread that started them (prctl PDEATHSIG), so it stays.
+        self._stopped.wait()
+
+    def stop(self) -> None:
+        """Shut Ray down and remove its folder."""
+        self._ready.wait(20)
+        import ray
+
+        if ray.is_initialized():
+            ray.shutdown()
+        self._stopped.set()
+        shutil.rmtree(self._temp, ignore_errors=True)
+
+
+def check_loopback(address: str) -> None:
+    """Refuse a Ray that other machines could reach: whoever reaches it runs code.
+
+    Raises:
+        TransientError: `address` (host:port) is not a loopback address.
+    """
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise TransientError(
+            f"Ray listens on {address}, not on loopback only, so it was stopped",
+            "this Ray version ignores RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0: use the pinned one",
+        )
+
+
+def _environment(token_file: Path) -> None:
+    # Read by Ray when it is imported, so they must be set before.
+    os.environ.update(
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=str(token_file),
+        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
+        RAY_SCHEDULER_EVENTS="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+    )
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ.pop("RAY_AUTH_TOKEN", None)
+
+
+def _token_file(state_dir: Path) -> Path:
+    path = state_dir / "ray-token"
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        path.chmod(0o600)
+        return path
+    with os.fdopen(handle, "w") as file:
+        file.write(secrets.token_hex(32))
+    return path
+
+
+def worker_environment() -> dict[str, Any]:
+    """Ray runtime environment of farm's tasks: one BLAS thread each, as many tasks as cores."""
+    return {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}

@@ -1,0 +1,39 @@
+"""Writes a run's events: one writer for many threads, progress thinned out."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from orchestrator.events import Event, EventLog, StepProgress
+
+PROGRESS_S = 0.2
+
+
+class Reporter:
+    """Thread-safe front of an event log."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._guard = threading.Lock()
+        self._last: dict[str, float] = {}
+        self._closed = False
+
+    def emit(self, event: Event) -> None:
+        """Append an event; progress that follows too soon on the last is left out."""
+        with self._guard:
+            if self._closed:
+                return
+            if isinstance(event, StepProgress):
+                now = time.monotonic()
+                ended = event.total and event.done >= event.total
+                if not ended and now - self._last.get(event.step, 0.0) < PROGRESS_S:
+                    return
+                self._last[event.step] = now
+            self._log.append(event)
+
+    def close(self) -> None:
+        """Close the log; later events are dropped, since the run has ended."""
+        with self._guard:
+            self._closed = True
+            self._log.close()

@@ -1,0 +1,46 @@
+"""quantize: one model, one calibration table, one scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.stages.made import Made
+
+FILE = "quantized.onnx"
+
+
+def quantize(model: bytes, table: bytes | None, scheme: Mapping[str, Any], toolchain: str) -> Made:
+    """Quantize a float32 ONNX file.
+
+    Args:
+        model: the file.
+        table: a calibration table's bytes; None for float32.
+        scheme: `dtype`, `granularity`, `symmetry`, `calibrator`, `keep_float`.
+        toolchain: its name.
+    """
+    from orchestrator import toolchains
+    from orchestrator.toolchains.table import CalibrationTable
+
+    chain = toolchains.toolchain(toolchain)
+    parsed = None if table is None else CalibrationTable.from_bytes(table)
+    artifact = chain.quantize(model, parsed, scheme_of(scheme))
+    return Made(
+        {FILE: artifact.data},
+        {"bytes": len(artifact.data)},
+        {"toolchain": toolchain, "version": chain.version(), **artifact.manifest},
+    )
+
+
+def scheme_of(scheme: Mapping[str, Any]) -> Any:
+    """The toolchains' scheme for a matrix's quantization."""
+    from orchestrator.toolchains.base import Scheme
+
+    quantized = scheme["dtype"] != "float32"
+    return Scheme(
+        dtype=scheme["dtype"],
+        granularity=scheme["granularity"],
+        symmetry=scheme["symmetry"],
+        calibrator=scheme["calibrator"] if quantized else None,
+        keep_float=tuple(scheme["keep_float"]),
+    )
