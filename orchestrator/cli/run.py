@@ -1,4 +1,4 @@
-"""`farm run` and `farm resume`: plan, start the driver process, follow its events, show the table."""
+"""`farm run` and `farm resume`: plan, start the driver process, follow its events, tabulate."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _from_store(plan: Plan, folder: Path, view: View) -> int:
         )
     code = 1 if impossible else 0
     outcome = "incomplete" if impossible else "complete"
-    log.append(RunFinished(exit_code=code, outcome=outcome, cached=True))  # type: ignore[arg-type]
+    log.append(RunFinished(exit_code=code, outcome=outcome, cached=True))
     log.close()
     for event in EventReader(folder / EVENTS).new():
         view.show(event)

@@ -1,4 +1,4 @@
-"""One board, held for a run: connected, its agent running, its lock taken, its work done in turn."""
+"""One board, held for a run: connected, its agent running, its lock taken."""
 
 from __future__ import annotations
 
@@ -230,9 +230,7 @@ class BoardLink:
         workdir = self.address.workdir
         if not workdir.startswith("~"):
             return workdir
-        result = transport.run(
-            'printf %s "$HOME"', timeout_s=self.address.deadlines.command_s
-        )
+        result = transport.run('printf %s "$HOME"', timeout_s=self.address.deadlines.command_s)
         home = result.stdout.decode(errors="replace").strip()
         if result.status != 0 or not home.startswith("/"):
             raise BoardError(

@@ -114,9 +114,7 @@ def expand(
                             model=model,
                         ):
                             prefix = f"{model}:" if len(models) > 1 else ""
-                            cells.append(
-                                _cell(encoder, reason, entry, gallery, reference, prefix)
-                            )
+                            cells.append(_cell(encoder, reason, entry, gallery, reference, prefix))
     _check_names(cells, matrix.source.file)
     return cells
 
@@ -159,9 +157,7 @@ def _check_names(cells: Iterable[Cell], where: str) -> None:
                 "narrow one entry's boards or quantization, or add an exclude rule",
             )
     if not seen:
-        raise UserError(
-            f"{where}: no cell is left after include and exclude", "relax these rules"
-        )
+        raise UserError(f"{where}: no cell is left after include and exclude", "relax these rules")
 
 
 def _pools(entry: Entry, inventory: Inventory) -> list[tuple[Board, ...]]:

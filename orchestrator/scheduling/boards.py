@@ -79,7 +79,7 @@ class Boards:
         with self._guard:
             if board in self._of:
                 return self._of[board]
-            for host, names in self._hosts:
+            for host, names in self._hosts:  # noqa: B007 - the one that the loop ends with
                 if len(names) < BOARDS_PER_HOST:
                     break
             else:
@@ -108,7 +108,6 @@ class Boards:
     def _address(self, board: Board) -> Address:
         transport = board.transport
         python, workdir = board.python, board.workdir
-        common = {"owner": self._owner, "python": python, "workdir": workdir}
         if isinstance(transport, SshTransportSpec):
             return Address(
                 board.name,
@@ -118,10 +117,14 @@ class Boards:
                 user=transport.user,
                 key_file=transport.key,
                 host_key=transport.host_key,
-                **common,
+                owner=self._owner,
+                python=python,
+                workdir=workdir,
             )
         if transport.type == "local":
-            return Address(board.name, "local", **common)
+            return Address(
+                board.name, "local", owner=self._owner, python=python, workdir=workdir
+            )
         place = self._emulated.start(board.name, python=python)
         return Address(
             board.name,

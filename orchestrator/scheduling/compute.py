@@ -51,7 +51,7 @@ class Compute:
         return ray.put(argument) if big > 1 << 20 else argument
 
 
-class translated:  # noqa: N801 - reads as a word in `with translated(...)`
+class translated:
     """Ray's exceptions into farm's: what a task raised as itself, a dead worker as transient."""
 
     def __init__(self, what: str) -> None:

@@ -115,9 +115,7 @@ class Driver:
         return any(self._state[s] in ("waiting", "running") for s in self._plan.graph.steps)
 
     def _candidate(self, step: Step) -> Candidate:
-        domain = (
-            self._plan.boards[step.board].contention_domain if step.board else HEAD_DOMAIN
-        )
+        domain = self._plan.boards[step.board].contention_domain if step.board else HEAD_DOMAIN
         return Candidate(step.id, step.stage, step.board, domain, step.units)
 
     def _start_ready(self) -> None:
@@ -139,7 +137,9 @@ class Driver:
             ):
                 ready.append(self._candidate(step))
         running = [
-            self._candidate(graph.steps[s]) for s, state in self._state.items() if state == "running"
+            self._candidate(graph.steps[s])
+            for s, state in self._state.items()
+            if state == "running"
         ]
         for chosen in choose(ready, running, self._slots):
             self._start(graph.steps[chosen.id])
@@ -320,9 +320,7 @@ class Driver:
             traceback.print_exception(error)
             error = FarmError(f"{name}: farm's own bug while connecting: {error!r}")
         self._broken[name] = error
-        self._board(
-            name, "unreachable" if isinstance(error, TransientError) else "unfit", message
-        )
+        self._board(name, "unreachable" if isinstance(error, TransientError) else "unfit", message)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -366,7 +364,7 @@ class Driver:
             code, outcome = 1, "incomplete"
         else:
             code, outcome = 0, "complete"
-        self._reporter.emit(RunFinished(exit_code=code, outcome=outcome))  # type: ignore[arg-type]
+        self._reporter.emit(RunFinished(exit_code=code, outcome=outcome))
         return code
 
     def clean_up(self) -> None:

@@ -67,7 +67,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """Images on this machine: `.npy`, uint8 (n, height, width, 3); only rows of `ranges` are read."""
+    """Images on this machine: `.npy`, uint8 (n, height, width, 3), of which `ranges` are read."""
 
     path: str
     ranges: tuple[tuple[int, int], ...]

@@ -93,9 +93,7 @@ def _test_set(plan: Plan, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]
     steps = plan.graph.steps[plan.graph.targets[cell.name].score].inputs
     contents = plan.resolution.contents
     return {
-        "hash": digest(
-            {role: contents[steps[f"{role}_images"]] for role in ("gallery", "probe")}
-        ),
+        "hash": digest({role: contents[steps[f"{role}_images"]] for role in ("gallery", "probe")}),
         "gallery": figures["gallery"],
         "probes": figures["probes"],
         "mated": figures["mated"],

@@ -214,7 +214,9 @@ def _offers() -> dict[str, Offered]:
         can = chain.capabilities
         schemes: set[tuple[str, str | None, str | None]] = set(can.schemes)
         schemes |= {(dtype, None, None) for dtype in can.float_types}
-        offers[name] = Offered(name, frozenset(schemes), frozenset(can.calibrators), chain.version())
+        offers[name] = Offered(
+            name, frozenset(schemes), frozenset(can.calibrators), chain.version()
+        )
     return offers
 
 
@@ -246,24 +248,32 @@ def _check_model(model: ModelSpec) -> None:
 
     info = describe_model(model.path)
     want = (3, *model.input.size) if model.input.layout == "NCHW" else (*model.input.size, 3)
-    problems = []
+    problems: list[tuple[tuple[str, ...], str]] = []
     if info.input.name != model.input.name:
         problems.append(
-            (("input", "name"), f"{model.file} has the input {info.input.name!r}, "
-             f"not {model.input.name!r}")
+            (
+                ("input", "name"),
+                f"{model.file} has the input {info.input.name!r}, not {model.input.name!r}",
+            )
         )
     shape = tuple(info.input.shape[1:])
     if any(isinstance(d, int) and d != w for d, w in zip(shape, want, strict=False)) or len(
         shape
     ) != len(want):
         problems.append(
-            (("input", "height"), f"{model.file} takes {_shape(shape)} after the batch, but this "
-             f"manifest describes {_shape(want)} ({model.input.layout})")
+            (
+                ("input", "height"),
+                f"{model.file} takes {_shape(shape)} after the batch, but this "
+                f"manifest describes {_shape(want)} ({model.input.layout})",
+            )
         )
     if info.embedding_size not in (None, model.embedding_size):
         problems.append(
-            (("embedding_size",), f"{model.file} makes {info.embedding_size} numbers a face, "
-             f"not {model.embedding_size}")
+            (
+                ("embedding_size",),
+                f"{model.file} makes {info.embedding_size} numbers a face, "
+                f"not {model.embedding_size}",
+            )
         )
     fail(model.source.problem(place, text) for place, text in problems)
 

@@ -1,8 +1,8 @@
 """The one place that reaches into Ray's private parts: no request to the cloud's metadata address.
 
 Even with usage reports off, Ray starts a helper process whose only module (UsageStatsHead) asks
-169.254.169.254 which cloud it is on. No setting prevents it, so the step that starts that process is
-replaced. Farm's tasks and actors do not need it (it serves the dashboard and the state API).
+169.254.169.254 which cloud it is on. No setting prevents it, so the step that starts that process
+is replaced. Farm's tasks and actors do not need it (it serves the dashboard and the state API).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def without_metadata_request() -> bool:
 
     expected = ["self", "include_dashboard", "raise_on_failure"]
     method = getattr(Node, "start_api_server", None)
-    known = ray.__version__.startswith(KNOWN_GOOD) and method is not None
-    if not known or list(inspect.signature(method).parameters) != expected:
+    known = ray.__version__.startswith(KNOWN_GOOD)
+    if method is None or not known or list(inspect.signature(method).parameters) != expected:
         logging.getLogger(__name__).warning(
             "Ray %s is not known to farm: it may ask the cloud's metadata address once",
             ray.__version__,

@@ -50,7 +50,7 @@ def make_images(
         sha256 of each file.
     """
     starts = range(0, len(rows), BLOCK)
-    target: np.memmap | None = None  # type: ignore[type-arg]
+    target: np.memmap | None = None
     done = 0
     for start, block in _blocks(rows, list(starts), pool, stopped):
         if target is None:

@@ -3,7 +3,7 @@
     <root>/<stage>/<key>/manifest.json   what it is, what it was made from, its files' hashes
     <root>/<stage>/<key>/<file> ...
     <root>/<stage>/<key>.part/           being made (features: being received, resumable)
-    <root>/<stage>/<key>.lock            held by who makes it (a kernel lock: it dies with its owner)
+    <root>/<stage>/<key>.lock            held by who makes it (a kernel lock, so it dies too)
 
 Only a run's driver writes; anybody may read.
 """

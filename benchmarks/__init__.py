@@ -1,0 +1,1 @@
+"""Performance claims, each a ratio measured side by side in one run."""

@@ -1,0 +1,78 @@
+"""The scheduler's promises, whatever is ready and running."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.scheduling.choosing import HEAD_DOMAIN, ORDER, YIELDING, Candidate, choose
+
+HEAD_STAGES = ("images", "calibrate", "quantize", "convert", "score", "compare")
+BOARD_STAGES = ("deploy", "measure", "extract")
+BOARDS = {"host": HEAD_DOMAIN, "emulated": HEAD_DOMAIN, "vim3": "vim3", "rv1126": "rv1126"}
+
+
+@st.composite
+def candidates(draw: st.DrawFn, prefix: str, most: int) -> list[Candidate]:
+    found = []
+    for number in range(draw(st.integers(0, most))):
+        if draw(st.booleans()):
+            stage, board = draw(st.sampled_from(HEAD_STAGES)), ""
+        else:
+            stage = draw(st.sampled_from(BOARD_STAGES))
+            board = draw(st.sampled_from(sorted(BOARDS)))
+        domain = BOARDS.get(board, HEAD_DOMAIN)
+        found.append(Candidate(f"{prefix}{number}", stage, board, domain, draw(st.integers(1, 9))))
+    return found
+
+
+def grown(ready: list[Candidate], slots: int) -> list[Candidate]:
+    """A running set that the choice itself built: only such ones occur."""
+    return choose(ready, [], slots)
+
+
+@given(candidates("r", 12), candidates("s", 12), st.integers(1, 4))
+def test_no_board_does_two_things_and_measure_is_alone(
+    first: list[Candidate], second: list[Candidate], slots: int
+) -> None:
+    running = grown(first, slots)
+    everything = running + choose(second, running, slots)
+    boards = [step.board for step in everything if step.board]
+    assert len(boards) == len(set(boards))
+    assert sum(not step.board for step in everything) <= slots
+    for step in everything:
+        if step.stage == "measure":
+            assert [other.id for other in everything if other.domain == step.domain] == [step.id]
+
+
+@given(candidates("r", 12), st.integers(1, 4))
+def test_something_always_starts_when_nothing_runs(ready: list[Candidate], slots: int) -> None:
+    assert bool(choose(ready, [], slots)) == bool(ready)
+
+
+@given(candidates("r", 12), st.integers(1, 4))
+def test_every_run_ends(ready: list[Candidate], slots: int) -> None:
+    left, rounds = list(ready), 0
+    while left:
+        started = choose(left, [], slots)
+        left = [step for step in left if step not in started]
+        rounds += 1
+        assert rounds <= len(ready)
+
+
+@given(st.permutations([Candidate(s, s, "", HEAD_DOMAIN) for s in ("score", "convert", "images")]))
+def test_what_others_wait_for_comes_first(ready: list[Candidate]) -> None:
+    assert [step.stage for step in choose(ready, [], 2)] == ["images", "convert"]
+
+
+def test_a_waiting_measurement_holds_back_what_would_delay_it() -> None:
+    busy = Candidate("e0", "extract", "emulated", HEAD_DOMAIN)
+    measure = Candidate("m", "measure", "host", HEAD_DOMAIN)
+    more = [Candidate(f"{s}1", s, "", HEAD_DOMAIN) for s in YIELDING if s != "extract"]
+    elsewhere = Candidate("e1", "extract", "vim3", "vim3")
+    assert choose([measure, *more, elsewhere], [busy], 2) == [elsewhere]
+    assert choose([measure, *more], [], 2) == [measure]
+
+
+def test_every_stage_has_its_place() -> None:
+    assert set(ORDER) == {*HEAD_STAGES, *BOARD_STAGES}
