@@ -1,0 +1,69 @@
+"""Ending a command together with everything that it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def _living() -> dict[int, tuple[int, int]]:
+    """Every process that is not a zombie: its parent and its session."""
+    found = {}
+    for entry in _PROC.iterdir() if _PROC.is_dir() else ():
+        if not entry.name.isdigit():
+            continue
+        try:
+            # The command name, in brackets, may hold spaces and brackets of its own.
+            fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields and fields[0] not in "ZX":
+            found[int(entry.name)] = (int(fields[1]), int(fields[3]))
+    return found
+
+
+def members(leaders: Collection[int]) -> set[int]:
+    """The living processes of the sessions that `leaders` lead, and all their descendants."""
+    living = _living()
+    found = {pid for pid, (_, session) in living.items() if pid in leaders or session in leaders}
+    grown = True
+    while grown:
+        more = {pid for pid, (parent, _) in living.items() if parent in found} - found
+        found |= more
+        grown = bool(more)
+    return found
+
+
+def _send(pids: Collection[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def end_sessions(leaders: Collection[int], grace_s: float) -> None:
+    """End the sessions that `leaders` lead: SIGHUP, and SIGKILL to what is left after `grace_s`.
+
+    Leaders must not have been reaped yet: until then no other process can bear their number.
+    """
+    ours = members(leaders)
+    _send(ours, signal.SIGHUP)
+    _send(ours, signal.SIGCONT)  # a stopped process sees no other signal
+    end = time.monotonic() + grace_s
+    while left := members(leaders) | (ours & _living().keys()):
+        if time.monotonic() >= end:
+            break
+        ours |= left
+        time.sleep(0.01)
+    # A process may fork between the look and the signal: look again until none is left.
+    for _ in range(100):
+        if not left:
+            return
+        _send(left, signal.SIGKILL)
+        time.sleep(0.01)
+        left = members(leaders) | (left & _living().keys())

@@ -1,0 +1,407 @@
+"""Boards reached over SSH: one connection, many commands, pinned host key, keys only."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import shlex
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from orchestrator.errors import BoardError, TransientError, UserError
+from orchestrator.fleet.channel import CommandResult
+from orchestrator.fleet.deadline import Deadline
+from orchestrator.fleet.known_keys import HostKey, Pin, check_host_key
+from orchestrator.fleet.ssh_channel import Guard, SshChannel, StderrDrain
+from orchestrator.fleet.ssh_errors import translated
+from orchestrator.fleet.ssh_keys import offered_keys
+from orchestrator.fleet.untrusted import one_line
+
+OUTPUT_LIMIT = 1 << 20
+# Measured on loopback: a bigger window gains nothing, a smaller one loses a third.
+WINDOW = 2 << 20
+KEEPALIVE_S = 5
+# How long sent bytes may stay unacknowledged before the kernel gives the connection up. Only the
+# keepalives make sure that there are such bytes.
+UNACKNOWLEDGED_S = 20
+# AES-GCM first: the cheapest in CPU per byte where both ends have it. No CBC, no 3DES, no MD5.
+_CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes128-ctr",
+    "aes192-ctr",
+    "aes256-ctr",
+)
+_MACS = (
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha1",
+)
+
+
+class SshTransport:
+    """`Transport` of orchestrator.fleet.channel over SSH. Safe to call from any thread.
+
+    A command whose deadline passes loses its channel. OpenSSH does not kill it for that: a command
+    that never reads or writes again lives on at the board until it ends by itself.
+
+    Args:
+        board: the board's name, for messages.
+        host: name or address.
+        port: TCP port.
+        user: the account on the board; the user's own name when None.
+        key_file: private key; None offers the user's usual ones.
+        host_key: the pinned host key, `ssh-ed25519 AAAA…` or `SHA256:…`; None refuses every board
+            and says what it showed.
+        use_agent: whether keys of the user's ssh-agent are offered too.
+
+    Raises:
+        UserError: `host_key` is not one.
+    """
+
+    def __init__(
+        self,
+        board: str,
+        host: str,
+        *,
+        user: str | None = None,
+        port: int = 22,
+        key_file: str | Path | None = None,
+        host_key: str | None = None,
+        use_agent: bool = True,
+    ) -> None:
+        self.board = board
+        self.host = host
+        self.port = port
+        self.user = getpass.getuser() if user is None else user
+        self.key_file = None if key_file is None else Path(key_file).expanduser()
+        self.use_agent = use_agent
+        self._pin = None if host_key is None else Pin.parse(host_key)
+        self._lock = threading.Lock()
+        self._connection: Any = None
+        self._has_sftp = True
+
+    def connect(self, timeout_s: float) -> None:
+        """Reach the board and prove both identities; does nothing on a living connection.
+
+        Raises:
+            TransientError: it did not answer in time.
+            ChangedHostKey: (a BoardError) its host key is not the pinned one.
+            UnknownHostKey: (a UserError) no host key is pinned.
+            BoardError: its SSH server is too old.
+            UserError: our keys were refused or cannot be used, or the host name is unknown.
+        """
+        with self._lock:
+            if self._connection is not None and self._connection.is_active():
+                return
+            self._drop()
+            deadline = Deadline(timeout_s)
+            connection = _shake_hands(self.board, self.host, self.port, self._pin, deadline)
+            try:
+                shown = _shown_key(connection)
+                address = f"{self.host}:{self.port}"
+                check_host_key(self._pin, shown, board=self.board, address=address)
+                self._authenticate(connection, deadline)
+            except BaseException:
+                _close_connection(connection)
+                raise
+            connection.set_keepalive(KEEPALIVE_S)
+            connection.channel_timeout = timeout_s
+            self._connection = connection
+
+    def _authenticate(self, connection: Any, deadline: Deadline) -> None:
+        tried: list[str] = []
+        has_rsa = False
+        for name, key in offered_keys(self.board, self.key_file, self.use_agent):
+            tried.append(name)
+            has_rsa = has_rsa or key.get_name() == "ssh-rsa"
+            connection.auth_timeout = max(0.1, deadline.remaining())
+            try:
+                with translated(self.board, f"logging in as {self.user}"):
+                    try:
+                        more = connection.auth_publickey(self.user, key)
+                    except paramiko.BadAuthenticationType as error:
+                        ways = one_line(", ".join(error.allowed_types)) or "nothing"
+                        raise UserError(
+                            f"{self.board}: {self.user}@{self.host} does not accept keys; "
+                            f"it offers {ways}",
+                            "farm logs in with keys only: allow PubkeyAuthentication on the board",
+                        ) from error
+                    except paramiko.AuthenticationException:
+                        if deadline.expired or not connection.is_active():
+                            raise
+                        continue
+            except TransientError:
+                if len(tried) > 1 and not deadline.expired:
+                    break  # too many refused keys: the server hung up
+                raise
+            if more:
+                raise UserError(
+                    f"{self.board}: after the key, {self.user}@{self.host} also wants "
+                    + one_line(", ".join(more)),
+                    "farm logs in with a key alone",
+                )
+            return
+        if not tried:
+            raise UserError(
+                f"{self.board}: no private key to log in with as {self.user}@{self.host}",
+                "make one with `ssh-keygen -t ed25519`, bring it to the board with `ssh-copy-id`, "
+                "and name it as `key` in device_inventory.yaml",
+            )
+        banner = one_line(connection.get_banner() or b"")
+        says = f"; the board says: {banner}" if banner else ""
+        rsa = "; an old server may refuse RSA keys: use ed25519" if has_rsa else ""
+        raise UserError(
+            f"{self.board}: {self.user}@{self.host} refused our key ({', '.join(tried)}){says}",
+            "add the public key to the board's ~/.ssh/authorized_keys, for example with "
+            f"`ssh-copy-id -p {self.port} {self.user}@{self.host}`{rsa}",
+        )
+
+    def run(self, command: str, *, stdin: bytes = b"", timeout_s: float) -> CommandResult:
+        with self._started(command, timeout_s, f"running `{one_line(command, 80)}`") as started:
+            channel, deadline = started
+            stderr = StderrDrain(channel, OUTPUT_LIMIT, tail=False)
+            feeder = threading.Thread(
+                target=_feed, args=(channel, stdin), name="ssh-stdin", daemon=True
+            )
+            feeder.start()
+            stdout = bytearray()
+            while data := channel.recv(1 << 18):
+                stdout += data[: OUTPUT_LIMIT - len(stdout)]
+            channel.status_event.wait(deadline.remaining())
+            if not channel.eof_received and channel.exit_status < 0:
+                raise TransientError(f"{self.board}: the connection was lost during a command")
+            return CommandResult(
+                int(channel.exit_status), bytes(stdout), stderr.bytes(deadline.remaining())
+            )
+
+    def open(self, command: str, *, timeout_s: float) -> SshChannel:
+        doing = f"starting `{one_line(command, 80)}`"
+        with self._started(command, timeout_s, doing, keep=True) as (channel, _):
+            return SshChannel(channel, self.board)
+
+    def put(
+        self,
+        data: bytes,
+        remote: str,
+        *,
+        mode: int,
+        timeout_s: float,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Write `data` to `remote`; a relative path is one below the login directory.
+
+        `progress` receives the number of bytes handed over so far. What a failed call leaves behind
+        is the caller's to remove.
+
+        Raises:
+            TransientError: the link failed or the deadline passed.
+            BoardError: the board refused (permissions, read-only or full file system).
+        """
+        deadline = Deadline(timeout_s)
+        tell = progress or (lambda _sent: None)
+        if self._has_sftp:
+            with self._sftp(deadline) as client:
+                if client is not None:
+                    self._put_sftp(client, data, remote, mode, tell)
+                    return
+            self._has_sftp = False
+        self._put_cat(data, remote, mode, deadline, tell)
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            _close_connection(self._connection)
+            self._connection = None
+
+    def _open_channel(self, deadline: Deadline) -> Any:
+        connection = self._connection
+        if connection is None or not connection.is_active():
+            raise TransientError(f"{self.board}: not connected")
+        return connection.open_session(window_size=WINDOW, timeout=max(0.1, deadline.remaining()))
+
+    @contextmanager
+    def _started(
+        self, command: str, timeout_s: float, doing: str, keep: bool = False
+    ) -> Iterator[tuple[Any, Deadline]]:
+        """A channel with `command` running in it, closed at the end unless it is to be kept."""
+        deadline = Deadline(timeout_s)
+        with translated(self.board, doing):
+            channel = self._open_channel(deadline)
+            with Guard(channel, deadline.remaining()) as guard:
+                try:
+                    channel.exec_command(command)
+                    yield channel, deadline
+                except (OSError, EOFError, paramiko.SSHException, TransientError) as error:
+                    channel.close()
+                    if guard.expired:
+                        raise TransientError(
+                            f"{self.board}: no end after {timeout_s:g} s while {doing}"
+                        ) from error
+                    raise
+                except BaseException:
+                    channel.close()
+                    raise
+            if not keep:
+                channel.close()
+
+    @contextmanager
+    def _sftp(self, deadline: Deadline) -> Iterator[Any]:
+        """An SFTP client, or None when the board has no such subsystem."""
+        with translated(self.board, "sending a file"):
+            channel = self._open_channel(deadline)
+            with Guard(channel, deadline.remaining()) as guard, contextlib.closing(channel):
+                try:
+                    channel.invoke_subsystem("sftp")
+                    client = paramiko.SFTPClient(channel)
+                except (paramiko.SSHException, paramiko.SFTPError, EOFError, OSError) as error:
+                    if guard.expired:
+                        raise TransientError(f"{self.board}: SFTP did not start in time") from error
+                    if not channel.get_transport().is_active():
+                        raise
+                    client = None
+                try:
+                    yield client
+                except (OSError, EOFError, paramiko.SSHException) as error:
+                    if guard.expired:
+                        raise TransientError(
+                            f"{self.board}: a file was not sent within {deadline.seconds:g} s"
+                        ) from error
+                    raise
+
+    def _put_sftp(
+        self, client: Any, data: bytes, remote: str, mode: int, tell: Callable[[int], None]
+    ) -> None:
+        chunk = 1 << 18
+        try:
+            with client.open(remote, "wb") as file:
+                file.chmod(mode)
+                file.set_pipelined(True)
+                for start in range(0, len(data), chunk):
+                    file.write(data[start : start + chunk])
+                    tell(min(start + chunk, len(data)))
+        except OSError as error:
+            if client.get_channel().closed or isinstance(error, TimeoutError):
+                raise
+            raise BoardError(
+                f"{self.board}: the board did not take the file {remote}: {one_line(str(error))}",
+                "is its file system full or read-only, and may the user write there?",
+            ) from error
+
+    def _put_cat(
+        self,
+        data: bytes,
+        remote: str,
+        mode: int,
+        deadline: Deadline,
+        tell: Callable[[int], None],
+    ) -> None:
+        path = shlex.quote(remote if remote.startswith("/") else f"./{remote}")
+        command = f"umask 077 && cat > {path} && chmod {mode:o} {path}"
+        with self._started(command, deadline.remaining(), "sending a file") as (channel, _):
+            stderr = StderrDrain(channel, 4096, tail=True)
+            size = max(1, int(channel.out_max_packet_size) - 64)
+            view, sent = memoryview(data), 0
+            with contextlib.suppress(OSError):  # cat ended early: its status and stderr say why
+                while sent < len(data):
+                    count = channel.send(bytes(view[sent : sent + size]))
+                    if count == 0:
+                        break
+                    sent += count
+                    tell(sent)
+                channel.shutdown_write()
+            channel.status_event.wait(deadline.remaining())
+            if channel.exit_status != 0:
+                if channel.exit_status < 0:
+                    raise TransientError(f"{self.board}: the connection was lost during an upload")
+                words = one_line(stderr.bytes(1.0)) or f"status {channel.exit_status}"
+                raise BoardError(
+                    f"{self.board}: the board did not take the file {remote}: {words}",
+                    "is its file system full or read-only, and may the user write there?",
+                )
+
+
+def scan_host_key(board: str, host: str, port: int, timeout_s: float) -> HostKey:
+    """The host key that a machine shows, for a person to approve. Nothing is sent to it.
+
+    Raises:
+        TransientError, BoardError, UserError: as `SshTransport.connect`.
+    """
+    connection = _shake_hands(board, host, port, None, Deadline(timeout_s))
+    try:
+        return _shown_key(connection)
+    finally:
+        _close_connection(connection)
+
+
+def _shown_key(connection: Any) -> HostKey:
+    key = connection.get_remote_server_key()
+    return HostKey(key.get_name(), key.asbytes())
+
+
+def _shake_hands(board: str, host: str, port: int, pin: Pin | None, deadline: Deadline) -> Any:
+    """Connect and agree on keys, up to but without any authentication."""
+    doing = f"connecting to {host}:{port}"
+    with translated(board, doing):
+        sock = socket.create_connection((host, port), timeout=max(0.1, deadline.remaining()))
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                unacknowledged = UNACKNOWLEDGED_S * 1000
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unacknowledged)
+            connection = paramiko.Transport(sock, default_window_size=WINDOW)
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            options = connection.get_security_options()
+            options.ciphers = _CIPHERS
+            options.digests = _MACS
+            if pin is not None and pin.key is not None:
+                # Of several host keys, ask for the one that is pinned.
+                options.key_types = _pinned_first(tuple(options.key_types), pin.key.kind)
+            left = max(0.1, deadline.remaining())
+            connection.banner_timeout = connection.handshake_timeout = left
+            connection.start_client(timeout=left)
+            if not connection.initial_kex_done:
+                raise TransientError(f"{board}: no SSH answer within {deadline.seconds:g} s")
+        except BaseException:
+            _close_connection(connection)
+            raise
+        return connection
+
+
+def _pinned_first(kinds: tuple[str, ...], pinned: str) -> tuple[str, ...]:
+    wanted = {"rsa-sha2-512", "rsa-sha2-256"} if pinned == "ssh-rsa" else {pinned}
+    return tuple(sorted(kinds, key=lambda kind: kind not in wanted))
+
+
+def _close_connection(connection: Any) -> None:
+    # Shutting the socket wakes paramiko's reader at once instead of at its next poll.
+    with contextlib.suppress(OSError):
+        connection.sock.shutdown(socket.SHUT_RDWR)
+    connection.close()
+
+
+def _feed(channel: Any, data: bytes) -> None:
+    """Hand `data` to a command's stdin and end it; a command that does not listen is no error."""
+    size = max(1, int(channel.out_max_packet_size) - 64)
+    view = memoryview(data)
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        while view:
+            sent = channel.send(bytes(view[:size]))
+            if sent == 0:
+                return
+            view = view[sent:]
+        channel.shutdown_write()

@@ -1,0 +1,153 @@
+"""A remote command's byte channel over SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Any
+
+import paramiko
+
+from orchestrator.errors import TransientError
+from orchestrator.fleet.ssh_errors import translated
+from orchestrator.fleet.untrusted import printable
+
+STDERR_TAIL = 8192
+# A channel's close message waits behind data that is being sent; a link that moves nothing for
+# this long is given up as a whole.
+_CLOSE_GRACE_S = 5.0
+
+
+def close_channel(channel: Any, wait_s: float = 1.0) -> None:
+    """Close a paramiko channel from any thread; blocked readers of it return at once.
+
+    The message to the board is sent from a thread of its own: when the link is stuck, the caller
+    gets control back after `wait_s`, and the connection is dropped a little later.
+    """
+
+    def send_close() -> None:
+        with contextlib.suppress(Exception):
+            channel.close()
+
+    def give_up() -> None:
+        sender.join(_CLOSE_GRACE_S)
+        if sender.is_alive():
+            with contextlib.suppress(OSError):
+                channel.get_transport().sock.shutdown(socket.SHUT_RDWR)
+
+    sender = threading.Thread(target=send_close, name="ssh-close", daemon=True)
+    sender.start()
+    sender.join(wait_s)
+    if sender.is_alive():
+        threading.Thread(target=give_up, name="ssh-give-up", daemon=True).start()
+
+
+class Guard:
+    """Closes a channel when its deadline passes, so that no call on it blocks for ever."""
+
+    def __init__(self, channel: Any, seconds: float) -> None:
+        self.expired = False
+        self._channel = channel
+        self._timer = threading.Timer(max(0.0, seconds), self._expire)
+        self._timer.daemon = True
+
+    def _expire(self) -> None:
+        self.expired = True
+        close_channel(self._channel)
+
+    def __enter__(self) -> Guard:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
+class StderrDrain:
+    """Reads stderr as it comes, or a chatty command would fill the window and stand still.
+
+    Keeps the first `limit` bytes, or the last ones when `tail`.
+    """
+
+    def __init__(self, channel: Any, limit: int, tail: bool) -> None:
+        self._channel = channel
+        self._limit = limit
+        self._tail = tail
+        self._kept = bytearray()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._drain, name="ssh-stderr", daemon=True)
+        self._thread.start()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                data = self._channel.recv_stderr(1 << 16)
+            except TimeoutError:
+                continue
+            except (OSError, EOFError, paramiko.SSHException):
+                return
+            if not data:
+                return
+            with self._lock:
+                if self._tail:
+                    self._kept += data
+                    del self._kept[: -self._limit]
+                else:
+                    self._kept += data[: self._limit - len(self._kept)]
+
+    def bytes(self, wait_s: float = 0.0) -> bytes:
+        """What was kept; waits up to `wait_s` for stderr's end."""
+        self._thread.join(wait_s)
+        with self._lock:
+            return bytes(self._kept)
+
+
+class SshChannel:
+    """`Channel` of orchestrator.fleet.channel over one paramiko channel.
+
+    `read` and `write` may run in two threads; writes of several threads do not mix. Neither has a
+    deadline of its own: `close` from any thread ends both.
+    """
+
+    def __init__(self, channel: Any, board: str) -> None:
+        self._channel = channel
+        self._board = board
+        self._closed = False
+        self._write_lock = threading.Lock()
+        self._stderr = StderrDrain(channel, STDERR_TAIL, tail=True)
+
+    def read(self, limit: int) -> bytes:
+        with translated(self._board, "reading from a command"):
+            data: bytes = self._channel.recv(limit)
+        # An orderly end is announced; silence without that is a dead link.
+        if not data and not self._channel.eof_received and not self._closed:
+            raise TransientError(f"{self._board}: the connection was lost during a command")
+        return data
+
+    def write(self, data: bytes | memoryview) -> None:
+        view = memoryview(data).cast("B")
+        size = max(1, int(self._channel.out_max_packet_size) - 64)
+        with self._write_lock, translated(self._board, "writing to a command"):
+            while view:
+                sent = self._channel.send(bytes(view[:size]))
+                if sent == 0:
+                    raise TransientError(f"{self._board}: the command no longer takes input")
+                view = view[sent:]
+
+    def close_stdin(self) -> None:
+        """Tell the command that its stdin has ended."""
+        with translated(self._board, "ending a command's input"):
+            self._channel.shutdown_write()
+
+    def close(self) -> None:
+        self._closed = True
+        close_channel(self._channel)
+
+    def stderr_tail(self) -> str:
+        return printable(self._stderr.bytes(), STDERR_TAIL)
+
+    def exit_status(self, timeout_s: float) -> int | None:
+        if not self._channel.status_event.wait(timeout_s):
+            return None
+        return int(self._channel.exit_status)

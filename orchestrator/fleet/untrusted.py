@@ -1,0 +1,30 @@
+"""What a board says is hostile input: made printable and bounded before anyone sees it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_SEQUENCES = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating-system commands: titles, links, clipboard
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # device control and private strings
+    r"|[\x1b\x9b]\[?[0-?]*[ -/]*[@-~]"  # cursor, colour and the two-character escapes
+)
+
+
+def printable(text: bytes | str, limit: int = 8192) -> str:
+    """The last `limit` characters of `text` without anything that a terminal would act upon.
+
+    Line ends and tabs stay; escape sequences, control characters and the invisible characters that
+    reorder text are dropped.
+    """
+    if isinstance(text, bytes):
+        text = text[-4 * limit - 64 :].decode("utf-8", "replace")
+    text = _SEQUENCES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    kept = "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
+    return kept[-limit:].strip()
+
+
+def one_line(text: bytes | str, limit: int = 300) -> str:
+    """The end of `text` as a single line for an error message."""
+    return " ".join(printable(text, limit * 4).split())[-limit:]
