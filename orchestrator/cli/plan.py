@@ -53,7 +53,7 @@ def _rows(made: Plan) -> Table:
             escape(made.hardware(cell)),
             cell.probe.executed_by,
             ", ".join(cell.probe.pool),
-            escape(cell.gallery.id),
+            escape(cell.gallery.name),
             todo,
         )
     return table

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import BoardError, FarmError, TransientError
@@ -246,13 +248,17 @@ def make_transport(address: Address) -> Transport:
         from orchestrator.fleet.local import LocalTransport
 
         return LocalTransport(address.name)
+    if address.key_file is not None:
+        key: Path | None = Path(address.key_file).expanduser()
+    else:
+        key = None
     from orchestrator.fleet.ssh import SshTransport
 
     return SshTransport(
         address.name,
         host=address.host,
         port=address.port,
-        user=address.user,
-        key_file=address.key_file,
+        user=address.user or getpass.getuser(),
+        key_file=key,
         host_key=address.host_key,
     )

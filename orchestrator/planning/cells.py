@@ -36,7 +36,10 @@ class Offer(Protocol):
 
 @dataclass(frozen=True)
 class Encoder:
-    """What turns images into features: a model, made by a toolchain, executed somewhere."""
+    """What turns images into features: a model, made by a toolchain, executed somewhere.
+
+    `name` is unique in a plan: the board, with model and scheme where it has several.
+    """
 
     model: str
     quantization: Quantization
@@ -45,12 +48,7 @@ class Encoder:
     kind: str
     executed_by: ExecutedBy
     pool: tuple[str, ...]
-
-    @property
-    def id(self) -> str:
-        """Its name in step names; unique in a plan."""
-        where = self.pool[0] if len(self.pool) == 1 else self.kind
-        return f"{self.model}/{where}/{scheme_name(self.quantization)}"
+    name: str
 
 
 @dataclass(frozen=True)
@@ -95,15 +93,18 @@ def expand(
     Raises:
         UserError: two cells would have one name, or nothing is left to do.
     """
+    namer = _Namer(matrix, inventory, models)
     cells: list[Cell] = []
     for model in models:
-        reference = _reference(matrix, inventory, kinds, offers, model)
+        reference = _reference(matrix, inventory, kinds, offers, model, namer)
         for entry in matrix.entries:
             if entry.model and model not in entry.model:
                 continue
             for pool in _pools(entry, inventory):
                 for quantization in entry.quantization:
-                    encoder, reason = _encoder(model, entry, quantization, pool, kinds, offers)
+                    encoder, reason = _encoder(
+                        model, entry, quantization, pool, kinds, offers, namer
+                    )
                     for gallery in entry.gallery:
                         if matrix.wants(
                             entry=entry.name,
@@ -113,8 +114,7 @@ def expand(
                             gallery=gallery,
                             model=model,
                         ):
-                            prefix = f"{model}:" if len(models) > 1 else ""
-                            cells.append(_cell(encoder, reason, entry, gallery, reference, prefix))
+                            cells.append(_cell(encoder, reason, entry, gallery, reference))
     _check_names(cells, matrix.source.file)
     return cells
 
@@ -125,16 +125,14 @@ def _cell(
     entry: Entry,
     gallery: str,
     reference: Encoder | None,
-    prefix: str,
 ) -> Cell:
     mixed = gallery == "float32" and not encoder.quantization.is_float
     if mixed and reference is None:
         reason = reason or (
             "mixed mode needs a float32 reference for the gallery, and no float32 row is possible"
         )
-    name = f"{encoder.pool[0]}/{scheme_name(encoder.quantization)}"
     return Cell(
-        name=prefix + name + ("*" if mixed else ""),
+        name=encoder.name + ("*" if mixed else ""),
         entry=entry.name,
         model=encoder.model,
         board=encoder.pool[0],
@@ -160,6 +158,33 @@ def _check_names(cells: Iterable[Cell], where: str) -> None:
         raise UserError(f"{where}: no cell is left after include and exclude", "relax these rules")
 
 
+class _Namer:
+    """Names encoders as shortly as a plan allows."""
+
+    def __init__(self, matrix: Matrix, inventory: Inventory, models: Collection[str]) -> None:
+        self._several_models = len(models) > 1
+        self._schemes: dict[tuple[str, str], set[str]] = {}
+        for entry in matrix.entries:
+            for pool in _pools(entry, inventory):
+                for model in entry.model or models:
+                    names = {
+                        f"{entry.toolchain} {scheme_name(quantization)}"
+                        for quantization in entry.quantization
+                    }
+                    self._schemes.setdefault((model, pool[0].name), set()).update(names)
+
+    def name(self, model: str, board: str, quantization: Quantization, toolchain: str) -> str:
+        """`board`, with the model before it and the scheme after it where there are several."""
+        schemes = self._schemes[model, board]
+        parts = [model] if self._several_models else []
+        parts.append(board)
+        if len(schemes) > 1:
+            parts.append(scheme_name(quantization))
+            if len({scheme.split()[0] for scheme in schemes}) > 1:
+                parts.append(toolchain)
+        return "/".join(parts)
+
+
 def _pools(entry: Entry, inventory: Inventory) -> list[tuple[Board, ...]]:
     """One pool a row: boards chosen by name stand alone, others share a row with their kind."""
     boards = entry.boards.select(inventory)
@@ -179,6 +204,7 @@ def _encoder(
     pool: tuple[Board, ...],
     kinds: Mapping[str, Kind],
     offers: Mapping[str, Offer],
+    namer: _Namer,
 ) -> tuple[Encoder, str]:
     board = pool[0]
     kind = kinds[board.kind]
@@ -192,6 +218,7 @@ def _encoder(
         kind=board.kind,
         executed_by=board.executed_by,
         pool=tuple(member.name for member in pool),
+        name=namer.name(model, board.name, quantization, toolchain),
     )
     return encoder, _impossible(quantization, board, kind, toolchain, offer)
 
@@ -237,6 +264,7 @@ def _reference(
     kinds: Mapping[str, Kind],
     offers: Mapping[str, Offer],
     model: str,
+    namer: _Namer,
 ) -> Encoder | None:
     """The float32 encoder whose gallery features mixed mode uses."""
     entry = matrix.reference_entry
@@ -245,7 +273,7 @@ def _reference(
     for quantization in entry.quantization:
         for pool in _pools(entry, inventory):
             if quantization.is_float:
-                encoder, reason = _encoder(model, entry, quantization, pool, kinds, offers)
+                encoder, reason = _encoder(model, entry, quantization, pool, kinds, offers, namer)
                 if not reason:
                     return encoder
     return None

@@ -78,7 +78,7 @@ class ImageSet:
     """
 
     role: str
-    fingerprint: Mapping[str, Any]
+    fingerprint: str
     count: int
 
 
@@ -226,12 +226,15 @@ class _Builder:
             Step(
                 id=f"images/{role}" + ("" if len(self._models) == 1 else f"/{model}"),
                 stage="images",
-                params={"role": role, "fingerprint": dict(images.fingerprint)},
+                params={"role": role, "fingerprint": images.fingerprint},
                 units=images.count,
                 extra={"model": model},
             ),
             cell,
         )
+
+    def _prefix(self, encoder: Encoder) -> str:
+        return f"{encoder.model}/" if len(self._models) > 1 else ""
 
     def _artifact(self, encoder: Encoder, cell: str) -> str:
         """The deployable file, which boards share as long as it is made in the same way."""
@@ -240,13 +243,13 @@ class _Builder:
         scheme = quantization.model_dump(mode="json")
         base = {"model": model.sha256, "toolchain": encoder.toolchain}
         version = self._versions.get(encoder.toolchain, "")
-        name = _artifact_name(encoder)
+        name = self._prefix(encoder) + _artifact_name(encoder)
         inputs: dict[str, str] = {}
         if quantization.dtype != "float32":
             preprocessing = model.input.model_dump(mode="json")
             calibrate = self._add(
                 Step(
-                    id=f"calibrate/{encoder.model}/{quantization.calibrator}",
+                    id=f"calibrate/{self._prefix(encoder)}{quantization.calibrator}",
                     stage="calibrate",
                     inputs={"images": self._images(encoder.model, "calibration", cell)},
                     params={
@@ -298,7 +301,7 @@ class _Builder:
         board, params = self._on_board(encoder)
         return self._add(
             Step(
-                id=f"deploy/{encoder.id}",
+                id=f"deploy/{encoder.name}",
                 stage="deploy",
                 inputs={"artifact": self._artifact(encoder, cell)},
                 params={"board": _identity(board), "executed_by": params["executed_by"]},
@@ -314,7 +317,7 @@ class _Builder:
         policy = self._matrix.measurement
         return self._add(
             Step(
-                id=f"measure/{encoder.id}",
+                id=f"measure/{encoder.name}",
                 stage="measure",
                 inputs={
                     "artifact": self._artifact(encoder, cell),
@@ -337,7 +340,7 @@ class _Builder:
         images = self._images(encoder.model, role, cell)
         return self._add(
             Step(
-                id=f"extract/{encoder.id}/{role}",
+                id=f"extract/{encoder.name}/{role}",
                 stage="extract",
                 inputs={
                     "artifact": self._artifact(encoder, cell),
@@ -370,7 +373,7 @@ def _identity(board: Board) -> dict[str, Any]:
 
 
 def _artifact_name(encoder: Encoder) -> str:
-    return f"{encoder.model}/{encoder.toolchain}/{scheme_name(encoder.quantization)}"
+    return f"{encoder.toolchain}/{scheme_name(encoder.quantization)}"
 
 
 def only(cells: list[Cell], names: tuple[str, ...], where: str) -> list[Cell]:

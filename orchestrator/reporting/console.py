@@ -157,9 +157,7 @@ class View:
         return Group(*lines)
 
 
-def print_table(
-    console: Console, results: Sequence[CellResult], failures: dict[str, str]
-) -> None:
+def print_table(console: Console, results: Sequence[CellResult], failures: dict[str, str]) -> None:
     """The finished table and its footnotes."""
     if results:
         narrow = console.width < 120

@@ -97,7 +97,9 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         return [f"{name}: {reason}" for name, reason in failures.items()]
     first = results[0]
     test = first.test_set
-    difficulty = "" if test.difficulty is None else f", rendered faces of difficulty {test.difficulty:g}"
+    difficulty = (
+        "" if test.difficulty is None else f", rendered faces of difficulty {test.difficulty:g}"
+    )
     tar = first.tar
     notes.append(
         f"1:N over {test.gallery:,} enrolled identities, {test.mated:,} mated and "

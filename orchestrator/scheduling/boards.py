@@ -20,12 +20,14 @@ from orchestrator.scheduling.ray_local import LocalRay
 from orchestrator.specs.inventory import Board, SshTransportSpec
 
 CONNECT_S = 180.0
+DEFAULT_WORKDIR = "~/.farm"
 
 
 class Boards:
     """Owns emulated boards and host actors. Thread-safe."""
 
     def __init__(self, state: Path, run: str, ray_head: LocalRay) -> None:
+        self._state = state.resolve()
         self._emulated = EmulatedFleet(state / "emulated")
         self._owner = f"{getpass.getuser()}@{socket.gethostname()} run {run} pid {os.getpid()}"
         self._ray = ray_head
@@ -122,18 +124,19 @@ class Boards:
                 workdir=workdir,
             )
         if transport.type == "local":
-            return Address(
-                board.name, "local", owner=self._owner, python=python, workdir=workdir
-            )
-        place = self._emulated.start(board.name, python=python)
+            # This host's own files belong beside the rest of farm's, not into the user's home.
+            own = str(self._state / "local" / board.name)
+            place = own if workdir == DEFAULT_WORKDIR else workdir
+            return Address(board.name, "local", owner=self._owner, python=python, workdir=place)
+        server = self._emulated.start(board.name)
         return Address(
             board.name,
             "ssh",
-            host=place.host,
-            port=place.port,
-            user=place.user,
-            key_file=str(place.key_file),
-            host_key=place.host_key,
+            host=server.host,
+            port=server.port,
+            user=server.user,
+            key_file=str(server.key_file),
+            host_key=server.host_key,
             owner=self._owner,
             python="python3",
             workdir=workdir,

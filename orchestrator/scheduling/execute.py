@@ -14,7 +14,7 @@ import numpy as np
 
 from orchestrator import __version__
 from orchestrator.errors import TransientError
-from orchestrator.events import StepProgress, Telemetry
+from orchestrator.events import Note, StepProgress, Telemetry
 from orchestrator.fleet.board import Artifact
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts
@@ -191,7 +191,17 @@ class Executor:
                 calls = self._boards.call(step.board, "extract", artifact, wanted, CHUNK)
                 for news in calls:
                     if isinstance(news, hosts.Features):
-                        writer.write(news.start, news.features, news.failed)
+                        failed = np.zeros(len(news.features), bool)
+                        for row, reason in news.failed:
+                            failed[row - news.start] = True
+                            self._reporter.emit(
+                                Note(
+                                    level="warning",
+                                    board=step.board,
+                                    message=f"{step.id}: image {row} failed: {reason}",
+                                )
+                            )
+                        writer.write(news.start, news.features, failed)
                         done += len(news.features)
                         self._progress(step, done, rows, "images")
                     elif not isinstance(news, hosts.Progress):
@@ -201,8 +211,9 @@ class Executor:
             "extract",
             key,
             provenance=self._provenance(step, about),
-            facts={"rows": rows, "dim": dim, **facts},
-            apart=("journal.jsonl",),
+            facts={"rows": rows, "dim": dim, "failed": facts["failed"]},
+            # The bytes of the features are the content; how and when they came is not.
+            apart=("journal.jsonl", "features.json"),
         )
 
     def _score(self, step: Step, key: str) -> Held:

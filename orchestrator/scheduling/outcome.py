@@ -65,7 +65,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
                 "artifact": artifact.manifest["provenance"],
                 "gallery": {
                     "executed_by": cell.gallery.executed_by,
-                    "encoder": cell.gallery.id,
+                    "encoder": cell.gallery.name,
                     **(gallery.manifest["provenance"] if gallery else {}),
                 },
                 "probe": probe.manifest["provenance"] if probe else {},

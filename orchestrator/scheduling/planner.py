@@ -229,11 +229,13 @@ def _rows(
     for cell in cells:
         size = models[cell.model].input.size
         if (cell.model, "gallery") not in rows:
-            rows[cell.model, "gallery"] = images.gallery_rows(matrix.test_set, size, limit=limit)
-            rows[cell.model, "probe"] = images.probe_rows(matrix.test_set, size, limit=limit)
+            rows[cell.model, "gallery"] = images.gallery_rows(
+                matrix.test_set, limit=limit, size=size
+            )
+            rows[cell.model, "probe"] = images.probe_rows(matrix.test_set, limit=limit, size=size)
         needs_calibration = not cell.probe.quantization.is_float
         if needs_calibration and (cell.model, "calibration") not in rows:
-            rows[cell.model, "calibration"] = images.calibration_rows(matrix.calibration, size)
+            rows[cell.model, "calibration"] = images.calibration_rows(matrix.calibration, size=size)
     return rows
 
 
