@@ -22,10 +22,15 @@ Range = tuple[np.float32, np.float32]
 
 _EPSILON = 0.0001
 
+# Ranges so small that float32 cannot divide them into bins count as zero.
+_NOTHING = np.float32(1e-30)
+
 
 def bin_edges(lowest: np.float32, highest: np.float32, bins: int) -> Floats:
     """float32 (bins + 1,): equal bins over [-t, t], t = max(|lowest|, |highest|)."""
     top = np.float32(max(abs(lowest), abs(highest)))
+    if top < _NOTHING:
+        top = np.float32(0.0)  # numpy takes [-0.5, 0.5] then
     # float32 limits, not Python floats: numpy then computes the edges in float32, as stock does.
     limits: Any = (-top, top)
     return np.histogram_bin_edges(np.zeros(1, np.float32), bins, range=limits)

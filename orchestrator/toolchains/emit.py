@@ -20,7 +20,7 @@ import onnx
 from onnx import ModelProto
 
 from orchestrator.calibration.table import CalibrationTable
-from orchestrator.errors import ToolchainError, UserError
+from orchestrator.errors import FarmError, ToolchainError, UserError
 from orchestrator.graphs import edit
 from orchestrator.graphs.prepare import IR, fingerprint, folded_nodes
 from orchestrator.graphs.scratch import scratch
@@ -152,7 +152,7 @@ def _run_quantizer(
                     calibration_cache_path=os.fspath(cache),
                     extra_options=options,
                 )
-        except (OSError, ToolchainError):
+        except (OSError, FarmError):
             raise
         except Exception as error:
             raise ToolchainError(

@@ -1,0 +1,173 @@
+"""What stands in the QDQ files of each scheme."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+
+from orchestrator.calibration import CalibrationTable, calibrate
+from orchestrator.errors import ToolchainError, UserError
+from orchestrator.toolchains import Scheme, tensorrt_rules, toolchain
+from tests.toolchains import nets
+
+TRT = Scheme("int8", "per-channel", "symmetric", "minmax")
+NPU = Scheme("uint8", "per-tensor", "asymmetric", "minmax")
+
+
+@lru_cache
+def table(method: str = "minmax") -> CalibrationTable:
+    return calibrate(nets.iresnet(), [nets.images(16)], method, bins=512)
+
+
+def quantized(scheme: Scheme, chain: str = "onnxruntime", method: str = "minmax"):
+    data = toolchain(chain).quantize(nets.iresnet(), table(method), scheme).data
+    return onnx.load_model_from_string(data)
+
+
+def parameters(proto: onnx.ModelProto) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """(scale, zero point) by the tensor a QuantizeLinear reads or a DequantizeLinear makes."""
+    constants = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    found = {}
+    for node in proto.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            found[node.input[0]] = (constants[node.input[1]], constants[node.input[2]])
+    return found
+
+
+def test_one_table_serves_both_schemes_with_the_documented_formulas():
+    low, high = table().ranges()["prelu"]
+    scale, zero = parameters(quantized(TRT))["prelu"]
+    assert scale == pytest.approx(max(abs(low), abs(high)) / 127, rel=1e-6)
+    assert zero == 0
+    assert zero.dtype == np.int8
+    scale, zero = parameters(quantized(NPU))["prelu"]
+    assert scale == pytest.approx((high - low) / 255, rel=1e-6)
+    assert zero == round(float(-low / scale))
+    assert zero.dtype == np.uint8
+
+
+def test_granularity_is_of_the_weights():
+    for scheme, channels in ((TRT, 16), (NPU, 1)):
+        scale, _ = parameters(quantized(scheme))["conv1.w_quantized"]
+        assert scale.size == channels
+
+
+def test_biases_are_float_by_tensorrts_rule_and_int32_by_the_npus():
+    kinds = [
+        {numpy_helper.to_array(t).dtype.name for t in quantized(s).graph.initializer}
+        for s in (TRT, NPU)
+    ]
+    assert "int32" not in kinds[0]
+    assert "int32" in kinds[1]
+
+
+def test_the_calibrator_is_the_schemes():
+    wide = parameters(quantized(NPU, method="entropy"))["prelu"][0]
+    other = Scheme("uint8", "per-tensor", "asymmetric", "entropy")
+    assert parameters(quantized(other, method="entropy"))["prelu"][0] < wide
+    with pytest.raises(UserError, match="has no histograms"):
+        toolchain("onnxruntime").quantize(nets.iresnet(), table(), other)
+
+
+def test_kept_nodes_stay_float_and_folded_ones_are_found():
+    kept = Scheme(*TRT.axes, calibrator="minmax", keep_float=("conv1", "fc1"))
+    names = {t.name for t in quantized(kept).graph.initializer}
+    assert {"conv1.w", "fc.w"} <= names
+    assert "conv2.w_quantized" in names
+    with pytest.raises(UserError, match="keep_float names 'conv9'") as caught:
+        quantized(Scheme(*TRT.axes, calibrator="minmax", keep_float=("conv9",)))
+    assert "did you mean 'conv" in caught.value.hint
+
+
+def test_batch_normalization_and_prelu_keep_float_parameters():
+    names = {t.name for t in quantized(NPU).graph.initializer}
+    assert {"bn1.gamma", "prelu.slope", "stem.prelu.slope"} <= names
+
+
+def tensorrt_file() -> onnx.ModelProto:
+    chain = toolchain("tensorrt")
+    data = chain.convert(chain.quantize(nets.iresnet(), table(), TRT).data).data
+    return onnx.load_model_from_string(data)
+
+
+def test_the_tensorrt_file_keeps_every_rule():
+    proto = tensorrt_file()
+    assert tensorrt_rules.violations(proto.SerializeToString()) == []
+    assert sum(node.op_type == "QuantizeLinear" for node in proto.graph.node) > 5
+    assert (proto.opset_import[0].version, proto.ir_version) == (13, 7)
+
+
+def constant(proto: onnx.ModelProto, of: str, position: int) -> onnx.TensorProto:
+    node = next(n for n in proto.graph.node if n.op_type == "DequantizeLinear" and of in n.input[0])
+    return next(t for t in proto.graph.initializer if t.name == node.input[position])
+
+
+def edit_zero(proto):
+    constant(proto, "prelu", 2).CopyFrom(
+        numpy_helper.from_array(np.array(3, np.int8), constant(proto, "prelu", 2).name)
+    )
+
+
+def edit_type(proto):
+    zero = constant(proto, "prelu", 2)
+    zero.CopyFrom(numpy_helper.from_array(np.array(0, np.uint8), zero.name))
+
+
+def edit_scale(proto):
+    scale = constant(proto, "prelu", 1)
+    scale.CopyFrom(numpy_helper.from_array(np.array(-1, np.float32), scale.name))
+
+
+def edit_axis(proto):
+    node = next(n for n in proto.graph.node if n.input[0] == "conv1.w_quantized")
+    next(a for a in node.attribute if a.name == "axis").i = 1
+
+
+def edit_opset(proto):
+    proto.opset_import[0].version = 17
+
+
+def edit_batch(proto):
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+
+
+def edit_domain(proto):
+    proto.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+
+
+@pytest.mark.parametrize(
+    ("edit", "rule"),
+    [
+        (edit_zero, "zero point is not 0"),
+        (edit_type, "the type is UINT8, expected INT8"),
+        (edit_scale, "not a positive number"),
+        (edit_axis, "16 scales on axis 1, expected 16 on axis 0"),
+        (edit_opset, "opset is 17"),
+        (edit_batch, "a dimension without a number"),
+        (edit_domain, "'com.microsoft' is unknown"),
+    ],
+)
+def test_each_broken_rule_is_found(edit, rule):
+    proto = tensorrt_file()
+    edit(proto)
+    assert any(rule in text for text in tensorrt_rules.violations(proto.SerializeToString()))
+
+
+def test_other_schemes_break_tensorrts_rules_and_are_refused():
+    proto = quantized(NPU)
+    broken = tensorrt_rules.violations(proto.SerializeToString())
+    assert any("UINT8" in text for text in broken)
+    assert any("the bias is quantized" in text for text in broken)
+    with pytest.raises(ToolchainError, match="breaks TensorRT's rules"):
+        toolchain("tensorrt").convert(proto.SerializeToString())
+
+
+def test_every_integer_is_of_the_schemes_type():
+    for scheme, kind in ((TRT, TensorProto.INT8), (NPU, TensorProto.UINT8)):
+        weights = [t for t in quantized(scheme).graph.initializer if "w_quantized" in t.name]
+        assert weights
+        assert {t.data_type for t in weights} == {kind}
