@@ -11,7 +11,7 @@ constants are drawn by eye: their only source is that the outcome looks like a f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +103,10 @@ class Faces:
     scale: Floats
     yaw: Floats
     blur: Floats
+
+    def part(self, start: int, stop: int) -> Faces:
+        """Faces `start` to `stop` (exclusive) of the batch."""
+        return Faces(**{f.name: getattr(self, f.name)[start:stop] for f in fields(self)})
 
 
 @dataclass(frozen=True)

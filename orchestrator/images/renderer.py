@@ -20,7 +20,8 @@ RENDERER_VERSION = 1
 SIZE = 112
 """Height and width in pixels."""
 
-_BATCH = 32  # faces painted at once: the working set stays within a core's cache
+_BATCH = 32  # faces shaped at once
+_PAINTED = 8  # faces painted at once: the working set stays within a core's cache
 
 Array = npt.NDArray[np.float32]
 f4 = np.float32
@@ -64,7 +65,10 @@ def render(
     for i in range(0, len(ids), _BATCH):
         part = slice(i, i + _BATCH)
         faces = shape_faces(ids[part], shots[part], seed, difficulty)
-        out[part] = _paint(faces, difficulty)
+        light = _light(faces, difficulty)
+        for j in range(0, len(light), _PAINTED):
+            k = min(j + _PAINTED, len(light))
+            _paint(faces.part(j, k), light[j:k], difficulty, out[i + j : i + k])
     return out
 
 
@@ -87,14 +91,15 @@ def _sigmoid(x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return x
 
 
-def _paint(faces: Faces, difficulty: float) -> npt.NDArray[np.uint8]:
+def _paint(faces: Faces, light: Array, difficulty: float, out: npt.NDArray[np.uint8]) -> None:
     picture = _blobs(faces)
-    light = _light(faces, difficulty)
     picture *= light
     _surround(picture, faces, light, difficulty)
     _occlude(picture, faces, difficulty)
     _photograph(picture, faces, difficulty)
-    return picture.transpose(0, 2, 3, 1).astype(np.uint8)
+    levels = picture.astype(np.uint8)
+    for channel in range(3):
+        out[..., channel] = levels[:, channel]
 
 
 def _blobs(faces: Faces) -> Array:
@@ -126,7 +131,10 @@ def _light(faces: Faces, difficulty: float) -> Array:
     mix[:, 3] = 0.42 + 0.08 * difficulty * shake[:, 33]
     mix[:, 4:6] = difficulty * 0.07 * shake[:, 34:36]
     mix[:, 6:8] = difficulty * 0.05 * shake[:, 36:38]
-    light: Array = np.clip((mix @ _LIGHT).reshape(-1, 1, SIZE, SIZE), 0.08, 1.8)
+    # One product a face: in a product of many rows a row's rounding depends on its place, and a
+    # face must not depend on which others are rendered with it.
+    light: Array = np.matmul(mix[:, None], _LIGHT).reshape(-1, 1, SIZE, SIZE)
+    np.clip(light, 0.08, 1.8, out=light)
     return light
 
 
@@ -197,7 +205,7 @@ def _photograph(picture: Array, faces: Faces, difficulty: float) -> None:
     picture *= (gain * 255)[:, :, None, None]
     saturation = np.clip(1 + 0.25 * difficulty * shake[:, 59], 0, 1.6).astype(f4)[:, None, None]
     contrast = np.exp(0.10 * difficulty * shake[:, 60]).astype(f4)[:, None, None]
-    grey = picture.mean(1)[:, None]
+    grey = ((picture[:, 0] + picture[:, 1] + picture[:, 2]) / f4(3))[:, None]
     picture -= grey
     picture *= saturation[:, None]
     picture += grey
