@@ -10,7 +10,7 @@ Needs numpy and threadpoolctl only. All errors are ``ScoringError``, a ``ValueEr
 
 from orchestrator.scoring.errors import ScoringError
 from orchestrator.scoring.estimates import Det, Estimate, Tar
-from orchestrator.scoring.identify import (
+from orchestrator.scoring.figures import (
     Identification,
     accepted,
     descending_impostors,
@@ -21,7 +21,7 @@ from orchestrator.scoring.identify import (
 from orchestrator.scoring.intervals import wilson
 from orchestrator.scoring.paired import Comparison, compare, holm, mcnemar
 from orchestrator.scoring.sanity import Finding, check_features
-from orchestrator.scoring.search import search
+from orchestrator.scoring.searching import search
 from orchestrator.scoring.searches import PairThreshold, Searches
 from orchestrator.scoring.templates import Fusion, dequantize
 from orchestrator.scoring.trials import TrialSet

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from orchestrator.scoring.errors import ScoringError
 from orchestrator.scoring.estimates import Estimate
-from orchestrator.scoring.identify import FARS, impostor_trials, tar_at
+from orchestrator.scoring.figures import FARS, impostor_trials, tar_at
 from orchestrator.scoring.intervals import (
     TarReplicates,
     identity_weights,

@@ -167,7 +167,8 @@ class _TopOfAll:
         self._fars = fars
         self._trials = trials
         self._tile_scores = tile_scores
-        self._keep = min(max((budget(far, trials) for far in fars), default=0) + 1, trials)
+        budgets = [budget(far, trials) for far in fars]
+        self._keep = max(1, min(max(budgets, default=0) + 1, trials))
         self._floor = SharedFloor()
         self._top = np.empty(0, np.float32)
         check_keep(self._keep)
