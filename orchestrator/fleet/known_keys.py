@@ -6,7 +6,9 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from orchestrator.errors import BoardError, UserError
 
@@ -95,14 +97,14 @@ class Pin:
         return cls(key.fingerprint, key)
 
 
-def check_host_key(pin: Pin | None, shown: HostKey, *, board: str, address: str) -> None:
+def check_host_key(pins: Sequence[Pin], shown: HostKey, *, board: str, address: str) -> None:
     """Refuse a host key that was not pinned.
 
     Raises:
         UnknownHostKey: nothing is pinned for this board.
         ChangedHostKey: another key is pinned.
     """
-    if pin is None:
+    if not pins:
         raise UnknownHostKey(
             f"{board}: the host key of {address} is not known: {shown.kind} {shown.fingerprint}",
             "compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the board; if "
@@ -110,12 +112,27 @@ def check_host_key(pin: Pin | None, shown: HostKey, *, board: str, address: str)
             f"    host_key: {shown.line}",
             shown,
         )
-    if pin.fingerprint != shown.fingerprint:
+    if shown.fingerprint not in {pin.fingerprint for pin in pins}:
         raise ChangedHostKey(
             f"{board}: {address} shows another host key than the pinned one: pinned "
-            f"{pin.fingerprint}, shown {shown.fingerprint} ({shown.kind})",
+            f"{' or '.join(pin.fingerprint for pin in pins)}, shown {shown.fingerprint} "
+            f"({shown.kind})",
             "another machine may be answering in its place; nothing was sent. If the board was "
             "reinstalled, check the fingerprint at its console and change host_key in "
             f"device_inventory.yaml to:\n    host_key: {shown.line}",
             shown,
         )
+
+
+def pins_of_user(host: str, port: int, known_hosts: Path) -> tuple[Pin, ...]:
+    """The keys that the user has already approved for a host with `ssh` itself."""
+    from paramiko import HostKeys
+
+    known = HostKeys()
+    try:
+        known.load(str(known_hosts))
+    except OSError:
+        return ()
+    keys = known.lookup(host if port == 22 else f"[{host}]:{port}") or {}
+    found = (HostKey(kind, keys[kind].asbytes()) for kind in keys)
+    return tuple(Pin(key.fingerprint, key) for key in found)

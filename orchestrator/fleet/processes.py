@@ -28,15 +28,16 @@ def _living() -> dict[int, tuple[int, int]]:
     return found
 
 
-def members(leaders: Collection[int]) -> set[int]:
-    """The living processes of the sessions that `leaders` lead, and all their descendants."""
+def members(leaders: Collection[int], also: Collection[int] = ()) -> set[int]:
+    """The living processes of the leaders' sessions, those of `also`, and all descendants."""
     living = _living()
-    found = {pid for pid, (_, session) in living.items() if pid in leaders or session in leaders}
-    grown = True
-    while grown:
-        more = {pid for pid, (parent, _) in living.items() if parent in found} - found
+    found = {
+        pid
+        for pid, (_, session) in living.items()
+        if pid in leaders or session in leaders or pid in also
+    }
+    while more := {pid for pid, (parent, _) in living.items() if parent in found} - found:
         found |= more
-        grown = bool(more)
     return found
 
 
@@ -51,19 +52,17 @@ def end_sessions(leaders: Collection[int], grace_s: float) -> None:
 
     Leaders must not have been reaped yet: until then no other process can bear their number.
     """
-    ours = members(leaders)
-    _send(ours, signal.SIGHUP)
-    _send(ours, signal.SIGCONT)  # a stopped process sees no other signal
+    left = members(leaders)
+    _send(left, signal.SIGHUP)
+    _send(left, signal.SIGCONT)  # a stopped process sees no other signal
     end = time.monotonic() + grace_s
-    while left := members(leaders) | (ours & _living().keys()):
-        if time.monotonic() >= end:
-            break
-        ours |= left
+    while left and time.monotonic() < end:
         time.sleep(0.01)
+        left = members(leaders, also=left)
     # A process may fork between the look and the signal: look again until none is left.
     for _ in range(100):
         if not left:
             return
         _send(left, signal.SIGKILL)
         time.sleep(0.01)
-        left = members(leaders) | (left & _living().keys())
+        left = members(leaders, also=left)

@@ -7,7 +7,7 @@ import getpass
 import shlex
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import paramiko
 from orchestrator.errors import BoardError, TransientError, UserError
 from orchestrator.fleet.channel import CommandResult
 from orchestrator.fleet.deadline import Deadline
-from orchestrator.fleet.known_keys import HostKey, Pin, check_host_key
+from orchestrator.fleet.known_keys import HostKey, Pin, check_host_key, pins_of_user
 from orchestrator.fleet.ssh_channel import Guard, SshChannel, StderrDrain
 from orchestrator.fleet.ssh_errors import translated
 from orchestrator.fleet.ssh_keys import offered_keys
@@ -59,8 +59,9 @@ class SshTransport:
         port: TCP port.
         user: the account on the board; the user's own name when None.
         key_file: private key; None offers the user's usual ones.
-        host_key: the pinned host key, `ssh-ed25519 AAAA…` or `SHA256:…`; None refuses every board
-            and says what it showed.
+        host_key: the pinned host key, `ssh-ed25519 AAAA…` or `SHA256:…`.
+        known_hosts: when no host key is pinned, what `ssh` itself keeps of approved ones. A board
+            that is in neither is refused, with the words to pin it.
         use_agent: whether keys of the user's ssh-agent are offered too.
 
     Raises:
@@ -76,6 +77,7 @@ class SshTransport:
         port: int = 22,
         key_file: str | Path | None = None,
         host_key: str | None = None,
+        known_hosts: Path = Path("~/.ssh/known_hosts"),
         use_agent: bool = True,
     ) -> None:
         self.board = board
@@ -84,10 +86,11 @@ class SshTransport:
         self.user = getpass.getuser() if user is None else user
         self.key_file = None if key_file is None else Path(key_file).expanduser()
         self.use_agent = use_agent
-        self._pin = None if host_key is None else Pin.parse(host_key)
+        self._pins = () if host_key is None else (Pin.parse(host_key),)
+        self._known_hosts = known_hosts.expanduser()
         self._lock = threading.Lock()
         self._connection: Any = None
-        self._has_sftp = True
+        self.has_sftp = True  # until the board says otherwise
 
     def connect(self, timeout_s: float) -> None:
         """Reach the board and prove both identities; does nothing on a living connection.
@@ -104,11 +107,12 @@ class SshTransport:
                 return
             self._drop()
             deadline = Deadline(timeout_s)
-            connection = _shake_hands(self.board, self.host, self.port, self._pin, deadline)
+            pins = self._pins or pins_of_user(self.host, self.port, self._known_hosts)
+            connection = _shake_hands(self.board, self.host, self.port, pins, deadline)
             try:
                 shown = _shown_key(connection)
                 address = f"{self.host}:{self.port}"
-                check_host_key(self._pin, shown, board=self.board, address=address)
+                check_host_key(pins, shown, board=self.board, address=address)
                 self._authenticate(connection, deadline)
             except BaseException:
                 _close_connection(connection)
@@ -208,12 +212,12 @@ class SshTransport:
         """
         deadline = Deadline(timeout_s)
         tell = progress or (lambda _sent: None)
-        if self._has_sftp:
+        if self.has_sftp:
             with self._sftp(deadline) as client:
                 if client is not None:
                     self._put_sftp(client, data, remote, mode, tell)
                     return
-            self._has_sftp = False
+            self.has_sftp = False
         self._put_cat(data, remote, mode, deadline, tell)
 
     def close(self) -> None:
@@ -338,7 +342,7 @@ def scan_host_key(board: str, host: str, port: int, timeout_s: float) -> HostKey
     Raises:
         TransientError, BoardError, UserError: as `SshTransport.connect`.
     """
-    connection = _shake_hands(board, host, port, None, Deadline(timeout_s))
+    connection = _shake_hands(board, host, port, (), Deadline(timeout_s))
     try:
         return _shown_key(connection)
     finally:
@@ -350,7 +354,7 @@ def _shown_key(connection: Any) -> HostKey:
     return HostKey(key.get_name(), key.asbytes())
 
 
-def _shake_hands(board: str, host: str, port: int, pin: Pin | None, deadline: Deadline) -> Any:
+def _shake_hands(board: str, host: str, port: int, pins: Sequence[Pin], deadline: Deadline) -> Any:
     """Connect and agree on keys, up to but without any authentication."""
     doing = f"connecting to {host}:{port}"
     with translated(board, doing):
@@ -368,9 +372,9 @@ def _shake_hands(board: str, host: str, port: int, pin: Pin | None, deadline: De
             options = connection.get_security_options()
             options.ciphers = _CIPHERS
             options.digests = _MACS
-            if pin is not None and pin.key is not None:
-                # Of several host keys, ask for the one that is pinned.
-                options.key_types = _pinned_first(tuple(options.key_types), pin.key.kind)
+            # Of several host keys, ask for one that is pinned.
+            pinned = {pin.key.kind for pin in pins if pin.key is not None}
+            options.key_types = _pinned_first(tuple(options.key_types), pinned)
             left = max(0.1, deadline.remaining())
             connection.banner_timeout = connection.handshake_timeout = left
             connection.start_client(timeout=left)
@@ -382,8 +386,9 @@ def _shake_hands(board: str, host: str, port: int, pin: Pin | None, deadline: De
         return connection
 
 
-def _pinned_first(kinds: tuple[str, ...], pinned: str) -> tuple[str, ...]:
-    wanted = {"rsa-sha2-512", "rsa-sha2-256"} if pinned == "ssh-rsa" else {pinned}
+def _pinned_first(kinds: tuple[str, ...], pinned: set[str]) -> tuple[str, ...]:
+    # An RSA key signs with SHA-2 under names of its own.
+    wanted = pinned | ({"rsa-sha2-512", "rsa-sha2-256"} if "ssh-rsa" in pinned else set())
     return tuple(sorted(kinds, key=lambda kind: kind not in wanted))
 
 
