@@ -1,0 +1,224 @@
+"""Cells, graph and keys of the default matrix, and what changes them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import UserError
+from orchestrator.planning.cells import Cell, expand
+from orchestrator.planning.facts import BoardFacts
+from orchestrator.planning.graph import Graph, ImageSet, build, only
+from orchestrator.planning.resolving import resolve
+from orchestrator.scheduling.planner import Offered
+from orchestrator.specs.inventory import Inventory, load_inventory
+from orchestrator.specs.kinds import load_kinds
+from orchestrator.specs.matrix import load_matrix, load_models
+
+ROOT = Path(__file__).resolve().parents[2]
+OFFERS = {
+    "onnxruntime": Offered(
+        "onnxruntime",
+        frozenset(
+            {
+                ("float32", None, None),
+                ("int8", "per-channel", "symmetric"),
+                ("uint8", "per-tensor", "asymmetric"),
+            }
+        ),
+        frozenset({"minmax"}),
+        "1",
+    )
+}
+FACTS = BoardFacts("x86_64", "some cpu", "3.11", {"onnxruntime": "1.32.0"})
+
+
+def matrix_of(tmp_path: Path, text: str | None = None) -> Any:
+    source = (ROOT / "matrix.yaml").read_text() if text is None else text
+    (tmp_path / "matrix.yaml").write_text(source)
+    return load_matrix(tmp_path / "matrix.yaml")
+
+
+def inventory_of(tmp_path: Path, change: tuple[str, str] = ("", "")) -> Inventory:
+    text = (ROOT / "device_inventory.yaml").read_text()
+    (tmp_path / "device_inventory.yaml").write_text(text.replace(*change) if change[0] else text)
+    return load_inventory(tmp_path / "device_inventory.yaml")
+
+
+def planned(
+    matrix: Any, inventory: Inventory, facts: BoardFacts = FACTS
+) -> tuple[list[Cell], Graph]:
+    models = load_models(matrix, verify=False)
+    cells = expand(matrix, inventory, load_kinds(), list(models), OFFERS)
+    sets = {
+        (name, role): ImageSet(role, f"{role} 0", 10)
+        for name in models
+        for role in ("gallery", "probe", "calibration")
+    }
+    boards = {board.name: board for board in inventory.boards}
+    known = dict.fromkeys(boards, facts)
+    return cells, build(cells, matrix, models, boards, sets, known, {"onnxruntime": "1"})
+
+
+class Everything:
+    """A store that holds whatever it is asked for, and remembers the keys."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, str] = {}
+
+    def __call__(self, stage: str, key: str) -> str:
+        return f"content of {key}"
+
+
+def keys_of(matrix: Any, inventory: Inventory, facts: BoardFacts = FACTS) -> dict[str, str]:
+    _, graph = planned(matrix, inventory, facts)
+    return resolve(graph, Everything()).keys
+
+
+def test_the_default_matrix_has_the_eight_published_rows(tmp_path: Path) -> None:
+    cells, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
+    assert [cell.name for cell in cells] == [
+        *("this-host", "jetson-xavier-nx", "khadas-vim3", "khadas-vim3*"),
+        *("imx8mp", "imx8mp*", "rv1126", "rv1126*"),
+    ]
+    assert not [cell.reason for cell in cells if cell.reason]
+    starred = graph.targets["khadas-vim3*"]
+    plain = graph.targets["khadas-vim3"]
+    assert starred.probe == plain.probe
+    assert starred.gallery == graph.targets["this-host"].gallery
+
+
+def test_every_step_comes_after_its_inputs(tmp_path: Path) -> None:
+    _, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
+    seen: set[str] = set()
+    for step_id in graph.steps:
+        assert set(graph.sources(step_id)) <= seen
+        seen.add(step_id)
+
+
+def test_boards_with_one_rule_share_an_artifact_but_no_feature(tmp_path: Path) -> None:
+    keys = keys_of(matrix_of(tmp_path), inventory_of(tmp_path))
+    _, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
+    assert graph.targets["khadas-vim3"].artifact == graph.targets["rv1126"].artifact
+    assert keys["extract/khadas-vim3/probe"] != keys["extract/rv1126/probe"]
+
+
+def test_swapping_emulated_for_ssh_reuses_nothing_that_was_executed(tmp_path: Path) -> None:
+    text = (ROOT / "matrix.yaml").read_text()
+    on_cpu = text.replace(
+        "boards: {kind: khadas-vim3}", "boards: {kind: khadas-vim3}\n    toolchain: onnxruntime"
+    )
+    matrix = matrix_of(tmp_path, on_cpu)
+    old = "kind: khadas-vim3\n    transport: emulated"
+    new = (
+        "kind: khadas-vim3\n    transport: {ssh: {host: 10.0.0.9}}\n"
+        "    runtime: {name: onnxruntime, faithful: true}"
+    )
+    before = keys_of(matrix, inventory_of(tmp_path))
+    after = keys_of(matrix, inventory_of(tmp_path, (old, new)))
+    assert set(before) == set(after)
+    executed = [s for s in before if "khadas" in s and re.match("deploy|measure|extract|score", s)]
+    assert len(executed) == 6
+    for step in executed:
+        assert before[step] != after[step], step
+    assert before["extract/imx8mp/probe"] == after["extract/imx8mp/probe"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        replace(FACTS, runtimes={"onnxruntime": "1.33.0"}),
+        replace(FACTS, machine="aarch64"),
+        replace(FACTS, cpu="another cpu"),
+    ],
+)
+def test_another_runtime_or_processor_reuses_no_feature(tmp_path: Path, facts: BoardFacts) -> None:
+    matrix, inventory = matrix_of(tmp_path), inventory_of(tmp_path)
+    before, after = keys_of(matrix, inventory), keys_of(matrix, inventory, facts)
+    for step in before:
+        if step.startswith(("measure", "extract", "score")):
+            assert before[step] != after[step]
+        elif step.startswith(("images", "calibrate", "quantize", "convert")):
+            assert before[step] == after[step]
+
+
+def test_the_name_of_a_board_changes_its_latency_but_not_its_features(tmp_path: Path) -> None:
+    matrix = matrix_of(tmp_path)
+    before = keys_of(matrix, inventory_of(tmp_path))
+    after = keys_of(matrix, inventory_of(tmp_path, ("name: khadas-vim3", "name: vim3-b")))
+    assert before["extract/khadas-vim3/probe"] == after["extract/vim3-b/probe"]
+    assert before["measure/khadas-vim3"] != after["measure/vim3-b"]
+
+
+def test_nothing_held_means_everything_to_do_and_unknown_keys(tmp_path: Path) -> None:
+    _, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
+    found = resolve(graph, lambda stage, key: None)
+    assert set(found.todo) == set(graph.steps)
+    assert "images/gallery" in found.keys
+    assert "score/this-host" not in found.keys
+
+
+def test_all_held_means_nothing_to_do(tmp_path: Path) -> None:
+    _, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
+    assert resolve(graph, Everything()).todo == []
+
+
+def test_a_missing_score_needs_no_board(tmp_path: Path) -> None:
+    _, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
+    found = resolve(graph, lambda stage, key: None if stage in ("score", "compare") else f"c{key}")
+    assert {step.split("/")[0] for step in found.todo} == {"score", "compare"}
+
+
+@pytest.mark.parametrize(
+    ("quantization", "reason"),
+    [
+        ("int8 per-channel symmetric", "takes only uint8 per-tensor asymmetric"),
+        ("float32", "cannot run float32"),
+        ("int8 per-tensor symmetric", "onnxruntime cannot make int8 per-tensor symmetric"),
+        ("uint8 per-tensor asymmetric entropy", "has no calibrator 'entropy'"),
+    ],
+)
+def test_an_impossible_cell_says_why(tmp_path: Path, quantization: str, reason: str) -> None:
+    text = (ROOT / "matrix.yaml").read_text()
+    head = text[: text.index("entries:")]
+    entries = (
+        "entries:\n  - {name: a, boards: this-host, quantization: float32}\n"
+        f"  - {{name: b, boards: rv1126, quantization: {quantization}}}\n"
+    )
+    cells, graph = planned(matrix_of(tmp_path, head + entries), inventory_of(tmp_path))
+    assert [cell.name for cell in cells if cell.reason] == ["rv1126"]
+    assert reason in cells[1].reason
+    assert list(graph.targets) == ["this-host"]
+
+
+def test_a_real_board_without_its_toolchain_is_never_emulated_silently(tmp_path: Path) -> None:
+    old = "kind: rv1126\n    transport: emulated"
+    inventory = inventory_of(
+        tmp_path, (old, "kind: rv1126\n    transport: {ssh: {host: 10.0.0.9}}")
+    )
+    cells, graph = planned(matrix_of(tmp_path), inventory)
+    rows = [cell for cell in cells if cell.board == "rv1126"]
+    assert all("toolchain 'rknn'" in cell.reason for cell in rows)
+    assert not [step for step in graph.steps if "rv1126" in step]
+
+
+def test_only_takes_rows_entries_and_boards_and_names_the_nearest(tmp_path: Path) -> None:
+    cells, _ = planned(matrix_of(tmp_path), inventory_of(tmp_path))
+    assert [c.name for c in only(cells, ("khadas-vim3*",), "m")] == ["khadas-vim3*"]
+    assert [c.name for c in only(cells, ("a311d",), "m")] == ["khadas-vim3", "khadas-vim3*"]
+    assert [c.name for c in only(cells, ("rv1126", "this-host"), "m")] == [
+        *("rv1126", "rv1126*", "this-host"),
+    ]
+    with pytest.raises(UserError, match="did you mean 'rv1126'"):
+        only(cells, ("rv1128",), "m")
+
+
+def test_two_entries_that_make_one_row_are_refused(tmp_path: Path) -> None:
+    text = (ROOT / "matrix.yaml").read_text()
+    twice = text + "\n  - {name: again, boards: this-host, quantization: float32}\n"
+    with pytest.raises(UserError, match="'float32' and 'again' both make the row 'this-host'"):
+        planned(matrix_of(tmp_path, twice), inventory_of(tmp_path))

@@ -1,0 +1,140 @@
+"""The table's honesty: what may stand in a column, and what must be said beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.events import CellFinished, CellInfo, RunStarted
+from orchestrator.reporting.files import results_of
+from orchestrator.reporting.state import RunState
+from orchestrator.reporting.table import footnotes, markdown, row
+from orchestrator.results import CellResult
+
+TIMES = dict(
+    count=200, min_ms=1.0, p50_ms=4.321, p90_ms=5.0, p99_ms=6.0, max_ms=9.0, mean_ms=4.5, mad_ms=0.1
+)
+
+
+def result(**changes: Any) -> CellResult:
+    emulated = changes.pop("emulated", False)
+    latency = {"device": TIMES, "end_to_end": TIMES, "timing_valid": not emulated}
+    values: dict[str, Any] = {
+        "name": "b",
+        "hardware": "A311D",
+        "provider": "Khadas",
+        "type": "ASIC",
+        "backend": "onnxruntime (Tengine's rule)" if emulated else "Tengine",
+        "board": "b",
+        "kind": "khadas-vim3",
+        "executed_by": "emulated" if emulated else "board",
+        "emulated": emulated,
+        "granularity": "per-tensor",
+        "symmetry": "asymmetric",
+        "dtype": "uint8",
+        "calibrator": "minmax",
+        "mixed": False,
+        "model": "m",
+        "test_set": dict(
+            hash="h", gallery=3000, probes=4000, mated=3000, unknown=1000, difficulty=1.5
+        ),
+        "latency": None if emulated else latency,
+        "latency_host": latency if emulated else None,
+        "rank1": dict(value=0.8094, low=0.80, high=0.82),
+        "tar": dict(
+            value=0.3077,
+            low=0.28,
+            high=0.33,
+            far_target=1e-3,
+            far_achieved=1e-3,
+            k=4,
+            threshold=0.5,
+        ),
+        "verdict": "EMULATED" if emulated else "VALID",
+        "artifact_sha256": "a",
+        "artifact_bytes": 1,
+    }
+    return CellResult.model_validate(values | changes)
+
+
+def test_a_board_has_its_time_and_an_emulated_one_has_none() -> None:
+    assert row(result())[4] == "4.3 ms"
+    emulated = row(result(emulated=True))
+    assert emulated[4] == "–"
+    assert "4.3" not in " ".join(emulated)
+    assert emulated[3] == "onnxruntime (Tengine's rule)"
+
+
+def test_a_suspect_time_is_marked_and_explained() -> None:
+    suspect = result(verdict="SUSPECT", verdict_reason="throttled at 84 °C")
+    assert row(suspect)[4] == "4.3 ms ?"
+    assert any("throttled at 84 °C" in note for note in footnotes([suspect], {}))
+
+
+def test_percent_with_intervals() -> None:
+    assert row(result())[7:] == ("80.94 [80.0, 82.0]", "30.77 [28.0, 33.0]")
+
+
+def test_a_far_without_budget_is_not_printed_as_met() -> None:
+    tar = result().tar.model_copy(update={"available": False, "k": 0})
+    assert row(result(tar=tar.model_dump()))[8] == "n/a (n<1/FAR)"
+
+
+def test_rows_that_share_an_artifact_say_so() -> None:
+    rows = [result(emulated=True, hardware=name) for name in ("A311D", "A311D*", "RV1126")]
+    assert any("A311D and RV1126 share one artifact" in note for note in footnotes(rows, {}))
+    other = result(emulated=True, hardware="X", artifact_sha256="b")
+    assert not any("share" in note for note in footnotes([rows[0], other], {}))
+
+
+def test_failed_images_partial_sets_and_missing_rows_are_said() -> None:
+    notes = " ".join(footnotes([result(failed_images=3, partial=True)], {"rv1126": "no Python"}))
+    assert "3 images failed and count as misses" in notes
+    assert "partial" in notes
+    assert "No result for rv1126: no Python" in notes
+
+
+def test_markdown_has_the_published_columns() -> None:
+    text = markdown([result(), result(hardware="A311D*", mixed=True)], {})
+    assert text.splitlines()[0] == (
+        "| Hardware | Provider | Type | Backend | Time | Granularity | Symmetry | Rank1 "
+        "| TAR@FAR<=1e-3 |"
+    )
+    assert r"A311D\*" in text
+
+
+@pytest.mark.parametrize(("p", "real"), [(0.001, True), (0.02, False)])
+def test_differences_are_real_only_after_holm(p: float, real: bool) -> None:
+    state = RunState()
+    names = ["ref", "a", "b", "c"]
+    state.apply(
+        RunStarted(
+            run="r",
+            farm="0",
+            matrix="m",
+            inventory="i",
+            matrix_sha256="0",
+            cells=tuple(CellInfo(name=n, hardware=n, board=n, executed_by="board") for n in names),
+            steps=(),
+            boards=(),
+        )
+    )
+    for name in names:
+        difference = dict(
+            rank1=dict(value=-0.05, low=-0.08, high=-0.02),
+            tar=dict(value=0, low=-1, high=1),
+            only_reference=100,
+            only_cell=20,
+            p=p if name == "a" else 0.6,
+        )
+        made = result(name=name, hardware=name, difference=None if name == "ref" else difference)
+        state.apply(
+            CellFinished(cell=name, executed_by="board", result=made.model_dump(mode="json"))
+        )
+    rows = results_of(state)
+    assert rows[1].difference is not None
+    assert rows[1].difference.real is real
+    assert row(rows[1])[7].endswith("↓") is real
+    notes = " ".join(footnotes(rows, {}))
+    assert ("No row's Rank-1 differs significantly" in notes) is not real
