@@ -304,7 +304,9 @@ def load_models(matrix: Matrix, verify: bool = True) -> dict[str, ModelSpec]:
         UserError: a manifest is not found (the places searched are named) or is wrong.
     """
     shipped = Path(__file__).resolve().parent.parent
-    places = [matrix.folder / "models", shipped / "models", shipped.parent / "models"]
+    places = [matrix.folder / "models", shipped / "models"]
+    if (shipped.parent / "pyproject.toml").is_file():  # a checkout, not an installation
+        places.append(shipped.parent / "models")
     models: dict[str, ModelSpec] = {}
     problems: list[Problem] = []
     for i, reference in enumerate(matrix.models):
