@@ -1,0 +1,141 @@
+"""The command line: quick help, exit codes, and wrong input answered before anything starts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("ray", "paramiko", "onnx", "onnxruntime", "numpy", "pydantic", "rich", "ruamel")
+
+
+def farm(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "orchestrator.cli.main", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "160"},
+    )
+
+
+def test_help_imports_nothing_heavy_and_documents_exit_codes() -> None:
+    code = (
+        "import sys\nfrom orchestrator.cli.main import parser\ntext = parser().format_help()\n"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "assert not heavy, heavy\nprint(text)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    for word in ("exit codes", "130", "wrong input", "resume"):
+        assert word in done.stdout
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest() -> None:
+    done = farm("rum")
+    assert done.returncode == 2
+    assert "did you mean 'run'?" in done.stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the default project that may be spoilt."""
+    for name in ("matrix.yaml", "device_inventory.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "models", tmp_path / "models")
+    return tmp_path
+
+
+SPOILT = [
+    ("matrix.yaml", "entries:", "entreis:", "did you mean 'entries'"),
+    ("matrix.yaml", "identities: 3000", "identites: 3000", "did you mean 'identities'"),
+    ("matrix.yaml", "per-channel", "per-chanel", "did you mean 'per-channel'"),
+    ("matrix.yaml", "kind: rv1126", "kind: rv1127", "did you mean 'rv1126'"),
+    ("matrix.yaml", "models: synthface-ir", "models: synthface-it", "synthface-ir"),
+    ("device_inventory.yaml", "transport: local", "transprot: local", "did you mean 'transport'"),
+    ("device_inventory.yaml", "kind: imx8mp", "kind: imx8m", "did you mean 'imx8mp'"),
+    ("device_inventory.yaml", "transport: local", "password: x", "no secrets in a file"),
+    ("models/synthface-ir.yaml", "embedding_size:", "embeding_size:", "'embedding_size'"),
+    ("models/synthface-ir.yaml", "file: synthface-ir.onnx", "file: gone.onnx", "does not exist"),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "says"), SPOILT)
+def test_a_mistake_names_file_line_and_word(
+    project: Path, file: str, old: str, new: str, says: str
+) -> None:
+    path = project / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    line = path.read_text()[: path.read_text().index(new)].count("\n") + 1
+    done = farm("run", "matrix.yaml", cwd=project)
+    assert done.returncode == 2, done.stderr
+    assert f"{path.name}:{line}: " in done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project / "runs").exists()
+    assert not (project / ".farm").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("height: 112", "height: 96", "takes 3 x 112 x 112"),
+        ("embedding_size: 256", "embedding_size: 128", "256 numbers a face"),
+        ("name: data", "name: dato", "has the input 'data'"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_its_model_is_refused(
+    project: Path, old: str, new: str, says: str
+) -> None:
+    path = project / "models" / "synthface-ir.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    # rendered faces fit only one size, so the size's own test brings its own pictures
+    if "height" in old:
+        matrix = project / "matrix.yaml"
+        head, _, tail = matrix.read_text().partition("test_set:")
+        entries = tail[tail.index("measurement:") :]
+        matrix.write_text(f"{head}test_set: {{folder: faces}}\n{entries}")
+    done = farm("plan", "matrix.yaml", cwd=project)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "synthface-ir.yaml:" in done.stderr
+    assert says in done.stderr
+
+
+def test_a_missing_matrix_or_run_is_wrong_input(tmp_path: Path) -> None:
+    done = farm("run", "nowhere.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nowhere.yaml" in done.stderr
+    done = farm("resume", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no run 'latest'" in done.stderr
+
+
+def test_plan_shows_rows_steps_and_an_estimate(project: Path) -> None:
+    done = farm("plan", cwd=project)
+    assert done.returncode == 0, done.stderr
+    for word in ("khadas-vim3*", "extract/rv1126/probe", "8 rows", "to do", "about"):
+        assert word in done.stdout
+
+
+def test_plan_of_an_impossible_row_says_why_and_ends_with_1(project: Path) -> None:
+    matrix = project / "matrix.yaml"
+    text = matrix.read_text()
+    matrix.write_text(
+        text.replace("kind: rv1126}\n    quantization: uint8 per-tensor asymmetric",
+                     "kind: rv1126}\n    quantization: int8 per-channel symmetric")
+    )
+    done = farm("plan", cwd=project)
+    assert done.returncode == 1
+    assert "impossible" in done.stdout
+    assert "RV1126 cannot run int8 per-channel symmetric" in " ".join(done.stdout.split())
