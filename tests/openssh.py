@@ -45,7 +45,7 @@ def running_sshd(
         sftp: whether it has an SFTP subsystem.
         environment: set for every command, such as HOME and PATH; commands still start in the
             user's real home directory.
-        settings: more lines of sshd_config.
+        settings: more lines of sshd_config; they outweigh the usual ones.
     """
     folder = tmp_path / "sshd"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -56,6 +56,7 @@ def running_sshd(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     lines = [
+        settings,
         "ListenAddress 127.0.0.1",
         f"Port {port}",
         f"HostKey {folder / 'host_key'}",
@@ -74,7 +75,7 @@ def running_sshd(
     if environment:
         lines.append("SetEnv " + " ".join(f'"{k}={v}"' for k, v in environment.items()))
     config = folder / "sshd_config"
-    config.write_text("\n".join(lines) + "\n" + settings)
+    config.write_text("\n".join(lines) + "\n")
     log = folder / "log"
     with open(log, "wb") as file:
         process = subprocess.Popen(
