@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,23 +84,27 @@ def calibrate(
             f"{MAX_BINS}"
         )
     prepared = prepare(model)
-    proto = onnx.ModelProto.FromString(prepared)
+    fixed = ranges if method != "minmax" else None
+    if fixed is not None and fixed.model != fingerprint(prepared):
+        raise UserError("the ranges given to calibrate with were made from another model")
     with scratch() as folder:
-        source = _Images(images, describe_proto(proto).image_shape, folder)
-        if ranges is None:
-            lowest, highest = _extremes(proto, source, folder, threads, progress)
-            table = _table(prepared, proto, source, method, lowest, highest)
+        network = _Network(prepared, folder, threads, tensors=method != "minmax")
+        source = _Images(images, network.shape, folder, fixed)
+        if fixed is None:
+            lowest, highest = _extremes(network, source, progress)
         else:
-            _require_same_model(ranges, prepared)
-            lowest, highest = ranges.lowest, ranges.highest
-            table = _table(prepared, proto, source, method, lowest, highest)
-        if method == "minmax":
-            return table
-        counts = _histograms(proto, source, table, bins, folder, threads, progress)
+            lowest, highest = fixed.lowest, fixed.highest
+        counts = None
+        if method != "minmax":
+            edges = [
+                thresholds.bin_edges(low, high, bins)
+                for low, high in zip(lowest, highest, strict=True)
+            ]
+            counts = _histograms(network, source, edges, bins, progress)
     return CalibrationTable(
-        model=table.model,
+        model=fingerprint(prepared),
         method=method,
-        tensors=table.tensors,
+        tensors=network.tensors,
         lowest=lowest,
         highest=highest,
         images=source.digests(),
@@ -114,9 +117,16 @@ def calibrate(
 class _Images:
     """Single images of checked shape, the same ones on every pass."""
 
-    def __init__(self, images: Source, shape: tuple[int, int, int], folder: Path) -> None:
+    def __init__(
+        self,
+        images: Source,
+        shape: tuple[int, int, int],
+        folder: Path,
+        ranges: CalibrationTable | None,
+    ) -> None:
         self._images = images
         self._shape = shape
+        self._known = None if ranges is None else frozenset(ranges.images)
         self._seen: list[str] | None = None
         one_shot = isinstance(images, Iterator)
         self._spool = folder / "images.f32" if one_shot else None
@@ -133,6 +143,11 @@ class _Images:
                 for i in range(len(batch)):
                     image = np.ascontiguousarray(batch[i : i + 1])
                     seen.append(hashlib.sha256(image.data).hexdigest())
+                    if self._known is not None and seen[-1] not in self._known:
+                        raise UserError(
+                            "an image is not among those that the ranges were made from",
+                            "calibrate every shard with method 'minmax' and merge the tables",
+                        )
                     if spool:
                         spool.write(image.data)
                     yield image
@@ -181,49 +196,77 @@ def float_tensors(proto: ModelProto) -> tuple[str, ...]:
     return tuple(sorted(n for n in names - set(constants) if kinds.get(n) == TensorProto.FLOAT))
 
 
-def augmented_session(
-    proto: ModelProto, outputs: Iterable[str], path: Path, threads: int = 0
-) -> Any:
-    """An unoptimized session that also returns `outputs`; loaded from a file to hold the
-    weights once."""
-    names = list(outputs)
-    present = {output.name for output in proto.graph.output}
-    added = [n for n in names if n not in present]
-    before = len(proto.graph.output)
-    for name in added:
-        proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    path.write_bytes(edit.dump(proto))
-    del proto.graph.output[before:]
-    return faithful_session(str(path), threads=threads, optimize=False)
+class _Network:
+    """A session that returns every activation's extremes, and on demand the activations.
+
+    The weights are held by onnxruntime alone: it loads them from a file, and nothing of the
+    parsed model is kept but names.
+    """
+
+    def __init__(self, prepared: bytes, folder: Path, threads: int, *, tensors: bool) -> None:
+        proto = onnx.ModelProto.FromString(prepared)
+        self.shape = describe_proto(proto).image_shape
+        self.tensors = float_tensors(proto)
+        self.input = proto.graph.input[0].name
+        self._makers = [(o, edit.label(node)) for node in proto.graph.node for o in node.output]
+        self._outputs = [output.name for output in proto.graph.output]
+        self._extremes = []
+        for i, name in enumerate(self.tensors):
+            for operator in ("ReduceMin", "ReduceMax"):
+                output = f"farm_{operator}_{i}"
+                proto.graph.node.append(helper.make_node(operator, [name], [output], keepdims=0))
+                self._extremes.append(output)
+        returned = [*self._extremes, *(self.tensors if tensors else ())]
+        for name in returned:
+            if name not in self._outputs and name != self.input:
+                info = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+                proto.graph.output.append(info)
+        path = folder / "network.onnx"
+        path.write_bytes(edit.dump(proto))
+        del proto
+        self._session = faithful_session(str(path), threads=threads, optimize=False)
+        path.unlink()
+
+    def extremes(self, image: Floats) -> Floats:
+        """float32 (tensors, 2): minimum and maximum of each.
+
+        Raises:
+            ToolchainError: one is NaN or infinite.
+        """
+        values = self._session.run([*self._extremes, *self._outputs], {self.input: image})
+        count = len(self._extremes)
+        found = np.array(values[:count], np.float32).reshape(-1, 2)
+        finite = np.isfinite(found).all(axis=1, keepdims=True)[:, 0]
+        if not (finite.all() and all(np.isfinite(value).all() for value in values[count:])):
+            bad = {name for name, good in zip(self.tensors, finite, strict=True) if not good}
+            self._raise_not_finite(bad)
+        return found
+
+    def activations(self, image: Floats) -> Iterator[Floats]:
+        """Every tensor, in the order of `tensors`."""
+        fetched = [name for name in self.tensors if name != self.input]
+        values = iter(self._session.run(fetched, {self.input: image}))
+        for name in self.tensors:
+            yield image if name == self.input else next(values)
+
+    def _raise_not_finite(self, bad: set[str]) -> None:
+        first, maker = next(
+            ((name, label) for name, label in self._makers if name in bad),
+            (self._outputs[0], "the last layer"),
+        )
+        raise ToolchainError(
+            f"tensor '{first}' of {maker} is NaN or infinite on a calibration image",
+            "the float32 model overflows there: check its preprocessing (mean, std) and weights",
+        )
 
 
 def _extremes(
-    proto: ModelProto,
-    images: _Images,
-    folder: Path,
-    threads: int,
-    progress: Progress | None,
+    network: _Network, images: _Images, progress: Progress | None
 ) -> tuple[Floats, Floats]:
-    names = float_tensors(proto)
-    before = len(proto.graph.node)
-    outputs = []
-    for i, name in enumerate(names):
-        for operator in ("ReduceMin", "ReduceMax"):
-            output = f"farm_{operator}_{i}"
-            proto.graph.node.append(helper.make_node(operator, [name], [output], keepdims=0))
-            outputs.append(output)
-    session = augmented_session(proto, outputs, folder / "ranges.onnx", threads)
-    del proto.graph.node[before:]
-    final = [output.name for output in proto.graph.output]
-    key = session.get_inputs()[0].name
-    lowest = np.full(len(names), np.inf, np.float32)
-    highest = np.full(len(names), -np.inf, np.float32)
+    lowest = np.full(len(network.tensors), np.inf, np.float32)
+    highest = np.full(len(network.tensors), -np.inf, np.float32)
     for done, image in enumerate(images, 1):
-        values = session.run([*outputs, *final], {key: image})
-        seen = np.array(values[: len(outputs)], np.float32).reshape(-1, 2)
-        broken = np.logical_not(np.isfinite(seen).all(axis=1))
-        if broken.any() or not all(np.isfinite(v).all() for v in values[len(outputs) :]):
-            _raise_not_finite(proto, names, broken)
+        seen = network.extremes(image)
         np.minimum(lowest, seen[:, 0], out=lowest)
         np.maximum(highest, seen[:, 1], out=highest)
         if progress:
@@ -232,67 +275,20 @@ def _extremes(
 
 
 def _histograms(
-    proto: ModelProto,
+    network: _Network,
     images: _Images,
-    table: CalibrationTable,
+    edges: list[Floats],
     bins: int,
-    folder: Path,
-    threads: int,
     progress: Progress | None,
 ) -> npt.NDArray[np.int64]:
-    names = list(table.tensors)
-    session = augmented_session(proto, names, folder / "histograms.onnx", threads)
-    key = session.get_inputs()[0].name
-    counts = np.zeros((len(names), bins), np.int64)
-    edges = [
-        thresholds.bin_edges(low, high, bins)
-        for low, high in zip(table.lowest, table.highest, strict=True)
-    ]
+    counts = np.zeros((len(network.tensors), bins), np.int64)
     counter = Histogrammer(bins)
-    # onnxruntime returns no graph input as output without a copy of its own (issue 21922).
-    fetched = [name for name in names if name != key]
     for done, image in enumerate(images, 1):
-        values = dict(zip(fetched, session.run(fetched, {key: image}), strict=True))
-        values[key] = image
-        for i, name in enumerate(names):
-            counter.add(values.pop(name), edges[i], counts[i])
+        for i, values in enumerate(network.activations(image)):
+            counter.add(values, edges[i], counts[i])
         if progress:
             progress(done, "histograms")
     return counts
-
-
-def _table(
-    prepared: bytes,
-    proto: ModelProto,
-    images: _Images,
-    method: str,
-    lowest: Floats,
-    highest: Floats,
-) -> CalibrationTable:
-    return CalibrationTable(
-        model=fingerprint(prepared),
-        method=method,
-        tensors=float_tensors(proto),
-        lowest=lowest,
-        highest=highest,
-        images=images.digests(),
-    )
-
-
-def _raise_not_finite(proto: ModelProto, names: tuple[str, ...], broken: npt.ArrayLike) -> None:
-    order = [output for node in proto.graph.node for output in node.output]
-    bad = {name for name, flag in zip(names, np.atleast_1d(broken), strict=True) if flag}
-    first = next((name for name in order if name in bad), proto.graph.output[0].name)
-    maker = next((edit.label(n) for n in proto.graph.node if first in n.output), "the input")
-    raise ToolchainError(
-        f"tensor '{first}' of {maker} is NaN or infinite on a calibration image",
-        "the float32 model overflows there: check its preprocessing (mean, std) and weights",
-    )
-
-
-def _require_same_model(ranges: CalibrationTable, prepared: bytes) -> None:
-    if ranges.model != fingerprint(prepared):
-        raise UserError("the ranges given to calibrate with were made from another model")
 
 
 def _without_weights(proto: ModelProto) -> ModelProto:

@@ -21,6 +21,7 @@ Counts = npt.NDArray[np.int64]
 Range = tuple[np.float32, np.float32]
 
 _EPSILON = 0.0001
+_SMALL = np.float32(_EPSILON)
 
 # Ranges so small that float32 cannot divide them into bins count as zero.
 _NOTHING = np.float32(1e-30)
@@ -67,58 +68,93 @@ def entropy(
     """
     bins = counts.size
     centre, half = bins // 2, levels // 2
-    sums = np.concatenate(([0], np.cumsum(counts)))
-    filled = np.concatenate(([0], np.cumsum(counts != 0)))
-    best, best_divergence = half, float("inf")
+    divergence = _Divergence(counts, levels)
+    best, best_value = half, np.float32(np.inf)
     for reach in range(half, centre + 1):
-        start, end = centre - reach, min(centre + reach + 1, bins)
-        divergence = _divergence(counts, sums, filled, start, end, levels)
+        value = divergence.of(centre - reach, min(centre + reach + 1, bins))
         # The first of equal candidates wins, as with numpy.argmin.
-        if divergence < best_divergence:
-            best, best_divergence = reach, divergence
+        if value < best_value:
+            best, best_value = reach, value
     return _within(edges[centre - best], edges[min(centre + best + 1, bins)], lowest, highest)
 
 
-def _divergence(
-    counts: Counts, sums: Counts, filled: Counts, start: int, end: int, levels: int
-) -> float:
-    """KL divergence of the clipped distribution from its `levels`-level version."""
-    reference = counts[start:end].copy()
-    reference[0] += sums[start]
-    reference[-1] += sums[-1] - sums[end]
-    size = end - start
-    width = size // levels
-    marks = np.arange(start, start + levels * width + 1, width)
-    merged = np.diff(sums[marks])
-    merged[-1] += sums[end] - sums[marks[-1]]
-    present = np.diff(filled[marks])
-    # Outliers fill an outer bin that was empty, and that bin then counts as filled.
-    present[0] += int(counts[start] == 0 and reference[0] != 0)
-    if marks[-1] == end:
-        present[-1] += int(size > 1 and counts[end - 1] == 0 and reference[-1] != 0)
-    level = np.zeros(levels, np.int64)
-    np.floor_divide(merged, present, out=level, where=present != 0)
-    candidate = np.zeros(size, np.int64)
-    candidate[: levels * width] = np.repeat(level, width)
-    p, q = _smooth(reference), _smooth(candidate)
-    if p is None or q is None:
-        return float("inf")
-    p = 1.0 * p / np.sum(p, axis=0, keepdims=True)
-    q = 1.0 * q / np.sum(q, axis=0, keepdims=True)
-    return float(np.sum(p * np.log(p / q), axis=0))
+class _Divergence:
+    """KL divergence of clipped versions of one histogram from their quantized versions.
+
+    The quantized version gives every bin of a level the mean count of the level's filled bins,
+    rounded down. Everything that does not depend on the candidate is computed once.
+    """
+
+    def __init__(self, counts: Counts, levels: int) -> None:
+        self._counts = counts
+        self._levels = levels
+        self._floats = counts.astype(np.float32)
+        self._empty = counts == 0
+        self._sums = np.concatenate(([0], np.cumsum(counts)))
+        self._filled = np.concatenate(([0], np.cumsum(counts != 0)))
+        self._total = int(self._sums[-1])
+
+    def of(self, start: int, end: int) -> np.float32:
+        """Divergence when only bins start..end are kept and the rest goes to the outer ones."""
+        levels, size = self._levels, end - start
+        width = size // levels
+        stop = start + levels * width
+        first = int(self._counts[start] + self._sums[start])
+        last = int(self._counts[end - 1]) + self._total - int(self._sums[end])
+        # Outliers fill an outer bin that was empty, which then counts as filled.
+        first_new = bool(self._empty[start]) and first > 0
+        last_new = size > 1 and bool(self._empty[end - 1]) and last > 0
+        filled = int(self._filled[end] - self._filled[start]) + first_new + last_new
+        if not filled:
+            return np.float32(np.inf)
+        p = np.where(
+            self._empty[start:end],
+            _SMALL,
+            self._floats[start:end] - _share(size - filled, filled),
+        )
+        for position, count in ((0, first), (size - 1, last)):
+            if count:
+                p[position] = np.float32(count) - _share(size - filled, filled)
+        q = self._quantized(start, end, width, stop, first_new, last_new)
+        if q is None:
+            return np.float32(np.inf)
+        p /= np.add.reduce(p)
+        q /= np.add.reduce(q)
+        np.divide(p, q, out=q)
+        np.log(q, out=q)
+        q *= p
+        return np.float32(np.add.reduce(q))
+
+    def _quantized(
+        self, start: int, end: int, width: int, stop: int, first_new: bool, last_new: bool
+    ) -> Floats | None:
+        levels, size = self._levels, end - start
+        marks = self._sums[start : stop + 1 : width]
+        merged = marks[1:] - marks[:-1]
+        merged[-1] += self._sums[end] - self._sums[stop]
+        marks = self._filled[start : stop + 1 : width]
+        present = marks[1:] - marks[:-1]
+        present[0] += first_new
+        if stop == end:
+            present[-1] += last_new
+        np.maximum(present, 1, out=present)  # a level without filled bins has no counts either
+        level = merged // present
+        if stop != end and not marks[-1] - marks[-2]:
+            level[-1] = 0  # counts of the rest, but no filled bin of its own to hold them
+        zeros = int(np.count_nonzero(level == 0)) * width + size - levels * width
+        if zeros == size:
+            return None
+        share = _share(zeros, size - zeros)
+        smooth = np.where(level == 0, _SMALL, level.astype(np.float32) - share)
+        q = np.empty(size, np.float32)
+        q[: levels * width].reshape(levels, width)[:] = smooth[:, None]
+        q[levels * width :] = _SMALL
+        return q
 
 
-def _smooth(counts: Counts) -> Floats | None:
-    """Counts with a little taken from the filled bins for the empty ones; None if all are."""
-    empty = counts == 0
-    zeros = int(np.count_nonzero(empty))
-    nonzeros = counts.size - zeros
-    if not nonzeros:
-        return None
-    share = _EPSILON * float(zeros) / float(nonzeros)
-    smoothed = counts.astype(np.float32)
-    smoothed += np.where(empty, np.float32(_EPSILON), np.float32(-share))
-    return smoothed
+def _share(empty: int, filled: int) -> np.float32:
+    """What each filled bin gives, so that every empty one may have `_EPSILON`."""
+    return np.float32(_EPSILON * float(empty) / float(filled))
 
 
 def _within(left: np.float32, right: np.float32, low: np.float32, high: np.float32) -> Range:

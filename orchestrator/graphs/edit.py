@@ -29,7 +29,7 @@ def load(model: bytes, what: str = "the model") -> ModelProto:
     if not proto.graph.node:
         raise UserError(f"{what} is not an ONNX file with a graph: it has no nodes")
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         text = str(error).strip()
         raise UserError(

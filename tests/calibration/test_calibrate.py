@@ -156,6 +156,8 @@ def test_tables_that_do_not_belong_together_are_not_merged(prepared, images):
         calibrate(prepared, [images[:2]], "minmax").ranges("entropy")
     with pytest.raises(UserError, match="made from another model"):
         calibrate(nets.iresnet(seed=9), [images], "entropy", bins=BINS, ranges=one)
+    with pytest.raises(UserError, match="not among those that the ranges were made from"):
+        calibrate(prepared, [images[4:]], "entropy", bins=BINS, ranges=one)
 
 
 def test_the_unprepared_model_gives_the_same_table(prepared, images):
