@@ -20,6 +20,7 @@ from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts
 from orchestrator.scheduling.boards import Boards
 from orchestrator.scheduling.compute import Compute
+from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.planner import Plan
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.stages import calibrate, convert, images, measure, quantize, score
@@ -71,7 +72,9 @@ class Executor:
             if made is not None:
                 return Outcome(made.content, cached=True)
             work = getattr(self, f"_{step.stage}")
-            held: Held = work(step, key)
+            alone = step.stage == "measure"
+            with working_in(self._plan.domains()[step.board], alone=alone, stop=self._stop):
+                held: Held = work(step, key)
         return Outcome(held.content, summary=_summary(held))
 
     def close(self) -> None:

@@ -132,8 +132,10 @@ def test_plan_of_an_impossible_row_says_why_and_ends_with_1(project: Path) -> No
     matrix = project / "matrix.yaml"
     text = matrix.read_text()
     matrix.write_text(
-        text.replace("kind: rv1126}\n    quantization: uint8 per-tensor asymmetric",
-                     "kind: rv1126}\n    quantization: int8 per-channel symmetric")
+        text.replace(
+            "kind: rv1126}\n    quantization: uint8 per-tensor asymmetric",
+            "kind: rv1126}\n    quantization: int8 per-channel symmetric",
+        )
     )
     done = farm("plan", cwd=project)
     assert done.returncode == 1

@@ -108,9 +108,7 @@ def test_openssh_gives_the_same_features_byte_for_byte(project: Project, tmp_pat
     keys = {name: cells[name]["provenance"]["keys"] for name in ("vim3", "real")}
     for role in ("gallery", "probe"):
         assert keys["vim3"][role] != keys["real"][role]
-        one, other = (
-            project.held("extract", keys[name][role]) / "features.npy" for name in keys
-        )
+        one, other = (project.held("extract", keys[name][role]) / "features.npy" for name in keys)
         assert one.read_bytes() == other.read_bytes()
     assert cells["vim3"]["rank1"] == cells["real"]["rank1"]
 
@@ -127,7 +125,9 @@ def processes_of(project: Project) -> list[str]:
             state = (entry_ / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if state != "Z" and (str(project.folder) in words or folder.startswith(str(project.folder))):
+        if state != "Z" and (
+            str(project.folder) in words or folder.startswith(str(project.folder))
+        ):
             found.append(f"{entry_.name} {words[:120]}")
     return found
 
@@ -219,9 +219,11 @@ def test_a_killed_ray_worker_spoils_neither_the_screen_nor_the_run(project: Proj
             break
         stream.feed(text)
         everything += text
-        running = any(
-            e.event == "step_started" and e.stage == "extract" for e in project.events()
-        ) if (project.folder / "runs").exists() else False
+        running = (
+            any(e.event == "step_started" and e.stage == "extract" for e in project.events())
+            if (project.folder / "runs").exists()
+            else False
+        )
         if running and not killed:
             time.sleep(1)
             workers = subprocess.run(

@@ -186,7 +186,9 @@ def test_a_second_run_computes_nothing_and_needs_neither_ray_nor_board(project: 
     assert "all of it was in the store (cached)" in done.stdout
     assert not (project.latest / "driver.log").exists()
     assert spent < 8
-    first = json.loads((sorted(Path(project.folder, "runs").glob("2*"))[0] / "results.json").read_text())
+    first = json.loads(
+        (sorted(Path(project.folder, "runs").glob("2*"))[0] / "results.json").read_text()
+    )
     assert project.results()["cells"] == first["cells"]
 
 

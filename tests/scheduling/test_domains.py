@@ -1,0 +1,80 @@
+"""Between runs, a measurement is alone in its contention domain."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import TransientError
+from orchestrator.scheduling.domains import working_in
+
+ROOT = Path(__file__).resolve().parents[2]
+HOLD = """
+import sys, threading
+from orchestrator.scheduling.domains import working_in
+with working_in(sys.argv[1], alone=sys.argv[2] == "alone", stop=threading.Event()):
+    print("in", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
+def hold(domain: str, how: str) -> subprocess.Popen[str]:
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, domain, how],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "in\n"
+    return other
+
+
+def enters(domain: str, *, alone: bool, within_s: float) -> bool:
+    stop = threading.Event()
+    threading.Timer(within_s, stop.set).start()
+    try:
+        with working_in(domain, alone=alone, stop=stop):
+            return True
+    except TransientError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("theirs", "alone", "domain", "allowed"),
+    [
+        ("beside", False, "a", True),
+        ("beside", True, "a", False),
+        ("alone", False, "a", False),
+        ("alone", True, "a", False),
+        ("alone", True, "b", True),
+    ],
+)
+def test_who_may_work_beside_whom(theirs: str, alone: bool, domain: str, allowed: bool) -> None:
+    other = hold("a", theirs)
+    try:
+        assert enters(domain, alone=alone, within_s=0.5) is allowed
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_killed_run_frees_its_domain_at_once() -> None:
+    other = hold("a", "alone")
+    other.kill()
+    other.wait()
+    began = time.monotonic()
+    assert enters("a", alone=True, within_s=5)
+    assert time.monotonic() - began < 1
