@@ -1,0 +1,115 @@
+"""Native runtimes behind one protocol. Nothing of a vendor is loaded before it is asked for."""
+
+import importlib
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
+
+from ..errors import BOARD, AgentError
+from ..preprocess import Preprocessor
+
+Input = Union[bytes, bytearray]
+# Name of a runtime (as in the inventory) to its module here, which has `probe` and `Runtime`.
+MODULES = {"onnxruntime": "onnxruntime", "timed": "timed"}
+
+
+class BaseRuntime(object):
+    """A loaded model. Everything runs in one thread of one process, the runtime child.
+
+    Args:
+        path: the artifact, already verified.
+        options: from the job; each runtime documents its own.
+        preprocessing: says the shape and type of what `run` will be given.
+
+    Attributes:
+        inputs, outputs: `name`, `shape` (None where free) and `dtype` of each.
+        dim: length of the feature.
+        version: the runtime's own version.
+        provider: what executes: `CPUExecutionProvider`, `TIMVX`, ...
+
+    Raises:
+        AgentError: `board` when the runtime or a provider is missing; `toolchain` when it refuses
+            the artifact; `user` when the preprocessing does not fit the model.
+    """
+
+    inputs: List[Dict[str, Any]] = []
+    outputs: List[Dict[str, Any]] = []
+    dim = 0
+    version = ""
+    provider = ""
+
+    def __init__(self, path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> None:
+        raise NotImplementedError
+
+    def run(self, data: Input) -> Tuple[bytes, int]:
+        """The feature of one prepared input, and the device time.
+
+        Returns:
+            `dim` little-endian float32, and nanoseconds inside the native run call.
+
+        Raises:
+            Exception: this image failed; the next may work.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give back what the runtime holds."""
+
+
+def _module(name: str) -> Any:
+    if name not in MODULES:
+        raise AgentError(
+            BOARD, "no runtime %r in this agent; it knows %s" % (name, ", ".join(sorted(MODULES)))
+        )
+    return importlib.import_module("." + MODULES[name], __name__)
+
+
+def available(load: bool = False) -> Dict[str, Dict[str, Any]]:
+    """The runtimes that are installed here: `version`, and `providers` where known.
+
+    Args:
+        load: import them to know more; slow, and not for the session's own process.
+    """
+    found = {}
+    for name in sorted(MODULES):
+        facts: Optional[Dict[str, Any]] = _module(name).probe(load)
+        if facts is not None:
+            found[name] = facts
+    return found
+
+
+def open_runtime(
+    name: str, path: str, options: Mapping[str, Any], preprocessing: Preprocessor
+) -> BaseRuntime:
+    """Load an artifact into a runtime.
+
+    Raises:
+        AgentError: see `BaseRuntime`.
+    """
+    runtime: Type[BaseRuntime] = _module(name).Runtime
+    return runtime(path, options, preprocessing)
+
+
+def check_shape(shape: List[Optional[int]], dtype: str, preprocessing: Preprocessor) -> None:
+    """Compare a model's input with what preprocessing makes.
+
+    Args:
+        shape: the model's input, None where it is free.
+
+    Raises:
+        AgentError: `user`, with both shapes.
+    """
+    made = preprocessing.shape
+    fits = len(shape) == len(made) and all(
+        want in (None, made[axis]) for axis, want in enumerate(shape)
+    )
+    if not fits or dtype != preprocessing.dtype:
+        raise AgentError(
+            "user",
+            "the model takes %s %s, the preprocessing makes %s %s (%s)"
+            % (
+                dtype,
+                [size if size is not None else "free" for size in shape],
+                preprocessing.dtype,
+                made,
+                preprocessing.layout,
+            ),
+        )

@@ -1,0 +1,139 @@
+"""The agent's commands: `serve` a session, tell `who` holds the board, `wipe` farm's files."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from typing import Any, List, Optional
+
+from . import VERSION, cleanup, lock, worker
+from .errors import BOARD, AgentError
+from .link import say, take_stdio
+from .session import Session, refuse
+
+
+class _Stopped(Exception):
+    """A signal asked this process to end."""
+
+
+def _stop(*_: Any) -> None:
+    raise _Stopped()
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Serve a head on stdin and stdout until it or its channel goes."""
+    source, sink = take_stdio()
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        signal.signal(getattr(signal, name), _stop)
+    program = os.path.abspath(sys.argv[0])
+    held: Optional[lock.BoardLock] = None
+    try:
+        workdir = _workdir(options)
+        # A stopped agent's lease ends a little after a running one would have ended itself.
+        held = lock.BoardLock(
+            workdir, options.board, options.owner, options.reason, 3 * options.idle_s
+        )
+        held.acquire(options.take_over)
+        cleanup.clean(workdir, program, options.cache_mb << 20)
+        session = Session(source, sink, program, held, options.root, options.idle_s)
+        say("agent %s: %s" % (VERSION, session.run()))
+        return 0
+    except AgentError as error:
+        say("agent: " + error.message)
+        refuse(sink, error)
+        return 3
+    except _Stopped:
+        return 143
+    finally:
+        if held is not None:
+            held.release()
+
+
+def _workdir(options: argparse.Namespace) -> str:
+    workdir: str = os.path.abspath(os.path.expanduser(options.workdir))
+    try:
+        os.makedirs(workdir, 0o700, exist_ok=True)
+    except OSError as error:
+        raise AgentError(BOARD, "%s: cannot make the workdir: %s" % (options.board, error))
+    return workdir
+
+
+def who(options: argparse.Namespace) -> int:
+    """Print the holder of the board as JSON, {} when it is free."""
+    print(json.dumps(lock.who(_workdir(options)), sort_keys=True))
+    return 0
+
+
+def release(options: argparse.Namespace) -> int:
+    """Take the board from its holder, whoever that is, and leave it free."""
+    workdir = _workdir(options)
+    held = lock.BoardLock(workdir, options.board, options.owner, options.reason, 1.0)
+    before = lock.who(workdir)
+    held.acquire(take_over=True)
+    held.release()
+    print(json.dumps({"released": before}, sort_keys=True))
+    return 0
+
+
+def wipe(options: argparse.Namespace) -> int:
+    """Remove farm's files from the board, unless somebody works there."""
+    workdir = _workdir(options)
+    held = lock.BoardLock(workdir, options.board, options.owner, "wipe", 60.0)
+    held.acquire(options.take_over)
+    try:
+        print(json.dumps({"removed": sorted(cleanup.wipe(workdir))}))
+    finally:
+        held.release()
+    return 0
+
+
+def child(options: argparse.Namespace) -> int:
+    """The process in which the runtime lives; started by a session."""
+    worker.main(options.parent, options.root)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="agent", description="farm's board agent " + VERSION)
+    commands = parser.add_subparsers(dest="command")
+    for run in (serve, who, release, wipe):
+        command = commands.add_parser(run.__name__, help=(run.__doc__ or "").splitlines()[0])
+        command.set_defaults(run=run)
+        command.add_argument("--workdir", required=True)
+        command.add_argument("--board", default="this board")
+        command.add_argument("--owner", default="")
+        command.add_argument("--reason", default="")
+        command.add_argument("--take-over", action="store_true", help="kill a holder")
+        command.add_argument("--idle-s", type=float, default=10.0, help="the head's silence")
+        command.add_argument("--cache-mb", type=int, default=cleanup.CACHE_BYTES >> 20)
+        command.add_argument("--root", default="/", help="where sysfs and procfs are")
+    command = commands.add_parser("child")
+    command.set_defaults(run=child)
+    command.add_argument("--parent", type=int, required=True)
+    command.add_argument("--root", default="/")
+    return parser
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run a command.
+
+    Returns:
+        the exit status: 0 done, 2 wrong arguments, 3 refused, 143 stopped.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_usage(sys.stderr)
+        return 2
+    try:
+        return int(options.run(options))
+    except AgentError as error:
+        sys.stderr.write(error.message + "\n")
+        return 3
+    except _Stopped:
+        return 143
+
+
+if __name__ == "__main__":
+    sys.exit(main())

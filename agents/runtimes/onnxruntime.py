@@ -1,0 +1,183 @@
+"""onnxruntime on whatever execution provider was asked for, and on no other.
+
+Options:
+    providers: list of names, each alone or as [name, {option: value}]; CPUExecutionProvider by
+        default. Nodes may fall back to the CPU only when it is in the list.
+    intra_op_threads: 1 by default, 0 is onnxruntime's own choice.
+    faithful: compute the dequantized graph in float32 instead of fusing QuantizeLinear and
+        DequantizeLinear pairs into integer kernels, some of which saturate on x86 without VNNI.
+    output: name of the output that is the feature; the first by default.
+"""
+
+import importlib.util
+import os
+import re
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from .. import clock
+from ..errors import BOARD, TOOLCHAIN, USER, AgentError
+from ..preprocess import Preprocessor
+from . import BaseRuntime, Input, check_shape
+
+CPU = "CPUExecutionProvider"
+_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
+
+
+def probe(load: bool = False) -> Optional[Dict[str, Any]]:
+    """Version, read from the installed package's source; providers only when it is loaded."""
+    try:
+        spec = importlib.util.find_spec("onnxruntime")
+    except (ImportError, ValueError):
+        return None
+    if spec is None or not spec.origin:
+        return None
+    if load:
+        try:
+            import onnxruntime
+        except Exception as error:
+            return {"version": "", "problem": "%s: %s" % (type(error).__name__, error)}
+        return {
+            "version": str(onnxruntime.__version__),
+            "providers": list(onnxruntime.get_available_providers()),
+        }
+    return {"version": _source_version(spec.origin)}
+
+
+def _source_version(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            source = file.read(1 << 16).decode("utf-8", "replace")
+    except (IOError, OSError):
+        return ""
+    found = re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", source, re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+class Runtime(BaseRuntime):
+    """One `InferenceSession`, batch 1."""
+
+    def __init__(self, path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> None:
+        try:
+            import numpy
+            import onnxruntime
+        except Exception as error:
+            # A broken installation raises whatever it likes.
+            raise AgentError(
+                BOARD,
+                "onnxruntime cannot be loaded: %s: %s" % (type(error).__name__, error),
+                "no-runtime",
+            )
+        self._numpy = numpy
+        self.version = str(onnxruntime.__version__)
+        asked = _asked(options.get("providers") or [CPU])
+        session = self._open(onnxruntime, path, options, asked)
+        used = list(session.get_providers())
+        for name, _ in asked:
+            if name not in used:
+                raise AgentError(
+                    BOARD,
+                    "%s was asked for, onnxruntime %s uses %s"
+                    % (name, self.version, ", ".join(used)),
+                )
+        self.provider = asked[0][0]
+        self._session = session
+        self._describe(session, options, preprocessing)
+        self._dtype = numpy.dtype(preprocessing.dtype)
+        self._shape = preprocessing.shape
+        if not self.dim:
+            self.dim = len(self.run(bytes(preprocessing.input_bytes))[0]) // 4
+
+    def _open(
+        self,
+        onnxruntime: Any,
+        path: str,
+        options: Mapping[str, Any],
+        asked: List[Tuple[str, Dict[str, Any]]],
+    ) -> Any:
+        available = onnxruntime.get_available_providers()
+        for name, _ in asked:
+            if name not in available:
+                raise AgentError(
+                    BOARD,
+                    "%s was asked for; this onnxruntime %s has %s"
+                    % (name, self.version, ", ".join(available)),
+                    "no-provider",
+                )
+        threads = options.get("intra_op_threads", 1)
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= 1024:
+            raise AgentError(USER, "intra_op_threads is %r, expected 0 to 1024" % (threads,))
+        setup = onnxruntime.SessionOptions()
+        setup.log_severity_level = 3
+        setup.intra_op_num_threads = threads
+        setup.inter_op_num_threads = 1
+        setup.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        setup.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        if options.get("faithful"):
+            setup.add_session_config_entry("session.disable_quant_qdq", "1")
+        names = [name for name, _ in asked]
+        if CPU not in names:
+            setup.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        try:
+            session = onnxruntime.InferenceSession(
+                path, setup, providers=names, provider_options=[given for _, given in asked]
+            )
+        except Exception as error:
+            raise AgentError(
+                TOOLCHAIN,
+                "onnxruntime %s refuses %s: %s" % (self.version, os.path.basename(path), error),
+            )
+        session.disable_fallback()
+        return session
+
+    def _describe(
+        self, session: Any, options: Mapping[str, Any], preprocessing: Preprocessor
+    ) -> None:
+        self.inputs = [_tensor(each) for each in session.get_inputs()]
+        self.outputs = [_tensor(each) for each in session.get_outputs()]
+        if len(self.inputs) != 1:
+            found = ", ".join(each["name"] for each in self.inputs)
+            raise AgentError(USER, "the model has the inputs %s, expected one" % found)
+        check_shape(self.inputs[0]["shape"], self.inputs[0]["dtype"], preprocessing)
+        names = [each["name"] for each in self.outputs]
+        wanted = options.get("output") or names[0]
+        if wanted not in names:
+            raise AgentError(
+                USER, "the model has no output %r, it has %s" % (wanted, ", ".join(names))
+            )
+        self._input, self._output = self.inputs[0]["name"], wanted
+        shape = self.outputs[names.index(wanted)]["shape"]
+        sizes = shape[1:] if len(shape) > 1 else shape
+        if sizes and None not in sizes:
+            self.dim = 1
+            for size in sizes:
+                self.dim *= size
+
+    def run(self, data: Input) -> Tuple[bytes, int]:
+        array = self._numpy.frombuffer(data, dtype=self._dtype).reshape(self._shape)
+        feed, wanted, run = {self._input: array}, [self._output], self._session.run
+        begin = clock.now_ns()
+        result = run(wanted, feed)
+        took = clock.now_ns() - begin
+        return self._numpy.ascontiguousarray(result[0], dtype="<f4").tobytes(), took
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _asked(providers: Any) -> List[Tuple[str, Dict[str, Any]]]:
+    asked = []
+    for each in providers if isinstance(providers, list) else [providers]:
+        name, given = each if isinstance(each, list) and len(each) == 2 else (each, {})
+        if not isinstance(name, str) or not isinstance(given, dict):
+            raise AgentError(USER, "providers holds %.80r, expected a name" % (each,))
+        asked.append((name, given))
+    return asked
+
+
+def _tensor(value: Any) -> Dict[str, Any]:
+    shape = [size if isinstance(size, int) and size > 0 else None for size in value.shape]
+    return {
+        "name": value.name,
+        "shape": shape,
+        "dtype": _DTYPES.get(value.type, value.type),
+    }

@@ -1,0 +1,61 @@
+"""A runtime that takes an exact time: for trying a farm, a link or a board without a model.
+
+Options: `ms`, the time an image takes (16 by default); `dim`, the feature's length (128).
+The feature is a hash of the input, so that order and content are checkable.
+"""
+
+import hashlib
+import struct
+import sys
+import time
+from array import array
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from .. import clock
+from ..errors import USER, AgentError
+from ..preprocess import Preprocessor
+from . import BaseRuntime, Input
+
+_VERSION = "1"
+
+
+def probe(load: bool = False) -> Optional[Dict[str, Any]]:
+    """Always there."""
+    return {"version": _VERSION, "providers": ["sleep"]}
+
+
+def feature(data: Input, dim: int) -> bytes:
+    """`dim` float32 in [-1, 1), exact multiples of 2**-15, from a hash of `data`."""
+    digest = hashlib.blake2b(data).digest()
+    words = struct.unpack("<%dh" % dim, hashlib.shake_128(digest).digest(2 * dim))
+    row = array("f", [word / 32768.0 for word in words])
+    if sys.byteorder == "big":
+        row.byteswap()
+    return row.tobytes()
+
+
+class Runtime(BaseRuntime):
+    """Sleeps until an image's time is over."""
+
+    version = _VERSION
+    provider = "sleep"
+
+    def __init__(self, path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> None:
+        ms, dim = options.get("ms", 16), options.get("dim", 128)
+        if not isinstance(ms, (int, float)) or not 0 <= ms <= 60000:
+            raise AgentError(USER, "timed: ms is %r, expected 0 to 60000" % (ms,))
+        if not isinstance(dim, int) or not 1 <= dim <= 8192:
+            raise AgentError(USER, "timed: dim is %r, expected 1 to 8192" % (dim,))
+        self._ns = int(ms * 1e6)
+        self.dim = dim
+        dtype = preprocessing.dtype
+        self.inputs = [{"name": "image", "shape": preprocessing.shape, "dtype": dtype}]
+        self.outputs = [{"name": "feature", "shape": [1, dim], "dtype": "float32"}]
+
+    def run(self, data: Input) -> Tuple[bytes, int]:
+        begin = clock.now_ns()
+        row = feature(data, self.dim)
+        left = begin + self._ns - clock.now_ns()
+        if left > 0:
+            time.sleep(left / 1e9)
+        return row, clock.now_ns() - begin

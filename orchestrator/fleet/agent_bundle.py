@@ -1,0 +1,89 @@
+"""The board agent as one file, the same bytes from the same sources."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import shlex
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+LIMIT = 100_000  # bytes; boards are small, and so are the links to some
+_PACKAGE = "farm_agent"
+_ENTRY = f"import sys\nfrom {_PACKAGE}.__main__ import main\nsys.exit(main())\n"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class AgentBundle:
+    """The agent's zipapp and the sha256 of it."""
+
+    data: bytes
+    sha256: str
+
+
+@functools.cache
+def agent_bundle() -> AgentBundle:
+    """Build the zipapp from the installed agent's sources, in memory.
+
+    Raises:
+        AssertionError: it has outgrown its limit, which is a bug.
+    """
+    entries = {"__main__.py": _ENTRY.encode()}
+    for name, source in _sources(files("orchestrator.agents"), _PACKAGE):
+        entries[name] = source
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(entries):
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            info.create_system = 3
+            archive.writestr(info, entries[name], compresslevel=9)
+    data = buffer.getvalue()
+    assert len(data) < LIMIT, f"the agent has {len(data)} bytes, allowed are {LIMIT}"
+    return AgentBundle(data, hashlib.sha256(data).hexdigest())
+
+
+def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        name = f"{prefix}/{entry.name}"
+        if entry.is_dir():
+            if entry.name != "__pycache__":
+                yield from _sources(entry, name)
+        elif entry.name.endswith(".py"):
+            yield name, entry.read_bytes()
+
+
+def agent_command(
+    python: str,
+    path_on_board: str,
+    workdir: str,
+    board: str,
+    owner: str,
+    idle_s: float,
+    *,
+    reason: str = "",
+    take_over: bool = False,
+) -> str:
+    """The shell command that serves a session, quoted.
+
+    Args:
+        python: the interpreter on the board.
+        path_on_board: where the bundle was put.
+        workdir: farm's folder there.
+        board, owner, reason: told to whoever finds the board busy.
+        idle_s: silence of the head, in seconds, after which the agent ends itself.
+        take_over: kill whoever holds the board.
+    """
+    words = [python, path_on_board, "serve", "--workdir", workdir, "--board", board]
+    words += ["--owner", owner, "--idle-s", f"{idle_s:g}"]
+    if reason:
+        words += ["--reason", reason]
+    if take_over:
+        words.append("--take-over")
+    return "exec " + shlex.join(words)
