@@ -127,7 +127,13 @@ def load(cls: type[S], path: Path | str, context: dict[str, Any] | None = None) 
 
 def problems_of(error: ValidationError, cls: type[Spec], source: Source) -> list[Problem]:
     """Each error of pydantic as a line of the file and a plain sentence."""
-    return [_problem(details, cls, source) for details in error.errors(include_url=False)]
+    # A list whose items are wrong is counted as empty too: only a list that is empty in the file
+    # has too few items.
+    return [
+        _problem(details, cls, source)
+        for details in error.errors(include_url=False)
+        if details["type"] != "too_short" or not details["input"]
+    ]
 
 
 _EXPECTED = {
@@ -142,6 +148,7 @@ _EXPECTED = {
     "tuple_type": "expected a list",
     "list_type": "expected a list",
     "union_tag_not_found": "expected a mapping",
+    "too_short": "expected at least one item",
     "finite_number": "expected a finite number",
 }
 
@@ -180,7 +187,8 @@ def _shown(details: ErrorDetails) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, (dict, list, tuple)):
-        return "a mapping" if isinstance(value, dict) else "a list"
+        empty = "an empty" if not value else "a"
+        return f"{empty} {'mapping' if isinstance(value, dict) else 'list'}"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from orchestrator.errors import UserError
 
 MAX_BYTES = 1 << 20
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 MAX_DEPTH = 40
+MAX_LISTED = 30
 
 PathKey = tuple[str | int, ...]
 
@@ -83,7 +85,10 @@ def fail(problems: Iterable[Problem], hint: str = "") -> None:
     """Raise one `UserError` that lists `problems`, in the order of file and line; none: return."""
     listed = sorted(set(problems), key=lambda p: (p.file, p.line, p.text))
     if listed:
-        raise UserError("\n".join(str(p) for p in listed), hint)
+        lines = [str(problem) for problem in listed[:MAX_LISTED]]
+        if len(listed) > MAX_LISTED:
+            lines.append(f"and {len(listed) - MAX_LISTED} more")
+        raise UserError("\n".join(lines), hint)
 
 
 def read_yaml(path: Path | str) -> tuple[Any, Source]:
@@ -96,10 +101,11 @@ def read_yaml(path: Path | str) -> tuple[Any, Source]:
     name = str(path)
     text = _read_text(path)
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _BoundedComposer
     try:
         root = yaml.compose(text)
-    except RecursionError:
-        raise UserError(f"{name}:1: nested more than {MAX_DEPTH} levels deep") from None
+    except _TooMuchError as error:
+        raise UserError(f"{name}:{error.line}: {error}") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
@@ -111,7 +117,10 @@ def read_yaml(path: Path | str) -> tuple[Any, Source]:
     if root is None:
         raise UserError(f"{name}:1: the file is empty")
     reader = _Reader(yaml, name)
-    data = reader.value(root, (), 0)
+    try:
+        data = reader.value(root, (), 0)
+    except _TooMuchError as error:
+        raise UserError(f"{name}:{error.line}: {error}") from None
     fail(reader.problems)
     return data, Source(name, reader.lines)
 
@@ -144,6 +153,35 @@ def _similar_files(path: Path) -> str:
     return f"; did you mean {str(path.with_name(close[0]))!r}?" if close else ""
 
 
+class _TooMuchError(Exception):
+    def __init__(self, text: str, line: int) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+def _check_bounds(nodes: int, depth: int, line: int) -> None:
+    if nodes > MAX_NODES:
+        raise _TooMuchError(f"unfolds to more than {MAX_NODES} values", line)
+    if depth > MAX_DEPTH:
+        raise _TooMuchError(f"nested more than {MAX_DEPTH} levels deep", line)
+
+
+class _BoundedComposer(Composer):
+    """Stops at the bounds while it reads, so that a large file costs seconds at the most."""
+
+    _nodes = 0
+    _depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._nodes += 1
+        self._depth += 1
+        _check_bounds(self._nodes, self._depth, self.parser.peek_event().start_mark.line + 1)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
+
 class _Reader:
     """Turns composed nodes into plain data; collects problems instead of stopping at the first."""
 
@@ -161,10 +199,7 @@ class _Reader:
         self._nodes += 1
         line = node.start_mark.line + 1
         self.lines.setdefault(path, line)
-        if self._nodes > MAX_NODES:
-            raise UserError(f"{self._name}:{line}: unfolds to more than {MAX_NODES} values")
-        if depth > MAX_DEPTH:
-            raise UserError(f"{self._name}:{line}: nested more than {MAX_DEPTH} levels deep")
+        _check_bounds(self._nodes, depth, line)
         if isinstance(node, MappingNode) and node.tag in _MAPPING:
             return dict(self._pairs(node, path, depth))
         if isinstance(node, SequenceNode) and node.tag in _SEQUENCE:
