@@ -27,8 +27,8 @@ from paramiko.common import MSG_CHANNEL_REQUEST
 from orchestrator.fleet.emulated_sftp import HomeSftp
 from orchestrator.fleet.known_keys import HostKey
 from orchestrator.fleet.processes import end_sessions
+from orchestrator.fleet.ssh_connection import Connection
 
-WINDOW = 2 << 20
 # Larger than SSH's customary 32 KiB: fewer packets, and Python pays per packet.
 PACKET = 1 << 17
 PIPE = 1 << 20
@@ -194,12 +194,12 @@ def _answer_then_start(channel: Any, message: Any) -> None:
     channel.transport.server_object.start_pending(channel)
 
 
-class _Connection(paramiko.Transport):  # type: ignore[misc]
+class _ServedConnection(Connection):
     """Starts a command only after its request was answered: a command that ends at once would
     otherwise close the channel before the answer, and the client would take it for a refusal."""
 
     _channel_handler_table: ClassVar[dict[int, Any]] = {
-        **paramiko.Transport._channel_handler_table,
+        **Connection._channel_handler_table,
         MSG_CHANNEL_REQUEST: _answer_then_start,
     }
 
@@ -207,7 +207,7 @@ class _Connection(paramiko.Transport):  # type: ignore[misc]
 def _serve_connection(board: Board, sock: socket.socket) -> None:
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = _Connection(sock, default_window_size=WINDOW, default_max_packet_size=PACKET)
+        connection = _ServedConnection(sock, default_max_packet_size=PACKET)
         try:
             connection.add_server_key(board.host_key)
             if board.sftp:

@@ -34,7 +34,7 @@ class Weather:
 class _Link:
     near: socket.socket
     far: socket.socket
-    corrupt: dict[str, bool] = field(default_factory=dict)
+    corrupt: set[str] = field(default_factory=set)
 
 
 class Relay:
@@ -70,14 +70,14 @@ class Relay:
                 end.close()
 
     def corrupt(self, direction: str) -> None:
-        """Flip one bit of the next bytes of each connection.
+        """Flip one bit in the middle of the next bytes of each connection.
 
         Args:
             direction: `up` (towards the target) or `down`.
         """
         with self._lock:
             for link in self._links:
-                link.corrupt[direction] = True
+                link.corrupt.add(direction)
 
     def close(self) -> None:
         """Stop listening and break everything."""
@@ -125,8 +125,10 @@ class Relay:
                     data = source.recv(CHUNK)
                 except OSError:
                     data = b""
-                if data and link.corrupt.pop(direction, False):
-                    data = bytes([data[0] ^ 1]) + data[1:]
+                if data and direction in link.corrupt:
+                    link.corrupt.discard(direction)
+                    middle = len(data) // 2
+                    data = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
                 pending.put((time.monotonic(), data))
 
         def give() -> None:
