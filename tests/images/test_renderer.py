@@ -42,7 +42,7 @@ def test_normal_is_standard():
     assert abs(drawn.std() - 1) < 0.02
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(0, 40), st.integers(1, 20), st.floats(0, 3))
 def test_a_face_does_not_depend_on_its_neighbours(start, count, difficulty):
     ids = np.arange(60)

@@ -1,0 +1,221 @@
+"""The files that come with farm say what they should, and mean what they say."""
+
+import pickle
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import UserError
+from orchestrator.images import calibration_rows, gallery_rows, probe_rows
+from orchestrator.specs import (
+    Board,
+    BoardSelector,
+    Entry,
+    Inventory,
+    Matrix,
+    Quantization,
+    RenderedSet,
+    Rule,
+    SshTransportSpec,
+    check_references,
+    load_inventory,
+    load_kinds,
+    load_matrix,
+    load_models,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def inventory():
+    return load_inventory(ROOT / "device_inventory.yaml")
+
+
+@pytest.fixture(scope="module")
+def matrix():
+    return load_matrix(ROOT / "matrix.yaml")
+
+
+def rows_of(matrix, inventory):
+    """(hardware, quantization, gallery) of every cell, in the table's order."""
+    return [
+        (board.hardware, quantization.label, gallery)
+        for entry in matrix.entries
+        for board in entry.boards.select(inventory)
+        for quantization in entry.quantization
+        for gallery in entry.gallery
+    ]
+
+
+EIGHT = [
+    ("This host", "float32", "same"),
+    ("Jetson NX", "int8 per-channel symmetric", "same"),
+    *(
+        (hardware, "uint8 per-tensor asymmetric", gallery)
+        for hardware in ("A311D", "NXP-IMX8P", "RV1126")
+        for gallery in ("same", "float32")
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "enrolled", "unknown"),
+    [("matrix.yaml", 3000, 1000), ("examples/full-size/matrix.yaml", 50_000, 10_000)],
+)
+def test_eight_rows(name, enrolled, unknown, inventory):
+    matrix = load_matrix(ROOT / name)
+    check_references(matrix, inventory, load_kinds(), load_models(matrix))
+    assert rows_of(matrix, inventory) == EIGHT
+    assert matrix.test_set == RenderedSet(identities=enrolled, unknown=unknown, difficulty=1.5)
+    assert len(gallery_rows(matrix.test_set)) == enrolled
+    assert len(probe_rows(matrix.test_set)) == enrolled + unknown
+    assert len(calibration_rows(matrix.calibration)) == 200
+    assert matrix.scoring.table_far == 1e-3
+    assert matrix.reference_entry is matrix.entries[0]
+
+
+def test_each_kind_accepts_what_the_matrix_asks_of_it(matrix, inventory):
+    for entry in matrix.entries:
+        for board in entry.boards.select(inventory):
+            for quantization in entry.quantization:
+                assert load_kinds()[board.kind].accepts(quantization), (board.name, quantization)
+
+
+def test_vendors_rules():
+    kinds = load_kinds()
+    assert kinds["jetson-xavier-nx"].offers == "float32, int8 per-channel symmetric"
+    for name in ("khadas-vim3", "imx8mp", "rv1126"):
+        assert kinds[name].offers == "uint8 per-tensor asymmetric"
+    assert not kinds["rv1126"].accepts(Quantization(dtype="float32"))
+    assert all(kind.name == name for name, kind in kinds.items())
+
+
+def test_default_fleet(inventory):
+    assert [b.executed_by for b in inventory.boards] == ["board"] + ["emulated"] * 4
+    assert {b.contention_domain for b in inventory.boards} == {"this-host"}
+    assert {b.python for b in inventory.boards} == {sys.executable}
+    assert [b.runtime.faithful for b in inventory.boards] == [False] + [True] * 4
+    assert {b.runtime.name for b in inventory.boards} == {"onnxruntime"}
+    assert {b.toolchain_for("auto") for b in inventory.boards} == {"onnxruntime"}
+
+
+def test_a_real_board_takes_its_kinds_runtime():
+    board = Board.model_validate(
+        {"name": "nx-1", "kind": "jetson-xavier-nx", "transport": {"ssh": {"host": "10.0.0.7"}}}
+    )
+    assert isinstance(board.transport, SshTransportSpec)
+    assert (board.executed_by, board.contention_domain, board.python) == (
+        "board",
+        "nx-1",
+        "python3",
+    )
+    assert (board.runtime.name, board.runtime.faithful) == ("tensorrt", False)
+    assert (board.toolchain_for("auto"), board.toolchain_for("onnxruntime")) == (
+        "tensorrt",
+        "onnxruntime",
+    )
+    again = Board.model_validate(board.model_dump())
+    assert again == board
+    assert pickle.loads(pickle.dumps(board)) == board
+
+
+def test_specifications_survive_pickling_with_their_lines(matrix):
+    again = pickle.loads(pickle.dumps(matrix))
+    assert again == matrix
+    assert again.source.line(("entries", 1, "name")) == matrix.source.line(("entries", 1, "name"))
+
+
+def test_specifications_are_frozen(matrix, inventory):
+    for spec, field in ((matrix, "entries"), (inventory.boards[0], "name")):
+        with pytest.raises(ValueError, match="frozen"):
+            setattr(spec, field, "other")
+
+
+def test_selectors():
+    fleet = Inventory(
+        boards=[
+            Board.model_validate(
+                {"name": name, "kind": kind, "transport": "emulated", "tags": tags}
+            )
+            for name, kind, tags in (
+                ("a", "imx8mp", ["lab"]),
+                ("b", "imx8mp", []),
+                ("c", "rv1126", ["lab", "new"]),
+            )
+        ]
+    )
+
+    def names(**axes):
+        return "".join(b.name for b in BoardSelector(**axes).select(fleet))
+
+    assert names(kind="imx8mp") == "ab"
+    assert names(kind=["imx8mp", "rv1126"]) == "abc"
+    assert names(kind="imx8mp", tag="lab") == "a"
+    assert names(tag=["new", "lab"]) == "ac"
+    assert names(name=["c", "b"]) == "bc"
+
+
+def test_include_and_exclude(inventory):
+    cell = {
+        "entry": "e",
+        "board": inventory.boards[1],
+        "toolchain": "onnxruntime",
+        "quantization": Quantization.model_validate("int8 per-channel symmetric"),
+        "gallery": "same",
+        "model": "m",
+    }
+
+    def wants(include=(), exclude=()):
+        entry = Entry(name="e", boards="this-host", quantization="float32")
+        matrix = Matrix(
+            models="m",
+            test_set={"rendered": {"identities": 1}},
+            entries=[entry],
+            include=[Rule(**r) for r in include],
+            exclude=[Rule(**r) for r in exclude],
+        )
+        return matrix.wants(**cell)
+
+    assert wants()
+    assert wants(include=[{"kind": "jetson-xavier-nx"}])
+    assert not wants(include=[{"kind": "rv1126"}])
+    assert wants(include=[{"kind": "rv1126"}, {"gallery": ["same", "float32"]}])
+    assert not wants(exclude=[{"quantization": "int8"}])
+    assert not wants(exclude=[{"quantization": "symmetric per-channel"}])
+    assert wants(exclude=[{"quantization": "int8", "gallery": "float32"}])
+    assert wants(exclude=[{"quantization": "int8 asymmetric"}])
+    assert not wants(include=[{"model": "m"}], exclude=[{"board": "jetson-xavier-nx"}])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["float32", "int8 per-channel symmetric", "uint8 per-tensor asymmetric percentile"],
+)
+def test_words_of_a_quantization_and_its_label_agree(words):
+    quantization = Quantization.model_validate(words)
+    assert quantization.label == words
+    assert Quantization.model_validate(quantization.model_dump()) == quantization
+
+
+def test_own_faces_example(tmp_path, inventory):
+    folder = shutil.copytree(ROOT / "examples" / "own-faces", tmp_path / "own")
+    matrix = load_matrix(folder / "matrix.yaml")
+    with pytest.raises(UserError, match=r"my-model\.yaml:3: the model file .* does not exist"):
+        load_models(matrix)
+    runpy.run_path(str(folder / "make_demo.py"))["main"](folder)
+    models = load_models(matrix)
+    check_references(matrix, inventory, load_kinds(), models)
+    model = models["my-model"]
+    assert (model.input.size, model.input.colour, model.input.std) == ((96, 80), "BGR", (58.8,) * 3)
+    gallery = gallery_rows(matrix.test_set, size=model.input.size)
+    probes = probe_rows(matrix.test_set, size=model.input.size)
+    assert gallery.images().shape == (12, 96, 80, 3)
+    assert probes.images().shape == (32, 96, 80, 3)
+    assert len(set(probes.identities) - set(gallery.identities)) == 20
+    assert len(calibration_rows(matrix.calibration, size=model.input.size)) == 16
+    with pytest.raises(UserError, match="112 x 112 are expected"):
+        gallery_rows(matrix.test_set, size=(112, 112)).images()
