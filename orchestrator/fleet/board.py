@@ -14,7 +14,7 @@ from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.fleet.channel import Transport
 
 if TYPE_CHECKING:
-    from orchestrator.fleet.session import AgentFacts, AgentSession, ModelFacts
+    from orchestrator.fleet.session import AgentFacts, AgentSession, MeasureFacts, ModelFacts
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,11 @@ class BoardLink:
         """The latest temperatures and clocks that the agent told, empty when it has told none."""
         session = self._session
         return session.telemetry() if session is not None else {}
+
+    @property
+    def measured(self) -> MeasureFacts | None:
+        """How the last measurement went."""
+        return self._session.measurement if self._session is not None else None
 
     def cancel(self) -> None:
         """Stop what is running; it raises in its own thread."""

@@ -1,7 +1,7 @@
 """Contention domains between runs: a measurement is alone on its hardware, whoever else runs farm.
 
-Within a run `choosing.py` sees to it; between runs of one user on one machine these kernel locks do.
-They die with their process, so none can be stale.
+Within a run `choosing.py` sees to it; between runs of one user on one machine these kernel locks
+do. They die with their process, so none can be stale.
 """
 
 from __future__ import annotations

@@ -76,6 +76,7 @@ class Driver:
         self._slots = max(1, os.cpu_count() or 1)
         self._state: dict[str, State] = dict.fromkeys(plan.graph.steps, "waiting")
         self._made: set[str] = set()
+        self._errors: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         self._connected: set[str] = set()
@@ -228,10 +229,11 @@ class Driver:
                 self._state[source] = "waiting"
 
     def _fail(self, step: Step, error: BaseException, *, retry: bool) -> None:
-        if not retry:
-            self._state[step.id] = "failed"
         message = error.message if isinstance(error, FarmError) else f"farm's own bug: {error!r}"
         hint = "please report it with driver.log of the run"
+        if not retry:
+            self._state[step.id] = "failed"
+            self._errors[step.id] = message
         self._reporter.emit(
             StepFailed(
                 step=step.id,
@@ -344,13 +346,16 @@ class Driver:
                     )
             elif not states & {"waiting", "running"}:
                 self._reported.add(cell.name)
-                failed = [s for s in self._plan.graph.steps.values() if cell.name in s.cells]
-                broken = [s.id for s in failed if self._state[s.id] == "failed"]
+                reasons = [
+                    self._errors[step.id]
+                    for step in self._plan.graph.steps.values()
+                    if cell.name in step.cells and step.id in self._errors
+                ]
                 self._reporter.emit(
                     CellFailed(
                         cell=cell.name,
                         executed_by=cell.probe.executed_by,
-                        reason=f"{', '.join(broken[:3])} failed",
+                        reason="; ".join(dict.fromkeys(reasons)),
                     )
                 )
 

@@ -254,6 +254,8 @@ class Executor:
             self._progress(step, news.done, news.total, unit)
         elif isinstance(news, hosts.Opened):
             about["opened"] = dict(news.facts)
+        elif isinstance(news, hosts.Measured):
+            about["measured"] = dict(news.facts)
         elif isinstance(news, hosts.Sensors) and news.values:
             about["sensors"] = dict(news.values)
             temperature = news.values.get("temperature_c")

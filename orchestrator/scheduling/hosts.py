@@ -66,6 +66,13 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """How a measurement went: warm-up runs, whether they settled, the sensors around it."""
+
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class ImageFile:
     """Images on this machine: `.npy`, uint8 (n, height, width, 3), of which `ranges` are read."""
 
@@ -135,6 +142,8 @@ class HostActor:
             else:
                 yield Times(item.device_ns, item.end_to_end_ns)
         yield Sensors(dict(link.telemetry()))
+        if link.measured is not None:
+            yield Measured(dataclasses.asdict(link.measured))
 
     def extract(
         self, board: str, artifact: Artifact, images: ImageFile, chunk: int

@@ -125,9 +125,7 @@ def processes_of(project: Project) -> list[str]:
             state = (entry_ / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if state != "Z" and (
-            str(project.folder) in words or folder.startswith(str(project.folder))
-        ):
+        if state != "Z" and any(str(project.folder) in place for place in (words, folder)):
             found.append(f"{entry_.name} {words[:120]}")
     return found
 
