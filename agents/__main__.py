@@ -90,7 +90,7 @@ def wipe(options: argparse.Namespace) -> int:
 
 def child(options: argparse.Namespace) -> int:
     """The process in which the runtime lives; started by a session."""
-    worker.main(options.parent, options.root)
+    worker.main(options.parent, options.root, options.source, options.sink, options.lock)
     return 0
 
 
@@ -110,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--root", default="/", help="where sysfs and procfs are")
     command = commands.add_parser("child")
     command.set_defaults(run=child)
-    command.add_argument("--parent", type=int, required=True)
+    for name in ("--parent", "--source", "--sink", "--lock"):
+        command.add_argument(name, type=int, required=True)
     command.add_argument("--root", default="/")
     return parser
 

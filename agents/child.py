@@ -69,23 +69,28 @@ class Child(object):
 
     def __init__(self, program: str, root: str, keep: int) -> None:
         python = sys.executable or "python3"
-        self._process = subprocess.Popen(
-            [python, program, "child", "--parent", str(os.getpid()), "--root", root],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            pass_fds=(keep,),
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
+        source, self.stdin = os.pipe()
+        self.stdout, sink = os.pipe()
+        self.stderr, errors = os.pipe()
+        try:
+            # Frames have descriptors of their own: not even what prints before the first line of
+            # ours (sitecustomize, a preloaded library) can get between them.
+            self._process = subprocess.Popen(
+                [python, program, "child", "--parent", str(os.getpid()), "--root", root]
+                + ["--source", str(source), "--sink", str(sink), "--lock", str(keep)],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                pass_fds=(source, sink, keep),
+                start_new_session=True,
+            )
+        except BaseException:
+            _close(self.stdin, self.stdout, self.stderr)
+            raise
+        finally:
+            _close(source, sink, errors)
         self.pid = self._process.pid
         self.start = processes.start_time(self.pid)
-        self.stdin = self._process.stdin.fileno()
-        self.stdout = self._process.stdout.fileno()
-        self.stderr = self._process.stderr.fileno()
         for fd in (self.stdin, self.stdout, self.stderr):
             unblock(fd)
         for fd in (self.stdin, self.stdout):
@@ -162,15 +167,18 @@ class Child(object):
         for _ in range(64):
             if self.stderr not in self.open_fds or not self._more():
                 break
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                try:
-                    stream.close()
-                except OSError:
-                    pass
+        _close(self.stdin, self.stdout, self.stderr)
         self.open_fds = []
 
     def _more(self) -> bool:
         before = self._tail
         self.read_stderr()
         return self._tail != before
+
+
+def _close(*fds: int) -> None:
+    for fd in fds:
+        try:
+            os.close(fd)
+        except OSError:
+            pass

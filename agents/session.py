@@ -25,7 +25,6 @@ from .wire import (
     ERROR,
     FACTS,
     HELLO,
-    MAX_PAYLOAD,
     OPEN,
     Conversation,
     Decoder,
@@ -37,7 +36,7 @@ BEAT_S = 2.0
 CANCEL_S = 1.5
 CLOSE_S = 1.0
 # The child is not read while more than this waits for the head; a stuck link costs no memory.
-OUT_LIMIT = 2 * MAX_PAYLOAD
+OUT_LIMIT = 1 << 20
 
 
 class _Gone(Exception):
@@ -154,9 +153,10 @@ class Session(object):
             self._drain()
             raise _Gone("closed")
         elif kind == CANCEL:
-            self._cancelled_at = clock.now()
-            if self._child is not None:
-                self._child.outbox.put(frame)
+            if not self._cancelled_at:
+                self._cancelled_at = clock.now()
+                if self._child is not None:
+                    self._child.outbox.put(frame)
         elif kind in ANSWERS:
             self._start_job(frame)
         elif self._child is not None:
@@ -231,6 +231,8 @@ class Session(object):
             return
         if self._cancelled_at and now - self._cancelled_at > CANCEL_S:
             self._fail(TRANSIENT, "cancelled; the runtime had to be killed for it", "cancelled")
+        elif self._out.size >= OUT_LIMIT:
+            child.heard = now  # it is not read for now, so its silence says nothing
         elif now - child.heard > self._limit_s:
             self._fail(
                 BOARD,

@@ -346,4 +346,4 @@ def text(meta: Mapping[str, Any], key: str) -> str:
 
 def join(frame: Frame) -> bytes:
     """The frame as one piece."""
-    return b"".join(bytes(part) for part in encode(frame))
+    return b"".join(encode(frame))

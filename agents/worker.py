@@ -13,7 +13,7 @@ from typing import Deque, Optional
 
 from . import jobs, processes
 from .errors import BOARD, BUG, TRANSIENT, USER, AgentError
-from .link import Link, say, take_stdio
+from .link import Link, say
 from .pipeline import Pipeline
 from .wire import (
     CANCEL,
@@ -112,9 +112,13 @@ class Worker(object):
             os._exit(1)
 
 
-def main(parent: int, root: str) -> None:
-    """Run as the runtime child of the session with pid `parent`."""
+def main(parent: int, root: str, source: int, sink: int, lock: int) -> None:
+    """Run as the runtime child of the session with pid `parent`.
+
+    It keeps the board's lock; programs that a vendor's library starts get none of its descriptors.
+    """
     processes.die_with_parent(parent)
-    source, sink = take_stdio()
+    for fd in (source, sink, lock):
+        os.set_inheritable(fd, False)
     faulthandler.enable(2)
     Worker(source, sink, root).serve()

@@ -1,0 +1,46 @@
+"""How many bytes of images to keep under way: what link and runtime need, and little more."""
+
+from __future__ import annotations
+
+from collections import deque
+
+PIECE = 256 << 10  # bytes of images in a frame, where an image is not larger
+_SPARE = 3  # frames beyond the round trip: one being sent, one being run, one for hiccups
+_SAMPLES = 9
+
+
+class Flow:
+    """A window that follows the rate at which the board works and the link's round trip.
+
+    Twice the rate times the round trip, plus a few frames: the window doubles each round trip
+    while it is what limits the rate, and stays when runtime or link do. More in flight would only
+    lengthen queues, in which heartbeats and cancellation wait too.
+
+    Args:
+        window: bytes that the agent takes at most.
+        image_bytes: size of an image.
+        rtt_s: the shortest round trip seen.
+    """
+
+    def __init__(self, window: int, image_bytes: int, rtt_s: float) -> None:
+        most = max(image_bytes, min(PIECE, window // (_SPARE + 1)))
+        self.images_a_frame = max(1, most // image_bytes)
+        self._window = window
+        self._floor = min(window, _SPARE * self.images_a_frame * image_bytes)
+        self._rtt_s = rtt_s
+        self._returns: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
+        self._total = 0
+
+    def returned(self, size: int, now: float) -> None:
+        """The board has worked off `size` bytes of images."""
+        self._total += size
+        self._returns.append((now, self._total))
+
+    @property
+    def limit(self) -> int:
+        """Bytes that may be under way now."""
+        if len(self._returns) < 2:
+            return self._floor
+        (first, before), (last, after) = self._returns[0], self._returns[-1]
+        rate = (after - before) / max(last - first, 1e-4)
+        return min(self._window, self._floor + int(2 * rate * self._rtt_s))
