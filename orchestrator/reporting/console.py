@@ -22,6 +22,8 @@ from orchestrator.reporting.table import footnotes, headings, row
 from orchestrator.results import CellResult
 
 TAIL = 6
+FULL_TABLE = 132
+LEFT_OUT = ("Provider", "Type", "Granularity", "Symmetry")
 STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
 STATE_STYLES = {
     "ready": "green",
@@ -107,7 +109,7 @@ class View:
         name = Text(board.name)
         state = Text(board.state, style=STATE_STYLES.get(board.state, "dim"))
         if board.running is not None:
-            step = self._step(board.running)
+            step = self._step(board.running, board.name)
         else:
             idle = board.reason.splitlines()[0] if board.reason else ""
             if not idle and board.state in ("ready", "waiting"):
@@ -120,8 +122,8 @@ class View:
             cells += [Text(hot), Text(clock)]
         return cells
 
-    def _step(self, running: Running) -> list[RenderableType]:
-        stage, _, rest = running.step.partition("/")
+    def _step(self, running: Running, board: str = "") -> list[RenderableType]:
+        words = [word for word in running.step.split("/") if word != board]
         bar: RenderableType = (
             ProgressBar(total=running.total, completed=running.done, width=14)
             if running.total
@@ -129,7 +131,7 @@ class View:
         )
         rate = running.rate
         return [
-            Text(f"{stage} {rest}"),
+            Text(" ".join(words)),
             bar,
             Text("" if rate is None else _rate(rate, running.unit)),
             Text(_duration(running.seconds_left)),
@@ -160,13 +162,17 @@ class View:
 def print_table(console: Console, results: Sequence[CellResult], failures: dict[str, str]) -> None:
     """The finished table and its footnotes."""
     if results:
-        narrow = console.width < 120
+        names = headings(results)
+        # Where the whole table does not fit, table.md has what is left out here.
+        narrow = console.width < FULL_TABLE
+        shown = [i for i, name in enumerate(names) if not (narrow and name in LEFT_OUT)]
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in headings(results):
-            right = name in ("Time", "Rank1") or name.startswith("TAR")
-            table.add_column(name, justify="right" if right else "left", overflow="fold")
+        for i in shown:
+            right = names[i] in ("Time", "Rank1") or names[i].startswith("TAR")
+            table.add_column(names[i], justify="right" if right else "left", overflow="fold")
         for result in results:
-            table.add_row(*(escape(text) for text in row(result, with_interval=not narrow)))
+            texts = row(result, with_interval=not narrow)
+            table.add_row(*(escape(texts[i]) for i in shown))
         console.print(table)
         console.print()
     for note in footnotes(results, failures):

@@ -61,7 +61,7 @@ def time_text(result: CellResult) -> str:
 def tar_text(tar: Tar, with_interval: bool = True) -> str:
     """The TAR column, or n/a where the target allows no false alarm at all."""
     if not tar.available:
-        return "n/a (n<1/FAR)"
+        return "n/a (n<1/FAR)" if with_interval else "n/a"
     return interval(tar) if with_interval else percent(tar.value)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 FILE = "images.npy"
 ROWS = "rows.json"
-BLOCK = 256
+BLOCK = 128
 
 
 class Rows(Protocol):
