@@ -25,7 +25,7 @@ from orchestrator.calibration.histogram import MAX_BINS, Histogrammer
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError, UserError
 from orchestrator.graphs import edit
-from orchestrator.graphs.describe import describe_proto
+from orchestrator.graphs.describe import describe_proto, infer_shapes
 from orchestrator.graphs.prepare import fingerprint, prepare
 from orchestrator.graphs.scratch import scratch
 from orchestrator.graphs.sessions import faithful_session
@@ -188,7 +188,7 @@ class _Images:
 
 def float_tensors(proto: ModelProto) -> tuple[str, ...]:
     """Names of a model's float32 activations, the input included, sorted."""
-    inferred = onnx.shape_inference.infer_shapes(_without_weights(proto))
+    inferred = infer_shapes(proto)
     known = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
     kinds = {info.name: info.type.tensor_type.elem_type for info in known}
     constants = edit.initializers(proto.graph)
@@ -236,7 +236,7 @@ class _Network:
         values = self._session.run([*self._extremes, *self._outputs], {self.input: image})
         count = len(self._extremes)
         found = np.array(values[:count], np.float32).reshape(-1, 2)
-        finite = np.isfinite(found).all(axis=1, keepdims=True)[:, 0]
+        finite = np.logical_and(*np.isfinite(found).T)
         if not (finite.all() and all(np.isfinite(value).all() for value in values[count:])):
             bad = {name for name, good in zip(self.tensors, finite, strict=True) if not good}
             self._raise_not_finite(bad)
@@ -289,22 +289,3 @@ def _histograms(
         if progress:
             progress(done, "histograms")
     return counts
-
-
-def _without_weights(proto: ModelProto) -> ModelProto:
-    """A copy for shape inference in which big constants are only typed inputs."""
-    slim = onnx.ModelProto()
-    slim.ir_version = proto.ir_version
-    slim.opset_import.extend(proto.opset_import)
-    slim.graph.name = proto.graph.name or "g"
-    slim.graph.node.extend(proto.graph.node)
-    slim.graph.input.extend(proto.graph.input)
-    slim.graph.output.extend(proto.graph.output)
-    for tensor in proto.graph.initializer:
-        if len(tensor.dims) <= 1 and tensor.data_type == TensorProto.INT64:
-            slim.graph.initializer.append(tensor)
-        else:
-            slim.graph.input.append(
-                helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            )
-    return slim

@@ -121,3 +121,26 @@ def _tensor(info: ValueInfoProto) -> TensorInfo:
     )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) if kind.elem_type else "unknown"
     return TensorInfo(info.name, shape, str(dtype))
+
+
+def infer_shapes(proto: ModelProto) -> ModelProto:
+    """The model without its big constants, and with the shapes of its activations.
+
+    Constants are typed inputs there: inference copies the model twice, and weights say nothing
+    about shapes.
+    """
+    slim = ModelProto()
+    slim.ir_version = proto.ir_version
+    slim.opset_import.extend(proto.opset_import)
+    slim.graph.name = proto.graph.name or "graph"
+    slim.graph.node.extend(proto.graph.node)
+    slim.graph.input.extend(proto.graph.input)
+    slim.graph.output.extend(proto.graph.output)
+    for tensor in proto.graph.initializer:
+        if len(tensor.dims) <= 1 and tensor.data_type == TensorProto.INT64:
+            slim.graph.initializer.append(tensor)
+        else:
+            dims = list(tensor.dims)
+            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, dims)
+            slim.graph.input.append(info)
+    return onnx.shape_inference.infer_shapes(slim)

@@ -16,8 +16,8 @@ from orchestrator.errors import UserError
 STANDARD_DOMAINS = ("", "ai.onnx")
 
 
-def load(model: bytes, what: str = "the model") -> ModelProto:
-    """Parse an ONNX file and check it.
+def load(model: bytes, what: str = "the model", *, check: bool = True) -> ModelProto:
+    """Parse an ONNX file, and check it unless that is done elsewhere.
 
     Raises:
         UserError: the bytes are not a valid ONNX model.
@@ -28,6 +28,17 @@ def load(model: bytes, what: str = "the model") -> ModelProto:
         raise UserError(f"{what} is not an ONNX file: {error}") from error
     if not proto.graph.node:
         raise UserError(f"{what} is not an ONNX file with a graph: it has no nodes")
+    if check:
+        check_model(model, what)
+    return proto
+
+
+def check_model(model: bytes, what: str = "the model") -> None:
+    """Hold a file against the ONNX specification.
+
+    Raises:
+        UserError: it breaks it.
+    """
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
@@ -36,7 +47,6 @@ def load(model: bytes, what: str = "the model") -> ModelProto:
             f"{what} is not valid ONNX: {text}",
             "export it again; weights must be inside the file, not beside it",
         ) from error
-    return proto
 
 
 def dump(proto: ModelProto) -> bytes:

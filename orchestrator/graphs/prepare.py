@@ -55,9 +55,10 @@ def prepare(model: bytes) -> bytes:
 
 
 def _prepared(model: bytes) -> bytes:
-    proto = edit.load(model)
+    proto = edit.load(model, check=False)
     if is_prepared(proto):
         return model
+    edit.check_model(model)
     check_input(proto)
     check_operators(proto)
     check_weights(proto)

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import inspect
 import io
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, StringStringEntryProto
 
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import FarmError, ToolchainError, UserError
 from orchestrator.graphs import edit
 from orchestrator.graphs.prepare import IR, fingerprint, folded_nodes
-from orchestrator.graphs.scratch import scratch
+from orchestrator.graphs.scratch import full_disk_explained
 from orchestrator.graphs.stamp import strip_domains
 from orchestrator.toolchains.base import Scheme
 
@@ -79,11 +76,12 @@ def emit_qdq(
             "calibrate this model",
         )
     proto = onnx.ModelProto.FromString(prepared)
+    properties = list(proto.metadata_props)
     excluded = resolve_nodes(proto, scheme.keep_float)
     quantized = _run_quantizer(
         proto, table, scheme, sorted(operators), excluded, quantize_bias, overrides or {}
     )
-    return _canonical(quantized, proto)
+    return _canonical(quantized, properties)
 
 
 def resolve_nodes(proto: ModelProto, names: Sequence[str]) -> list[str]:
@@ -118,6 +116,11 @@ def _run_quantizer(
     quantize_bias: bool,
     overrides: Mapping[str, Any],
 ) -> ModelProto:
+    """onnxruntime's QDQ quantizer, in memory.
+
+    `quantize_static` calls this very class; around it, it writes the model twice, infers its
+    shapes from a file and logs advice. `test_emit` holds both to the same result.
+    """
     from onnxruntime import quantization as ort
 
     kind = ort.QuantType.QInt8 if scheme.dtype == "int8" else ort.QuantType.QUInt8
@@ -128,42 +131,36 @@ def _run_quantizer(
     }
     if overrides:
         options["TensorQuantOverrides"] = dict(overrides)
-    marked = onnx.ModelProto.FromString(proto.SerializeToString())
-    # Tells the quantizer that folding was done, so that it does not advise it on the root log.
-    onnx.helper.set_model_props(marked, {"onnx.quant.pre_process": "onnxruntime.quant"})
-    with scratch() as folder:
-        source, target, cache = folder / "in.onnx", folder / "out.onnx", folder / "ranges.json"
-        source.write_bytes(edit.dump(marked))
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                write_ranges(table, scheme.calibrator, cache)
-                _require_cache_support(ort.quantize_static)
-                ort.quantize_static(
-                    os.fspath(source),
-                    os.fspath(target),
-                    None,
-                    quant_format=ort.QuantFormat.QDQ,
-                    op_types_to_quantize=operators,
-                    nodes_to_exclude=excluded,
-                    per_channel=scheme.granularity == "per-channel",
-                    activation_type=kind,
-                    weight_type=kind,
-                    calibrate_method=ort.CalibrationMethod.MinMax,
-                    calibration_cache_path=os.fspath(cache),
-                    extra_options=options,
-                )
-        except (OSError, FarmError):
-            raise
-        except Exception as error:
-            raise ToolchainError(
-                f"onnxruntime's quantizer failed on scheme '{scheme}': {error}",
-                "keep the node it names in float32 (quantization: keep_float), or report it",
-            ) from error
-        return onnx.load(os.fspath(target))
+    ranges = stock_ranges(table, scheme.calibrator)
+    try:
+        # It infers shapes once more, through a file of its own.
+        with full_disk_explained(), contextlib.redirect_stdout(io.StringIO()):
+            quantizer = ort.QDQQuantizer(
+                proto,
+                scheme.granularity == "per-channel",
+                False,
+                weight_qType=kind,
+                activation_qType=kind,
+                tensors_range=ranges,
+                nodes_to_quantize=[],
+                nodes_to_exclude=excluded,
+                op_types_to_quantize=operators,
+                extra_options=options,
+            )
+            quantizer.quantize_model()
+            quantizer.model.topological_sort()
+    except (OSError, FarmError):
+        raise
+    except Exception as error:
+        raise ToolchainError(
+            f"onnxruntime's quantizer failed on scheme '{scheme}': {error}",
+            "keep the node it names in float32 (quantization: keep_float), or report it",
+        ) from error
+    return quantizer.model.model
 
 
-def write_ranges(table: CalibrationTable, calibrator: str | None, path: Path) -> None:
-    """Write the table's ranges as onnxruntime's calibration cache."""
+def stock_ranges(table: CalibrationTable, calibrator: str | None) -> Any:
+    """The table's ranges as onnxruntime's `TensorsData`."""
     from onnxruntime.quantization import calibrate as stock
 
     data = {
@@ -173,31 +170,15 @@ def write_ranges(table: CalibrationTable, calibrator: str | None, path: Path) ->
         for name, (low, high) in table.ranges(calibrator).items()
     }
     # "MinMax" names how the numbers are used, not how they were found.
-    stock.save_tensors_data(stock.TensorsData(stock.CalibrationMethod.MinMax, data), path)
+    return stock.TensorsData(stock.CalibrationMethod.MinMax, data)
 
 
-def _require_cache_support(quantize: Any) -> None:
-    if "calibration_cache_path" not in inspect.signature(quantize).parameters:
-        import onnxruntime
-
-        raise ToolchainError(
-            f"onnxruntime {onnxruntime.__version__} cannot take ranges from outside "
-            "(quantize_static has no calibration_cache_path)",
-            "install the pinned onnxruntime on the machine that quantizes",
-        )
-
-
-def _canonical(quantized: ModelProto, prepared: ModelProto) -> bytes:
-    """Bytes of the model with everything in an order that does not depend on the process."""
+def _canonical(quantized: ModelProto, properties: Sequence[StringStringEntryProto]) -> bytes:
+    """The file, with everything in an order that does not depend on the process."""
     strip_domains(quantized)
     del quantized.graph.value_info[:]
-    tensors = sorted(quantized.graph.initializer, key=lambda tensor: tensor.name)
-    copies = [onnx.TensorProto.FromString(t.SerializeToString()) for t in tensors]
-    del quantized.graph.initializer[:]
-    quantized.graph.initializer.extend(copies)
-    quantized.producer_name = prepared.producer_name
-    quantized.producer_version = prepared.producer_version
-    quantized.ir_version = max(IR, prepared.ir_version)
+    quantized.graph.initializer.sort(key=lambda tensor: tensor.name)
+    quantized.ir_version = max(IR, quantized.ir_version)
     del quantized.metadata_props[:]
-    quantized.metadata_props.extend(prepared.metadata_props)
+    quantized.metadata_props.extend(properties)
     return edit.dump(quantized)

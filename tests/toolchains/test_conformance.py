@@ -157,19 +157,26 @@ def test_other_distributions_can_add_a_toolchain(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The real quantizer on a real full file system is in test_full_disk; here the message."""
+    """The system refuses files beyond a size, as it does when the disk is full."""
+    import errno
+    import resource
+    import signal
     import tempfile
 
-    from orchestrator.toolchains import emit
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    from orchestrator.graphs import scratch
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(emit, "write_ranges", full)
-    scheme = Scheme("uint8", "per-tensor", "asymmetric", "minmax")
-    with pytest.raises(TransientError, match="no space left") as caught:
-        toolchain("onnxruntime").quantize(nets.iresnet(), table(), scheme)
+    # What the system says then is EFBIG; on a full disk it is ENOSPC.
+    monkeypatch.setattr(scratch, "FULL", (*scratch.FULL, errno.EFBIG))
+    old_signal = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))
+    try:
+        with pytest.raises(TransientError, match="no space left") as caught:
+            calibrate(nets.iresnet(), [nets.images(2)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old_signal)
     assert "TMPDIR" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 

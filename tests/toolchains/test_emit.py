@@ -50,6 +50,41 @@ def test_one_table_serves_both_schemes_with_the_documented_formulas():
     assert zero.dtype == np.uint8
 
 
+def test_the_quantizer_in_memory_does_what_quantize_static_does(tmp_path, caplog):
+    """quantize_static with its calibration cache is the documented way in."""
+    from onnxruntime import quantization as ort
+    from onnxruntime.quantization.calibrate import save_tensors_data
+
+    from orchestrator.graphs.prepare import prepare
+    from orchestrator.toolchains.emit import QUANTIZED_OPERATORS, stock_ranges
+
+    source, target, cache = (tmp_path / name for name in ("in.onnx", "out.onnx", "cache.json"))
+    source.write_bytes(prepare(nets.iresnet()))
+    save_tensors_data(stock_ranges(table(), "minmax"), cache)
+    for scheme, kind in ((TRT, ort.QuantType.QInt8), (NPU, ort.QuantType.QUInt8)):
+        ort.quantize_static(
+            str(source),
+            str(target),
+            per_channel=scheme.granularity == "per-channel",
+            activation_type=kind,
+            weight_type=kind,
+            op_types_to_quantize=list(QUANTIZED_OPERATORS),
+            calibration_cache_path=str(cache),
+            extra_options={
+                "ActivationSymmetric": scheme is TRT,
+                "WeightSymmetric": scheme is TRT,
+                "QuantizeBias": scheme is NPU,
+            },
+        )
+        stock, ours = onnx.load(target), quantized(scheme)
+        assert sorted(n.SerializeToString() for n in stock.graph.node) == (
+            sorted(n.SerializeToString() for n in ours.graph.node)
+        )
+        assert sorted(t.SerializeToString() for t in stock.graph.initializer) == (
+            sorted(t.SerializeToString() for t in ours.graph.initializer)
+        )
+
+
 def test_granularity_is_of_the_weights():
     for scheme, channels in ((TRT, 16), (NPU, 1)):
         scale, _ = parameters(quantized(scheme))["conv1.w_quantized"]

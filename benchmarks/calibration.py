@@ -1,0 +1,147 @@
+"""Calibration of an IResNet-50: memory and time beside onnxruntime's own, in one run.
+
+`make bench NAME=calibration` compares at sizes at which stock still fits into memory;
+`python -m benchmarks calibration 500` adds our peak over that many images (minutes).
+Each measurement is a process of its own, whose peak resident memory is what the system counted.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+FEW, MORE = 8, 16
+
+SCHEMES = (
+    ("int8", "per-channel", "symmetric"),
+    ("uint8", "per-tensor", "asymmetric"),
+    ("int8", "per-channel", "asymmetric"),
+    ("int8", "per-tensor", "symmetric"),
+)
+
+
+def made(model: Path, *_: object) -> None:
+    """The model, prepared for both: stock's own pre-processing does the same folds."""
+    from benchmarks.ir50 import build
+    from orchestrator.graphs.prepare import prepare
+
+    model.write_bytes(prepare(build()))
+
+
+def ours(model: Path, count: int, method: str, schemes: int) -> None:
+    """Calibrate once and emit the schemes, as farm does."""
+    from benchmarks.ir50 import smooth_images
+    from orchestrator.calibration import calibrate
+    from orchestrator.toolchains import Scheme, toolchain
+
+    data = model.read_bytes()
+
+    def batches():
+        for seed in range(count):
+            yield smooth_images(1, seed)
+
+    table = calibrate(data, batches, method)
+    table.ranges()
+    for dtype, granularity, symmetry in SCHEMES[:schemes]:
+        scheme = Scheme(dtype, granularity, symmetry, method)
+        toolchain("onnxruntime").quantize(data, table, scheme)
+
+
+class _Reader:
+    def __init__(self, count: int) -> None:
+        self.seeds = iter(range(count))
+
+    def get_next(self):
+        from benchmarks.ir50 import smooth_images
+
+        seed = next(self.seeds, None)
+        return None if seed is None else {"input": smooth_images(1, seed)}
+
+
+def stock(model: Path, count: int, method: str, schemes: int) -> None:
+    """quantize_static, called once a scheme, as its documentation has it."""
+    from onnxruntime import quantization as ort
+
+    methods = {
+        "minmax": ort.CalibrationMethod.MinMax,
+        "entropy": ort.CalibrationMethod.Entropy,
+        "percentile": ort.CalibrationMethod.Percentile,
+    }
+    for dtype, granularity, symmetry in SCHEMES[: max(schemes, 1)]:
+        kind = ort.QuantType.QInt8 if dtype == "int8" else ort.QuantType.QUInt8
+        ort.quantize_static(
+            str(model),
+            str(model.with_suffix(".out.onnx")),
+            _Reader(count),
+            per_channel=granularity == "per-channel",
+            activation_type=kind,
+            weight_type=kind,
+            calibrate_method=methods[method],
+            op_types_to_quantize=["Conv", "Gemm", "Add"],
+            extra_options={
+                "ActivationSymmetric": symmetry == "symmetric",
+                "WeightSymmetric": dtype == "int8",
+            },
+        )
+
+
+def measure(what: str, model: Path, count: int, method: str, schemes: int) -> tuple[float, float]:
+    """(wall seconds, peak MB) of one of the functions above in a process of its own."""
+    arguments = [what, str(model), str(count), method, str(schemes)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.calibration", "--worker", *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=3600,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found["wall"], found["peak"]
+
+
+def worker(what: str, model: str, count: str, method: str, schemes: str) -> None:
+    """One measurement."""
+    started = time.monotonic()
+    {"made": made, "ours": ours, "stock": stock}[what](
+        Path(model), int(count), method, int(schemes)
+    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"wall": time.monotonic() - started, "peak": peak}))
+
+
+def main(images: int | None) -> None:
+    """Print the figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "ir50.onnx"
+        # In a process of its own: the system hands a parent's peak memory on to its children.
+        measure("made", model, 0, "", 0)
+        peaks = {
+            (what, count): measure(what, model, count, "entropy", 0)[1]
+            for count in (FEW, MORE)
+            for what in ("ours", "stock")
+        }
+        for what in ("ours", "stock"):
+            slope = (peaks[what, MORE] - peaks[what, FEW]) / (MORE - FEW)
+            goal = " (goal < 2)" if what == "ours" else ""
+            print(f"calibration_ir50_entropy_{what}_mb_per_image: {slope:.1f}{goal}")
+        for method in ("minmax", "entropy"):
+            wall, peak = measure("ours", model, MORE, method, 4)
+            other, other_peak = measure("stock", model, MORE, method, 4)
+            print(f"calibration_ir50_{method}_four_schemes_s: {wall:.1f} (stock {other:.1f})")
+            print(f"calibration_ir50_{method}_of_stock_time: {wall / other:.2f} (goal <= 0.5)")
+            print(f"calibration_ir50_{method}_peak_mb: {peak:.0f} (stock {other_peak:.0f})")
+        for method in ("percentile", "entropy") if images else ():
+            _, peak = measure("ours", model, images or 0, method, 0)
+            print(f"calibration_ir50_{method}_{images}_images_peak_mb: {peak:.0f} (goal < 1500)")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--worker"]:
+        worker(*sys.argv[2:])
+    else:
+        main(int(sys.argv[1]) if sys.argv[1:] else None)

@@ -1,0 +1,216 @@
+"""Tengine (A311D, i.MX 8M Plus through TIM-VX): uint8 tmfiles by the user's own tools.
+
+`convert_tool` and `quant_tool_uint8` are on no registry; the user names the folder they are in.
+The scales are ours: quant_tool_uint8 given a scale file (`-f`) skips its own calibration, so
+the same table serves Tengine as every other vendor, with more digits than its own `%f`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from importlib.metadata import version as installed
+from pathlib import Path
+
+import onnx
+
+from orchestrator.calibration.table import CalibrationTable
+from orchestrator.errors import ToolchainError, UserError
+from orchestrator.graphs import edit, prepare, stamp
+from orchestrator.graphs.describe import describe_proto
+from orchestrator.graphs.scratch import scratch
+from orchestrator.toolchains import finish, twin, vendor_rules
+from orchestrator.toolchains.base import Artifact, Capabilities, Scheme
+from orchestrator.toolchains.onnxruntime import manifest, require_offered
+from orchestrator.toolchains.process import require_artifact, run_tool
+
+# Raised when what is handed to the tools may differ for the same inputs.
+RECIPE = 1
+
+BIN_DIR_VARIABLE = "FARM_TENGINE_BIN_DIR"
+CONVERT, QUANTIZE = "convert_tool", "quant_tool_uint8"
+
+_SCALES = "farm.tengine.scales"
+_DEADLINE = 900.0
+
+
+class TengineToolchain:
+    """fp32 ONNX and a scale file, then a tmfile by Tengine's tools.
+
+    Args:
+        bin_dir: folder with convert_tool and quant_tool_uint8; the variable
+            FARM_TENGINE_BIN_DIR otherwise.
+    """
+
+    name = "tengine"
+    capabilities = Capabilities(
+        schemes=(("uint8", "per-tensor", "asymmetric"),),
+        float_types=("float32",),
+        calibrators=("minmax", "percentile", "entropy"),
+        opset=11,
+        ir=6,
+        needs=(CONVERT, QUANTIZE),
+    )
+
+    def __init__(self, bin_dir: str | None = None) -> None:
+        self._bin_dir = bin_dir or os.environ.get(BIN_DIR_VARIABLE)
+
+    def version(self) -> str:
+        """Our recipe and the tools' own bytes: they print no version worth trusting."""
+        tools = "not installed"
+        if self._bin_dir and not self.missing():
+            digest = hashlib.sha256()
+            for tool in (CONVERT, QUANTIZE):
+                digest.update((Path(self._bin_dir) / tool).read_bytes())
+            tools = digest.hexdigest()[:12]
+        return (
+            f"tengine tools {tools}, onnx {installed('onnx')}, "
+            f"recipe {prepare.RECIPE}.{twin.RECIPE}.{RECIPE}"
+        )
+
+    def missing(self) -> tuple[str, ...]:
+        """The tools that are not there."""
+        folder = Path(self._bin_dir) if self._bin_dir else None
+        return tuple(
+            tool
+            for tool in (CONVERT, QUANTIZE)
+            if folder is None or not os.access(folder / tool, os.X_OK)
+        )
+
+    def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
+        """See `Toolchain.quantize`: float32 ONNX that carries its scale file."""
+        require_offered(self, scheme)
+        if scheme.keep_float:
+            raise UserError(
+                f"keep_float names {', '.join(scheme.keep_float)}, but Tengine's uint8 files "
+                "have no float layers",
+                "leave keep_float empty for tengine",
+            )
+        prepared = prepare.prepare(model)
+        proto = stamp.set_opset(onnx.ModelProto.FromString(prepared), self.capabilities.opset)
+        proto.ir_version = self.capabilities.ir
+        stamp.freeze_batch(proto, 1)
+        if not scheme.is_float:
+            text = scale_file(prepared, table, scheme)
+            onnx.helper.set_model_props(proto, {_SCALES: text})
+        data = edit.dump(proto)
+        return Artifact(data, "onnx", manifest(self, model, table, scheme, data))
+
+    def convert(self, quantized: bytes) -> Artifact:
+        """See `Toolchain.convert`: runs the user's tools."""
+        proto = edit.load(quantized, "the file to convert")
+        scales = next((p.value for p in proto.metadata_props if p.key == _SCALES), None)
+        gone = self.missing()
+        if gone:
+            raise ToolchainError(
+                f"Tengine's {' and '.join(gone)} not found in "
+                f"{self._bin_dir or 'any folder: none was named'}",
+                f"name the folder with {CONVERT} and {QUANTIZE}: toolchain option bin_dir or "
+                f"the variable {BIN_DIR_VARIABLE}",
+            )
+        _, height, width = describe_proto(proto).image_shape
+        # Names are fixed and relative, so that the command can be repeated and keys stay equal.
+        with scratch() as folder:
+            (folder / "model.onnx").write_bytes(quantized)
+            data = self._float_file(folder, len(quantized))
+            if scales is not None:
+                data = self._uint8_file(folder, scales, height, width, len(data))
+        facts = {
+            "toolchain": self.name,
+            "version": self.version(),
+            **finish.onnx_facts(quantized),
+            "precision": "float32" if scales is None else "uint8",
+        }
+        return Artifact(data, "tmfile", facts)
+
+    def twin(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
+        """Tengine's arithmetic as ONNX, for boards that are not there."""
+        return twin_artifact(self, model, table, scheme, vendor_rules.TENGINE)
+
+    def _float_file(self, folder: Path, size: int) -> bytes:
+        assert self._bin_dir is not None
+        target = folder / "float.tmfile"
+        arguments = ["-f", "onnx", "-m", "model.onnx", "-o", target.name]
+        tool = Path(self._bin_dir).absolute() / CONVERT
+        run = run_tool([tool, *arguments], folder=folder, deadline=_DEADLINE)
+        # The weights are stored as they are: a file much smaller is not whole.
+        return require_artifact(target, run, at_least=size // 2, tool=CONVERT)
+
+    def _uint8_file(
+        self, folder: Path, scales: str, height: int, width: int, float_size: int
+    ) -> bytes:
+        assert self._bin_dir is not None
+        (folder / "ours.scale").write_text(scales)
+        (folder / "unused").mkdir()  # -i must be given; with -f it is not read
+        target = folder / "uint8.tmfile"
+        arguments = quantize_arguments(height, width, target.name)
+        tool = Path(self._bin_dir).absolute() / QUANTIZE
+        run = run_tool([tool, *arguments], folder=folder, deadline=_DEADLINE)
+        data = require_artifact(target, run, at_least=float_size // 8, tool=QUANTIZE)
+        if "Step 6, save" not in run.log:
+            raise ToolchainError(
+                f"{QUANTIZE} ended with exit code {run.returncode} and wrote {target.name}, but "
+                f"never said that it saved it; its last words:\n{run.last_words}",
+                f"to repeat it by hand: {run.command}",
+            )
+        return data
+
+
+def quantize_arguments(height: int, width: int, target: str) -> list[str]:
+    """quant_tool_uint8's command line for a given scale file.
+
+    `-w` and `-s` (mean, multiplier) are of images, which are not read; the caller of the
+    runtime normalizes.
+    """
+    return [
+        *("-m", "float.tmfile", "-i", "unused", "-o", target),
+        *("-f", "ours.scale", "-a", "0", "-g", f"3,{height},{width}", "-t", "1"),
+    ]
+
+
+def scale_file(prepared: bytes, table: CalibrationTable | None, scheme: Scheme) -> str:
+    """A line `name scale zero_point` an activation, as quant_tool_uint8 reads it.
+
+    Raises:
+        UserError: no table, another model's, or a tensor's name has a space.
+    """
+    if table is None:
+        raise UserError(f"scheme '{scheme}' needs a calibration table, none was given")
+    if table.model != prepare.fingerprint(prepared):
+        raise UserError(
+            "the calibration table was made from another model than the one to quantize",
+            "calibrate this model",
+        )
+    proto = onnx.ModelProto.FromString(prepared)
+    rule = vendor_rules.TENGINE
+    found = twin.activation_parameters(proto, table, scheme.calibrator, rule)
+    spaced = next((name for name in found if any(c.isspace() for c in name)), None)
+    if spaced is not None:
+        raise UserError(
+            f"tensor '{spaced}' has a space in its name, which Tengine's scale file cannot hold",
+            "export the model with plain tensor names",
+        )
+    # Nine digits say a float32 exactly; the tool reads them with atof.
+    return "".join(f"{name} {found[name][0]:.9g} {found[name][1]}\n" for name in sorted(found))
+
+
+def twin_artifact(
+    toolchain: TengineToolchain,
+    model: bytes,
+    table: CalibrationTable | None,
+    scheme: Scheme,
+    rule: vendor_rules.VendorRule,
+) -> Artifact:
+    """A deployable ONNX file that computes as `rule` says."""
+    require_offered(toolchain, scheme)
+    prepared = prepare.prepare(model)
+    data = prepared if scheme.is_float else twin.emit_twin(prepared, table, scheme, rule)
+    data = finish.finish_onnx(data, opset=prepare.OPSET, ir=prepare.IR)
+    facts = {
+        **manifest(toolchain, model, table, scheme, data),
+        "version": f"twin recipe {prepare.RECIPE}.{twin.RECIPE}.{finish.RECIPE}",
+        "executed_by": "twin",
+        "twin_of": rule.name,
+        "twin_facts": list(rule.facts),
+    }
+    return Artifact(data, "onnx", facts)
