@@ -88,10 +88,10 @@ class View:
 
     def _boards(self) -> Table:
         wide = self._console.width >= 110
-        table = Table(box=None, pad_edge=False, expand=True, header_style="bold")
+        table = Table(box=None, pad_edge=False, expand=not wide, header_style="bold")
         table.add_column("Board", no_wrap=True, max_width=22)
         table.add_column("State", no_wrap=True, width=11)
-        table.add_column("Step", no_wrap=True, ratio=2, overflow="ellipsis")
+        table.add_column("Step", no_wrap=True, ratio=2, min_width=40 if wide else None)
         table.add_column("", width=14)
         table.add_column("Rate", justify="right", no_wrap=True, width=8)
         table.add_column("Left", justify="right", no_wrap=True, width=6)
