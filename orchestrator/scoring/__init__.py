@@ -21,8 +21,8 @@ from orchestrator.scoring.figures import (
 from orchestrator.scoring.intervals import wilson
 from orchestrator.scoring.paired import Comparison, compare, holm, mcnemar
 from orchestrator.scoring.sanity import Finding, check_features
-from orchestrator.scoring.searching import search
 from orchestrator.scoring.searches import PairThreshold, Searches
+from orchestrator.scoring.searching import search
 from orchestrator.scoring.templates import Fusion, dequantize
 from orchestrator.scoring.trials import TrialSet
 

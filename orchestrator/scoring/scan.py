@@ -73,31 +73,46 @@ def tiles_of(owner: NDArray[np.intp], size: int, aligned: bool) -> list[tuple[in
     return tiles
 
 
-def settle_best(probes: Float32, rows: Float32, scores: Float32, best: Float32) -> None:
+def places(chosen: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column of each True; ten times as fast as ``np.nonzero`` where they are rare."""
+    flat = np.flatnonzero(chosen)
+    row, column = np.divmod(flat, chosen.shape[1])
+    return row.astype(np.intp, copy=False), column.astype(np.intp, copy=False)
+
+
+def settle_best(
+    probes: Float32, rows: Float32, scores: Float32, top: Float32, best: Float32
+) -> None:
     """Raise ``best`` to the defined score of every pair that the product could not rule out.
 
     Args:
         probes: the block, unit rows ``(p, D)``.
         rows: the tile, unit rows ``(t, D)``.
-        scores: their product ``(p, t)`` with own pairs at -inf; overwritten.
+        scores: their product ``(p, t)`` with own pairs at -inf.
+        top: the highest of each row of ``scores``, ``(p,)``.
         best: running best impostor ``(p,)``; raised in place.
     """
     slack = np.float32(error32(probes.shape[1]))
-    top = scores.max(axis=1)
     hit = np.flatnonzero((top + slack > best) & (top > _LOWEST))
     if hit.size == 0:
         return
-    columns = scores[hit].argmax(axis=1)
+    near = scores[hit]
+    columns = near.argmax(axis=1)
     best[hit] = np.maximum(best[hit], pair_scores(probes[hit], rows[columns]))
-    scores[hit, columns] = _LOWEST
-    left, column = np.nonzero(scores[hit] > (best[hit] - slack)[:, None])
-    if left.size:
-        row = hit[left]
+    near[np.arange(hit.size), columns] = _LOWEST
+    place, column = places(near > (best[hit] - slack)[:, None])
+    if place.size:
+        row = hit[place]
         np.maximum.at(best, row, chosen_scores(probes, rows, row, column))
 
 
 def count_reaching(
-    probes: Float32, rows: Float32, scores: Float32, mate: Float32, starts: NDArray[np.intp] | None
+    probes: Float32,
+    rows: Float32,
+    scores: Float32,
+    top: Float32,
+    mate: Float32,
+    starts: NDArray[np.intp] | None,
 ) -> NDArray[np.int64]:
     """Identities of a tile whose defined score is at or above each probe's mate score.
 
@@ -105,6 +120,7 @@ def count_reaching(
         probes: the block, unit rows ``(p, D)``.
         rows: the tile, unit rows ``(t, D)``.
         scores: their product ``(p, t)`` with own pairs at -inf.
+        top: the highest of each row of ``scores``, ``(p,)``.
         mate: defined mate scores ``(p,)``; NaN counts nothing.
         starts: first column of each identity, or None when each column is one.
 
@@ -112,14 +128,19 @@ def count_reaching(
         int64 ``(p,)``.
     """
     slack = np.float32(error32(probes.shape[1]) + 2.0**-23)  # and the rounding of the score
-    reaching = scores >= (mate - slack)[:, None]
-    sure = scores > (mate + slack)[:, None]
-    row, column = np.nonzero(reaching & ~sure)
-    if row.size:
-        reaching[row, column] = chosen_scores(probes, rows, row, column) >= mate[row]
+    counts = np.zeros(len(probes), np.int64)
+    some = np.flatnonzero(top >= mate - slack)
+    if some.size == 0:
+        return counts
+    near, goal = scores[some], mate[some]
+    reaching = near >= (goal - slack)[:, None]
+    place, column = places(reaching & (near <= (goal + slack)[:, None]))
+    if place.size:
+        settled = chosen_scores(probes, rows, some[place], column)
+        reaching[place, column] = settled >= goal[place]
     if starts is not None:
         reaching = np.logical_or.reduceat(reaching, starts, axis=1)
-    counts: NDArray[np.int64] = np.count_nonzero(reaching, axis=1).astype(np.int64)
+    counts[some] = np.bitwise_count(np.packbits(reaching, axis=1)).sum(axis=1, dtype=np.int64)
     return counts
 
 
@@ -195,10 +216,11 @@ class Sweep:
             np.matmul(probes, rows.T, out=scores)
             mine = slice(*np.searchsorted(own_probe, [low, high]))
             scores[own_probe[mine] - low, own_column[mine]] = _LOWEST
+            top = scores.max(axis=1)
             if self.ranks:
                 found.above[low:high] += count_reaching(
-                    probes, rows, scores, self.mate[low:high], starts
+                    probes, rows, scores, top, self.mate[low:high], starts
                 )
             if found.pairs is not None:
                 found.pairs.add(scores, starts)
-            settle_best(probes, rows, scores, found.impostor[low:high])
+            settle_best(probes, rows, scores, top, found.impostor[low:high])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,18 @@ from numpy.typing import NDArray
 from orchestrator.scoring import scan
 from orchestrator.scoring.errors import ScoringError
 from orchestrator.scoring.exact import Float32, pair_scores
+from orchestrator.scoring.first_pass import FirstPass
+from orchestrator.scoring.integer_product import IntegerProduct, trusted_product
 from orchestrator.scoring.pairs import SharedFloor, TopPairs, check_keep, largest
 from orchestrator.scoring.searches import PairThreshold, Searches
 from orchestrator.scoring.templates import Fusion, Templates, check_mask, check_matrix, unit_rows
 from orchestrator.scoring.threshold import budget, threshold_at
 from orchestrator.scoring.trials import TrialSet
+
+Method = Literal["auto", "float32", "int8"]
+
+FAST_TEMPLATES, FAST_DIM, FAST_PROBES = 12_000, 256, 512
+"""Below these the integer pass costs more than it saves."""
 
 RESIDENT = 32_768
 """Probes held normalized at a time: 64 MiB at 512 dimensions."""
@@ -32,6 +40,7 @@ def search(
     ranks: bool = True,
     tar_pairs_far: tuple[float, ...] = (),
     progress: Callable[[int, int], None] | None = None,
+    method: Method = "auto",
     tile: int = scan.TILE,
     block: int = scan.BLOCK,
 ) -> Searches:
@@ -57,6 +66,9 @@ def search(
         ranks: also find each mate's rank (needed for CMC beyond 1).
         tar_pairs_far: all-pairs FAR targets; kept scores take 16 bytes x worker x accepted pair.
         progress: called in this thread with (pairs done, pairs in all).
+        method: what rules pairs out before they are scored: ``float32``, the matrix product;
+            ``int8``, an integer product, faster for large galleries; ``auto`` chooses. The scores
+            are the same to the bit.
         tile: gallery templates a product.
         block: probes a product.
 
@@ -89,6 +101,7 @@ def search(
     has_mate = code >= 0
     has_mate[has_mate] = templates.present[code[has_mate]]
     trials_of_pairs = alive.size * templates.identities - int(has_mate.sum())
+    product = _choose(method, templates, alive.size, gallery.shape[1], bool(tar_pairs_far))
     top = _TopOfAll(tar_pairs_far, trials_of_pairs, tile * block)
 
     size = trials.probe_ids.size
@@ -103,10 +116,16 @@ def search(
         unit = unit_rows(probes, everything, "probes", trials.probe_ids)
         own = _own_pairs(trials.mate_codes[rows], has_mate[start : start + RESIDENT], *by_identity)
         mine = mate_scores(unit, templates, own)
-        found = scan.Sweep(templates, unit, mine, own, ranks, top.collector(), tile, block).run(
-            workers, _scaled(progress, start * templates.count, rows.size, total)
-        )
+        report = _scaled(progress, start * templates.count, rows.size, total)
         mate[rows] = mine
+        if product is not None:
+            fast = FirstPass(templates, unit, own, product, tile, block)
+            impostor[rows], _ = fast.run(workers, report)
+            if ranks:
+                rank[rows] = _ranks(templates, unit, mine, impostor[rows], own, workers)
+            continue
+        sweep = scan.Sweep(templates, unit, mine, own, ranks, top.collector(), tile, block)
+        found = sweep.run(workers, report)
         impostor[rows] = np.maximum.reduce([part.impostor for part in found])
         above = np.add.reduce([part.above for part in found])
         rank[rows] = np.where(np.isnan(mine), 0, 1 + above)
@@ -122,7 +141,50 @@ def search(
         gallery_failed=int((~templates.present).sum()),
         pairs=top.thresholds(),
         fusion=fusion,
+        method="float32" if product is None else "int8",
     )
+
+
+def _choose(
+    method: Method, templates: Templates, probes: int, dim: int, every_pair: bool
+) -> IntegerProduct | None:
+    """The integer product of the fast pass, or None for the single-precision one."""
+    if method not in ("auto", "float32", "int8"):
+        raise ScoringError(f"method {method!r}: 'auto', 'float32' or 'int8' expected")
+    if method == "int8" and every_pair:
+        raise ScoringError("tar_pairs needs every score: the int8 method rules pairs out unscored")
+    pays = templates.count >= FAST_TEMPLATES and dim >= FAST_DIM and probes >= FAST_PROBES
+    if method == "float32" or every_pair or (method == "auto" and not pays):
+        return None
+    product = trusted_product(dim)
+    if product is None and method == "int8":
+        raise ScoringError(
+            "the int8 method needs onnx and onnxruntime with an exact MatMulInteger on this CPU"
+        )
+    return product
+
+
+def _ranks(
+    templates: Templates,
+    unit: Float32,
+    mate: Float32,
+    impostor: Float32,
+    own: scan.MatePairs,
+    workers: int,
+) -> NDArray[np.int64]:
+    """Ranks after the fast pass: 1 where the mate wins; only the others are counted out."""
+    missed = np.flatnonzero(mate <= impostor)
+    rank = np.where(np.isnan(mate), 0, 1).astype(np.int64)
+    if missed.size == 0:
+        return rank
+    place = np.full(len(unit), -1, np.intp)
+    place[missed] = np.arange(missed.size)
+    kept = place[own.probes] >= 0
+    theirs = scan.MatePairs(place[own.probes[kept]], own.templates[kept])
+    sweep = scan.Sweep(templates, unit[missed], mate[missed], theirs, True, None)
+    found = sweep.run(workers, None)
+    rank[missed] += np.add.reduce([part.above for part in found])
+    return rank
 
 
 def mate_scores(unit: Float32, templates: Templates, own: scan.MatePairs) -> Float32:
