@@ -12,6 +12,7 @@ from orchestrator.toolchains.base import (
     Toolchain,
 )
 from orchestrator.toolchains.registry import toolchain, toolchain_names
+from orchestrator.toolchains.twins import make_twin, twin_names, twin_version
 
 __all__ = [
     "Artifact",
@@ -23,6 +24,9 @@ __all__ = [
     "Scheme",
     "Symmetry",
     "Toolchain",
+    "make_twin",
     "toolchain",
     "toolchain_names",
+    "twin_names",
+    "twin_version",
 ]

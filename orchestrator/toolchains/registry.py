@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 
 from orchestrator.errors import UserError
@@ -14,6 +16,7 @@ GROUP = "farm.toolchains"
 # Used from a source checkout, where no distribution metadata is installed.
 BUILT_IN = {
     "onnxruntime": "orchestrator.toolchains.onnxruntime:OnnxRuntimeToolchain",
+    "tengine": "orchestrator.toolchains.tengine:TengineToolchain",
     "tensorrt": "orchestrator.toolchains.tensorrt:TensorRtToolchain",
 }
 
@@ -23,11 +26,16 @@ def toolchain_names() -> tuple[str, ...]:
     return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
 
 
-def toolchain(name: str) -> Toolchain:
+def toolchain(name: str, options: Mapping[str, str] | None = None) -> Toolchain:
     """The toolchain of that name.
 
+    Args:
+        name: as in matrix.yaml.
+        options: what it takes to build it, as `bin_dir` of tengine.
+
     Raises:
-        UserError: there is none, or the distribution that offers it cannot be imported.
+        UserError: there is none, it takes no such option, or the distribution that offers it
+            cannot be imported.
     """
     targets = dict(BUILT_IN)
     targets.update({point.name: point.value for point in entry_points(group=GROUP)})
@@ -39,12 +47,20 @@ def toolchain(name: str) -> Toolchain:
         )
     module, _, attribute = targets[name].partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)()
+        kind = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise UserError(
             f"toolchain '{name}' is registered as {targets[name]}, which cannot be loaded: {error}",
             "install or remove the distribution that registers it",
         ) from error
+    known = tuple(inspect.signature(kind).parameters) if options else ()
+    for option in options or {}:
+        if option not in known:
+            raise UserError(
+                f"toolchain '{name}' has no option '{option}'",
+                f"its options: {', '.join(known) or 'none'}",
+            )
+    found = kind(**(options or {}))
     if not isinstance(found, Toolchain):
         raise UserError(
             f"toolchain '{name}' ({targets[name]}) does not follow the protocol "

@@ -123,10 +123,6 @@ class TengineToolchain:
         }
         return Artifact(data, "tmfile", facts)
 
-    def twin(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
-        """Tengine's arithmetic as ONNX, for boards that are not there."""
-        return twin_artifact(self, model, table, scheme, vendor_rules.TENGINE)
-
     def _float_file(self, folder: Path, size: int) -> bytes:
         assert self._bin_dir is not None
         target = folder / "float.tmfile"
@@ -192,25 +188,3 @@ def scale_file(prepared: bytes, table: CalibrationTable | None, scheme: Scheme) 
         )
     # Nine digits say a float32 exactly; the tool reads them with atof.
     return "".join(f"{name} {found[name][0]:.9g} {found[name][1]}\n" for name in sorted(found))
-
-
-def twin_artifact(
-    toolchain: TengineToolchain,
-    model: bytes,
-    table: CalibrationTable | None,
-    scheme: Scheme,
-    rule: vendor_rules.VendorRule,
-) -> Artifact:
-    """A deployable ONNX file that computes as `rule` says."""
-    require_offered(toolchain, scheme)
-    prepared = prepare.prepare(model)
-    data = prepared if scheme.is_float else twin.emit_twin(prepared, table, scheme, rule)
-    data = finish.finish_onnx(data, opset=prepare.OPSET, ir=prepare.IR)
-    facts = {
-        **manifest(toolchain, model, table, scheme, data),
-        "version": f"twin recipe {prepare.RECIPE}.{twin.RECIPE}.{finish.RECIPE}",
-        "executed_by": "twin",
-        "twin_of": rule.name,
-        "twin_facts": list(rule.facts),
-    }
-    return Artifact(data, "onnx", facts)
