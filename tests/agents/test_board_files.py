@@ -1,0 +1,124 @@
+"""What the agent reads of and leaves on a board: sensors, leftovers, the bounded cache."""
+
+import os
+import time
+
+import pytest
+
+from orchestrator.agents import cleanup, processes, runtimes
+from orchestrator.agents.telemetry import Telemetry
+
+
+def write(root, path, text):
+    place = root / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+
+
+@pytest.fixture
+def board(tmp_path):
+    """Sysfs and procfs of a warm board with two zones, a slowed processor and an INA3221."""
+    thermal = "sys/class/thermal"
+    write(tmp_path, f"{thermal}/thermal_zone0/temp", "71500\n")
+    write(tmp_path, f"{thermal}/thermal_zone0/type", "cpu-thermal\n")
+    write(tmp_path, f"{thermal}/thermal_zone1/temp", "-256000\n")  # a sensor that is off
+    write(tmp_path, f"{thermal}/thermal_zone1/type", "pmic\n")
+    write(tmp_path, f"{thermal}/cooling_device0/type", "thermal-cpufreq-0\n")
+    write(tmp_path, f"{thermal}/cooling_device0/cur_state", "3\n")
+    write(tmp_path, f"{thermal}/cooling_device1/type", "pwm-fan\n")
+    write(tmp_path, f"{thermal}/cooling_device1/cur_state", "2\n")
+    cpu = "sys/devices/system/cpu/cpu0/cpufreq"
+    write(tmp_path, f"{cpu}/scaling_cur_freq", "1416000\n")
+    write(tmp_path, f"{cpu}/scaling_governor", "schedutil\n")
+    write(tmp_path, "sys/class/devfreq/17000000.gv11b/cur_freq", "1109250000\n")
+    rail = "sys/class/hwmon/hwmon3"
+    write(tmp_path, f"{rail}/name", "ina3221\n")
+    write(tmp_path, f"{rail}/in1_input", "5000\n")
+    write(tmp_path, f"{rail}/in1_label", "VDD_IN\n")
+    write(tmp_path, f"{rail}/curr1_input", "800\n")
+    write(tmp_path, "proc/meminfo", "MemTotal: 512000 kB\nMemAvailable:  100000 kB\n")
+    write(tmp_path, "proc/loadavg", "0.50 0.40 0.30 1/100 1234\n")
+    return tmp_path
+
+
+def test_sensors(board):
+    assert Telemetry(str(board)).sample() == {
+        "temperatures_c": {"cpu-thermal": 71.5},
+        "temperature_c": 71.5,
+        "clocks_mhz": {"cpu0": 1416.0, "17000000.gv11b": 1109.25},
+        "clock_mhz": 1416.0,
+        "governors": {"cpu0": "schedutil"},
+        "throttling": {"thermal-cpufreq-0 (cooling_device0)": 3},
+        "power_w": {"VDD_IN": 4.0},
+        "memory_available_bytes": 100000 * 1024,
+        "load_1m": 0.5,
+    }
+
+
+def test_a_board_that_tells_nothing(tmp_path):
+    assert Telemetry(str(tmp_path)).sample() == {}
+
+
+def make(folder, name, size=1, age=0.0):
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_bytes(b"x" * size)
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_leftovers_go_and_work_stays(tmp_path):
+    artifacts = tmp_path / "artifacts"
+    kept = make(artifacts, "a.onnx")
+    make(artifacts, "b.onnx.part")
+    fresh = make(tmp_path, "agent-1.pyz.part")
+    make(tmp_path, "agent-0.pyz.part", age=3600)
+    make(tmp_path, "agent-9.pyz.part", age=-3600)  # the calendar went back since
+    make(tmp_path / "tmp", "face.raw")
+    own = make(tmp_path, "agent-own.pyz", age=9000)
+    recent = [make(tmp_path, f"agent-{n}.pyz", age=n) for n in (10, 20)]
+    make(tmp_path, "agent-30.pyz", age=30)
+    gone = cleanup.clean(str(tmp_path), str(own))
+    left = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert left == sorted([kept, fresh, own, *recent])
+    assert "b.onnx.part" in gone
+
+
+def test_the_cache_is_bounded_oldest_out(tmp_path):
+    artifacts = tmp_path / "artifacts"
+    old, new = make(artifacts, "old", 600, age=100), make(artifacts, "new", 600, age=1)
+    cleanup.clean(str(tmp_path), "", cache_bytes=1000)
+    assert new.exists()
+    assert not old.exists()
+
+
+def test_wipe_leaves_only_the_lock(tmp_path):
+    make(tmp_path / "artifacts", "a.onnx")
+    make(tmp_path, "agent-1.pyz")
+    make(tmp_path, "board.lock")
+    cleanup.wipe(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["board.lock"]
+
+
+def test_a_recycled_pid_is_not_killed():
+    start = processes.start_time(os.getpid())
+    assert start > 0
+    assert processes.alive(os.getpid(), start)
+    assert not processes.alive(os.getpid(), start - 1)
+    assert processes.kill(os.getpid(), start - 1)  # nothing to do, and we are still here
+
+
+def test_runtimes_are_found_without_loading_them():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from orchestrator.agents import runtimes; found = runtimes.available();"
+        "assert 'onnxruntime' not in sys.modules and 'numpy' not in sys.modules;"
+        "print(found['onnxruntime']['version'])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    import onnxruntime
+
+    assert told.stdout.strip() == onnxruntime.__version__
+    assert set(runtimes.MODULES) >= {"onnxruntime", "timed"}

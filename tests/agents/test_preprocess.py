@@ -1,0 +1,90 @@
+"""The board's arithmetic without numpy equals numpy's, bit for bit."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.agents.errors import AgentError
+from orchestrator.agents.preprocess import Preprocessor
+from orchestrator.calibration.preprocess import preprocess
+
+pixels = st.integers(0, 2**32 - 1).map(
+    lambda seed: np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+)
+means = st.floats(0, 255, width=32)
+stds = st.floats(0.0078125, 1000, width=32)
+
+
+def described(**other):
+    return {"height": 5, "width": 7, "layout": "NCHW", "colour": "RGB", **other}
+
+
+@given(
+    pixels,
+    st.lists(means, min_size=3, max_size=3) | means,
+    st.lists(stds, min_size=3, max_size=3) | stds,
+    st.sampled_from(["NCHW", "NHWC"]),
+    st.sampled_from(["RGB", "BGR"]),
+)
+@settings(max_examples=60, deadline=None)
+def test_float32_is_numpys_to_the_bit(image, mean, std, layout, colour):
+    meta = described(layout=layout, colour=colour, mean=mean, std=std)
+    made = np.frombuffer(Preprocessor(meta)(image.tobytes()), np.float32)
+    expected = preprocess(image[None], layout=layout, colour_order=colour, mean=mean, std=std)
+    assert made.tobytes() == expected.tobytes()
+
+
+def test_a_mean_that_float32_cannot_hold_is_rounded_first():
+    image = np.arange(105, dtype=np.uint8).reshape(5, 7, 3)
+    made = Preprocessor(described(mean=0.1, std=1 / 3))(image.tobytes())
+    expected = (image.astype(np.float32) - np.float32(0.1)) / np.float32(1 / 3)
+    assert bytes(made) == expected.transpose(2, 0, 1).tobytes()
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("colour", ["RGB", "BGR"])
+def test_raw_pixels_pass_through(layout, colour):
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    expected = image if colour == "RGB" else image[..., ::-1]
+    if layout == "NCHW":
+        expected = expected.transpose(2, 0, 1)
+    prepare = Preprocessor(described(layout=layout, colour=colour, dtype="uint8"))
+    assert bytes(prepare(image.tobytes())) == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "zero", "low", "high"), [("uint8", 128, 0, 255), ("int8", -3, -128, 127)]
+)
+def test_quantized_input(dtype, zero, low, high):
+    image = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    meta = described(dtype=dtype, mean=127.5, std=127.5, scale=0.0071, zero_point=zero)
+    value = (image.astype(np.float32) - np.float32(127.5)) / np.float32(127.5)
+    steps = np.rint(value / np.float32(0.0071)) + zero
+    expected = np.clip(steps, low, high).astype(dtype).transpose(2, 0, 1)
+    assert bytes(Preprocessor(meta)(image.tobytes())) == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"std": 0}, "std is 0, expected positive"),
+        ({"std": [1, 2]}, "std has 2 numbers, expected 1 or 3"),
+        ({"mean": "x"}, "mean is 'x', expected numbers"),
+        ({"mean": float("nan")}, "mean is nan, expected numbers"),
+        ({"mean": 1e60}, "does not fit float32"),
+        ({"layout": "CHWN"}, "layout is 'CHWN', expected NCHW or NHWC"),
+        ({"height": 0}, "height is 0"),
+        ({"height": True}, "height is True"),
+        ({"dtype": "int8"}, "int8 input with scale None"),
+    ],
+)
+def test_a_wrong_description_is_named(change, told):
+    with pytest.raises(AgentError, match=told) as caught:
+        Preprocessor(described(**change))
+    assert caught.value.kind == "user"
+
+
+def test_an_image_of_another_size_is_refused():
+    with pytest.raises(AgentError, match=r"an image of 3 bytes, expected 105 \(5 x 7 x 3\)"):
+        Preprocessor(described())(b"abc")
