@@ -145,11 +145,9 @@ class FirstPass:
         own_probe = self._own.probes[first:last]
         own_place = column[self._own.templates[first:last] - start]
         tiles = -(-order.size // self._tile)
-        edges = np.linspace(0, order.size, tiles + 1)
-        if self._tile % SEGMENT == 0:
-            edges[:-1] = edges[:-1] // SEGMENT * SEGMENT
-        edges = edges.astype(int).tolist()
-        for low, high in pairwise(edges):
+        step = min(self._tile, padded(-(-order.size // tiles)))  # nearly equal, whole segments
+        for low in range(0, order.size, step):
+            high = min(low + step, order.size)
             chosen = order[low:high]
             quantized = quantize_tile(turned[chosen], padded(high - low))
             mine = np.flatnonzero((own_place >= low) & (own_place < high))

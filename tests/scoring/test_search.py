@@ -77,6 +77,15 @@ def test_equals_the_plain_reference(board, tile, block, workers):
                 assert (got.k, got.false_accepts, got.value) == expected
 
 
+@settings(max_examples=40, deadline=None)
+@given(boards(), st.integers(1, 7), st.integers(1, 7), st.integers(1, 3))
+def test_the_integer_pass_equals_the_single_precision_one(board, tile, block, workers):
+    same(
+        run(board),
+        run(board, method="int8", tile=tile, block=block, workers=workers),
+    )
+
+
 @settings(max_examples=60, deadline=None)
 @given(boards(), st.integers(1, 9))
 def test_all_pairs_thresholds_keep_their_budget(board, tile):
@@ -108,12 +117,13 @@ def faces(gallery=300, probes=250, dim=32, noise=1.1, seed=0):
 
 
 @pytest.mark.parametrize("fusion", ["mean", "max"])
+@pytest.mark.parametrize("method", ["float32", "int8"])
 @pytest.mark.parametrize(
     ("tile", "block", "workers"), [(2048, 512, 2), (7, 13, 1), (64, 33, 3), (1, 512, 2)]
 )
-def test_cutting_the_work_up_does_not_move_a_bit(fusion, tile, block, workers):
+def test_cutting_the_work_up_does_not_move_a_bit(fusion, method, tile, block, workers):
     board = faces() | {"fusion": fusion, "gallery_ids": np.arange(300) // 2}
-    same(run(board), run(board, tile=tile, block=block, workers=workers))
+    same(run(board), run(board, method=method, tile=tile, block=block, workers=workers))
 
 
 def test_more_probes_than_are_held_at_a_time(monkeypatch):
@@ -188,9 +198,11 @@ def test_integer_valued_rows_equal_the_full_sort_to_the_bit(tile, block, workers
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_board_that_returns_one_vector_identifies_nobody(workers):
+@pytest.mark.parametrize("method", ["float32", "int8"])
+def test_a_board_that_returns_one_vector_identifies_nobody(workers, method):
     dead = np.full((500, 16), 0.37, np.float32)
-    found = search(dead, dead, TrialSet(np.arange(500), np.arange(500)), workers=workers, tile=64)
+    ids = np.arange(500)
+    found = search(dead, dead, TrialSet(ids, ids), workers=workers, tile=64, method=method)
     figures = identify(found, bootstrap=100)
     assert figures.rank1.value == 0
     assert all(tar.value == 0 for tar in figures.tar.values())
@@ -277,6 +289,8 @@ def broken(row, value):
         (GOOD, GOOD, {"failed_gallery": np.ones(3, bool)}, "gallery: all 3 images failed"),
         (GOOD, GOOD, {"failed_probes": np.ones(2, bool)}, "probes: the mask of failed rows"),
         (GOOD, GOOD, {"tar_pairs_far": (1.5,)}, "between 0 and 1"),
+        (GOOD, GOOD, {"method": "int4"}, "method 'int4'"),
+        (GOOD, GOOD, {"method": "int8", "tar_pairs_far": (0.1,)}, "rules pairs out unscored"),
     ],
 )
 def test_unusable_input_is_named(gallery, probes, options, message):
