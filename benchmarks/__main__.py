@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME]`: every benchmark, or one; a line `name: value (goal ...)` a figure."""
+"""`python -m benchmarks [NAME]`: every benchmark, or one; a line a figure."""
 
 from __future__ import annotations
 

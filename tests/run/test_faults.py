@@ -52,7 +52,7 @@ def test_bad_boards_cost_the_others_nothing(
 ) -> None:
     key = tmp_path / "key"
     public = ensure_key(key)
-    with running_sshd(tmp_path / "sshd", public) as sshd:
+    with running_sshd(tmp_path, public) as sshd:
         place = {**vars(sshd), "key_file": key}
         gone = {**place, "port": unused_port}
         bare = "    runtime: {name: onnxruntime}\n    python: /usr/bin/python3\n"
@@ -88,7 +88,7 @@ def test_openssh_gives_the_same_features_byte_for_byte(project: Project, tmp_pat
 
     key = tmp_path / "key"
     public = ensure_key(key)
-    with running_sshd(tmp_path / "sshd", public) as sshd:
+    with running_sshd(tmp_path, public) as sshd:
         place = {**vars(sshd), "key_file": key}
         options = (
             "    runtime: {name: onnxruntime, faithful: true}\n"
