@@ -16,7 +16,7 @@ from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.channel import CommandResult
 from orchestrator.fleet.deadline import Deadline
 from orchestrator.fleet.processes import end_sessions
-from orchestrator.fleet.untrusted import one_line, printable
+from orchestrator.fleet.untrusted import headline, printable
 
 OUTPUT_LIMIT = 1 << 20
 STDERR_TAIL = 8192
@@ -224,7 +224,7 @@ class LocalTransport:
         if expired.is_set() or status is None:
             raise TransientError(
                 f"{self.board}: no end after {timeout_s:g} s while running "
-                f"`{one_line(command, 80)}`"
+                f"`{headline(command)}`"
             )
         return CommandResult(status, bytes(stdout), stderr)
 

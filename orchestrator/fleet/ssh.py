@@ -7,6 +7,7 @@ import getpass
 import shlex
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,11 @@ from orchestrator.errors import BoardError, TransientError, UserError
 from orchestrator.fleet.channel import CommandResult
 from orchestrator.fleet.deadline import Deadline
 from orchestrator.fleet.known_keys import HostKey, Pin, check_host_key, pins_of_user
-from orchestrator.fleet.ssh_channel import Guard, SshChannel, StderrDrain
+from orchestrator.fleet.ssh_channel import Guard, SshChannel, StderrDrain, close_channel
 from orchestrator.fleet.ssh_connection import WINDOW, Connection
 from orchestrator.fleet.ssh_errors import translated
 from orchestrator.fleet.ssh_keys import offered_keys
-from orchestrator.fleet.untrusted import one_line
+from orchestrator.fleet.untrusted import headline, one_line
 
 OUTPUT_LIMIT = 1 << 20
 KEEPALIVE_S = 5
@@ -169,7 +170,7 @@ class SshTransport:
         )
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_s: float) -> CommandResult:
-        with self._started(command, timeout_s, f"running `{one_line(command, 80)}`") as started:
+        with self._started(command, timeout_s, f"running `{headline(command)}`") as started:
             channel, deadline = started
             stderr = StderrDrain(channel, OUTPUT_LIMIT, tail=False)
             feeder = threading.Thread(
@@ -187,7 +188,7 @@ class SshTransport:
             )
 
     def open(self, command: str, *, timeout_s: float) -> SshChannel:
-        doing = f"starting `{one_line(command, 80)}`"
+        doing = f"starting `{headline(command)}`"
         with self._started(command, timeout_s, doing, keep=True) as (channel, _):
             return SshChannel(channel, self.board)
 
@@ -232,6 +233,7 @@ class SshTransport:
         connection = self._connection
         if connection is None or not connection.is_active():
             raise TransientError(f"{self.board}: not connected")
+        connection.settle(min(1.0, deadline.remaining()))
         return connection.open_session(window_size=WINDOW, timeout=max(0.1, deadline.remaining()))
 
     @contextmanager
@@ -243,21 +245,28 @@ class SshTransport:
         with translated(self.board, doing):
             channel = self._open_channel(deadline)
             with Guard(channel, deadline.remaining()) as guard:
+                started = False
                 try:
                     channel.exec_command(command)
+                    started = True
                     yield channel, deadline
                 except (OSError, EOFError, paramiko.SSHException, TransientError) as error:
-                    channel.close()
+                    close_channel(channel)
                     if guard.expired:
                         raise TransientError(
                             f"{self.board}: no end after {timeout_s:g} s while {doing}"
                         ) from error
+                    if not started and "dropbear" in channel.get_transport().remote_version:
+                        raise TransientError(
+                            f"{self.board}: the board closed a channel while {doing}",
+                            "dropbear 2022.82 to 2024.85 does that now and then: update it",
+                        ) from error
                     raise
                 except BaseException:
-                    channel.close()
+                    close_channel(channel)
                     raise
             if not keep:
-                channel.close()
+                close_channel(channel)
 
     @contextmanager
     def _sftp(self, deadline: Deadline) -> Iterator[Any]:
@@ -276,6 +285,7 @@ class SshTransport:
                     client = None
                 try:
                     yield client
+                    _end_sftp(channel)
                 except (OSError, EOFError, paramiko.SSHException) as error:
                     if guard.expired:
                         raise TransientError(
@@ -396,6 +406,15 @@ def _close_connection(connection: Any) -> None:
     with contextlib.suppress(OSError):
         connection.sock.shutdown(socket.SHUT_RDWR)
     connection.close()
+
+
+def _end_sftp(channel: Any) -> None:
+    """Let the board end an SFTP session, which is the order that dropbear expects."""
+    channel.shutdown_write()
+    patience = Deadline(2.0)
+    while not channel.closed and not patience.expired:
+        channel.recv(1 << 16)
+        time.sleep(0.002)
 
 
 def _feed(channel: Any, data: bytes) -> None:

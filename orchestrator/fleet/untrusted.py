@@ -28,3 +28,9 @@ def printable(text: bytes | str, limit: int = 8192) -> str:
 def one_line(text: bytes | str, limit: int = 300) -> str:
     """The end of `text` as a single line for an error message."""
     return " ".join(printable(text, limit * 4).split())[-limit:]
+
+
+def headline(command: str, limit: int = 80) -> str:
+    """The beginning of a command, for a message about it."""
+    words = " ".join(printable(command).split())
+    return words if len(words) <= limit else words[: limit - 1] + "…"
