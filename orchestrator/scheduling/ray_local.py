@@ -30,7 +30,7 @@ class LocalRay:
         self._ready = threading.Event()
         self._stopped = threading.Event()
         # Ray's socket paths must fit into 107 bytes, so not below the project folder.
-        self._temp = Path(tempfile.mkdtemp(prefix="farm-ray-"))
+        self._temp = _temp_folder()
         self._thread = threading.Thread(target=self._start, name="ray-start", daemon=True)
         _environment(_token_file(state_dir))
 
@@ -120,6 +120,16 @@ def _environment(token_file: Path) -> None:
     )
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.pop("RAY_AUTH_TOKEN", None)
+
+
+def _temp_folder() -> Path:
+    """A new folder of ours; those of runs that were killed are removed."""
+    for old in Path(tempfile.gettempdir()).glob("farm-ray-*-*"):
+        owner = old.name.split("-")[2]
+        gone = owner.isdigit() and not Path(f"/proc/{owner}").exists()
+        if gone and old.stat().st_uid == os.getuid():
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"farm-ray-{os.getpid()}-"))
 
 
 def _token_file(state_dir: Path) -> Path:

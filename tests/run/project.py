@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+import tempfile
+import weakref
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,11 @@ class Project:
     """A folder with a matrix and an inventory, and the means to run it as a person would."""
 
     folder: Path
+    # Short, since Ray's sockets lie below; its own, so that no other run is waited for.
+    temporary: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="farm-t"))
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, shutil.rmtree, self.temporary, ignore_errors=True)
 
     def write(self, entries: str, boards: str, identities: int = 40, unknown: int = 20) -> None:
         """Write matrix and inventory."""
@@ -58,8 +66,8 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         """A plain environment, so that nothing of the caller's leaks in."""
-        kept = {k: os.environ[k] for k in ("PATH", "HOME", "TMPDIR") if k in os.environ}
-        return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "160"}
+        kept = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
+        return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "TMPDIR": self.temporary}
 
     def farm(self, *arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
         """Run `farm` to its end."""
