@@ -1,7 +1,18 @@
 """Streaming range estimation: one calibration from which every scheme is emitted."""
 
 from orchestrator.calibration.calibrate import Progress, calibrate
+from orchestrator.calibration.explain import LayerLoss, LayerReport, StageParity, explain, parity
 from orchestrator.calibration.preprocess import preprocess
 from orchestrator.calibration.table import CalibrationTable
 
-__all__ = ["CalibrationTable", "Progress", "calibrate", "preprocess"]
+__all__ = [
+    "CalibrationTable",
+    "LayerLoss",
+    "LayerReport",
+    "Progress",
+    "StageParity",
+    "calibrate",
+    "explain",
+    "parity",
+    "preprocess",
+]

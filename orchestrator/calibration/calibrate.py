@@ -138,7 +138,7 @@ class _Images:
         seen = []
         spool = self._spool.open("wb") if self._spool else None
         try:
-            for batch in self._images() if callable(self._images) else self._images:
+            for batch in batches_of(self._images):
                 self._check(batch)
                 for i in range(len(batch)):
                     image = np.ascontiguousarray(batch[i : i + 1])
@@ -184,6 +184,11 @@ class _Images:
             )
         if not np.isfinite(batch).all():
             raise UserError("a calibration image has values that are NaN or infinite")
+
+
+def batches_of(images: Source) -> Iterable[Floats]:
+    """The batches, asked for anew when `images` is a function."""
+    return images() if callable(images) else images
 
 
 def float_tensors(proto: ModelProto) -> tuple[str, ...]:
