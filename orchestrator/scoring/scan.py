@@ -100,9 +100,10 @@ def settle_best(
     columns = near.argmax(axis=1)
     best[hit] = np.maximum(best[hit], pair_scores(probes[hit], rows[columns]))
     near[np.arange(hit.size), columns] = _LOWEST
-    place, column = places(near > (best[hit] - slack)[:, None])
-    if place.size:
-        row = hit[place]
+    again = np.flatnonzero(near.max(axis=1) > best[hit] - slack)
+    if again.size:
+        place, column = places(near[again] > (best[hit[again]] - slack)[:, None])
+        row = hit[again[place]]
         np.maximum.at(best, row, chosen_scores(probes, rows, row, column))
 
 
@@ -185,8 +186,11 @@ class Sweep:
             found: Best = local.best
             return found
 
+        # Only prunes, so two workers may race for it: a lost update costs time, never a result.
+        known = np.full(len(self.probes), _LOWEST)
+
         def work(tile: tuple[int, int]) -> None:
-            self._one_tile(state(), *tile, by_identity)
+            self._one_tile(state(), known, *tile, by_identity)
 
         def report(tile: tuple[int, int]) -> None:
             nonlocal done
@@ -198,7 +202,9 @@ class Sweep:
             run_jobs(tiles, work, workers, report)
         return results
 
-    def _one_tile(self, found: Best, start: int, stop: int, by_identity: bool) -> None:
+    def _one_tile(
+        self, found: Best, known: Float32, start: int, stop: int, by_identity: bool
+    ) -> None:
         rows = self.templates.load(start, stop)
         starts = None
         if by_identity:
@@ -223,4 +229,7 @@ class Sweep:
                 )
             if found.pairs is not None:
                 found.pairs.add(scores, starts)
-            settle_best(probes, rows, scores, top, found.impostor[low:high])
+            best = np.maximum(found.impostor[low:high], known[low:high])
+            settle_best(probes, rows, scores, top, best)
+            found.impostor[low:high] = best
+            np.maximum(known[low:high], best, out=known[low:high])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.scoring import scan
+from orchestrator.scoring.blas import run_jobs
 from orchestrator.scoring.errors import ScoringError
 from orchestrator.scoring.exact import Float32, pair_scores
 from orchestrator.scoring.first_pass import FirstPass
@@ -112,10 +113,9 @@ def search(
     by_identity = templates.of_identity()
     for start in range(0, alive.size, RESIDENT):
         rows = alive[start : start + RESIDENT]
-        everything = slice(None) if rows.size == size else rows
-        unit = unit_rows(probes, everything, "probes", trials.probe_ids)
+        unit = _unit_probes(probes, rows, trials.probe_ids, workers)
         own = _own_pairs(trials.mate_codes[rows], has_mate[start : start + RESIDENT], *by_identity)
-        mine = mate_scores(unit, templates, own)
+        mine = mate_scores(unit, templates, own, workers)
         report = _scaled(progress, start * templates.count, rows.size, total)
         mate[rows] = mine
         if product is not None:
@@ -187,13 +187,31 @@ def _ranks(
     return rank
 
 
-def mate_scores(unit: Float32, templates: Templates, own: scan.MatePairs) -> Float32:
-    """Defined score of each probe with its own identity (best of its templates), NaN where none."""
-    best = np.full(len(unit), -np.inf, np.float32)
-    for start in range(0, own.probes.size, scan.TILE):
+def _unit_probes(
+    probes: Float32, rows: NDArray[np.intp], ids: NDArray[Any], workers: int
+) -> Float32:
+    """Chosen probes, normalized, float32 ``(len(rows), D)``."""
+    unit = np.empty((rows.size, probes.shape[1]), np.float32)
+
+    def work(start: int) -> None:
         part = slice(start, start + scan.TILE)
-        chosen = templates.take(own.templates[part])
-        np.maximum.at(best, own.probes[part], pair_scores(unit[own.probes[part]], chosen))
+        unit[part] = unit_rows(probes, rows[part], "probes", ids)
+
+    run_jobs(range(0, rows.size, scan.TILE), work, workers)
+    return unit
+
+
+def mate_scores(unit: Float32, templates: Templates, own: scan.MatePairs, workers: int) -> Float32:
+    """Defined score of each probe with its own identity (best of its templates), NaN where none."""
+    scores = np.empty(own.probes.size, np.float32)
+
+    def work(start: int) -> None:
+        part = slice(start, start + scan.TILE)
+        scores[part] = pair_scores(unit[own.probes[part]], templates.take(own.templates[part]))
+
+    run_jobs(range(0, scores.size, scan.TILE), work, workers)
+    best = np.full(len(unit), -np.inf, np.float32)
+    np.maximum.at(best, own.probes, scores)
     best[np.isneginf(best)] = np.nan
     return best
 
