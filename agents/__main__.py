@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any, List, Optional
 
-from . import VERSION, cleanup, lock, worker
+from . import VERSION, cleanup, lock
 from .errors import BOARD, AgentError
 from .link import say, take_stdio
 from .session import Session, refuse
@@ -90,6 +90,8 @@ def wipe(options: argparse.Namespace) -> int:
 
 def child(options: argparse.Namespace) -> int:
     """The process in which the runtime lives; started by a session."""
+    from . import worker  # the session's own process stays small without it
+
     worker.main(options.parent, options.root, options.source, options.sink, options.lock)
     return 0
 

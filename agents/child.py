@@ -135,7 +135,7 @@ class Child(object):
             self.open_fds.remove(fd)
         return data
 
-    def last_lines(self, count: int = 12) -> List[str]:
+    def last_lines(self, count: int = 24) -> List[str]:
         """The end of its stderr."""
         return [line[-400:] for line in self._tail.decode("utf-8", "replace").splitlines()[-count:]]
 

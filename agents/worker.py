@@ -120,5 +120,5 @@ def main(parent: int, root: str, source: int, sink: int, lock: int) -> None:
     processes.die_with_parent(parent)
     for fd in (source, sink, lock):
         os.set_inheritable(fd, False)
-    faulthandler.enable(2)
+    faulthandler.enable(2, all_threads=False)
     Worker(source, sink, root).serve()

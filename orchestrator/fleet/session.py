@@ -358,7 +358,7 @@ class AgentSession:
         text = clean_text(frame.meta.get("message", ""))
         message = text if text.startswith(self._board) else f"{self._board}: {text}"
         lines = frame.meta.get("stderr")
-        words = [clean_text(line) for line in lines[-12:]] if isinstance(lines, list) else []
+        words = [clean_text(line) for line in lines[-24:]] if isinstance(lines, list) else []
         hint = "its last words: " + " | ".join(words) if words else ""
         if frame.meta.get("code") == "cancelled":
             return Cancelled(message, hint)

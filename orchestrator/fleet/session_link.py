@@ -31,6 +31,7 @@ from orchestrator.fleet.untrusted import one_line
 READ = 1 << 18
 INBOX_BYTES = 64 << 20
 _WRITE_WAIT_S = 1.0
+_LAST_WORD_S = 1.0
 _NO_SUCH_COMMAND = (126, 127)
 
 
@@ -210,6 +211,9 @@ class SessionLink:
         try:
             self._channel.write(join(frame))
         except FarmError as error:
+            # The reader may still find the agent's own word on why it ended.
+            with self._changed:
+                self._changed.wait_for(lambda: self._error is not None, _LAST_WORD_S)
             self.fail(self._lost(error))
             raise self._dead() from error
 
@@ -275,7 +279,9 @@ class SessionLink:
                 f"{self.board}: the agent does not start (status {status})", self._last_words()
             )
         how = f" with status {status}" if status is not None and status >= 0 else ""
-        message = f"{self.board}: the agent ended{how}" if cause is None else cause.message
+        message = f"{self.board}: the agent ended{how}"
+        if cause is not None and status is None:
+            message = cause.message
         return TransientError(message, self._last_words())
 
     # ---- threads

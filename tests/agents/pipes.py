@@ -31,8 +31,10 @@ class PipeChannel:
             start_new_session=True,
         )
         self._in, self._out = self.process.stdin, self.process.stdout
+        os.set_blocking(self._in.fileno(), False)
         self._kept = b""
         self._wake, self._waker = os.pipe()
+        self._hole = os.open(os.devnull, os.O_WRONLY)
         self._closed = False
         self._drain = threading.Thread(target=self._read_stderr, daemon=True)
         self._drain.start()
@@ -52,7 +54,8 @@ class PipeChannel:
         import select
 
         view = memoryview(data).cast("B")
-        os.set_blocking(self._in.fileno(), False)
+        if self._closed:
+            raise TransientError("the channel is closed")
         while view:
             ready, can, _ = select.select([self._wake], [self._in], [])
             if ready:
@@ -62,15 +65,15 @@ class PipeChannel:
                     view = view[os.write(self._in.fileno(), view) :]
                 except BlockingIOError:
                     continue
-                except OSError as error:
+                except (OSError, ValueError) as error:
                     raise TransientError(f"the command takes no input: {error}") from error
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             os.write(self._waker, b"x")
-            with contextlib.suppress(OSError):
-                self._in.close()
+            # A writer that is waiting must not find another file behind this number.
+            os.dup2(self._hole, self._in.fileno())
 
     def stderr_tail(self) -> str:
         return self._kept.decode("utf-8", "replace").strip()
@@ -91,6 +94,8 @@ class PipeChannel:
             self.process.wait(3.0)
         self._drain.join(2.0)
         self._out.close()
+        self._in.close()
+        os.close(self._hole)
         self.process.stderr.close()
         os.close(self._wake)
         os.close(self._waker)

@@ -1,0 +1,376 @@
+"""Whatever dies, stops or lies: nobody hangs, nothing is left, the reason is told."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from orchestrator.agents import processes, wire
+from orchestrator.errors import BoardError, TransientError
+from orchestrator.fleet.session import AgentSession, MeasurePolicy
+
+from .conftest import Rows, faces, features, open_timed
+from .pipes import agent, bundle_file, session
+
+
+@contextlib.contextmanager
+def within(seconds):
+    begin = time.monotonic()
+    yield
+    assert time.monotonic() - begin < seconds
+
+
+def gone(pid, start, seconds=2.0):
+    return processes.wait_gone([(pid, start)], seconds)
+
+
+def started(pid):
+    start = processes.start_time(pid)
+    assert start
+    return pid, start
+
+
+@pytest.fixture
+def working(tmp_path, artifact):
+    """An agent and session in the middle of an extraction of 20 ms an image."""
+    with agent(tmp_path) as channel, session(channel, dead_after_s=1.5) as made:
+        facts = made.hello()
+        model = open_timed(made, artifact, ms=20, dim=4, timeout_s=10)
+        job = made.extract(Rows(faces(2000)), timeout_s=10)
+        next(job)
+        yield channel, made, job, started(facts.pid), started(model.pid)
+
+
+def test_agent_killed(working):
+    _, _, job, own, child = working
+    os.kill(own[0], signal.SIGKILL)
+    with within(3), pytest.raises(TransientError, match="bench: the agent ended"):
+        list(job)
+    assert gone(*child)
+
+
+def test_agent_stopped(working):
+    _, _, job, own, child = working
+    os.kill(own[0], signal.SIGSTOP)
+    with within(4), pytest.raises(TransientError, match="bench: the agent has been silent for"):
+        list(job)
+    os.kill(own[0], signal.SIGCONT)
+    assert gone(*own)
+    assert gone(*child)
+
+
+def test_channel_closed(working):
+    channel, _, job, own, child = working
+    threading.Timer(0.2, channel.close).start()
+    with within(3), pytest.raises(TransientError):
+        list(job)
+    assert gone(*own)
+    assert gone(*child)
+
+
+def test_runtime_killed_and_the_session_goes_on(working):
+    _, made, job, own, child = working
+    os.kill(child[0], signal.SIGKILL)
+    with within(3), pytest.raises(TransientError, match="process was killed by SIGKILL"):
+        list(job)
+    assert processes.alive(*own)
+    assert len(features(made.extract(Rows(faces(3)), timeout_s=5))) == 3
+
+
+def test_a_crash_is_reported_with_its_last_words(working):
+    _, _, job, _, child = working
+    os.kill(child[0], signal.SIGSEGV)
+    told = "process was killed by SIGSEGV"
+    with within(3), pytest.raises(TransientError, match=told) as caught:
+        list(job)
+    assert "Fatal Python error: Segmentation fault" in caught.value.hint
+
+
+def test_runtime_hangs(tmp_path, artifact):
+    with agent(tmp_path) as channel, session(channel) as made:
+        made.hello()
+        child = started(open_timed(made, artifact, ms=10, dim=4).pid)
+        job = made.extract(Rows(faces(500)), timeout_s=1.0)
+        next(job)
+        os.kill(child[0], signal.SIGSTOP)
+        with within(4), pytest.raises(BoardError, match="has not answered for"):
+            list(job)
+        assert gone(*child)
+        assert len(features(made.extract(Rows(faces(3)), timeout_s=5))) == 3
+
+
+def test_cancel_of_a_hanging_runtime(working):
+    _, made, job, own, child = working
+    os.kill(child[0], signal.SIGSTOP)
+    threading.Timer(0.1, made.cancel).start()
+    with within(3), pytest.raises(TransientError, match="stopped"):
+        list(job)
+    assert gone(*child)
+    assert processes.alive(*own)
+
+
+def test_what_a_runtime_started_dies_with_it(tmp_path, artifact):
+    """A helper process of a vendor's library, in a session of its own."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import subprocess, sys\n"
+        "if 'child' in sys.argv or 'child' in getattr(sys, 'orig_argv', []):\n"
+        "    helper = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        f"    open({str(tmp_path / 'helper')!r}, 'w').write(str(helper.pid))\n"
+    )
+    before = f"export PYTHONPATH={site}; "
+    with agent(tmp_path, before=before) as channel, session(channel) as made:
+        made.hello()
+        open_timed(made, artifact, ms=0, dim=4)
+        helper = started(int((tmp_path / "helper").read_text()))
+    assert gone(*helper)
+
+
+@pytest.mark.parametrize("how", ["close", "kill"])
+def test_nothing_outlives_the_head(tmp_path, artifact, how):
+    with agent(tmp_path) as channel, session(channel) as made:
+        own = started(made.hello().pid)
+        child = started(open_timed(made, artifact, ms=0, dim=4).pid)
+        made.close() if how == "close" else channel.close()
+        assert gone(*own)
+        assert gone(*child)
+
+
+def test_a_silent_head_is_left(tmp_path):
+    with agent(tmp_path, idle_s=0.6) as channel:
+        made = AgentSession(channel, board="bench", heartbeat_s=60)
+        own = started(made.hello().pid)
+        with within(3):
+            assert gone(*own, seconds=3)
+        assert "nothing heard from the head" in channel.stderr_tail()
+        made.close()
+
+
+def test_beats_keep_an_idle_session(tmp_path):
+    with agent(tmp_path, idle_s=0.6) as channel, session(channel) as made:
+        own = started(made.hello().pid)
+        time.sleep(1.5)
+        assert processes.alive(*own)
+
+
+def test_a_busy_board_names_its_user(tmp_path):
+    with agent(tmp_path, owner="alice on desk") as first, session(first) as made:
+        made.hello()
+        with agent(tmp_path, owner="bob") as second, session(second) as refused:
+            with pytest.raises(TransientError, match="bench is in use by alice on desk since"):
+                refused.hello()
+            assert second.exit_status(3.0) == 3
+        made.runtimes()
+    with agent(tmp_path, owner="bob") as third, session(third) as now:
+        now.hello()
+
+
+def test_a_stopped_agent_is_killed_when_its_lease_has_ended(tmp_path, artifact):
+    with agent(tmp_path, idle_s=0.3) as first, session(first) as made:
+        own = started(made.hello().pid)
+        child = started(open_timed(made, artifact, ms=0, dim=4).pid)
+        os.kill(child[0], signal.SIGSTOP)
+        os.kill(own[0], signal.SIGSTOP)
+        time.sleep(1.5)
+        with agent(tmp_path) as second, session(second) as now:
+            now.hello()
+            assert gone(*own)
+            assert gone(*child)
+
+
+def test_a_stopped_agent_within_its_lease_is_left_alone(tmp_path):
+    with agent(tmp_path, owner="alice", idle_s=20) as first, session(first) as made:
+        own = started(made.hello().pid)
+        os.kill(own[0], signal.SIGSTOP)
+        with agent(tmp_path) as second, session(second) as now:
+            with pytest.raises(TransientError, match="in use by alice"):
+                now.hello()
+        assert processes.alive(*own)
+        with agent(tmp_path, take_over=True) as third, session(third) as taken:
+            taken.hello()
+            assert gone(*own)
+
+
+def test_the_lock_holds_while_a_runtime_may_hold_the_accelerator(tmp_path, artifact):
+    """The agent is killed while its child is stopped by a debugger that shields it."""
+    with agent(tmp_path) as first, session(first) as made:
+        made.hello()
+        open_timed(made, artifact, ms=0, dim=4)
+        told = (tmp_path / "board.lock").read_text()
+        assert told.count("[") == 3  # pids: the agent's and the child's
+        fds = os.listdir(f"/proc/{made._model.pid}/fd")
+        held = {os.readlink(f"/proc/{made._model.pid}/fd/{fd}") for fd in fds}
+        assert str(tmp_path / "board.lock") in held
+
+
+def test_noise_on_stdout_cannot_corrupt_frames(tmp_path, artifact):
+    """A library that prints all the time, in C, in both processes, and a login banner."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import ctypes, threading, time\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.puts(b'W RKNN: driver 1.7 FRM1'); libc.fflush(None)\n"
+        "def chat():\n"
+        "    while True:\n"
+        "        libc.puts(b'FRM1 I TIM-VX: graph compiled'); libc.fflush(None)\n"
+        "        time.sleep(0.001)\n"
+        "threading.Thread(target=chat, daemon=True).start()\n"
+    )
+    before = f"echo 'Welcome to Tina Linux'; export PYTHONPATH={site}; "
+    with agent(tmp_path, before=before) as channel, session(channel) as made:
+        made.hello()
+        open_timed(made, artifact, ms=1, dim=4)
+        assert len(features(made.extract(Rows(faces(100)), timeout_s=5))) == 100
+        assert "TIM-VX" in channel.stderr_tail()
+
+
+def test_an_unread_stderr_stops_nothing(tmp_path, artifact):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import os, sys, threading\n"
+        "def chat():\n"
+        "    while True:\n"
+        "        os.write(2, b'x' * 4096)\n"
+        "if 'child' in getattr(sys, 'orig_argv', []):\n"
+        "    threading.Thread(target=chat, daemon=True).start()\n"
+    )
+    fifo = tmp_path / "stderr"
+    os.mkfifo(fifo)
+    unread = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(unread, b"x" * 4096)
+    before = f"export PYTHONPATH={site}; "
+    with agent(tmp_path, before=before, extra=f"2>{fifo}") as channel, session(channel) as made:
+        made.hello()
+        open_timed(made, artifact, ms=1, dim=4)
+        assert len(features(made.extract(Rows(faces(50)), timeout_s=5))) == 50
+    os.close(unread)
+
+
+class Damaging:
+    """A channel that flips one bit of what is written or read, once armed."""
+
+    def __init__(self, channel, direction):
+        self._channel, self._direction = channel, direction
+        self.armed = False
+
+    def __getattr__(self, name):
+        return getattr(self._channel, name)
+
+    def _damage(self, data, direction):
+        if self.armed and direction == self._direction and len(data) > 24:
+            self.armed = False
+            data = bytearray(data)
+            data[22] ^= 4
+        return bytes(data)
+
+    def read(self, limit):
+        return self._damage(self._channel.read(limit), "read")
+
+    def write(self, data):
+        self._channel.write(self._damage(data, "write"))
+
+
+@pytest.mark.parametrize("direction", ["read", "write"])
+def test_a_flipped_bit_ends_the_session(tmp_path, artifact, direction):
+    with agent(tmp_path) as channel:
+        damaging = Damaging(channel, direction)
+        with session(damaging) as made:
+            own = started(made.hello().pid)
+            open_timed(made, artifact, ms=5, dim=4)
+            job = made.extract(Rows(faces(1000)), timeout_s=5)
+            next(job)
+            damaging.armed = True
+            with within(4), pytest.raises(TransientError, match="checksum"):
+                list(job)
+        assert gone(*own)
+
+
+def test_a_sender_that_waits_for_credit_wakes_when_the_board_dies(tmp_path, artifact):
+    with agent(tmp_path) as channel, session(channel) as made:
+        own = started(made.hello().pid)
+        open_timed(made, artifact, ms=60_000, dim=4)
+        job = made.extract(Rows(faces(500)), timeout_s=120)
+        threading.Timer(0.7, os.kill, (own[0], signal.SIGKILL)).start()
+        with within(4), pytest.raises(TransientError, match="the agent ended"):
+            next(job)
+    assert not [t for t in threading.enumerate() if t.name == "images"]
+
+
+def test_close_ends_a_job_in_another_thread(working):
+    _, made, job, own, _ = working
+    threading.Timer(0.2, made.close).start()
+    with within(4), pytest.raises(TransientError):
+        list(job)
+    assert gone(*own)
+
+
+def test_no_agent_at_all(tmp_path):
+    with agent(tmp_path, python="python-of-nowhere") as channel, session(channel) as made:
+        with within(3), pytest.raises(BoardError, match="does not start") as caught:
+            made.hello()
+        assert "not found" in caught.value.hint
+
+
+def test_something_else_answers(tmp_path):
+    with agent(tmp_path, before="cat; ") as channel:
+        made = AgentSession(channel, board="bench", start_timeout_s=0.5)
+        with within(3), pytest.raises(TransientError, match=r"no word for 0\.5 s"):
+            made.hello()
+        made.close()
+
+
+def test_an_agent_of_another_protocol(tmp_path):
+    hello = wire.join(wire.Frame(wire.HELLO, 0, {"protocol": 99}))
+    (tmp_path / "hello").write_bytes(hello)
+    with agent(tmp_path, before=f"cat {tmp_path / 'hello'}; cat > /dev/null; ") as channel:
+        with session(channel) as made:
+            with pytest.raises(BoardError, match="speaks protocol 99, expected 1"):
+                made.hello()
+
+
+def test_a_workdir_that_cannot_be_made(tmp_path):
+    bundle_file(tmp_path)
+    (tmp_path / "file").write_text("")
+    extra = f"--workdir {tmp_path / 'file' / 'farm'}"
+    with agent(tmp_path, extra=extra) as channel, session(channel) as made:
+        with pytest.raises(BoardError, match="cannot make the workdir"):
+            made.hello()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_signals_end_the_agent_cleanly(working, name):
+    _, _, job, own, child = working
+    os.kill(own[0], getattr(signal, name))
+    with within(3), pytest.raises(TransientError, match="the agent ended with status 143"):
+        list(job)
+    assert gone(*child)
+
+
+def test_a_measurement_that_outlives_its_deadline(tmp_path, artifact, monkeypatch):
+    monkeypatch.setattr("orchestrator.fleet.session._GRACE_S", 0.1)
+    with agent(tmp_path) as channel, session(channel) as made:
+        made.hello()
+        open_timed(made, artifact, ms=5, dim=4)
+        policy = MeasurePolicy(0, min_duration_s=30, min_count=1, max_duration_s=60)
+        with within(5), pytest.raises(TransientError, match="while measuring with timed"):
+            list(made.measure(faces(1), policy, timeout_s=1.0))
+        assert len(features(made.extract(Rows(faces(3)), timeout_s=5))) == 3
+
+
+def test_sys_executable_is_what_runs_the_child(tmp_path, artifact):
+    with agent(tmp_path) as channel, session(channel) as made:
+        made.hello()
+        pid = open_timed(made, artifact, ms=0, dim=4).pid
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    assert words[0].decode() == sys.executable
+    assert words[2] == b"child"
