@@ -194,10 +194,11 @@ class RunState:
         changed = (line.state, line.reason) != (event.state, event.reason)
         line.state, line.reason = event.state, event.reason
         line.executed_by = event.executed_by
+        reason = event.reason.removeprefix(f"{event.board}: ")
         if event.state in ("unreachable", "unfit") and changed:
-            return self._say(event.at, "error", f"{event.board} {event.state}: {event.reason}")
+            return self._say(event.at, "error", f"{event.board} {event.state}: {reason}")
         if event.state == "connecting" and event.reason:
-            return self._say(event.at, "warning", f"{event.board}: {event.reason}; trying again")
+            return self._say(event.at, "warning", f"{event.board}: {reason}; trying again")
         if event.state == "ready" and event.facts:
             return self._say(event.at, "info", f"{event.board}: connected")
         return []
@@ -238,7 +239,7 @@ class RunState:
 
     def _failed(self, event: StepFailed) -> list[str]:
         self._end(event.step, event.board, "waiting" if event.retry else "failed")
-        text = f"{event.step}: {event.message}"
+        text = f"{event.step}: {event.message.removeprefix(f'{event.board}: ')}"
         if event.retry:
             return self._say(event.at, "warning", f"{text}; trying again")
         hint = f" ({event.hint})" if event.hint else ""

@@ -127,7 +127,10 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         if result.failed_images
     )
     notes.extend(f"{r.hardware}: {warning}" for r in results for warning in r.warnings)
-    notes.extend(f"No result for {name}: {reason}" for name, reason in failures.items())
+    notes.extend(
+        f"No result for {name}: {reason.removeprefix(f'{name}: ')}"
+        for name, reason in failures.items()
+    )
     return notes
 
 
@@ -154,7 +157,7 @@ def _differences(results: Sequence[CellResult]) -> list[str]:
     if not real:
         return [
             "No row's Rank-1 differs significantly from float32's (McNemar, Holm over "
-            f"{len(compared)} rows): the order of the rows says nothing."
+            f"{len(compared)} comparisons): the order of the rows says nothing."
         ]
     names = ", ".join(result.hardware for result in real)
     return [f"↓ ↑ Rank-1 really differs from float32's (McNemar, Holm, p < 0.05): {names}."]

@@ -138,6 +138,6 @@ class Boards:
             key_file=str(server.key_file),
             host_key=server.host_key,
             owner=self._owner,
-            python="python3",
+            python=python,
             workdir=workdir,
         )
