@@ -75,6 +75,11 @@ def parser() -> argparse.ArgumentParser:
             type=_count,
             help="only N gallery identities, probes in proportion; rows are marked partial",
         )
+    run.add_argument(
+        "--remeasure",
+        action="store_true",
+        help="measure again the latencies whose verdict is SUSPECT",
+    )
     resume = commands.add_parser("resume", help="go on with a run that was stopped or lost")
     resume.add_argument("run", nargs="?", default="latest", help="its name (%(default)s)")
     for command in (run, plan, resume):

@@ -22,7 +22,7 @@ from orchestrator.errors import UserError
 from orchestrator.events import CellFinished, EventLog, EventReader, RunFinished, RunStarted
 from orchestrator.reporting.console import View, print_table
 from orchestrator.reporting.files import failures_of, write_results
-from orchestrator.scheduling.outcome import cell_result
+from orchestrator.scheduling.outcome import cell_result, held
 from orchestrator.scheduling.planner import Plan, Request, find_inventory, make_plan
 
 POLL_S = 0.1
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         only=tuple(arguments.only),
         limit=arguments.limit,
     )
-    return _run(request)
+    return _run(request, remeasure=arguments.remeasure)
 
 
 def resume(arguments: argparse.Namespace) -> int:
@@ -57,12 +57,19 @@ def resume(arguments: argparse.Namespace) -> int:
     return _run(request)
 
 
-def _run(request: Request) -> int:
+def _run(request: Request, *, remeasure: bool = False) -> int:
     console = Console(highlight=False)
     plan = make_plan(request)
+    if remeasure:
+        _forget_suspect_times(plan)
+    unfinished = _unfinished(request)
     folder = _new_folder(Path(request.runs))
     (folder / REQUEST).write_text(json.dumps(request.to_json(), indent=1))
     with _Signals() as signals, View(console) as view:
+        if unfinished:
+            view.say(
+                f"run {unfinished} of the same plan did not finish; what it has is used", "dim"
+            )
         if plan.resolution.todo:
             code = _with_driver(plan, folder, view, signals)
         else:
@@ -71,6 +78,29 @@ def _run(request: Request) -> int:
     print_table(console, results, failures_of(state))
     _last_words(console, folder, code, cached=not plan.resolution.todo, signals=signals)
     return code
+
+
+def _forget_suspect_times(plan: Plan) -> None:
+    for target in plan.graph.targets.values():
+        measured = held(plan, target.measure)
+        if measured is not None and measured.manifest["facts"]["verdict"] == "SUSPECT":
+            plan.store.discard(measured)
+    plan.forget()
+    plan.resolve()
+
+
+def _unfinished(request: Request) -> str:
+    """Name of the newest run when it was of this request and did not end by itself."""
+    newest = Path(request.runs) / "latest"
+    try:
+        same = Request.from_json(json.loads((newest / REQUEST).read_text())) == request
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    last = None
+    for event in EventReader(newest / EVENTS).new():
+        last = event
+    ended = isinstance(last, RunFinished) and last.outcome != "interrupted"
+    return newest.resolve().name if same and not ended else ""
 
 
 def _from_store(plan: Plan, folder: Path, view: View) -> int:

@@ -108,6 +108,10 @@ class Plan:
         """Work out keys again after the store has received something."""
         self.resolution = resolve(self.graph, self.content)
 
+    def forget(self) -> None:
+        """Look at the store anew: something in it was discarded."""
+        self._contents.clear()
+
     def content(self, stage: str, key: str) -> str | None:
         """Content hash of what the store holds under a key."""
         if key not in self._contents:
