@@ -6,9 +6,11 @@ import hashlib
 from importlib.metadata import version as installed
 from typing import Any
 
+import onnx
+
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import UserError
-from orchestrator.graphs import prepare
+from orchestrator.graphs import edit, prepare
 from orchestrator.toolchains import emit, finish
 from orchestrator.toolchains.base import Artifact, Capabilities, Scheme
 
@@ -57,6 +59,18 @@ class OnnxRuntimeToolchain:
         data = finish.finish_onnx(quantized, opset=limits.opset, ir=limits.ir)
         facts = {"toolchain": self.name, "version": self.version(), **finish.onnx_facts(data)}
         return Artifact(data, "onnx", facts)
+
+
+def require_allowed(toolchain: Any, prepared: bytes) -> None:
+    """Raise UserError at the first node whose operator the vendor does not run."""
+    forbidden = toolchain.capabilities.forbidden
+    for node in onnx.ModelProto.FromString(prepared).graph.node if forbidden else ():
+        if node.op_type in forbidden:
+            raise UserError(
+                f"{edit.label(node)}: toolchain '{toolchain.name}' does not run {node.op_type} "
+                f"on its accelerator (nor {', '.join(o for o in forbidden if o != node.op_type)})",
+                "change the layer and export again, or use another toolchain",
+            )
 
 
 def require_offered(toolchain: Any, scheme: Scheme) -> None:

@@ -21,7 +21,7 @@ from orchestrator.graphs.describe import describe_proto
 from orchestrator.graphs.scratch import scratch
 from orchestrator.toolchains import finish, twin, vendor_rules
 from orchestrator.toolchains.base import Artifact, Capabilities, Scheme
-from orchestrator.toolchains.onnxruntime import manifest, require_offered
+from orchestrator.toolchains.onnxruntime import manifest, require_allowed, require_offered
 from orchestrator.toolchains.process import require_artifact, run_tool
 
 # Raised when what is handed to the tools may differ for the same inputs.
@@ -50,6 +50,9 @@ class TengineToolchain:
         opset=11,
         ir=6,
         needs=(CONVERT, QUANTIZE),
+        # Not in TIM-VX's list (timvx_limit.hpp): Tengine would run them on the CPU, and a
+        # CPU's time is never reported as the NPU's.
+        forbidden=("MatMul", "ReduceMean", "Squeeze"),
     )
 
     def __init__(self, bin_dir: str | None = None) -> None:
@@ -87,6 +90,7 @@ class TengineToolchain:
                 "leave keep_float empty for tengine",
             )
         prepared = prepare.prepare(model)
+        require_allowed(self, prepared)
         proto = stamp.set_opset(onnx.ModelProto.FromString(prepared), self.capabilities.opset)
         proto.ir_version = self.capabilities.ir
         stamp.freeze_batch(proto, 1)

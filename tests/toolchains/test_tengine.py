@@ -154,6 +154,24 @@ def test_missing_tools_are_an_error_and_never_a_twin(monkeypatch, tmp_path):
     assert "bin_dir" in caught.value.hint
 
 
+def test_an_operator_outside_the_npu_is_named():
+    net = nets.Net()
+    x = net.node("Flatten", "f", [net.conv("c", "data", 3, 4)])
+    weight = net.constant("w", net.random.normal(0, 0.1, (1024, 32)))
+    model = net.model(net.node("MatMul", "product", [x, weight]))
+    with pytest.raises(UserError, match=r"'product' \(MatMul\): toolchain 'tengine' does not run"):
+        toolchain("tengine").quantize(model, calibrate(model, [nets.images(2)]), U8)
+
+
+def test_an_opset_that_is_too_new_is_said_with_the_node():
+    net = nets.Net()
+    x = net.node("HardSwish", "swish", [net.conv("c", "data", 3, 4)])
+    x = net.gemm("fc", net.node("Flatten", "f", [x]), 1024, 32)
+    model = net.model(x, opset=14, ir=8)
+    with pytest.raises(ToolchainError, match=r"opset 14, and .*'swish' \(HardSwish\).*opset 11"):
+        toolchain("tengine").quantize(model, calibrate(model, [nets.images(2)]), U8)
+
+
 def test_float_layers_are_refused():
     with pytest.raises(UserError, match="no float layers"):
         toolchain("tengine").quantize(
