@@ -24,6 +24,8 @@ SPARE_BYTES = 1 << 20
 STALE_MINUTES = 120
 _SHA256 = re.compile(rb"\b[0-9a-f]{64}\b")
 _HASH_MARK = "farm-sha256:"
+_DF_MARK = "farm-room:"
+_NO_FOLDER = 95
 _NO_TOOL = 96
 _DF = re.compile(r"^.*?\s(\d+)\s+(-?\d+)\s+(-?\d+)\s+(?:\d+%|-)\s", re.DOTALL)
 _PYTHON_MARK = re.compile(rb"farm-python (\d+)\.(\d+)\.(\d+)")
@@ -101,7 +103,7 @@ def deploy(
             upload_s = deadline.remaining() * 0.8
             transport.put(content, part, mode=mode, timeout_s=upload_s, progress=progress)
         except BoardError as error:
-            left = _free_bytes(transport, folder, deadline)
+            left = _free_of(transport.run(_df_command(folder), timeout_s=deadline.remaining()))
             if left is not None and left < SPARE_BYTES:
                 raise _no_room(transport, folder, size, left) from error
             raise
@@ -112,12 +114,12 @@ def deploy(
                 f"of {sha256[:12]}…; it was removed",
                 "its storage or memory damages data: check the board's flash (dmesg)",
             )
-        _must(
-            transport,
+        result = transport.run(
             f"chmod {mode:o} {quoted(part)} && mv -f {quoted(part)} {quoted(path)}",
-            f"put {path} in place",
-            deadline,
+            timeout_s=deadline.remaining(),
         )
+        if result.status != 0:
+            raise _cannot(transport, f"put {path} in place", result)
     except BaseException:
         with contextlib.suppress(FarmError):
             transport.run(f"rm -f {quoted(part)}", timeout_s=min(10.0, max(2.0, timeout_s)))
@@ -220,6 +222,7 @@ def _hash_of(transport: Transport, path: str, result: CommandResult) -> str | No
             "readable: nothing is run there unverified",
         )
     _, mark, answer = result.stdout.partition(_HASH_MARK.encode())
+    answer = answer.partition(_DF_MARK.encode())[0]
     if result.status == 0 and not mark:
         return None
     found = _SHA256.search(answer)
@@ -236,23 +239,37 @@ def _prepare(
 ) -> tuple[str | None, int | None]:
     """Make the folder; return the sha256 of what stands at `path`, and the free bytes there."""
     place = quoted(folder)
-    _must(
-        transport,
-        f"umask 077; [ -d {place} ] || mkdir -p {place} || exit 1; "
-        f"find {place} -name '*.part' -mmin +{STALE_MINUTES} -exec rm -f {{}} \\; 2>/dev/null; :",
-        f"make the folder {folder}",
-        deadline,
+    # One command: starting one takes longer than most of this does.
+    result = transport.run(
+        f"umask 077; [ -d {place} ] || mkdir -p {place} || exit {_NO_FOLDER}; "
+        f"find {place} -name '*.part' -mmin +{STALE_MINUTES} -exec rm -f {{}} \\; 2>/dev/null; "
+        f"{_hash_command(path)}; {_df_command(folder)}; exit 0",
+        timeout_s=deadline.remaining(),
     )
-    found = remote_sha256(transport, path, timeout_s=deadline.remaining())
-    return found, _free_bytes(transport, folder, deadline)
+    if result.status == _NO_FOLDER:
+        raise _cannot(transport, f"make the folder {folder}", result)
+    return _hash_of(transport, path, result), _free_of(result)
 
 
-def _free_bytes(transport: Transport, folder: str, deadline: Deadline) -> int | None:
-    """Free bytes where `folder` lies; None when the board's `df` does not say."""
-    result = transport.run(f"df -Pk {quoted(folder)}", timeout_s=deadline.remaining())
-    lines = result.stdout.decode("utf-8", "replace").strip().splitlines()
-    found = _DF.match(lines[-1] + " ") if result.status == 0 and len(lines) > 1 else None
+def _df_command(folder: str) -> str:
+    return f"echo {_DF_MARK}; df -Pk {quoted(folder)} 2>/dev/null"
+
+
+def _free_of(result: CommandResult) -> int | None:
+    """Free bytes as a board's `df` says them; None when it does not."""
+    answer = result.stdout.decode("utf-8", "replace").rpartition(_DF_MARK)[2]
+    lines = answer.strip().splitlines()
+    found = _DF.match(lines[-1] + " ") if len(lines) > 1 else None
     return max(0, int(found.group(3))) * 1024 if found else None
+
+
+def _cannot(transport: Transport, purpose: str, result: CommandResult) -> BoardError:
+    words = one_line(result.stderr) or f"status {result.status}"
+    return BoardError(
+        f"{_board(transport)}: cannot {purpose}: {words}",
+        "is its file system full or read-only? `workdir` in device_inventory.yaml may name "
+        "another folder",
+    )
 
 
 def _no_room(transport: Transport, folder: str, size: int, free: int) -> BoardError:
@@ -266,14 +283,3 @@ def _no_room(transport: Transport, folder: str, size: int, free: int) -> BoardEr
 
 def _mib(count: int) -> str:
     return f"{count / (1 << 20):.1f} MiB"
-
-
-def _must(transport: Transport, command: str, purpose: str, deadline: Deadline) -> None:
-    result = transport.run(command, timeout_s=deadline.remaining())
-    if result.status != 0:
-        words = one_line(result.stderr) or f"status {result.status}"
-        raise BoardError(
-            f"{_board(transport)}: cannot {purpose}: {words}",
-            "is its file system full or read-only? `workdir` in device_inventory.yaml may name "
-            "another folder",
-        )

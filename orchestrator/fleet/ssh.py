@@ -234,7 +234,15 @@ class SshTransport:
         if connection is None or not connection.is_active():
             raise TransientError(f"{self.board}: not connected")
         connection.settle(min(1.0, deadline.remaining()))
-        return connection.open_session(window_size=WINDOW, timeout=max(0.1, deadline.remaining()))
+        left = max(0.1, deadline.remaining())
+        # Behind a full socket even the request waits, and no timeout of paramiko's covers that.
+        last_resort = threading.Timer(left + 0.5, _shut, (connection,))
+        last_resort.daemon = True
+        last_resort.start()
+        try:
+            return connection.open_session(window_size=WINDOW, timeout=left)
+        finally:
+            last_resort.cancel()
 
     @contextmanager
     def _started(
@@ -250,6 +258,9 @@ class SshTransport:
                     channel.exec_command(command)
                     started = True
                     yield channel, deadline
+                    # Closed by the guard, a channel looks like one whose command has ended.
+                    if guard.expired and channel.exit_status < 0:
+                        raise TransientError("too late")
                 except (OSError, EOFError, paramiko.SSHException, TransientError) as error:
                     close_channel(channel)
                     if guard.expired:
@@ -401,10 +412,13 @@ def _pinned_first(kinds: tuple[str, ...], pinned: set[str]) -> tuple[str, ...]:
     return tuple(sorted(kinds, key=lambda kind: kind not in wanted))
 
 
-def _close_connection(connection: Any) -> None:
-    # Shutting the socket wakes paramiko's reader at once instead of at its next poll.
+def _shut(connection: Any) -> None:
     with contextlib.suppress(OSError):
         connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _close_connection(connection: Any) -> None:
+    _shut(connection)  # wakes paramiko's reader at once instead of at its next poll
     connection.close()
 
 

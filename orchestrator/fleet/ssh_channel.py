@@ -36,8 +36,9 @@ def close_channel(channel: Any, wait_s: float = 1.0) -> None:
             with contextlib.suppress(OSError):
                 channel.get_transport().sock.shutdown(socket.SHUT_RDWR)
 
-    if not channel.closed:
-        channel.get_transport().note_closing(channel)
+    if channel.closed:
+        return
+    channel.get_transport().note_closing(channel)
     sender = threading.Thread(target=send_close, name="ssh-close", daemon=True)
     sender.start()
     sender.join(wait_s)

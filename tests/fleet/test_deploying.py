@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from orchestrator.fleet.deploying import (
     remote_folder,
     remote_sha256,
 )
-from orchestrator.fleet.emulated import EmulatedFleet
+from orchestrator.fleet.emulated import EmulatedAddress, EmulatedFleet
 from orchestrator.fleet.ssh import SshTransport
 from tests.fleet.conftest import transport_to
 
@@ -29,14 +30,25 @@ DATA = bytes(range(256)) * 4096
 DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def own_board(fleet: EmulatedFleet) -> tuple[EmulatedAddress, Path]:
+    return fleet.start("own"), fleet.state_dir / "own" / "home"
+
+
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[tuple[SshTransport, Path]]:
-    """A board of its own, whose tools a test may replace, and its home."""
-    with EmulatedFleet(tmp_path / "fleet") as fleet:
-        transport = transport_to(fleet.start("b"))
-        transport.connect(20)
-        yield transport, fleet.state_dir / "b" / "home"
-        transport.close()
+def fresh(own_board: tuple[EmulatedAddress, Path]) -> Iterator[tuple[SshTransport, Path]]:
+    """A board with an empty home, whose tools a test may replace; and that home."""
+    place, home = own_board
+    transport = transport_to(place)
+    transport.connect(20)
+    yield transport, home
+    transport.close()
+    for left in home.iterdir():
+        if left.name != "bin":
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    for program in (home / "bin").iterdir():
+        if program.name != "python3":
+            program.unlink()
 
 
 def tool(home: Path, name: str, script: str) -> None:
@@ -212,12 +224,18 @@ def test_a_board_that_cannot_hash_gets_nothing_in_place(
     fresh: tuple[SshTransport, Path],
 ) -> None:
     transport, home = fresh
+    python = (home / "bin" / "python3").read_text()
     for name in ("sha256sum", "busybox", "openssl", "python3"):
         tool(home, name, "exit 127")
+    (home / ".farm" / "artifacts").mkdir(parents=True)
+    (home / ".farm" / "artifacts" / "model.onnx").write_bytes(DATA)
     with pytest.raises(BoardError, match="cannot compute the sha256") as seen:
         bring(transport)
     assert "busybox" in seen.value.hint
-    assert files(home) == []
+    with pytest.raises(BoardError, match="cannot compute the sha256"):
+        bring(transport, name="new")
+    assert files(home) == ["model.onnx"]
+    (home / "bin" / "python3").write_text(python)
 
 
 def test_the_hash_of_a_missing_file_is_none(board: SshTransport) -> None:

@@ -129,13 +129,19 @@ def test_a_link_that_dies_in_silence_ends_calls_at_their_deadline(
         calls[call.removesuffix(" by cat")]()
 
 
-def test_closing_over_a_dead_link_gives_control_back(far_board: SshTransport, relay: Relay) -> None:
+@pytest.mark.parametrize("also_run", [False, True])
+def test_a_dead_link_full_of_data_gives_control_back(
+    far_board: SshTransport, relay: Relay, also_run: bool
+) -> None:
     channel = far_board.open("cat >/dev/null", timeout_s=10)
     relay.weather.stalled = True
     writer = threading.Thread(target=lambda: _ignore(channel.write, bytes(60 << 20)))
     writer.start()
     time.sleep(0.5)
     assert writer.is_alive()
+    if also_run:  # not even its request gets into the full socket
+        with within(3), pytest.raises(TransientError):
+            far_board.run("true", timeout_s=1)
     with within(3):
         channel.close()
         far_board.close()
