@@ -84,6 +84,25 @@ def emit_qdq(
     return _canonical(quantized, properties)
 
 
+def to_float16(prepared: bytes) -> bytes:
+    """The prepared model in float16, with float32 at its input and output.
+
+    Raises:
+        ToolchainError: onnxruntime's converter failed.
+    """
+    from onnxruntime.quantization.onnx_model import ONNXModel
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    proto = onnx.ModelProto.FromString(prepared)
+    properties = list(proto.metadata_props)
+    try:
+        half = ONNXModel(convert_float_to_float16(proto, keep_io_types=True))
+        half.topological_sort()  # the converter appends its Cast nodes at the end
+    except Exception as error:
+        raise ToolchainError(f"onnxruntime's float16 converter failed: {error}") from error
+    return _canonical(half.model, properties)
+
+
 def resolve_nodes(proto: ModelProto, names: Sequence[str]) -> list[str]:
     """The nodes of a prepared model that `names` mean, a folded one by what took it in.
 

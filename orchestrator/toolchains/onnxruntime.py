@@ -27,7 +27,7 @@ class OnnxRuntimeToolchain:
             ("int8", "per-tensor", "asymmetric"),
             ("uint8", "per-tensor", "asymmetric"),
         ),
-        float_types=("float32",),
+        float_types=("float32", "float16"),
         calibrators=("minmax", "percentile", "entropy"),
         # onnxruntime 1.16, the last with wheels for the oldest boards' Python 3.8, reads 19 / 9.
         opset=19,
@@ -45,7 +45,9 @@ class OnnxRuntimeToolchain:
         """See `Toolchain.quantize`."""
         require_offered(self, scheme)
         prepared = prepare.prepare(model)
-        if scheme.is_float:
+        if scheme.dtype == "float16":
+            data = emit.to_float16(prepared)
+        elif scheme.is_float:
             data = prepared
         else:
             # A symmetric scheme follows TensorRT's rule, which has no integer bias.

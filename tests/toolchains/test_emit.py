@@ -85,6 +85,19 @@ def test_the_quantizer_in_memory_does_what_quantize_static_does(tmp_path, caplog
         )
 
 
+def test_float16_halves_the_file_and_keeps_float32_at_its_ends():
+    chain = toolchain("onnxruntime")
+    half = chain.quantize(nets.iresnet(), None, Scheme("float16"))
+    assert half == chain.quantize(nets.iresnet(), None, Scheme("float16"))
+    made = chain.convert(half.data)
+    assert len(made.data) < 0.6 * len(nets.iresnet())
+    assert made.manifest["input"]["dtype"] == made.manifest["output"]["dtype"] == "float32"
+    batch = nets.images(6)
+    cosine = nets.cosines(nets.run(made.data, batch), nets.run(nets.iresnet(), batch))
+    assert cosine.min() > 0.99999
+    assert nets.run(made.data, batch).tobytes() != nets.run(nets.iresnet(), batch).tobytes()
+
+
 def test_granularity_is_of_the_weights():
     for scheme, channels in ((TRT, 16), (NPU, 1)):
         scale, _ = parameters(quantized(scheme))["conv1.w_quantized"]
