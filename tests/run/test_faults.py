@@ -1,4 +1,4 @@
-"""What goes wrong in a run: the board says so, the others' rows come out, nothing is left behind."""
+"""What goes wrong in a run: it is said, the others' rows come out, nothing is left behind."""
 
 from __future__ import annotations
 
