@@ -1,0 +1,231 @@
+"""Whether a board is fit: one small real job on it, and what that says of it.
+
+A check goes the way that all work goes (connect, bring the agent, take the lock, deploy, open, run)
+with a tiny model whose answer is known. Whatever fails on that way is the board's state, with the
+words of what failed; nothing but a right answer makes a board ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.errors import BoardError, FarmError, TransientError, UserError
+from orchestrator.fleet import proving
+from orchestrator.fleet.board import Address, BoardLink
+from orchestrator.fleet.reaching import contact
+from orchestrator.fleet.session_types import AgentFacts
+from orchestrator.specs.inventory import Board
+from orchestrator.store.fleet_log import Checked, Proof, State
+
+# Runtimes that take the proof's ONNX file as it is. The others' files are made by their vendors'
+# converters, which a check does not ask for.
+TAKES_ONNX = ("onnxruntime", "tensorrt")
+VENDOR_RUNTIMES = ("onnxruntime", "rknn", "tengine", "tensorrt")
+_OPEN_S = 45.0
+_RUN_S = 20.0
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a check found.
+
+    Attributes:
+        state: `ready` only when the entry's own runtime gave the right answer.
+        reason: why it is not ready; one sentence.
+        hint: what to do about it.
+        proofs: a proof for each runtime that was found, the entry's own first.
+        facts: what the agent told, None when it did not come to that.
+    """
+
+    state: State
+    reason: str = ""
+    hint: str = ""
+    proofs: tuple[Proof, ...] = ()
+    facts: AgentFacts | None = None
+    telemetry: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def temperature_c(self) -> float | None:
+        """The hottest sensor, None when the board tells none."""
+        value = self.telemetry.get("temperature_c")
+        return float(value) if isinstance(value, (int, float)) and value is not True else None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions by what they are of; empty when the board was not reached."""
+        if self.facts is None:
+            return {}
+        known = {
+            "agent": self.facts.agent,
+            "python": self.facts.python,
+            "os": self.facts.os,
+            "kernel": self.facts.kernel,
+            **{name: each.version for name, each in self.facts.runtimes.items()},
+            # What a proof found out by loading the runtime is surer than a look at its files.
+            **{proof.runtime: proof.version for proof in self.proofs if proof.version},
+        }
+        return {name: version for name, version in known.items() if version and name != "timed"}
+
+    def entry(self, board: Board, by: str) -> Checked:
+        """The line of the fleet log."""
+        return Checked(
+            board=board.name,
+            by=by,
+            identity=identity(board),
+            state=self.state,
+            reason=self.reason,
+            proofs=self.proofs,
+            versions=self.versions,
+            temperature_c=self.temperature_c,
+        )
+
+
+def identity(board: Board) -> str:
+    """A hash of all in an entry that a proof depends on: how the board is reached and what runs."""
+    keys = {"name", "kind", "transport", "python", "workdir", "runtime"}
+    text = json.dumps(board.model_dump(mode="json", include=keys), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check(board: Board, address: Address, *, also: Iterable[str] = ()) -> Health:
+    """Prove a board by a tiny real inference on each runtime it has.
+
+    Never raises for what is wrong with the board: that is its state. Ends within the deadlines of
+    `address` and of each proof.
+
+    Args:
+        board: its entry.
+        address: from `reaching.address_of`, with an owner to be told to others.
+        also: runtimes that a probe found, to be listed even where the agent cannot run them.
+    """
+    limits = dataclasses.replace(address.deadlines, open_s=_OPEN_S, chunk_s=_RUN_S)
+    address = dataclasses.replace(address, deadlines=limits)
+    link = BoardLink(address)
+    try:
+        facts = link.connect()
+        proofs = []
+        for name in _names(board, facts, also):
+            try:
+                proofs.append(_prove(board, link, name, facts))
+            except TransientError:
+                # The link died, or the runtime did: on a new connection only the latter does again.
+                facts = link.connect()
+                proofs.append(_prove_again(board, link, name, facts))
+        telemetry = dict(link.telemetry()) or dict(facts.telemetry)
+    except FarmError as error:
+        return _not_met(address, error)
+    finally:
+        link.close()
+    own = proofs[0]
+    if own.proved:
+        return Health("ready", "", "", tuple(proofs), facts, telemetry)
+    broken = own.runtime in facts.runtimes
+    return Health(
+        "quarantined" if broken else "unproved",
+        f"{own.runtime}: {own.reason}",
+        f"mend it on the board, then `farm boards check {board.name}`",
+        tuple(proofs),
+        facts,
+        telemetry,
+    )
+
+
+def _names(board: Board, facts: AgentFacts, also: Iterable[str]) -> list[str]:
+    found = {name for name in facts.runtimes if name in VENDOR_RUNTIMES} | set(also)
+    return [board.runtime.name, *sorted(found - {board.runtime.name})]
+
+
+def _prove(board: Board, link: BoardLink, runtime: str, facts: AgentFacts) -> Proof:
+    """Raises TransientError when trying again may help."""
+    installed = facts.runtimes.get(runtime)
+    version = installed.version if installed else ""
+    if installed is None:
+        return Proof(
+            runtime=runtime, proved=False, reason="farm's agent cannot run it on this board"
+        )
+    if installed.problem:
+        return Proof(runtime=runtime, proved=False, version=version, reason=installed.problem)
+    if runtime not in TAKES_ONNX:
+        reason = "it takes only files of its vendor's converter; none is at hand to prove it with"
+        return Proof(runtime=runtime, proved=False, version=version, reason=reason)
+    own = board.runtime if board.runtime.name == runtime else None
+    providers = own.providers if own else ("CPUExecutionProvider",)
+    what = proving.artifact(runtime, providers, own.faithful if own else False)
+    try:
+        link.deploy(what, proving.model())
+        model = link.open(what)
+        features = _features(link, proving.images())
+    except TransientError:
+        raise
+    except FarmError as error:
+        return Proof(runtime=runtime, proved=False, version=version, reason=_reason(board, error))
+    return Proof(
+        runtime=runtime,
+        proved=not (wrong := proving.disagreement(features)),
+        version=model.version or version,
+        provider=model.provider,
+        reason=wrong,
+    )
+
+
+def _prove_again(board: Board, link: BoardLink, runtime: str, facts: AgentFacts) -> Proof:
+    try:
+        return _prove(board, link, runtime, facts)
+    except TransientError as error:
+        return Proof(runtime=runtime, proved=False, reason=_reason(board, error))
+
+
+def _features(link: BoardLink, images: Any) -> Any:
+    import numpy as np
+
+    rows, failed = [], []
+    for block in link.extract(_Rows(images), len(images)):
+        rows.append(block.features)
+        failed += block.failed
+    if failed:
+        raise BoardError(f"{link.address.name}: an image failed: {failed[0][1]}")
+    return np.concatenate(rows)
+
+
+class _Rows:
+    def __init__(self, images: Any) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, start: int, n: int) -> Any:
+        return self._images[start : start + n]
+
+
+def _not_met(address: Address, error: FarmError) -> Health:
+    reason = _shortened(address.name, error)
+    if isinstance(error, BoardError):
+        return Health("quarantined", reason, error.hint)
+    if isinstance(error, UserError):
+        return Health("unproved", reason, error.hint)
+    if isinstance(error, TransientError) and _holder(address):
+        return Health("busy", reason, f"`farm boards who {address.name}` tells more")
+    return Health("unreachable", reason, error.hint)
+
+
+def _holder(address: Address) -> Mapping[str, Any]:
+    with contextlib.suppress(FarmError), contact(address) as commands:
+        return commands.who()
+    return {}
+
+
+def _reason(board: Board, error: FarmError) -> str:
+    words = _shortened(board.name, error)
+    return f"{words} ({error.hint})" if error.hint.startswith("its last words") else words
+
+
+def _shortened(board: str, error: FarmError) -> str:
+    """An error's sentence without the board's name, which stands beside it anyway."""
+    return error.message.removeprefix(f"{board}: ")

@@ -1,0 +1,198 @@
+"""From an inventory's entry to a board that answers: its address, and the agent's own commands."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import shlex
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import BoardError, TransientError
+from orchestrator.fleet.agent_bundle import agent_bundle
+from orchestrator.fleet.board import Address, Deadlines, make_transport
+from orchestrator.fleet.channel import Transport
+from orchestrator.fleet.deploying import check_python, deploy
+from orchestrator.fleet.emulated import EmulatedFleet
+from orchestrator.fleet.session_types import clean_mapping
+from orchestrator.fleet.untrusted import one_line
+from orchestrator.specs.inventory import Board, SshTransportSpec
+
+DEFAULT_WORKDIR = "~/.farm"
+# Small jobs: a person waits for them.
+PATIENCE = Deadlines(connect_s=15.0, command_s=20.0, transfer_s=120.0, open_s=60.0, chunk_s=30.0)
+_REFUSED = 3
+
+
+def me(doing: str) -> str:
+    """Who holds a board, as whoever finds it busy is told."""
+    return f"{getpass.getuser()}@{socket.gethostname()} {doing} pid {os.getpid()}"
+
+
+def address_of(
+    board: Board,
+    *,
+    owner: str,
+    state: Path,
+    emulated: EmulatedFleet,
+    deadlines: Deadlines = PATIENCE,
+) -> Address:
+    """Where a board is; an emulated one is started.
+
+    Args:
+        owner: told to whoever finds the board busy.
+        state: farm's own folder, which holds the files of this host as a board.
+        emulated: starts emulated boards.
+
+    Raises:
+        TransientError, UserError: an emulated board does not start.
+    """
+    transport, python, workdir = board.transport, board.python, board.workdir
+    if isinstance(transport, SshTransportSpec):
+        return Address(
+            board.name,
+            "ssh",
+            host=transport.host,
+            port=transport.port,
+            user=transport.user,
+            key_file=transport.key,
+            host_key=transport.host_key,
+            python=python,
+            workdir=workdir,
+            owner=owner,
+            deadlines=deadlines,
+        )
+    if transport.type == "local":
+        # This host's own files belong beside the rest of farm's, not into the user's home.
+        own = str(state.resolve() / "local" / board.name)
+        place = own if workdir == DEFAULT_WORKDIR else workdir
+        return Address(
+            board.name, "local", python=python, workdir=place, owner=owner, deadlines=deadlines
+        )
+    server = emulated.start(board.name)
+    return Address(
+        board.name,
+        "ssh",
+        host=server.host,
+        port=server.port,
+        user=server.user,
+        key_file=str(server.key_file),
+        host_key=server.host_key,
+        python=python,
+        workdir=workdir,
+        owner=owner,
+        deadlines=deadlines,
+    )
+
+
+@contextlib.contextmanager
+def contact(address: Address) -> Iterator[AgentCommands]:
+    """A board with the agent's file on it, its lock not taken.
+
+    Raises:
+        TransientError: it does not answer.
+        BoardError: another host key than the pinned one, no usable Python, no room.
+        UserError: no key of ours is let in, or no host key is pinned.
+    """
+    transport = make_transport(address)
+    try:
+        transport.connect(address.deadlines.connect_s)
+        yield AgentCommands(address, transport)
+    finally:
+        transport.close()
+
+
+class AgentCommands:
+    """What the agent does without a session: each a short process on the board."""
+
+    def __init__(self, address: Address, transport: Transport) -> None:
+        self.transport = transport
+        self._address = address
+        limits = address.deadlines
+        check_python(transport, address.python, limits.command_s)
+        self.workdir = expanded(transport, address)
+        bundle = agent_bundle()
+        self._program = deploy(
+            transport,
+            bundle.data,
+            remote_dir=self.workdir,
+            name=f"agent-{bundle.sha256[:16]}.pyz",
+            sha256=bundle.sha256,
+            timeout_s=limits.transfer_s,
+        ).path
+
+    def who(self) -> Mapping[str, Any]:
+        """The holder of the board's lock: `owner`, `reason`, `since`, ...; empty when it is free.
+
+        Raises:
+            TransientError, BoardError: as `release`.
+        """
+        return self._run("who")
+
+    def release(self, reason: str) -> Mapping[str, Any]:
+        """Take the lock from its holder, whose processes are killed; who that was.
+
+        Raises:
+            TransientError: the holder could not be ended, or the link failed.
+            BoardError: the agent does not run there.
+        """
+        found = self._run("release", "--reason", reason).get("released")
+        return found if isinstance(found, dict) else {}
+
+    def wipe(self) -> tuple[str, ...]:
+        """Remove farm's files from the board; their names.
+
+        Raises:
+            TransientError: somebody works there, or the link failed.
+            BoardError: the agent does not run there.
+        """
+        found = self._run("wipe").get("removed")
+        return tuple(map(str, found)) if isinstance(found, list) else ()
+
+    def _run(self, command: str, *more: str) -> Mapping[str, Any]:
+        address = self._address
+        python = address.python
+        if python.startswith("~/"):
+            python = "./" + python[2:]
+        words = [python, self._program, command, "--workdir", self.workdir]
+        words += ["--board", address.name, "--owner", address.owner, *more]
+        result = self.transport.run(shlex.join(words), timeout_s=address.deadlines.command_s)
+        says = one_line(result.stderr)
+        if result.status == _REFUSED:
+            raise TransientError(says or f"{address.name}: the agent refused `{command}`")
+        # What the shell printed at login stands before; the answer is the last line.
+        last = result.stdout.strip().rsplit(b"\n", 1)[-1]
+        try:
+            answer = json.loads(last.decode("utf-8", "replace")) if result.status == 0 else None
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise BoardError(
+                f"{address.name}: the agent's `{command}` gave no answer (status {result.status})"
+                + (f": {says}" if says else "")
+            )
+        return clean_mapping(answer)
+
+
+def expanded(transport: Transport, address: Address) -> str:
+    """Farm's folder on the board with `~` as the board's shell has it.
+
+    Raises:
+        BoardError: its shell does not tell.
+        TransientError: the link failed.
+    """
+    workdir = address.workdir
+    if not workdir.startswith("~"):
+        return workdir
+    result = transport.run('printf %s "$HOME"', timeout_s=address.deadlines.command_s)
+    home = result.stdout.decode(errors="replace").strip()
+    if result.status != 0 or not home.startswith("/") or not home.isprintable():
+        raise BoardError(
+            f"{address.name}: its shell does not say where home is ({home[:80]!r})",
+            "give an absolute `workdir:` for this board in the inventory",
+        )
+    return home + workdir[1:]

@@ -1,0 +1,282 @@
+"""The fleet log: what happened to each board across runs, appended and never rewritten.
+
+`<runs>/fleet.jsonl` holds one JSON object a line. A board's state is a fold over its lines, so that
+quarantine, draining and proofs survive runs. What is not a whole line of the right shape (the end
+of a write that a power cut broke) is passed over. Several processes may append at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from orchestrator.errors import TransientError
+
+FILE = "fleet.jsonl"
+VERSION = 1
+PROOF_LASTS_S = 7 * 86400.0
+"""How long a proof is believed: a board that lay in a drawer for a week is asked anew."""
+
+State = Literal["ready", "busy", "draining", "quarantined", "unreachable", "unproved"]
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    v: int = VERSION
+    at: float = Field(default_factory=time.time)
+    board: str
+    by: str = ""
+
+
+class Proof(BaseModel):
+    """One runtime of a board, proved by a real inference or not, and then why not."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    runtime: str
+    proved: bool
+    version: str = ""
+    provider: str = ""
+    reason: str = ""
+
+
+class Checked(_Line):
+    """A check ended.
+
+    Attributes:
+        identity: of the inventory's entry that was checked; a proof says nothing of another entry.
+        state: `ready`, `quarantined`, `unreachable` or `unproved`; `busy` when somebody had it.
+        proofs: the runtimes that were tried.
+        versions: of agent, Python, kernel, operating system and runtimes.
+    """
+
+    event: Literal["checked"] = "checked"
+    identity: str
+    state: State
+    reason: str = ""
+    proofs: tuple[Proof, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
+    temperature_c: float | None = None
+
+
+class Quarantined(_Line):
+    """The board failed at work: it gets none until a check succeeds."""
+
+    event: Literal["quarantined"] = "quarantined"
+    identity: str
+    reason: str
+
+
+class Added(_Line):
+    """An entry was written; what was there under this name before is forgotten."""
+
+    event: Literal["added"] = "added"
+    identity: str
+    probe: dict[str, Any] = Field(default_factory=dict)
+
+
+class Removed(_Line):
+    """The entry was taken out of the inventory."""
+
+    event: Literal["removed"] = "removed"
+
+
+class Drained(_Line):
+    """Somebody wants the board for themselves: it finishes what it does and gets nothing new."""
+
+    event: Literal["drained"] = "drained"
+    reason: str = ""
+
+
+class Undrained(_Line):
+    """It may get work again."""
+
+    event: Literal["undrained"] = "undrained"
+
+
+class Released(_Line):
+    """Its lock was taken from whoever held it."""
+
+    event: Literal["released"] = "released"
+    reason: str
+    holder: dict[str, Any] = Field(default_factory=dict)
+
+
+class Wiped(_Line):
+    """Farm's files were removed from it."""
+
+    event: Literal["wiped"] = "wiped"
+    files: int = 0
+
+
+Entry = Annotated[
+    Checked | Quarantined | Added | Removed | Drained | Undrained | Released | Wiped,
+    Field(discriminator="event"),
+]
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A board as its log has it.
+
+    Attributes:
+        state, reason: `reason` is never empty unless the state is `ready`.
+        drained: it gets no new work; `state` is then `draining`.
+        proved_at: Unix time of the last check that found it ready, None when there was none.
+        checked_at: Unix time of the last check, None when there was none.
+        proofs: by runtime, of the last check that got that far.
+    """
+
+    state: State
+    reason: str = ""
+    drained: bool = False
+    proved_at: float | None = None
+    checked_at: float | None = None
+    proofs: Mapping[str, Proof] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    temperature_c: float | None = None
+
+    def refusal(self, runtime: str | None = None) -> str | None:
+        """Why the board gets no work, None when it may.
+
+        A board of which nothing is known, or whose proof is old, may be given work: a check comes
+        first then (`needs_check`). One that failed, or whose `runtime` could not be proved, may
+        not.
+        """
+        if self.drained or self.state == "quarantined":
+            return self.reason
+        proof = self.proofs.get(runtime) if runtime is not None else None
+        if proof is not None and not proof.proved:
+            return f"{proof.runtime} is not proved: {proof.reason}"
+        return None
+
+    @property
+    def needs_check(self) -> bool:
+        """Whether a check must succeed before the board gets work."""
+        return self.state != "ready"
+
+
+class FleetLog:
+    """The log in a folder of runs; the folder is made when something is first written."""
+
+    def __init__(self, runs: Path) -> None:
+        self.path = runs / FILE
+
+    def append(self, entry: Entry) -> None:
+        """Write a line and have the disk keep it.
+
+        Raises:
+            TransientError: it cannot be written.
+        """
+        line = entry.model_dump_json().encode() + b"\n"
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                size = os.fstat(handle).st_size
+                if size and os.pread(handle, 1, size - 1) != b"\n":
+                    line = b"\n" + line  # what a broken write left is a line of its own
+                os.write(handle, line)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise TransientError(
+                f"{self.path}: cannot be written: {error.strerror or error}",
+                "the fleet's states are kept there: make room, or name another folder with --runs",
+            ) from error
+
+    def entries(self) -> Iterator[Entry]:
+        """All lines in order.
+
+        Raises:
+            TransientError: the file is there and cannot be read.
+        """
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise TransientError(
+                f"{self.path}: cannot be read: {error.strerror or error}"
+            ) from error
+        for line in data.split(b"\n"):
+            try:
+                yield _ENTRY.validate_python(json.loads(line))
+            except (ValueError, ValidationError):
+                continue
+
+    def standings(self, boards: Mapping[str, str], now: float | None = None) -> dict[str, Standing]:
+        """How each board stands.
+
+        Args:
+            boards: name to the identity of its entry in the inventory.
+            now: Unix time, by default the present.
+        """
+        lines: dict[str, list[Entry]] = {name: [] for name in boards}
+        for entry in self.entries():
+            if entry.board in lines:
+                lines[entry.board].append(entry)
+        moment = time.time() if now is None else now
+        return {name: fold(lines[name], identity, moment) for name, identity in boards.items()}
+
+
+def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
+    """One board's lines, in order, as its standing at the Unix time `now`."""
+    state: State = "unproved"
+    reason = "never checked"
+    drained: Drained | None = None
+    proved_at: float | None = None
+    last: Checked | None = None
+    tried: Checked | None = None
+    for entry in entries:
+        match entry:
+            case Added() | Removed():
+                state, reason = "unproved", "never checked"
+                drained = proved_at = last = tried = None
+            case Drained():
+                drained = entry
+            case Undrained():
+                drained = None
+            case Checked() | Quarantined() if entry.identity != identity:
+                if state != "quarantined":
+                    state, reason = "unproved", "its entry changed since it was checked"
+                    proved_at = last = tried = None
+            case Quarantined():
+                state, reason = "quarantined", entry.reason
+            case Checked():
+                last = entry
+                if entry.proofs:
+                    tried = entry
+                if entry.state == "ready":
+                    proved_at = entry.at
+                # Somebody at work there, or a cable pulled, says nothing good of a board that
+                # failed before.
+                if state != "quarantined" or entry.state not in ("busy", "unreachable"):
+                    state, reason = entry.state, entry.reason
+    if state == "busy":  # who has it now is not for a log to say
+        state, reason = ("ready", "") if proved_at else ("unproved", f"when checked: {reason}")
+    if state == "ready" and proved_at is not None and now - proved_at >= PROOF_LASTS_S:
+        state, reason = "unproved", "its last proof is more than a week old"
+    if drained is not None:
+        why = f": {drained.reason}" if drained.reason else ""
+        state, reason = "draining", f"drained by {drained.by or 'somebody'}{why}"
+    return Standing(
+        state=state,
+        reason=reason,
+        drained=drained is not None,
+        proved_at=proved_at,
+        checked_at=last.at if last else None,
+        proofs={proof.runtime: proof for proof in tried.proofs} if tried else {},
+        versions=dict(tried.versions) if tried else {},
+        temperature_c=tried.temperature_c if tried else None,
+    )
