@@ -223,8 +223,7 @@ class LocalTransport:
             channel.close()
         if expired.is_set() or status is None:
             raise TransientError(
-                f"{self.board}: no end after {timeout_s:g} s while running "
-                f"`{headline(command)}`"
+                f"{self.board}: no end after {timeout_s:g} s while running `{headline(command)}`"
             )
         return CommandResult(status, bytes(stdout), stderr)
 
