@@ -5,7 +5,8 @@
     figures = identify(searches)
     print(figures.rank1, figures.tar[1e-3])
 
-Needs numpy and threadpoolctl only. All errors are ``ScoringError``, a ``ValueError``.
+Needs numpy and threadpoolctl; with onnx and onnxruntime large galleries go faster. All
+errors are ``ScoringError``, a ``ValueError``.
 """
 
 from orchestrator.scoring.errors import ScoringError
@@ -18,7 +19,21 @@ from orchestrator.scoring.figures import (
     identify,
     tar_at,
 )
+from orchestrator.scoring.interchange import (
+    pool_templates,
+    read_features_npy,
+    read_template_media,
+    write_safetensors,
+    write_scores_csv,
+)
 from orchestrator.scoring.intervals import wilson
+from orchestrator.scoring.many import (
+    EncoderFeatures,
+    cross,
+    cut_gallery,
+    merge_shards,
+    search_shard,
+)
 from orchestrator.scoring.paired import Comparison, compare, holm, mcnemar
 from orchestrator.scoring.sanity import Finding, check_features
 from orchestrator.scoring.searches import PairThreshold, Searches
@@ -29,6 +44,7 @@ from orchestrator.scoring.trials import TrialSet
 __all__ = [
     "Comparison",
     "Det",
+    "EncoderFeatures",
     "Estimate",
     "Finding",
     "Fusion",
@@ -41,13 +57,22 @@ __all__ = [
     "accepted",
     "check_features",
     "compare",
+    "cross",
+    "cut_gallery",
     "dequantize",
     "descending_impostors",
     "det_points",
     "holm",
     "identify",
     "mcnemar",
+    "merge_shards",
+    "pool_templates",
+    "read_features_npy",
+    "read_template_media",
     "search",
+    "search_shard",
     "tar_at",
     "wilson",
+    "write_safetensors",
+    "write_scores_csv",
 ]

@@ -13,7 +13,9 @@ from orchestrator.scoring.estimates import Det, Estimate, Tar
 from orchestrator.scoring.exact import Float32
 from orchestrator.scoring.intervals import (
     TarReplicates,
+    beyond_the_sample,
     clustered_wilson,
+    highest_threshold,
     identity_weights,
     percentile_interval,
 )
@@ -217,9 +219,14 @@ def _with_intervals(
         # A bootstrap of a rate of 0 or 1 has no width; a fixed threshold's interval is the least.
         success = accepted(searches, tar.threshold)[searches.mated]
         least = clustered_wilson(success, identity, confidence)
-        interval = (min(low, least[0]), max(high, least[1]))
+        low, high = min(low, least[0]), max(high, least[1])
+        independent = np.unique(searches.identity[impostor_trials(searches, kind)]).size
+        if tar.k > 0 and beyond_the_sample(far, independent, confidence):
+            highest = highest_threshold(descending_impostors(searches, kind), far, confidence)
+            rare = accepted(searches, highest)[searches.mated]
+            low = min(low, clustered_wilson(rare, identity, confidence)[0])
         tables[kind][far] = _tar(
-            tar.value, interval, far, tar.k, tar.false_accepts, tar.threshold, tar.trials
+            tar.value, (low, high), far, tar.k, tar.false_accepts, tar.threshold, tar.trials
         )
     return tables
 

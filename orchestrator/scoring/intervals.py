@@ -14,6 +14,7 @@ from orchestrator.scoring.exact import Float32, Float64
 from orchestrator.scoring.searches import Searches
 
 _CHUNK_WEIGHTS = 4_000_000
+_TAIL = 20
 
 
 def normal_quantile(confidence: float) -> float:
@@ -170,3 +171,39 @@ def percentile_interval(replicates: Float64, confidence: float) -> tuple[float, 
     tail = (1 - confidence) / 2
     low, high = np.quantile(replicates, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def beyond_the_sample(far: float, trials: int, confidence: float) -> bool:
+    """Whether the true threshold may well lie above every trial, where no resample can look.
+
+    No trial reaches the true threshold with probability ``exp(-far * trials)``; when that is more
+    than the interval's tail, its lower end needs a model of the impostors' tail. Trials of one
+    identity count once here: they may all stay below together.
+    """
+    return math.exp(-far * trials) > (1 - confidence) / 2
+
+
+def highest_threshold(descending: Float32, far: float, confidence: float) -> float:
+    """Upper confidence bound of the true threshold, from an exponential tail.
+
+    The excess of the top m trials over the next one is taken as exponential with mean s (the
+    peaks-over-threshold estimate with shape 0: Coles, An Introduction to Statistical Modeling of
+    Extreme Values, 2001, chapter 4): the level with ``far * n`` trials above it is then
+    ``d[m] + s ln(m / (far n))``, with the standard error of d[m] and of s.
+
+    Args:
+        descending: impostor scores, largest first.
+        far: the target, above 0.
+        confidence: of the two-sided interval whose upper end this is.
+
+    Returns:
+        The bound, at least the highest trial and at most 1 (the highest score there is).
+    """
+    top = min(_TAIL, descending.size - 1)
+    if top < 2:
+        return 1.0
+    base = float(descending[top])
+    excess = float(descending[:top].astype(np.float64).mean()) - base
+    reach = math.log(top / (far * descending.size))
+    half = normal_quantile(confidence) * excess * math.sqrt((1 + reach * reach) / top)
+    return min(1.0, max(float(descending[0]), base + excess * reach + half))

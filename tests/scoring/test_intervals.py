@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from orchestrator.scoring import ScoringError, Searches, identify, wilson
-from orchestrator.scoring.figures import impostor_trials, tar_at
+from orchestrator.scoring.figures import descending_impostors, impostor_trials, tar_at
 from orchestrator.scoring.intervals import (
     TarReplicates,
+    beyond_the_sample,
     clustered_wilson,
     effective_trials,
+    highest_threshold,
     identity_weights,
     normal_quantile,
 )
@@ -137,6 +139,25 @@ def test_tar_is_less_certain_than_a_fixed_threshold_says():
     again = identify(searches(mated=3000, unknown=4000), far=(1e-3,), seed=3)
     assert again.tar == figures.tar
     assert identify(searches(mated=3000, unknown=4000), far=(1e-3,), seed=4).tar != figures.tar
+
+
+def test_a_threshold_beyond_every_trial_is_thought_of():
+    """Allowed two false accepts, the true threshold lies above every trial in one set of eight."""
+    assert beyond_the_sample(1e-3, 2000, 0.95)
+    assert not beyond_the_sample(1e-3, 4000, 0.95)
+    rng = np.random.default_rng(0)
+    reached = []
+    for _ in range(300):
+        impostor = np.sort(0.3 + 0.04 * rng.exponential(size=2000).astype(np.float32))[::-1]
+        highest = highest_threshold(impostor, 1e-3, 0.95)
+        assert highest >= impostor[0]
+        reached.append(highest >= 0.3 + 0.04 * np.log(1000))
+    assert 0.95 < np.mean(reached) < 1
+    assert highest_threshold(np.array([0.9, 0.1], np.float32), 0.5, 0.95) == 1.0
+    found = searches(1000, 1000)
+    edge = highest_threshold(descending_impostors(found), 1e-3, 0.95)
+    rare = (found.hit & (found.mate >= edge)).sum()
+    assert identify(found, far=(1e-3,)).tar[1e-3].low <= wilson(rare, 1000)[0]
 
 
 def test_a_perfect_score_still_has_an_interval():

@@ -1,0 +1,148 @@
+"""Scores and features to and from other people's tools: CSV, npz, safetensors, IJB-style lists."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.scoring.errors import ScoringError
+from orchestrator.scoring.exact import Float32
+from orchestrator.scoring.searches import Searches
+from orchestrator.scoring.templates import unit_rows
+from orchestrator.scoring.trials import TrialSet
+
+PathLike = str | os.PathLike[str]
+
+_SAFETENSORS = {"float32": "F32", "float16": "F16", "uint8": "U8", "int8": "I8", "int64": "I64"}
+
+
+def write_scores_csv(path: PathLike, searches: Searches, trials: TrialSet) -> None:
+    """One line a probe: row, identity, mated, failed, mate, impostor, rank.
+
+    Scores have nine significant digits, which give the float32 back; a missing one is empty.
+    """
+    with Path(path).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "identity", "mated", "failed", "mate", "impostor", "rank"])
+        for row, identity in enumerate(trials.probe_ids):
+            scores = [
+                "" if math.isnan(value) else f"{value:.9g}"
+                for value in (float(searches.mate[row]), float(searches.impostor[row]))
+            ]
+            rank = "" if searches.rank is None else int(searches.rank[row])
+            marks = [int(searches.mated[row]), int(searches.failed[row])]
+            writer.writerow([row, identity, *marks, *scores, rank])
+
+
+def write_safetensors(
+    path: PathLike, arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Arrays in the safetensors format (length of the header, JSON header, raw little-endian data).
+
+    Raises:
+        ScoringError: a dtype that the format or farm does not use.
+    """
+    head: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    at = 0
+    for name, array in arrays.items():
+        if array.dtype.name not in _SAFETENSORS:
+            raise ScoringError(f"{path}: {name} is {array.dtype}, which is not exported")
+        head[name] = {
+            "dtype": _SAFETENSORS[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [at, at + array.nbytes],
+        }
+        at += array.nbytes
+    text = json.dumps(head, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format asks for aligned data
+    with Path(path).open("wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        for array in arrays.values():
+            little = array.dtype.newbyteorder("<")
+            for start in range(0, len(array), 4096):  # a memory-mapped gallery stays on disk
+                file.write(np.ascontiguousarray(array[start : start + 4096], little).tobytes())
+
+
+def read_features_npy(path: PathLike, list_path: PathLike) -> tuple[Float32, NDArray[np.str_]]:
+    """Features made elsewhere: a float32 ``.npy`` and a list with one identity a line.
+
+    A line may be ``identity`` or ``image<white space>identity``: the last word counts.
+
+    Returns:
+        Memory-mapped float32 ``(n, D)`` and identities ``(n,)``.
+
+    Raises:
+        ScoringError: not such a file, another dtype, or another number of lines.
+    """
+    try:
+        features = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise ScoringError(f"{path}: not a .npy file of numbers ({error})") from error
+    if features.ndim != 2 or features.dtype != np.float32:
+        raise ScoringError(
+            f"{path}: float32 of shape (rows, values) expected, "
+            f"got {features.dtype} of shape {features.shape}"
+        )
+    words = [line.split() for line in Path(list_path).read_text().splitlines() if line.strip()]
+    if len(words) != len(features):
+        raise ScoringError(f"{list_path}: {len(words)} identities for {len(features)} feature rows")
+    return features, np.array([line[-1] for line in words])
+
+
+def read_template_media(
+    path: PathLike,
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """InsightFace's IJB list (``ijbc_face_tid_mid.txt``): ``image template media`` a line.
+
+    Returns:
+        Image names, template numbers ``(n,)`` and media numbers ``(n,)``.
+
+    Raises:
+        ScoringError: a line of another form; names file and line.
+    """
+    names, templates, media = [], [], []
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != 3 or not all(word.lstrip("-").isdigit() for word in words[1:]):
+            raise ScoringError(f"{path}:{number}: 'image template media' expected, got {line!r}")
+        names.append(words[0])
+        templates.append(int(words[1]))
+        media.append(int(words[2]))
+    if not names:
+        raise ScoringError(f"{path}: 0 rows")
+    return names, np.array(templates, np.int64), np.array(media, np.int64)
+
+
+def pool_templates(
+    features: Float32, templates: NDArray[np.int64], media: NDArray[np.int64]
+) -> tuple[Float32, NDArray[np.int64]]:
+    """One feature a template, as IJB's protocol pools them (insightface, ijb_1n.py).
+
+    Images of one medium (the frames of a video) are averaged first, so that a long video counts as
+    much as a photo; a template's media are added up. Images are normalized before.
+
+    Returns:
+        float32 ``(T, D)`` in ascending order of template, not normalized, and the templates.
+    """
+    names, place = np.unique(templates, return_inverse=True)
+    pairs, group, counts = np.unique(
+        np.stack([place, media], axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    unit = unit_rows(features, slice(None), "templates", templates).astype(np.float64)
+    means = np.zeros((len(pairs), features.shape[1]))
+    np.add.at(means, group.ravel(), unit)
+    means /= counts[:, None]
+    pooled = np.zeros((names.size, features.shape[1]))
+    np.add.at(pooled, pairs[:, 0], means)
+    return pooled.astype(np.float32), names
