@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -223,8 +224,9 @@ def _with_intervals(
         independent = np.unique(searches.identity[impostor_trials(searches, kind)]).size
         if tar.k > 0 and beyond_the_sample(far, independent, confidence):
             highest = highest_threshold(descending_impostors(searches, kind), far, confidence)
-            rare = accepted(searches, highest)[searches.mated]
-            low = min(low, clustered_wilson(rare, identity, confidence)[0])
+            rare = float(accepted(searches, highest)[searches.mated].mean())
+            # The threshold's share and the probes' own share of the uncertainty, joined by squares.
+            low = min(low, max(0.0, tar.value - math.hypot(tar.value - rare, tar.value - least[0])))
         tables[kind][far] = _tar(
             tar.value, (low, high), far, tar.k, tar.false_accepts, tar.threshold, tar.trials
         )

@@ -189,7 +189,9 @@ def highest_threshold(descending: Float32, far: float, confidence: float) -> flo
     The excess of the top m trials over the next one is taken as exponential with mean s (the
     peaks-over-threshold estimate with shape 0: Coles, An Introduction to Statistical Modeling of
     Extreme Values, 2001, chapter 4): the level with ``far * n`` trials above it is then
-    ``d[m] + s ln(m / (far n))``, with the standard error of d[m] and of s.
+    ``d[m] + s ln(m / (far n))``. The upper ends of d[m] (standard error s / sqrt(m)) and of s
+    (a gamma quantile, by Wilson and Hilferty, PNAS 17, 1931) are joined by squares (MOVER: Zou and
+    Donner, Statistics in Medicine 27, 2008).
 
     Args:
         descending: impostor scores, largest first.
@@ -205,5 +207,7 @@ def highest_threshold(descending: Float32, far: float, confidence: float) -> flo
     base = float(descending[top])
     excess = float(descending[:top].astype(np.float64).mean()) - base
     reach = math.log(top / (far * descending.size))
-    half = normal_quantile(confidence) * excess * math.sqrt((1 + reach * reach) / top)
+    step = normal_quantile(confidence) / math.sqrt(top)
+    gamma = max(0.1, 1 - 1 / (9 * top) - step / 3) ** 3
+    half = excess * math.hypot(step, reach * (1 / gamma - 1))
     return min(1.0, max(float(descending[0]), base + excess * reach + half))

@@ -147,17 +147,17 @@ def test_a_threshold_beyond_every_trial_is_thought_of():
     assert not beyond_the_sample(1e-3, 4000, 0.95)
     rng = np.random.default_rng(0)
     reached = []
-    for _ in range(300):
+    for _ in range(1000):
         impostor = np.sort(0.3 + 0.04 * rng.exponential(size=2000).astype(np.float32))[::-1]
         highest = highest_threshold(impostor, 1e-3, 0.95)
         assert highest >= impostor[0]
         reached.append(highest >= 0.3 + 0.04 * np.log(1000))
-    assert 0.95 < np.mean(reached) < 1
+    assert 0.96 < np.mean(reached) < 0.99
     assert highest_threshold(np.array([0.9, 0.1], np.float32), 0.5, 0.95) == 1.0
     found = searches(1000, 1000)
     edge = highest_threshold(descending_impostors(found), 1e-3, 0.95)
-    rare = (found.hit & (found.mate >= edge)).sum()
-    assert identify(found, far=(1e-3,)).tar[1e-3].low <= wilson(rare, 1000)[0]
+    rare = (found.hit & (found.mate >= edge)).sum() / 1000
+    assert identify(found, far=(1e-3,)).tar[1e-3].low < rare
 
 
 def test_a_perfect_score_still_has_an_interval():
