@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from orchestrator import __version__
+from orchestrator.cli import boards
 
 EPILOG = """\
 exit codes:
@@ -22,20 +23,22 @@ exit codes:
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers a mistyped word with the nearest valid one."""
+    """Answers a mistyped word with the nearest of `words`, the commands that it has."""
+
+    words: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and exit with 2."""
         if "invalid choice" in message:
             word = message.split("invalid choice: ")[1].split(" ")[0].strip("'")
-            near = difflib.get_close_matches(word, COMMANDS, 1)
+            near = difflib.get_close_matches(word, self.words, 1)
             message = f"there is no command {word!r}" + (
-                f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(COMMANDS)}"
+                f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(self.words)}"
             )
         self.exit(2, f"farm: {message}\nfarm: see `{self.prog} --help`\n")
 
 
-COMMANDS = ("run", "resume", "plan")
+COMMANDS = ("run", "resume", "plan", "boards")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.words = COMMANDS
     top.add_argument("--version", action="version", version=f"farm {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -92,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--runs", metavar="DIR", default="runs", help="where runs are kept (%(default)s)"
         )
+    boards.add_parser(commands)
     return top
 
 
@@ -107,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from orchestrator.errors import FarmError, UserError
 
     try:
+        if "call" in arguments:
+            return int(arguments.call(arguments))
         if arguments.command == "plan":
             from orchestrator.cli.plan import plan
 

@@ -1,0 +1,177 @@
+"""How boards are shown: the fleet's table, one board's page, and the same as JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.fleet.health import Health
+from orchestrator.fleet.untrusted import one_line
+from orchestrator.specs.inventory import Board, SshTransportSpec
+from orchestrator.store.fleet_log import Added, Checked, Entry, Proof, Standing
+
+COLOURS = {"ready": "green", "busy": "cyan", "draining": "yellow", "unproved": "yellow"}
+_SHOWN = 10
+
+
+def fleet_table(
+    boards: Sequence[Board], standings: Mapping[str, Standing], holders: Mapping[str, Any]
+) -> None:
+    """Print the fleet.
+
+    Args:
+        holders: by board, who has its lock (a mapping), or the words why it was not told; empty
+            when nobody asked.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("Board", no_wrap=True)
+    table.add_column("Kind", no_wrap=True)
+    table.add_column("State", no_wrap=True)
+    table.add_column("Proved", no_wrap=True)
+    table.add_column("°C", justify="right", no_wrap=True)
+    table.add_column("Runtime, reason", overflow="fold")
+    for board in boards:
+        standing = standings[board.name]
+        state, reason = state_now(standing, holders.get(board.name))
+        heat = standing.temperature_c
+        table.add_row(
+            _safe(board.name),
+            _safe(board.kind),
+            f"[{COLOURS.get(state, 'red')}]{state}[/]",
+            age(standing.proved_at),
+            "" if heat is None else f"{heat:.0f}",
+            _safe("; ".join(part for part in (_runtime(board, standing), reason) if part)),
+        )
+    Console(highlight=False).print(table)
+
+
+def state_now(standing: Standing, holder: Any) -> tuple[str, str]:
+    """State and reason, with what the board itself said of its lock just now."""
+    if isinstance(holder, str):
+        return "unreachable", holder
+    if isinstance(holder, dict) and holder and standing.state != "quarantined":
+        held = f"held by {holder.get('owner') or 'somebody'} ({holder.get('reason') or '–'})"
+        return "draining" if standing.drained else "busy", held
+    return standing.state, standing.reason
+
+
+def board_page(board: Board, standing: Standing, entries: Iterable[Entry]) -> None:
+    """Print one board."""
+    console = Console(highlight=False, soft_wrap=True)
+    colour = COLOURS.get(standing.state, "red")
+    why = f": {_safe(standing.reason)}" if standing.reason else ""
+    console.print(f"[bold]{_safe(board.name)}[/]  [{colour}]{standing.state}[/]{why}")
+    lines = [("kind", f"{board.kind} ({board.hardware}, {board.provider})"), ("at", place(board))]
+    lines.append(("last proof", age(standing.proved_at)))
+    lines.append(("last check", age(standing.checked_at)))
+    if standing.temperature_c is not None:
+        lines.append(("temperature", f"{standing.temperature_c:.1f} °C when checked"))
+    lines += [(f"version of {name}", text) for name, text in sorted(standing.versions.items())]
+    lines += [(f"runtime {p.runtime}", proof_words(p)) for p in standing.proofs.values()]
+    history = list(entries)
+    probe = next((e.probe for e in reversed(history) if isinstance(e, Added) and e.probe), {})
+    for key in ("model", "compatible", "libraries", "drivers", "devices", "clocks_mhz"):
+        if probe.get(key):
+            lines.append((key, _words(probe[key])))
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        console.print(f"  [dim]{name:<{width}}[/]  {_safe(text)}")
+    for entry in history[-_SHOWN:]:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.at))
+        state = f" {entry.state}" if isinstance(entry, Checked) else ""
+        reason = getattr(entry, "reason", "")
+        console.print(
+            f"  [dim]{when}[/]  {entry.event}{state}"
+            + (f": {_safe(reason)}" if reason else "")
+            + (f" [dim]by {_safe(entry.by)}[/]" if entry.by else "")
+        )
+
+
+def health_lines(name: str, health: Health) -> Iterator[str]:
+    """A check as plain lines."""
+    yield f"{name}: {health.state}" + (f": {one_line(health.reason)}" if health.reason else "")
+    for proof in health.proofs:
+        yield f"  {proof.runtime}: {one_line(proof_words(proof))}"
+    if health.hint and health.state != "ready":
+        yield from (f"  {line}" for line in health.hint.splitlines())
+
+
+def health_json(health: Health) -> dict[str, Any]:
+    """A check for programs."""
+    return {
+        "state": health.state,
+        "reason": health.reason,
+        "proofs": [proof.model_dump() for proof in health.proofs],
+        "versions": health.versions,
+        "temperature_c": health.temperature_c,
+    }
+
+
+def board_json(board: Board, standing: Standing, holders: Mapping[str, Any]) -> dict[str, Any]:
+    """A board for programs."""
+    state, reason = state_now(standing, holders.get(board.name))
+    return {
+        "name": board.name,
+        "kind": board.kind,
+        "at": place(board),
+        "executed_by": board.executed_by,
+        "runtime": board.runtime.name,
+        "state": state,
+        "reason": reason,
+        "drained": standing.drained,
+        "proved_at": standing.proved_at,
+        "checked_at": standing.checked_at,
+        "temperature_c": standing.temperature_c,
+        "versions": dict(standing.versions),
+        "proofs": [proof.model_dump() for proof in standing.proofs.values()],
+    }
+
+
+def proof_words(proof: Proof) -> str:
+    """A proof in words."""
+    what = " ".join(part for part in (proof.version, proof.provider) if part)
+    if proof.proved:
+        return f"proved {what}".strip()
+    return "not proved" + (f" ({what})" if what else "") + f": {proof.reason}"
+
+
+def place(board: Board) -> str:
+    """Where a board is."""
+    transport = board.transport
+    if isinstance(transport, SshTransportSpec):
+        user = f"{transport.user}@" if transport.user else ""
+        return f"{user}{transport.host}:{transport.port}"
+    return {"local": "this host", "emulated": "emulated on this host"}[transport.type]
+
+
+def age(at: float | None) -> str:
+    """How long ago, in words."""
+    if at is None:
+        return "never"
+    seconds = max(0.0, time.time() - at)
+    for limit, unit, size in ((90, "s", 1), (5400, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{seconds / 86400:.0f} d ago"
+
+
+def _runtime(board: Board, standing: Standing) -> str:
+    version = standing.versions.get(board.runtime.name, "")
+    return f"{board.runtime.name} {version}".strip()
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(each)}".strip() for key, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _safe(text: str) -> str:
+    return escape(one_line(text, 1000))
