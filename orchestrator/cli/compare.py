@@ -1,0 +1,165 @@
+"""`farm compare A B`: two runs row by row; `farm compare A published`: beside that table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.reporting.compare import (
+    Change,
+    RowPair,
+    RunComparison,
+    beside_published,
+    compare_runs,
+    grouped,
+)
+from orchestrator.reporting.history import Run, find_run, load_run
+from orchestrator.reporting.published import NOT_COMPARABLE, load_published
+from orchestrator.reporting.table import DASH, far_text, percent, tar_text, time_text
+
+PUBLISHED = "published"
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Print the comparison; always 0, since a difference is no failure (see `farm gate`)."""
+    runs = Path(arguments.runs)
+    console = Console(highlight=False)
+    if PUBLISHED in (arguments.first, arguments.second):
+        name = arguments.second if arguments.first == PUBLISHED else arguments.first
+        run = load_run(find_run(runs, "latest" if name == PUBLISHED else name))
+        _published(console, run, as_json=arguments.json)
+        return 0
+    first = load_run(find_run(runs, arguments.first))
+    second = load_run(find_run(runs, arguments.second))
+    found = compare_runs(first, second)
+    if arguments.json:
+        print(json.dumps(found.to_json(), indent=1, allow_nan=False))
+    else:
+        show(console, found)
+    return 0
+
+
+def show(console: Console, found: RunComparison) -> None:
+    """The comparison as a table with notes."""
+    console.print(f"{found.first}  →  {found.second}", style="bold")
+    if found.rows:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("Row", overflow="fold")
+        for name in ("Rank1", "", "TAR", "", "p50", ""):
+            table.add_column(name, justify="right", overflow="fold")
+        for pair in found.rows:
+            table.add_row(*_texts(pair))
+        console.print(table)
+        console.print()
+    for note in notes(found):
+        console.print(Text(note, "dim"), soft_wrap=False)
+
+
+def notes(found: RunComparison) -> list[str]:
+    """What must be said beside the differences."""
+    kinds = {pair.kind for pair in found.rows}
+    said = []
+    if "paired" in kinds:
+        said.append(
+            "Points with [95 % interval], over the same probes; * told from noise (McNemar for "
+            "Rank1, bootstrap for TAR, Holm over the rows). Without *, it is noise."
+        )
+    if any(pair.time for pair in found.rows):
+        said.append(
+            "Times: one session each; the interval does not hold what varies between sessions."
+        )
+    said += grouped((pair.name, pair.why) for pair in found.rows if pair.why)
+    said += grouped(
+        (pair.name, f"time left out: {pair.no_time}") for pair in found.rows if pair.no_time
+    )
+    said += grouped(
+        (pair.name, f"other model: {pair.first.model}, {pair.second.model}")
+        for pair in found.rows
+        if pair.first.model != pair.second.model
+    )
+    said += [f"{name}: only in {found.first}" for name in found.only_first]
+    said += [f"{name}: only in {found.second}" for name in found.only_second]
+    return said or ["The two runs have no row in common."]
+
+
+def _texts(pair: RowPair) -> list[str | Text]:
+    first, second = pair.first, pair.second
+    rates = [
+        (f"{percent(first.rank1.value)} → {percent(second.rank1.value)}", pair.rank1),
+        (f"{tar_text(first.tar, False)} → {tar_text(second.tar, False)}", pair.tar),
+    ]
+    cells: list[str | Text] = [Text(pair.name)]
+    for text, change in rates:
+        cells += [text, _change(pair, change)]
+    slower = (pair.time or {}).get(50)
+    cells.append(f"{time_text(first)} → {time_text(second)}" if slower else DASH)
+    if slower is None:
+        cells.append(DASH)
+    else:
+        bounds = f"[{100 * (slower.low - 1):+.1f}, {100 * (slower.high - 1):+.1f}]"
+        cells.append(f"{100 * (slower.ratio - 1):+.1f} % {bounds}")
+    return cells
+
+
+def _change(pair: RowPair, change: Change | None) -> Text:
+    if pair.kind == "equal":
+        return Text("equal", "dim")
+    if change is None:
+        return Text(DASH)
+    style = "" if not change.real else "red" if change.value < 0 else "green"
+    bounds = f"[{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
+    return Text(f"{100 * change.value:+.2f}{'*' if change.real else ''} {bounds}", style)
+
+
+def _published(console: Console, run: Run, *, as_json: bool) -> None:
+    published = load_published()
+    pairs = beside_published(run, published)
+    if as_json:
+        print(
+            json.dumps({"run": run.name, "note": NOT_COMPARABLE, "rows": _plain(pairs)}, indent=1)
+        )
+        return
+    far = far_text(run.results[0].tar.far_target) if run.results else far_text(published.far)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("Hardware", overflow="fold")
+    columns = ("Time", "Rank1", f"TAR@FAR<={far}")
+    for name in (*columns, *(f"{name} (published)" for name in ("Time", "Rank1", "TAR"))):
+        table.add_column(name, justify="right", overflow="fold")
+    for row, other in pairs:
+        theirs = (
+            [f"{other['time_ms']} ms", f"{other['rank1']:.2f}", f"{other['tar']:.2f}"]
+            if other
+            else [DASH] * 3
+        )
+        ours = [time_text(row), percent(row.rank1.value), tar_text(row.tar, False)]
+        table.add_row(Text(row.hardware), *ours, *theirs)
+    console.print(table)
+    console.print()
+    console.print(NOT_COMPARABLE[0].upper() + NOT_COMPARABLE[1:] + ".", style="bold")
+    console.print(
+        Text(
+            f"Published: {published.model} on {published.test_set}, TAR@FAR<="
+            f"{far_text(published.far)}, {published.source}",
+            "dim",
+        )
+    )
+
+
+def _plain(pairs: list[tuple[Any, dict[str, Any] | None]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "hardware": row.hardware,
+            "executed_by": row.executed_by,
+            "p50_ms": row.latency.device.p50_ms if row.latency else None,
+            "rank1": row.rank1.value,
+            "tar": row.tar.value if row.tar.available else None,
+            "published": other,
+        }
+        for row, other in pairs
+    ]

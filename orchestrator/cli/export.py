@@ -1,0 +1,34 @@
+"""`farm export`: a run's rows for other programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+from orchestrator.errors import ToolchainError
+from orchestrator.reporting.export import FILES, export
+from orchestrator.reporting.history import find_run, load_run
+
+
+def export_command(arguments: argparse.Namespace) -> int:
+    """Write what was asked for; without a format all that can be, Parquet only with pyarrow."""
+    folder = find_run(Path(arguments.runs), arguments.run)
+    run = load_run(folder)
+    asked = tuple(dict.fromkeys(arguments.format))
+    formats = asked or tuple(
+        name for name in FILES if name != "parquet" or (run.results and find_spec("pyarrow"))
+    )
+    target = Path(arguments.output) if arguments.output else folder
+    try:
+        paths = export(run, target, formats)
+    except OSError as error:
+        raise ToolchainError(
+            f"{target}: cannot be written: {error.strerror}", "say where with --output DIR"
+        ) from error
+    if arguments.json:
+        print(json.dumps({"run": run.name, "files": [str(path) for path in paths]}))
+    else:
+        print("\n".join(str(path) for path in paths))
+    return 0

@@ -1,0 +1,58 @@
+"""`farm gate`: exit code 3 and reasons when a run is worse than its baseline than allowed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.errors import UserError
+from orchestrator.reporting.compare import compare_runs
+from orchestrator.reporting.gate import Judgement, judge, parse_limits
+from orchestrator.reporting.history import Run, find_run, load_run, previous
+
+FAILED = 3
+
+
+def gate(arguments: argparse.Namespace) -> int:
+    """Judge a run against a baseline."""
+    limits = parse_limits(arguments.max_drop, arguments.max_slower)
+    runs = Path(arguments.runs)
+    run = load_run(find_run(runs, arguments.run))
+    baseline = _baseline(runs, run, arguments.baseline)
+    judgement = judge(compare_runs(baseline, run), run, limits)
+    if arguments.json:
+        named = {"run": run.name, "baseline": baseline.name}
+        print(json.dumps(named | judgement.to_json(), indent=1))
+    else:
+        _show(judgement, run, baseline)
+    return 0 if judgement.passed else FAILED
+
+
+def _baseline(runs: Path, run: Run, name: str | None) -> Run:
+    found = load_run(find_run(runs, name)) if name else previous(runs, run)
+    if found is None:
+        raise UserError(
+            f"there is no complete run before {run.name} of the same matrix and limit",
+            "name one: farm gate --baseline RUN (a run's name, or a path to its folder)",
+        )
+    if found.name == run.name:
+        raise UserError(f"{run.name} is its own baseline", "name another: --baseline RUN")
+    return found
+
+
+def _show(judgement: Judgement, run: Run, baseline: Run) -> None:
+    console = Console(highlight=False)
+    console.print(f"{run.name} against {baseline.name}", style="bold", soft_wrap=True)
+    for text in judgement.failures:
+        console.print(Text(f"FAIL  {text}", "red"), soft_wrap=True)
+    for text in judgement.warnings:
+        console.print(Text(f"warn  {text}", "yellow"), soft_wrap=True)
+    for text in judgement.left_out:
+        console.print(Text(f"left  {text}", "dim"), soft_wrap=True)
+    word = "passed" if judgement.passed else f"failed ({len(judgement.failures)} FAIL)"
+    style = "green" if judgement.passed else "bold red"
+    console.print(Text(f"gate {word}; {judgement.judged} figures judged", style))

@@ -1,0 +1,31 @@
+"""`farm report`: report.html of a run, and its results.json and table.md where they are missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from orchestrator.errors import ToolchainError
+from orchestrator.reporting.history import find_run, load_run
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the report and say where it is; with `--json` as a JSON object."""
+    folder = find_run(Path(arguments.runs), arguments.run)
+    run = load_run(folder)
+    from orchestrator.reporting.files import write_results
+    from orchestrator.reporting.report import write_report
+
+    path = Path(arguments.output) if arguments.output else folder / "report.html"
+    try:
+        write_report(run, path)
+        if not (folder / "results.json").exists():
+            write_results(folder)
+    except OSError as error:
+        raise ToolchainError(
+            f"{path}: cannot be written: {error.strerror}", "say where with --output FILE"
+        ) from error
+    said = {"run": run.name, "report": str(path), "bytes": path.stat().st_size}
+    print(json.dumps(said) if arguments.json else path)
+    return 0

@@ -1,0 +1,70 @@
+"""`farm watch`: a run's console in another terminal, live or replayed from its events."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator.errors import UserError
+from orchestrator.events import Event, EventReader
+from orchestrator.reporting.console import View, print_table
+from orchestrator.reporting.files import failures_of, results_of
+from orchestrator.reporting.history import EVENTS, find_run
+
+POLL_S = 0.2
+SILENT_S = 60.0
+
+
+def watch(arguments: argparse.Namespace) -> int:
+    """Show a run to its end; Ctrl-C ends the watching, never the run."""
+    folder = find_run(Path(arguments.runs), arguments.run)
+    console = Console(highlight=False)
+    reader = EventReader(folder / EVENTS)
+    events = list(reader.new())
+    if not events:
+        raise UserError(f"{folder / EVENTS}: not one whole event in it", "the run never began")
+    over = events[-1].event == "run_finished"
+    with View(console) as view:
+        if over and arguments.speed:
+            _replay(view, events, arguments.speed)
+        else:
+            for event in events:
+                view.show(event)
+            if not over:
+                _follow(view, reader, silent_after=events[-1].at)
+    state = view.state
+    print_table(console, results_of(state), failures_of(state))
+    finished = state.finished
+    console.print()
+    console.print(finished.outcome if finished else "unfinished", style="bold")
+    return finished.exit_code if finished else 1
+
+
+def _replay(view: View, events: list[Event], speed: float) -> None:
+    """Show events with the pauses they had, divided by `speed`."""
+    begun, first = time.monotonic(), events[0].at
+    for event in events:
+        pause = (event.at - first) / speed - (time.monotonic() - begun)
+        if pause > 0:
+            time.sleep(pause)
+        view.show(event)
+
+
+def _follow(view: View, reader: EventReader, silent_after: float) -> None:
+    """Show events as they come, until the run ends; say so once when none come for long."""
+    last, told = silent_after, False
+    while view.state.finished is None:
+        for event in reader.new():
+            view.show(event)
+            last, told = event.at, False
+        if not told and time.time() - last > SILENT_S:
+            view.say(
+                f"nothing new for {time.time() - last:.0f} s: it waits, or was lost; "
+                "Ctrl-C stops watching, `farm resume` goes on with a lost run",
+                "yellow",
+            )
+            told = True
+        time.sleep(POLL_S)

@@ -1,0 +1,285 @@
+"""The report's charts, each from figures to inline SVG; empty where there is nothing to draw.
+
+A chart never drops rows in silence: where there are too many to be told apart, it says how many
+it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.reporting import svg
+from orchestrator.reporting.figures import Curve, TimesOf
+from orchestrator.reporting.table import far_text
+from orchestrator.results import CellResult
+
+MANY = 60  # rows of a chart with a line of text for each
+NAMED = 40  # points that carry a number
+CURVES = 8
+BY = {"board": "o", "simulator": "s", "twin": "D", "emulated": "v"}
+WIDTH = 8.4
+
+
+def valid_time(row: CellResult) -> bool:
+    """Whether a row's latency may be compared: a board made it, and the verdict is VALID."""
+    return row.latency is not None and row.verdict == "VALID"
+
+
+def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> str:
+    """Rank-1 against p50; rows without a valid time stand apart, in a panel without time axis."""
+    known = [row for row in rows if row.rank1.value is not None]
+    timed = [row for row in known if valid_time(row)]
+    apart = [row for row in known if not valid_time(row)]
+    if not known:
+        return ""
+    tips = svg.Tips()
+    with svg.style():
+        figure = svg.new_figure(WIDTH, 3.7)
+        ratios = [3, 2] if timed and apart else [1]
+        axes: list[Any] = list(
+            np.atleast_1d(figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios))
+        )
+        if timed:
+            ax = axes[0]
+            ax.set_xscale("log")
+            ax.set_xlabel("p50 of one inference on the board, ms")
+            ax.set_title("valid time", loc="left")
+            xs = [row.latency.device.p50_ms for row in timed if row.latency is not None]
+            _points(ax, timed, xs, names, tips)
+            front = pareto(xs, [row.rank1.value or 0.0 for row in timed])
+            if len(front) > 1:
+                ax.step(
+                    [xs[i] for i in front],
+                    [100 * (timed[i].rank1.value or 0) for i in front],
+                    where="post",
+                    color=svg.FAINT,
+                    linewidth=1,
+                    zorder=1,
+                )
+            ax.margins(x=0.15)
+            _plain_ticks(ax.xaxis)
+        if apart:
+            ax = axes[-1]
+            ax.set_title("no valid time", loc="left")
+            ax.set_xlabel("rows in the table's order")
+            ax.set_xticks([])
+            _points(ax, apart, list(range(len(apart))), names, tips)
+            ax.margins(x=0.1)
+        axes[0].set_ylabel("Rank-1, %")
+    said = f"Rank-1 of {len(timed)} rows against their latency, and of {len(apart)} rows without."
+    return svg.inline(figure, "acc", said, tips)
+
+
+def pareto(times: Sequence[float], rates: Sequence[float]) -> list[int]:
+    """Indices of the points that no other point beats in both, by rising time."""
+    order = sorted(range(len(times)), key=lambda i: (times[i], -rates[i]))
+    front: list[int] = []
+    for i in order:
+        if not front or rates[i] > rates[front[-1]]:
+            front.append(i)
+    return front
+
+
+def _points(
+    ax: Any, rows: Sequence[CellResult], xs: Sequence[float], names: Mapping[str, str], tips: Any
+) -> None:
+    for row, x in zip(rows, xs, strict=True):
+        rate = row.rank1
+        value = 100 * (rate.value or 0)
+        if rate.low is not None and rate.high is not None:
+            ax.plot([x, x], [100 * rate.low, 100 * rate.high], color=svg.GRID, zorder=1)
+        real = row.difference is not None and bool(row.difference.real)
+        colour = svg.BAD if real and _change(row) < 0 else svg.GOOD if real else svg.SERIES[0]
+        (point,) = ax.plot(
+            [x],
+            [value],
+            marker=BY.get(row.executed_by, "o"),
+            color=colour,
+            markerfacecolor=colour if row.latency is not None else svg.PAPER,
+            markersize=6,
+            linestyle="none",
+            zorder=3,
+        )
+        time = f"{row.latency.device.p50_ms:.2f} ms" if row.latency else "no time"
+        tips.add(point, f"{names[row.name]}: Rank-1 {value:.2f} %, {time}, {row.verdict}")
+        if len(rows) <= NAMED:
+            number = names[row.name].split(" ")[0]
+            ax.annotate(number, (x, value), (6, 4), textcoords="offset points", fontsize=8.5)
+
+
+def _change(row: CellResult) -> float:
+    return (row.difference.rank1.value or 0.0) if row.difference is not None else 0.0
+
+
+def differences(rows: Sequence[CellResult], names: Mapping[str, str]) -> str:
+    """Rank-1 against float32's with intervals; coloured where it is real."""
+    compared = [row for row in rows if row.difference is not None]
+    shown = compared
+    if len(compared) > MANY:
+        largest = sorted(compared, key=lambda row: -abs(_change(row)))[:MANY]
+        shown = [row for row in compared if row in largest]
+    if not shown:
+        return ""
+    tips = svg.Tips()
+    with svg.style():
+        figure = svg.new_figure(WIDTH, 0.9 + 0.27 * len(shown))
+        ax: Any = figure.subplots()
+        ax.axvline(0, color=svg.FAINT, linewidth=1)
+        for place, row in enumerate(shown):
+            found = row.difference
+            assert found is not None
+            change = found.rank1
+            real = bool(found.real)
+            value = 100 * (change.value or 0)
+            colour = svg.NEUTRAL if not real else svg.BAD if value < 0 else svg.GOOD
+            if change.low is not None and change.high is not None:
+                ax.plot([100 * change.low, 100 * change.high], [place, place], color=colour)
+            (point,) = ax.plot(
+                [value],
+                [place],
+                marker="o" if real else "|",
+                color=colour,
+                markersize=6 if real else 9,
+                linestyle="none",
+            )
+            p = f"{found.p_holm:.3g}" if found.p_holm is not None else "not adjusted"
+            kind = "real" if real else "not told from noise"
+            tips.add(point, f"{names[row.name]}: {value:+.2f} points, p (Holm) {p}: {kind}")
+        ax.set_yticks(range(len(shown)), [names[row.name] for row in shown])
+        ax.set_ylim(len(shown) - 0.5, -0.5)
+        ax.grid(axis="y", visible=False)
+        ax.set_xlabel("Rank-1 minus float32's, points")
+        if len(shown) < len(compared):
+            ax.set_title(f"the {len(shown)} largest of {len(compared)} differences", loc="left")
+    return svg.inline(figure, "dif", "Each row's Rank-1 difference from float32.", tips)
+
+
+def det(curves: Sequence[Curve], names: Mapping[str, str]) -> str:
+    """Detection error trade-off: share of mated probes missed over false alarms a search."""
+    drawn = [Curve(c.names, c.x[c.x > 0], 100 * c.y[c.x > 0]) for c in curves if (c.x > 0).any()]
+    label = "Detection error trade-off curves."
+    return _lines(drawn, names, "det", label, "false alarms a search (FAR)", "missed, %")
+
+
+def cmc(curves: Sequence[Curve], names: Mapping[str, str]) -> str:
+    """Cumulative match characteristic: share of mated probes found among the first r."""
+    drawn = [Curve(curve.names, curve.x, 100 * curve.y) for curve in curves]
+    label = "Cumulative match characteristic curves."
+    return _lines(drawn, names, "cmc", label, "rank", "found among the first, %")
+
+
+def _lines(
+    curves: Sequence[Curve], names: Mapping[str, str], prefix: str, label: str, x: str, y: str
+) -> str:
+    if not curves:
+        return ""
+    tips = svg.Tips()
+    few = len(curves) <= CURVES
+    points = 80 if few else 40
+    with svg.style():
+        figure = svg.new_figure(WIDTH / 2, 3.5 if not few else 3.0 + 0.17 * len(curves))
+        ax: Any = figure.subplots()
+        ax.set_xscale("log")
+        for place, curve in enumerate(curves):
+            pick = np.unique(np.linspace(0, len(curve.x) - 1, points).astype(int))
+            text = ", ".join(names[name] for name in curve.names)
+            (line,) = ax.plot(
+                curve.x[pick],
+                curve.y[pick],
+                color=svg.SERIES[place] if few else svg.INK if place == 0 else svg.FAINT,
+                linewidth=1.6 if few or place == 0 else 0.6,
+                linestyle=("-", "--", "-.", ":")[place % 4] if few else "-",
+                zorder=3 if place == 0 else 2,
+                label=text if len(text) < 60 else text[:57] + "…",
+            )
+            tips.add(line, text)
+        ax.set_xlabel(x)
+        ax.set_ylabel(y)
+        _plain_ticks(ax.xaxis, rates=prefix == "det")
+        if few:
+            figure.legend(loc="outside lower left", fontsize=8.5)
+        else:
+            first = names[curves[0].names[0]]
+            ax.set_title(f"{len(curves)} curves; dark: {first}", loc="left")
+    return svg.inline(figure, prefix, label, tips)
+
+
+def latencies(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
+    """Distribution of single inferences: 1st to 99th percentile, quartiles, median, slowest."""
+    ordered = sorted(times, key=lambda t: not t.valid)
+    shown = ordered[:MANY]
+    if not shown:
+        return ""
+    tips = svg.Tips()
+    with svg.style():
+        figure = svg.new_figure(WIDTH, 0.9 + 0.3 * len(shown))
+        ax: Any = figure.subplots()
+        ax.set_xscale("log")
+        labels = []
+        for place, one in enumerate(shown):
+            colour = svg.SERIES[0] if one.valid else svg.NEUTRAL
+            p1, p25, p50, p75, p99 = np.percentile(one.device_ms, [1, 25, 50, 75, 99])
+            ax.plot([p1, p99], [place, place], color=colour, linewidth=1.2)
+            (box,) = ax.plot([p25, p75], [place, place], color=colour, linewidth=8, alpha=0.55)
+            box.set_solid_capstyle("butt")
+            ax.plot([p50], [place], marker="|", color=svg.INK, markersize=11)
+            ax.plot([one.device_ms.max()], [place], marker=".", color=colour, markersize=4)
+            text = ", ".join(names[name] for name in one.names)
+            ran = "" if one.valid else " · this host stood in"
+            labels.append((text if len(text) < 34 else text[:31] + "…") + ran)
+            tips.add(
+                box,
+                f"{text}{ran}: p50 {p50:.2f} ms, p99 {p99:.2f} ms, "
+                f"{one.device_ms.size} inferences, {one.verdict}",
+            )
+        ax.set_yticks(range(len(shown)), labels)
+        ax.set_ylim(len(shown) - 0.5, -0.5)
+        ax.grid(axis="y", visible=False)
+        ax.set_xlabel("one inference, ms")
+        _plain_ticks(ax.xaxis)
+        if len(shown) < len(ordered):
+            ax.set_title(f"{len(shown)} of {len(ordered)} measurements", loc="left")
+    return svg.inline(figure, "lat", "Distribution of single inference times.", tips)
+
+
+def sustained(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
+    """Whether a board keeps its pace: running median of one inference, against its own median."""
+    boards = [one for one in times if one.valid and one.device_ms.size >= 40][:CURVES]
+    if not boards:
+        return ""
+    tips = svg.Tips()
+    with svg.style():
+        figure = svg.new_figure(WIDTH, 2.6)
+        ax: Any = figure.subplots()
+        ax.axhline(100, color=svg.FAINT, linewidth=0.8)
+        for place, one in enumerate(boards):
+            parts = np.array_split(one.device_ms, min(60, one.device_ms.size // 10))
+            middle = np.array([np.median(part) for part in parts])
+            seconds = np.cumsum([part.sum() for part in parts]) / 1e3
+            text = ", ".join(names[name] for name in one.names)
+            (line,) = ax.plot(
+                seconds,
+                100 * middle / np.median(one.device_ms),
+                color=svg.SERIES[place],
+                linewidth=1.4,
+                label=text if len(text) < 60 else text[:57] + "…",
+            )
+            tips.add(line, f"{text}: first {middle[0]:.2f} ms, last {middle[-1]:.2f} ms")
+        ax.set_xlabel("seconds of inference")
+        ax.set_ylabel("time, % of median")
+        ax.legend(fontsize=8.5, loc="upper right")
+    return svg.inline(figure, "sus", "Running median of inference time.", tips)
+
+
+def _plain_ticks(axis: Any, *, rates: bool = False) -> None:
+    """5, 10, 20 instead of 10 to a power; 1e-3 for rates."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1,) if rates else (1, 2, 5)))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: far_text(value) if rates else f"{value:g}")
+    )
+    axis.set_minor_formatter(NullFormatter())
