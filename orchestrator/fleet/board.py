@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import json
+import os
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import BoardError, FarmError, TransientError
+from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet.channel import Transport
 
 if TYPE_CHECKING:
     from orchestrator.fleet.session import AgentFacts, AgentSession, MeasureFacts, ModelFacts
+
+ENVIRONMENT = "FARM_DEADLINES"
+
+
+class BoardBusy(TransientError):
+    """Somebody else holds the board's lock; the message names them."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,8 @@ class Deadlines:
     """How long each kind of remote call may take, in seconds; each message says which one ended.
 
     `transfer_s` is for one file; `silence_s` is how long a working agent may say nothing at all.
+    `queue_s` is how long a run waits for a board that somebody else uses; `lost_s` is how long a
+    board that was lost in the middle of a run is looked for before the run goes on without it.
     """
 
     connect_s: float = 20.0
@@ -30,6 +41,36 @@ class Deadlines:
     open_s: float = 120.0
     silence_s: float = 10.0
     chunk_s: float = 120.0
+    queue_s: float = 3600.0
+    lost_s: float = 300.0
+
+    @classmethod
+    def from_environment(cls) -> Deadlines:
+        """The defaults, with what the variable FARM_DEADLINES (a JSON object) says instead.
+
+        Raises:
+            UserError: it is no such object, or names no deadline, or a time is not above 0.
+        """
+        text = os.environ.get(ENVIRONMENT)
+        if not text:
+            return cls()
+        names = [found.name for found in fields(cls)]
+        hint = f'an object of {", ".join(names)} in seconds, such as {{"silence_s": 30}}'
+        try:
+            told = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{ENVIRONMENT} is not JSON: {error}", hint) from error
+        for name, value in told.items() if isinstance(told, dict) else [(text, None)]:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            seconds = float(value or 0) if number else 0.0
+            if name not in names or not 0 < seconds < 1e9:
+                raise UserError(f"{ENVIRONMENT}: {name!s:.80} cannot be {value!r:.80}", hint)
+        return replace(cls(), **{name: float(value) for name, value in told.items()})
+
+    @property
+    def meet_s(self) -> float:
+        """All that connecting may take: reaching, looking, bringing the agent, its first word."""
+        return self.connect_s + 4 * self.command_s + self.transfer_s + self.open_s
 
 
 @dataclass(frozen=True)
@@ -88,7 +129,8 @@ class BoardLink:
         """Reach the board, bring the agent, start it and take the board's lock.
 
         Raises:
-            TransientError: the board does not answer, or somebody else holds its lock.
+            TransientError: the board does not answer.
+            BoardBusy: somebody else holds its lock.
             BoardError: its host key changed, it has no usable Python, or the disk is full.
             UserError: our key was refused.
         """
@@ -125,12 +167,18 @@ class BoardLink:
         session = AgentSession(
             channel,
             board=self.address.name,
+            heartbeat_s=min(2.0, limits.silence_s / 4),
             dead_after_s=limits.silence_s,
             start_timeout_s=limits.open_s,
         )
         with self._guard:
             self._session = session
-        return session.hello()
+        try:
+            return session.hello()
+        except TransientError as error:
+            if self._is_held(transport, place.path):
+                raise BoardBusy(error.message, error.hint) from error
+            raise
 
     def deploy(
         self, artifact: Artifact, data: bytes, progress: Callable[[int], None] | None = None
@@ -232,6 +280,15 @@ class BoardLink:
         if transport is None or session is None:
             raise TransientError(f"{self.address.name}: not connected", "`farm resume` reconnects")
         return transport, session
+
+    def _is_held(self, transport: Transport, program: str) -> bool:
+        words = [self.address.python, program, "who", "--workdir", self._workdir]
+        try:
+            told = transport.run(shlex.join(words), timeout_s=self.address.deadlines.command_s)
+            holder = json.loads(told.stdout.strip().rsplit(b"\n", 1)[-1])
+        except (FarmError, ValueError, RecursionError):
+            return False
+        return told.status == 0 and isinstance(holder, dict) and bool(holder)
 
     def _expand(self, transport: Transport) -> str:
         workdir = self.address.workdir

@@ -12,22 +12,24 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import TransientError
-from orchestrator.fleet.board import Address
+from orchestrator.fleet.board import Deadlines
 from orchestrator.fleet.emulated import EmulatedFleet
+from orchestrator.fleet.reaching import address_of
 from orchestrator.scheduling.compute import translated
 from orchestrator.scheduling.hosts import BOARDS_PER_HOST, actor_class
 from orchestrator.scheduling.ray_local import LocalRay
-from orchestrator.specs.inventory import Board, SshTransportSpec
+from orchestrator.specs.inventory import Board
 
-CONNECT_S = 180.0
-DEFAULT_WORKDIR = "~/.farm"
+# A host actor's own deadlines come first; only one that hangs lets these pass.
+GRACE_S = 30.0
+CONTROL_S = 5.0
 
 
 class Boards:
     """Owns emulated boards and host actors. Thread-safe."""
 
-    def __init__(self, state: Path, run: str, ray_head: LocalRay) -> None:
-        self._state = state.resolve()
+    def __init__(self, state: Path, run: str, ray_head: LocalRay, deadlines: Deadlines) -> None:
+        self._state, self._deadlines = state.resolve(), deadlines
         self._emulated = EmulatedFleet(state / "emulated")
         self._owner = f"{getpass.getuser()}@{socket.gethostname()} run {run} pid {os.getpid()}"
         self._ray = ray_head
@@ -41,23 +43,55 @@ class Boards:
         Raises:
             TransientError, BoardError, UserError: see `BoardLink.connect`.
         """
-        address = self._address(board)
+        address = address_of(
+            board,
+            owner=self._owner,
+            state=self._state,
+            emulated=self._emulated,
+            deadlines=self._deadlines,
+        )
         self._ray.wait()
         import ray
 
         host = self._host(board.name)
+        limit = self._deadlines.meet_s + GRACE_S
         with translated(f"{board.name}: connecting"), self._buried(board.name):
-            facts: dict[str, Any] = ray.get(host.connect.remote(address), timeout=CONNECT_S)
+            try:
+                facts: dict[str, Any] = ray.get(host.connect.remote(address), timeout=limit)
+            except ray.exceptions.GetTimeoutError as error:
+                self._abandon(board.name, host)
+                raise TransientError(
+                    f"{board.name}: not connected within {limit:.0f} s",
+                    "the reason is in driver.log of the run",
+                ) from error
         return facts
 
-    def call(self, board: str, method: str, *arguments: Any) -> Iterator[Any]:
-        """Call a streaming method of the board's host actor; yields what it yields."""
+    def call(self, board: str, method: str, *arguments: Any, works_s: float = 0.0) -> Iterator[Any]:
+        """Call a streaming method of the board's host actor; yields what it yields.
+
+        Args:
+            works_s: how long the method may work without a word, beyond the deadlines of a call.
+
+        Raises:
+            TransientError: the host actor died, or hangs; then the call is stopped there.
+            FarmError: what the method raised.
+        """
         import ray
 
         host = self._host(board)
+        every = self._deadlines
+        limit = every.transfer_s + every.open_s + every.chunk_s + works_s + GRACE_S
         with translated(f"{board}: {method}"), self._buried(board):
-            for reference in getattr(host, method).remote(board, *arguments):
-                yield ray.get(reference)
+            stream = getattr(host, method).remote(board, *arguments)
+            while True:
+                if not ray.wait([stream], timeout=limit)[0]:
+                    self._abandon(board, host)
+                    raise TransientError(f"{board}: {method}: nothing came for {limit:.0f} s")
+                try:
+                    reference = next(stream)
+                except StopIteration:
+                    return
+                yield ray.get(reference, timeout=limit)
 
     def cancel(self, board: str) -> None:
         """Stop what a board is doing."""
@@ -66,11 +100,22 @@ class Boards:
         if host is not None:
             host.cancel.remote(board)
 
-    def release(self) -> None:
-        """End all agents, and with them their locks; then the emulated boards."""
+    def let_go(self, board: str) -> None:
+        """End one board's agent, and with it its lock, so that somebody else may use the board."""
+        with self._guard:
+            host = self._of.get(board)
+        if host is not None:
+            host.close.remote(board)
+
+    def release(self, *, reachable: bool = True) -> None:
+        """End all agents, and with them their locks; then the emulated boards.
+
+        Args:
+            reachable: False when Ray's head is dead: its actors end with it, and cannot be asked.
+        """
         with self._guard:
             hosts, self._hosts, self._of = self._hosts, [], {}
-        if hosts:
+        if hosts and reachable:
             import ray
 
             with contextlib.suppress(Exception):
@@ -101,43 +146,20 @@ class Boards:
         except (ray.exceptions.ActorDiedError, ray.exceptions.ActorUnavailableError):
             with self._guard:
                 dead = self._of.get(board)
-                self._hosts = [pair for pair in self._hosts if pair[0] is not dead]
-                self._of = {name: host for name, host in self._of.items() if host is not dead}
+            self._forget(dead)
             raise
-        except ray.exceptions.GetTimeoutError as error:
-            raise TransientError(f"{board}: no answer within {CONNECT_S:.0f} s") from error
 
-    def _address(self, board: Board) -> Address:
-        transport = board.transport
-        python, workdir = board.python, board.workdir
-        if isinstance(transport, SshTransportSpec):
-            return Address(
-                board.name,
-                "ssh",
-                host=transport.host,
-                port=transport.port,
-                user=transport.user,
-                key_file=transport.key,
-                host_key=transport.host_key,
-                owner=self._owner,
-                python=python,
-                workdir=workdir,
-            )
-        if transport.type == "local":
-            # This host's own files belong beside the rest of farm's, not into the user's home.
-            own = str(self._state / "local" / board.name)
-            place = own if workdir == DEFAULT_WORKDIR else workdir
-            return Address(board.name, "local", owner=self._owner, python=python, workdir=place)
-        server = self._emulated.start(board.name)
-        return Address(
-            board.name,
-            "ssh",
-            host=server.host,
-            port=server.port,
-            user=server.user,
-            key_file=str(server.key_file),
-            host_key=server.host_key,
-            owner=self._owner,
-            python=python,
-            workdir=workdir,
-        )
+    def _forget(self, dead: Any) -> None:
+        with self._guard:
+            self._hosts = [pair for pair in self._hosts if pair[0] is not dead]
+            self._of = {name: host for name, host in self._of.items() if host is not dead}
+
+    def _abandon(self, board: str, host: Any) -> None:
+        """Stop a call that hangs: by its session if the actor still listens, else the actor."""
+        import ray
+
+        try:
+            ray.get(host.close.remote(board), timeout=CONTROL_S)
+        except ray.exceptions.RayError:
+            ray.kill(host)
+            self._forget(host)

@@ -20,13 +20,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
+from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.events import (
     BoardChanged,
     BoardState,
     CellFailed,
     CellFinished,
-    ErrorClass,
     EventLog,
     Note,
     PlanChanged,
@@ -36,7 +35,7 @@ from orchestrator.events import (
     StepSkipped,
     StepStarted,
 )
-from orchestrator.planning.facts import BoardFacts
+from orchestrator.fleet.board import Deadlines
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling.boards import Boards
 from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate, choose
@@ -45,10 +44,11 @@ from orchestrator.scheduling.execute import Executor, Outcome
 from orchestrator.scheduling.outcome import cell_result
 from orchestrator.scheduling.planner import FactsFile, Plan, RatesFile, Request, make_plan
 from orchestrator.scheduling.ray_local import LocalRay
+from orchestrator.scheduling.ray_watch import HeadWatch
 from orchestrator.scheduling.reporter import Reporter
+from orchestrator.scheduling.roster import ATTEMPTS, BACKOFF_S, Roster
+from orchestrator.scheduling.words import board_facts, change, error_class
 
-ATTEMPTS = 3
-BACKOFF_S = (1.0, 4.0)
 CLEAN_UP_S = 6.0
 
 REQUEST = "request.json"
@@ -60,12 +60,14 @@ State = Literal["waiting", "running", "done", "failed", "skipped"]
 class Driver:
     """The state of a run. Everything but steps and connections happens in one thread."""
 
-    def __init__(self, plan: Plan, folder: Path, stop: threading.Event) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, stop: threading.Event, deadlines: Deadlines
+    ) -> None:
         self._plan, self._stop = plan, stop
         state = Path(plan.request.state)
         self._reporter = Reporter(EventLog(folder / EVENTS))
         self._ray = LocalRay(state, os.cpu_count() or 1)
-        self._boards = Boards(state, folder.name, self._ray)
+        self._boards = Boards(state, folder.name, self._ray, deadlines)
         owner = f"run {folder.name} pid {os.getpid()}"
         self._executor = Executor(
             plan, Compute(self._ray, stop), self._boards, self._reporter, stop, owner
@@ -78,23 +80,24 @@ class Driver:
         self._made: set[str] = set()
         self._errors: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
+        self._in_vain: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
-        self._connected: set[str] = set()
-        self._connecting: set[str] = set()
-        self._broken: dict[str, FarmError] = {}
+        self._roster = Roster(deadlines)
+        self._head = HeadWatch()
         self._reported: set[str] = set()
-        self._bug = False
+        self._bug = self._lost_head = False
 
     def run(self) -> int:
         """Run to the end; returns the exit code (0 complete, 1 incomplete, 4 bug, 130 stopped)."""
         self._ray.start()
         self._settle()
-        for board in self._plan.boards_needed():
-            self._connect(board, 1)
         while not self._stop.is_set():
+            self._reach_boards()
             self._start_ready()
             self._report_cells()
             if not self._unfinished():
+                break
+            if self._head_is_dead():
                 break
             try:
                 self._inbox.get(timeout=0.5)()
@@ -128,11 +131,11 @@ class Driver:
             failed = [s for s in graph.sources(step.id) if self._state[s] in ("failed", "skipped")]
             if failed:
                 self._skip(step, failed[0])
-            elif step.board in self._broken:
-                self._fail(step, self._broken[step.board], retry=False)
+            elif step.board and (error := self._roster.error(step.board)) is not None:
+                self._fail(step, error, retry=False)
             elif (
                 all(self._state[source] == "done" for source in graph.sources(step.id))
-                and (not step.board or step.board in self._connected)
+                and (not step.board or self._roster.connected(step.board))
                 and self._not_before.get(step.id, 0.0) <= time.monotonic()
                 and step.id in self._plan.resolution.keys
             ):
@@ -176,6 +179,7 @@ class Driver:
     def _finished(self, step: Step, key: str, outcome: Outcome, seconds: float) -> None:
         self._state[step.id] = "done"
         self._made.add(step.id)
+        self._in_vain.pop(step.id, None)
         self._reporter.emit(
             StepFinished(
                 step=step.id,
@@ -189,6 +193,7 @@ class Driver:
             )
         )
         if step.board:
+            self._roster.step_done(step.board)
             self._board(step.board, "ready")
         if not outcome.cached:
             self._rates.add(step, seconds)
@@ -203,30 +208,57 @@ class Driver:
             self._bug = True
             print(f"--- {step.id}", file=sys.stderr)
             traceback.print_exception(error)
-        retry = isinstance(error, TransientError) and self._attempts[step.id] < ATTEMPTS
-        if isinstance(error, BoardError) and step.board:
-            self._broken[step.board] = error
-            self._board(step.board, "unfit", error.message)
-        if retry:
-            wait = BACKOFF_S[self._attempts[step.id] - 1]
+        if self._executor.advanced(step.id):
+            self._in_vain[step.id] = 0  # it got on: what fails now is not what failed before
+        tries = self._in_vain[step.id] = self._in_vain.get(step.id, 0) + 1
+        if isinstance(error, TransientError) and tries < ATTEMPTS:
             self._state[step.id] = "waiting"
-            self._not_before[step.id] = time.monotonic() + wait
+            self._not_before[step.id] = time.monotonic() + BACKOFF_S[tries - 1]
             self._fail(step, error, retry=True)
             if step.board:
                 # Whatever it was, a new session starts from a known state.
-                self._connected.discard(step.board)
-                self._redeploy(step)
-                self._connect(step.board, 1)
-        else:
-            self._fail(step, error, retry=False)
-            if step.board and step.board not in self._broken:
-                self._board(step.board, "ready")
+                self._roster.lost(step.board)
+                self._redeploy(step.board)
+            return
+        self._fail(step, error, retry=False)
+        if not step.board:
+            return
+        if isinstance(error, BoardError):
+            self._roster.unfit(step.board, error)
+        elif isinstance(error, TransientError):
+            self._roster.lost(step.board)
+            self._redeploy(step.board)
+            self._roster.step_failed(step.board, error)
+        if (reason := self._roster.error(step.board)) is not None:
+            self._board(step.board, "unfit", reason.message)
+        elif self._roster.connected(step.board):
+            self._board(step.board, "ready")
 
-    def _redeploy(self, step: Step) -> None:
-        """A board that was lost may have lost its files: look again before the next step."""
-        for source in self._plan.graph.sources(step.id):
-            if self._plan.graph.steps[source].stage == "deploy" and self._state[source] == "done":
-                self._state[source] = "waiting"
+    def _redeploy(self, board: str) -> None:
+        """A board that was lost may have lost its files: look again before its next steps."""
+        graph = self._plan.graph
+        for step in graph.steps.values():
+            if step.board != board or self._state[step.id] != "waiting":
+                continue
+            for source in graph.sources(step.id):
+                if graph.steps[source].stage == "deploy" and self._state[source] == "done":
+                    self._state[source] = "waiting"
+
+    def _head_is_dead(self) -> bool:
+        """Give up what is left once Ray's head has died: nothing more can be computed by it."""
+        name = self._head.ended()
+        if not name or self._stop.is_set():
+            return False
+        error = TransientError(
+            f"Ray's {name} process on this host ended, so this run cannot go on",
+            "`farm resume` goes on from what is finished; was memory short? see driver.log",
+        )
+        self._lost_head = True
+        for step in self._plan.graph.steps.values():
+            if self._state[step.id] in ("waiting", "running"):
+                self._fail(step, error, retry=False)
+        self._report_cells()
+        return True
 
     def _fail(self, step: Step, error: BaseException, *, retry: bool) -> None:
         message = error.message if isinstance(error, FarmError) else f"farm's own bug: {error!r}"
@@ -263,29 +295,43 @@ class Driver:
             )
         )
 
-    def _connect(self, name: str, attempt: int) -> None:
-        if name in self._connecting:
-            return
-        self._connecting.add(name)
+    def _reach_boards(self) -> None:
+        """Connect the boards that something waits for; give back those with nothing left to do.
+
+        Two runs that each hold a board the other waits for come to an end only because a run does
+        not keep what it has no more use for.
+        """
+        open_steps = [
+            step
+            for step in self._plan.graph.steps.values()
+            if step.board and self._state[step.id] in ("waiting", "running")
+        ]
+        wanted = {step.board for step in open_steps}
+        now = time.monotonic()
+        for name in self._plan.boards:
+            if name in wanted and self._roster.due(name, now):
+                self._connect(name)
+            elif name not in wanted and self._roster.connected(name):
+                self._roster.let_go(name)
+                self._boards.let_go(name)
+                self._board(name, "released")
+
+    def _connect(self, name: str) -> None:
+        self._roster.connecting(name, time.monotonic())
         self._board(name, "connecting")
 
         def work() -> None:
-            if attempt > 1:
-                self._stop.wait(BACKOFF_S[attempt - 2])
             try:
                 facts = self._boards.connect(self._plan.boards[name])
             except BaseException as error:
-                self._inbox.put(
-                    lambda error=error: self._not_connected(name, error, attempt)  # type: ignore[misc]
-                )
+                self._inbox.put(lambda error=error: self._not_connected(name, error))  # type: ignore[misc]
             else:
                 self._inbox.put(lambda: self._is_connected(name, facts))
 
         self._threads.submit(work)
 
     def _is_connected(self, name: str, facts: dict[str, Any]) -> None:
-        self._connecting.discard(name)
-        self._connected.add(name)
+        self._roster.reached(name)
         known = self._plan.facts.get(name)
         found = board_facts(facts)
         self._board(name, "ready", **facts)
@@ -295,34 +341,29 @@ class Driver:
             self._plan.facts[name] = found
             self._plan.settle()
             self._settle()
-            for other in self._plan.boards_needed():
-                if other not in self._connected and other not in self._broken:
-                    self._connect(other, 1)
             if known is not None:
                 self._reporter.emit(
                     Note(
                         level="warning",
                         board=name,
-                        message=f"{name} is not as it was: planned again ({_change(known, found)})",
+                        message=f"{name} is not as it was: planned again ({change(known, found)})",
                     )
                 )
             self._reporter.emit(PlanChanged(board=name, steps=self._plan.step_infos()))
 
-    def _not_connected(self, name: str, error: BaseException, attempt: int) -> None:
-        self._connecting.discard(name)
+    def _not_connected(self, name: str, error: BaseException) -> None:
         if self._stop.is_set():
-            return
-        message = error.message if isinstance(error, FarmError) else repr(error)
-        if isinstance(error, TransientError) and attempt < ATTEMPTS:
-            self._board(name, "connecting", message)
-            self._connect(name, attempt + 1)
             return
         if not isinstance(error, FarmError):
             self._bug = True
             traceback.print_exception(error)
             error = FarmError(f"{name}: farm's own bug while connecting: {error!r}")
-        self._broken[name] = error
-        self._board(name, "unreachable" if isinstance(error, TransientError) else "unfit", message)
+        if self._roster.missed(name, error, time.monotonic()):
+            self._board(name, "connecting", error.message)
+            return
+        reason = self._roster.error(name) or error
+        lost = isinstance(reason, TransientError)
+        self._board(name, "unreachable" if lost else "unfit", reason.message)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -369,45 +410,20 @@ class Driver:
             code, outcome = 1, "incomplete"
         else:
             code, outcome = 0, "complete"
-        self._reporter.emit(RunFinished(exit_code=code, outcome=outcome))
+        message = "Ray's head ended; `farm resume` goes on" if self._lost_head else ""
+        self._reporter.emit(RunFinished(exit_code=code, outcome=outcome, message=message))
         return code
 
     def clean_up(self) -> None:
         """Release boards, stop Ray and helpers."""
-        for name in self._connected:
-            self._boards.cancel(name)
         self._executor.close()
-        self._boards.release()
-        self._ray.stop()
+        if not self._lost_head:
+            for name in self._roster.all_connected:
+                self._boards.cancel(name)
+        self._boards.release(reachable=not self._lost_head)
+        if not self._lost_head:
+            self._ray.stop()
         self._reporter.close()
-
-
-def error_class(error: BaseException) -> ErrorClass:
-    """The word for who must act."""
-    for kind, word in (
-        (UserError, "user"),
-        (TransientError, "transient"),
-        (BoardError, "board"),
-        (ToolchainError, "toolchain"),
-    ):
-        if isinstance(error, kind):
-            return word  # type: ignore[return-value]
-    return "bug"
-
-
-def board_facts(facts: dict[str, Any]) -> BoardFacts:
-    """What an agent told, reduced to what changes results."""
-    runtimes = {name: str(found.get("version")) for name, found in facts["runtimes"].items()}
-    return BoardFacts(facts["machine"], facts["cpu"], facts["python"], runtimes)
-
-
-def _change(old: BoardFacts, new: BoardFacts) -> str:
-    parts = [
-        f"{word} {getattr(old, word)} -> {getattr(new, word)}"
-        for word in ("machine", "cpu", "python", "runtimes")
-        if getattr(old, word) != getattr(new, word)
-    ]
-    return "; ".join(parts)
 
 
 def main(folder: str) -> int:
@@ -417,8 +433,15 @@ def main(folder: str) -> int:
     _watch_parent(stop)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
+    try:
+        deadlines = Deadlines.from_environment()
+    except UserError as error:
+        log = EventLog(run / EVENTS)
+        log.append(Note(level="error", message=str(error)))
+        log.append(RunFinished(exit_code=2, outcome="wrong input", message=error.message))
+        return 2
     plan = make_plan(Request.from_json(json.loads((run / REQUEST).read_text())))
-    driver = Driver(plan, run, stop)
+    driver = Driver(plan, run, stop, deadlines)
     try:
         code = driver.run()
     except BaseException:

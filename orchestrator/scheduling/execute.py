@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import platform
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator import __version__
-from orchestrator.errors import TransientError
+from orchestrator.errors import TransientError, UserError
 from orchestrator.events import Note, StepProgress, Telemetry
 from orchestrator.fleet.board import Artifact
 from orchestrator.planning.graph import Step
@@ -31,6 +33,7 @@ from orchestrator.store.features import FeatureWriter, read_features
 MEASURED_IMAGES = 16
 CHUNK = 32
 OTHER_RUN_S = 3600.0
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class Executor:
         self._reporter, self._stop, self._owner = reporter, stop, owner
         self._pool: ProcessPoolExecutor | None = None
         self._guard = threading.Lock()
+        self._advanced: set[str] = set()
+
+    def advanced(self, step_id: str) -> bool:
+        """Whether the step's latest attempt brought something that is kept."""
+        return step_id in self._advanced
 
     def run(self, step: Step, key: str) -> Outcome:
         """Make a step's output and keep it.
@@ -65,6 +73,20 @@ class Executor:
         Raises:
             FarmError: the step failed; its class says who must act.
         """
+        self._advanced.discard(step.id)
+        try:
+            return self._run(step, key)
+        except (OSError, TransientError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError) or cause.errno not in FULL:
+                raise
+            # Neither the board's fault nor mended by another attempt.
+            raise UserError(
+                f"{step.id}: no room left in {self._plan.store.root} ({cause.strerror})",
+                "make room there, then `farm resume`; what is finished is kept",
+            ) from error
+
+    def _run(self, step: Step, key: str) -> Outcome:
         if step.stage == "deploy":
             return self._deploy(step)
         store = self._plan.store
@@ -99,6 +121,9 @@ class Executor:
             )
         except InterruptedError:
             raise TransientError("stopped") from None
+        except BrokenProcessPool as error:
+            self.close()
+            raise TransientError(f"{step.id}: a process that makes images died") from error
         return store.commit(
             "images",
             key,
@@ -162,7 +187,9 @@ class Executor:
         device: list[Any] = []
         whole: list[Any] = []
         about: dict[str, Any] = {}
-        for news in self._boards.call(step.board, "measure", artifact, sample, policy):
+        works_s = float(policy["max_duration_s"])
+        calls = self._boards.call(step.board, "measure", artifact, sample, policy, works_s=works_s)
+        for news in calls:
             if isinstance(news, hosts.Times):
                 device.append(news.device_ns)
                 whole.append(news.end_to_end_ns)
@@ -205,6 +232,7 @@ class Executor:
                                 )
                             )
                         writer.write(news.start, news.features, failed)
+                        self._advanced.add(step.id)
                         done += len(news.features)
                         self._progress(step, done, rows, "images")
                     elif not isinstance(news, hosts.Progress):
