@@ -16,7 +16,7 @@ from orchestrator.reporting.figures import Curve, TimesOf
 from orchestrator.reporting.table import far_text
 from orchestrator.results import CellResult
 
-MANY = 60  # rows of a chart with a line of text for each
+MANY = 40  # rows of a chart with a line of text for each
 NAMED = 40  # points that carry a number
 CURVES = 8
 BY = {"board": "o", "simulator": "s", "twin": "D", "emulated": "v"}
@@ -203,13 +203,13 @@ def _lines(
             figure.legend(loc="outside lower left", fontsize=8.5)
         else:
             first = names[curves[0].names[0]]
-            ax.set_title(f"{len(curves)} curves; dark: {first}", loc="left")
+            ax.set_title(f"{len(curves)} curves; the strong one: {first}", loc="left")
     return svg.inline(figure, prefix, label, tips)
 
 
 def latencies(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
     """Distribution of single inferences: 1st to 99th percentile, quartiles, median, slowest."""
-    ordered = sorted(times, key=lambda t: not t.valid)
+    ordered = sorted(times, key=lambda t: not t.on_board)
     shown = ordered[:MANY]
     if not shown:
         return ""
@@ -220,7 +220,9 @@ def latencies(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
         ax.set_xscale("log")
         labels = []
         for place, one in enumerate(shown):
-            colour = svg.SERIES[0] if one.valid else svg.NEUTRAL
+            colour = svg.NEUTRAL if not one.on_board else svg.SERIES[0]
+            if one.on_board and one.verdict != "VALID":
+                colour = svg.WARN
             p1, p25, p50, p75, p99 = np.percentile(one.device_ms, [1, 25, 50, 75, 99])
             ax.plot([p1, p99], [place, place], color=colour, linewidth=1.2)
             (box,) = ax.plot([p25, p75], [place, place], color=colour, linewidth=8, alpha=0.55)
@@ -228,7 +230,7 @@ def latencies(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
             ax.plot([p50], [place], marker="|", color=svg.INK, markersize=11)
             ax.plot([one.device_ms.max()], [place], marker=".", color=colour, markersize=4)
             text = ", ".join(names[name] for name in one.names)
-            ran = "" if one.valid else " · this host stood in"
+            ran = "" if one.on_board else " · this host stood in"
             labels.append((text if len(text) < 34 else text[:31] + "…") + ran)
             tips.add(
                 box,
@@ -247,12 +249,12 @@ def latencies(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
 
 def sustained(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
     """Whether a board keeps its pace: running median of one inference, against its own median."""
-    boards = [one for one in times if one.valid and one.device_ms.size >= 40][:CURVES]
+    boards = [one for one in times if one.on_board and one.device_ms.size >= 40][:CURVES]
     if not boards:
         return ""
     tips = svg.Tips()
     with svg.style():
-        figure = svg.new_figure(WIDTH, 2.6)
+        figure = svg.new_figure(WIDTH, 2.6 + 0.1 * len(boards))
         ax: Any = figure.subplots()
         ax.axhline(100, color=svg.FAINT, linewidth=0.8)
         for place, one in enumerate(boards):
@@ -270,7 +272,7 @@ def sustained(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
             tips.add(line, f"{text}: first {middle[0]:.2f} ms, last {middle[-1]:.2f} ms")
         ax.set_xlabel("seconds of inference")
         ax.set_ylabel("time, % of median")
-        ax.legend(fontsize=8.5, loc="upper right")
+        figure.legend(loc="outside lower left", ncols=2, fontsize=8.5)
     return svg.inline(figure, "sus", "Running median of inference time.", tips)
 
 

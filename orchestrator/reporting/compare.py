@@ -215,7 +215,11 @@ def _unpaired(a: Estimate, b: Estimate) -> Change | None:
 
 def _adjusted(pairs: list[RowPair]) -> list[RowPair]:
     for name in ("rank1", "tar"):
-        places = [i for i, pair in enumerate(pairs) if getattr(pair, name) is not None]
+        places = [
+            i
+            for i, pair in enumerate(pairs)
+            if pair.kind != "equal" and getattr(pair, name) is not None
+        ]
         adjusted = holm([getattr(pairs[i], name).p for i in places])
         for i, p in zip(places, adjusted, strict=True):
             change = replace(getattr(pairs[i], name), p_holm=p)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ from xml.etree import ElementTree
 from orchestrator.errors import UserError
 from orchestrator.reporting.history import Run
 from orchestrator.reporting.table import interval, tar_text, time_text
+from orchestrator.reporting.text import plain
 from orchestrator.results import CellResult
 
 FILES = {"csv": "results.csv", "parquet": "results.parquet", "junit": "junit.xml"}
-# XML 1.0 has no place for these, not even escaped; messages of tools have colour codes in them.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TIMES = ("count", "min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", "mad_ms")
 
 
@@ -106,7 +104,7 @@ def junit_xml(run: Run) -> str:
         )
         row = run.state.results.get(name)
         if row is None:
-            reason = _clean(run.failures.get(name, "not finished"))
+            reason = plain(run.failures.get(name, "not finished"))
             failure = ElementTree.SubElement(case, "failure", message=reason.split("\n")[0])
             failure.text = reason
             continue
@@ -150,9 +148,5 @@ def _suffix(name: str) -> str:
     return "" if name == "value" else f"_{name}"
 
 
-def _clean(text: str) -> str:
-    return _NOT_XML.sub("", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text))
-
-
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: _clean(str(value)) for name, value in values.items()}
+    return {name: plain(str(value)) for name, value in values.items()}

@@ -33,12 +33,15 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class TimesOf:
-    """Raw device times of a measurement in milliseconds, in order, float64 (n,)."""
+    """A measurement: raw device times in milliseconds, in order, float64 (n,).
+
+    `on_board`: a board made them; else this host stood in, and they say nothing of a board.
+    """
 
     names: tuple[str, ...]
     board: str
     device_ms: Float64
-    valid: bool
+    on_board: bool
     executed_by: str
     verdict: str
 

@@ -23,6 +23,7 @@ from orchestrator.reporting.table import (
     tar_text,
     time_text,
 )
+from orchestrator.reporting.text import plain
 from orchestrator.reporting.timeline import Timeline, timeline
 from orchestrator.results import CellResult, Estimate
 
@@ -67,7 +68,7 @@ def report_html(run: Run) -> str:
         columns=[{"name": n, "number": n in NUMBERS or n[:3] == "TAR"} for n in _columns(run)],
         rows=rows,
         verdict_line=_verdicts(run.results),
-        notes=footnotes(run.results, run.failures),
+        notes=[plain(note) for note in footnotes(run.results, run.failures)],
         sections=sections,
         script=Markup(script),
         script_hash=Markup(f"sha256-{digest}"),
@@ -304,7 +305,7 @@ DET = "FAR is a search's, with the rank condition, as in the table's TAR: lower 
 CMC = "Ties count against the mate; failed images count as misses: higher is better."
 LATENCY = (
     "Line: 1st to 99th percentile; bar: middle half; tick: median; dot: slowest. "
-    "Grey: this host stood in for a board; not a board's time."
+    "Amber: the verdict is SUSPECT. Grey: this host stood in for a board; not a board's time."
 )
 SUSTAINED = "Each board against its own median: a rising line is a board that slows down."
 GANTT = "Red edge: a failed attempt (+ tried again, × given up); hatched: board out of the run."
@@ -352,13 +353,13 @@ def _failures(when: Timeline) -> list[dict[str, Any]]:
             f"{span.start - when.began:.1f} s",
             span.step,
             f"attempt {span.attempt}: {span.outcome}",
-            span.message,
+            plain(span.message),
         )
         for span in when.spans
         if span.outcome != "done"
     ]
     lines += [
-        (lane, f"{start - when.began:.1f} s", "", f"out for {end - start:.1f} s", reason)
+        (lane, f"{start - when.began:.1f} s", "", f"out for {end - start:.1f} s", plain(reason))
         for lane, start, end, reason in when.down
     ]
     if not lines:

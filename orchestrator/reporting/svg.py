@@ -12,6 +12,8 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.reporting.text import plain
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -68,7 +70,7 @@ class Tips:
     def add(self, artist: Any, text: str) -> None:
         """Give a matplotlib artist its text."""
         artist.set_gid(f"tip{len(self._texts)}")
-        self._texts.append(text)
+        self._texts.append(plain(text))
 
     def into(self, svg: str) -> str:
         """The drawing with its texts."""

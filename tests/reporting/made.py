@@ -1,0 +1,328 @@
+"""Runs for tests: real events in a real log, over a real store filled by the real stages.
+
+Only the features and the raw times are drawn by lot; what is made of them is made by farm.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orchestrator.events import (
+    BoardChanged,
+    CellFailed,
+    CellFinished,
+    CellInfo,
+    Event,
+    EventLog,
+    Note,
+    RunFinished,
+    RunStarted,
+    StepFailed,
+    StepFinished,
+    StepInfo,
+    StepStarted,
+    Telemetry,
+)
+from orchestrator.hashing import digest
+from orchestrator.results import CellResult
+from orchestrator.stages.made import Made
+from orchestrator.stages.measure import pack
+from orchestrator.stages.score import SEARCHES, compare, score
+from orchestrator.store.artifacts import Held, Store
+
+DIM = 24
+POLICY: dict[str, Any] = {
+    "far": [1e-1, 1e-2, 1e-3],
+    "table_far": 1e-2,
+    "confidence": 0.95,
+    "bootstrap": 100,
+    "seed": 0,
+    "fusion": "mean",
+}
+MEASUREMENT = {"min_count": 100, "min_duration_s": 0.1, "warm_up_count": 5, "max_duration_s": 9.0}
+T0 = 1_700_000_000.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row to be made.
+
+    Attributes:
+        noise: added to a probe's features; 0.9 gives a Rank-1 of about 94 %.
+        lot: of its noise: rows of one lot and noise have equal features.
+        own: share of the noise that is drawn by the row's lot; the rest is the probe's, in common.
+        median_ms: of its times.
+        fails: why it has no result.
+    """
+
+    name: str
+    hardware: str = "A311D"
+    board: str = "vim3"
+    executed_by: str = "board"
+    noise: float = 0.9
+    lot: int = 0
+    own: float = 0.25
+    median_ms: float = 20.0
+    spread: float = 0.05
+    time_lot: int = 0
+    mixed: bool = False
+    reference: bool = False
+    fails: str = ""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Identities enrolled (and searched for), and probes of people who are not."""
+
+    mated: int = 300
+    unknown: int = 100
+
+
+@functools.cache
+def _faces(size: Size) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(7)
+    faces = random.normal(size=(size.mated + size.unknown, DIM)).astype(np.float32)
+    return faces, random.normal(size=faces.shape).astype(np.float32)
+
+
+@functools.cache
+def _scored(noise: float, lot: int, own: float, size: Size) -> Made:
+    faces, shared = _faces(size)
+    mine = np.random.default_rng(1000 + lot).normal(size=faces.shape).astype(np.float32)
+    probes = faces + noise * (np.sqrt(1 - own * own) * shared + own * mine).astype(np.float32)
+    gallery = faces[: size.mated]
+    names = [f"p{number}" for number in range(len(faces))]
+    return score(
+        gallery,
+        probes,
+        np.zeros(len(gallery), bool),
+        np.zeros(len(probes), bool),
+        names[: size.mated],
+        names,
+        POLICY,
+    )
+
+
+def times_ns(row: Row, count: int = 300) -> np.ndarray:
+    """Raw times, int64 nanoseconds, with the long tail that real ones have."""
+    random = np.random.default_rng(row.time_lot)
+    ms = row.median_ms * np.exp(row.spread * random.normal(size=count))
+    ms += row.median_ms * random.exponential(0.05, count)
+    return np.asarray(ms * 1e6, np.int64)
+
+
+def _keep(store: Store, stage: str, made: Made, **named: Any) -> Held:
+    key = digest({"stage": stage, "facts": json.loads(json.dumps(made.facts)), **named})
+    held = store.lookup(stage, key)
+    if held is None:
+        files = dict(made.files)
+        held = store.commit(stage, key, files, provenance=made.provenance, facts=made.facts)
+    return held
+
+
+def cell_result(store: Store, row: Row, reference: Row | None, size: Size, test: str) -> CellResult:
+    """A row's entry in results.json, over what the store now holds."""
+    scored = _scored(row.noise, row.lot, row.own, size)
+    score_key = _keep(store, "score", scored, noise=row.noise, lot=row.lot, own=row.own)
+    ns = times_ns(row)
+    measured = pack(ns, ns + 300_000, MEASUREMENT, row.executed_by, {"board_name": row.board})
+    measure_key = _keep(store, "measure", measured, board=row.board)
+    facts, timed = scored.facts, measured.facts
+    latency = {k: timed[k] for k in ("device", "end_to_end", "timing_valid")}
+    keys = {"score": score_key.key, "measure": measure_key.key, "artifact": "a" * 64}
+    keys |= {"probe": digest({"probe": row.board, "noise": row.noise}), "gallery": "g" * 64}
+    difference = None
+    if reference is not None:
+        other = _scored(reference.noise, reference.lot, reference.own, size)
+        compared = compare(other.files[SEARCHES], scored.files[SEARCHES], POLICY)
+        keys["compare"] = _keep(store, "compare", compared).key
+        difference = compared.facts
+    return CellResult.model_validate(
+        {
+            "name": row.name,
+            "hardware": row.hardware,
+            "provider": "Khadas",
+            "type": "ASIC",
+            "backend": "Tengine" if row.executed_by == "board" else "onnxruntime (Tengine's rule)",
+            "board": row.board,
+            "kind": "khadas-vim3",
+            "executed_by": row.executed_by,
+            "emulated": row.executed_by == "emulated",
+            "granularity": None if row.reference else "per-tensor",
+            "symmetry": None if row.reference else "asymmetric",
+            "dtype": "float32" if row.reference else "uint8",
+            "calibrator": None if row.reference else "minmax",
+            "mixed": row.mixed,
+            "model": "m",
+            "test_set": {
+                "hash": test,
+                "gallery": size.mated,
+                "probes": size.mated + size.unknown,
+                "mated": size.mated,
+                "unknown": size.unknown,
+                "difficulty": 1.5,
+            },
+            "latency": latency if timed["timing_valid"] else None,
+            "latency_host": None if timed["timing_valid"] else latency,
+            "rank1": facts["rank1"],
+            "tar": facts["tar"],
+            "tar_all": facts["tar_all"],
+            "difference": difference,
+            "verdict": timed["verdict"],
+            "verdict_reason": timed["reason"],
+            "artifact_sha256": "b" * 64,
+            "artifact_bytes": 1000,
+            "provenance": {
+                "model_sha256": "c" * 64,
+                "artifact": {"toolchain": "tengine", "version": "1.2"},
+                "gallery": {"executed_by": "board", "encoder": "ref" if row.mixed else row.name},
+                "probe": {"board_name": row.board},
+                "measure": measured.provenance,
+                "score": scored.provenance,
+                "keys": keys,
+            },
+        }
+    )
+
+
+def make_run(
+    root: Path,
+    name: str,
+    rows: list[Row],
+    *,
+    at: float = T0,
+    size: Size | None = None,
+    limit: int | None = None,
+    extra: tuple[Event, ...] = (),
+    finish: bool = True,
+) -> Path:
+    """Write `root/runs/name` and fill `root/.farm/store`; returns the run's folder.
+
+    Args:
+        extra: further events, put in by their time.
+        finish: whether the run has an end.
+    """
+    size = size or Size()
+    store = Store(root / ".farm" / "store")
+    folder = root / "runs" / name
+    folder.mkdir(parents=True)
+    state = str(root / ".farm")
+    (folder / "request.json").write_text(json.dumps({"matrix": "matrix.yaml", "state": state}))
+    reference = next((row for row in rows if row.reference), None)
+    boards = tuple(dict.fromkeys(row.board for row in rows))
+    steps = [
+        StepInfo(id=f"{stage}/{row.name}", stage=stage, board=row.board, cells=(row.name,))
+        for row in rows
+        for stage in ("measure", "extract")
+    ]
+    events: list[Event] = [
+        RunStarted(
+            at=at,
+            run=name,
+            farm="0.1.0",
+            matrix="matrix.yaml",
+            inventory="device_inventory.yaml",
+            matrix_sha256="d" * 64,
+            limit=limit,
+            cells=tuple(
+                CellInfo(
+                    name=row.name,
+                    hardware=row.hardware,
+                    board=row.board,
+                    executed_by=row.executed_by,  # type: ignore[arg-type]
+                )
+                for row in rows
+            ),
+            steps=tuple(steps),
+            boards=boards,
+        )
+    ]
+    for number, row in enumerate(rows):
+        begun = at + 1 + 10 * number
+        for order, stage in enumerate(("measure", "extract")):
+            step = dict(step=f"{stage}/{row.name}", stage=stage, board=row.board)
+            events.append(StepStarted(at=begun + 4 * order, **step))
+            if row.fails and stage == "extract":
+                events.append(StepFailed(at=begun + 7, error="board", message=row.fails, **step))
+            else:
+                end = begun + 4 * order + 3
+                events.append(StepFinished(at=end, key="e" * 64, seconds=3.0, **step))
+        if row.fails:
+            events.append(
+                CellFailed(
+                    at=begun + 8,
+                    cell=row.name,
+                    executed_by=row.executed_by,  # type: ignore[arg-type]
+                    reason=row.fails,
+                )
+            )
+            continue
+        made = cell_result(
+            store, row, None if row.reference else reference, size, f"test{size.mated}"
+        )
+        events.append(
+            CellFinished(
+                at=begun + 8,
+                cell=row.name,
+                executed_by=row.executed_by,  # type: ignore[arg-type]
+                result=made.model_dump(mode="json"),
+            )
+        )
+    events += extra
+    events.sort(key=lambda event: event.at)
+    if finish:
+        failed = any(row.fails for row in rows)
+        events.append(
+            RunFinished(
+                at=events[-1].at + 1,
+                exit_code=1 if failed else 0,
+                outcome="incomplete" if failed else "complete",
+            )
+        )
+    log = EventLog(folder / "events.jsonl")
+    for event in events:
+        log.append(event)
+    log.close()
+    latest = root / "runs" / "latest"
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(name)
+    return folder
+
+
+def fleet() -> list[Row]:
+    """Rows of all sorts: reference, valid, mixed, really worse, suspect, emulated, failed."""
+    return [
+        Row("ref", "This host", "host", reference=True, noise=0.8, median_ms=4.0),
+        Row("vim3", noise=0.82, lot=1),
+        Row("vim3*", "A311D*", noise=0.82, lot=2, mixed=True),
+        Row("jetson", "Jetson NX", "jetson", noise=1.5, lot=3, median_ms=16.0),
+        Row("noisy", "IMX8P", "imx", noise=0.82, lot=4, spread=0.9, median_ms=24.0),
+        Row("stand-in", "RV1126", "rv", executed_by="emulated", noise=0.82, lot=5),
+        Row("lost", "RK3588", "rk", fails="rk: the link <broke> & \x1b[31mended\x1b[0m"),
+    ]
+
+
+def troubles(at: float = T0) -> tuple[Event, ...]:
+    """A retried step, a lost board, warnings and telemetry."""
+    step = dict(step="deploy/vim3", stage="deploy", board="vim3")
+    warm: list[Event] = [
+        Telemetry(at=at + second, board="vim3", temperature_c=50 + second, clock_mhz=1800 - second)
+        for second in range(1, 20)
+    ]
+    return (
+        StepStarted(at=at + 0.2, **step),
+        StepFailed(at=at + 0.5, error="transient", message="cut", retry=True, **step),
+        StepStarted(at=at + 0.6, attempt=2, **step),
+        StepFinished(at=at + 0.9, key="f" * 64, **step),
+        BoardChanged(
+            at=at + 62, board="rk", state="unreachable", executed_by="board", reason="no answer"
+        ),
+        Note(at=at + 5, level="warning", board="jetson", message="84 °C: <throttled>"),
+        *warm,
+    )

@@ -1,0 +1,185 @@
+"""The report: self-contained, true to the run, drawn in a real browser."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from orchestrator.reporting.charts import pareto
+from orchestrator.reporting.figures import cmc_curves, det_curves, measured
+from orchestrator.reporting.history import load_run
+from orchestrator.reporting.report import report_html, write_report
+from orchestrator.reporting.timeline import HEAD, timeline
+
+from .made import Row, fleet, make_run, troubles
+
+
+class Page(HTMLParser):
+    """Identifiers, links, and whatever would be fetched."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.fetched: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            elif name in ("href", "xlink:href"):
+                self.links.append(value or "")
+            elif name in ("src", "srcset", "data", "poster", "action"):
+                self.fetched.append(value or "")
+        if tag in ("link", "iframe", "object", "embed", "img"):
+            self.fetched.append(tag)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("report"), "a", fleet(), extra=troubles())
+
+
+@pytest.fixture(scope="module")
+def text(folder: Path) -> str:
+    return report_html(load_run(folder))
+
+
+def test_nothing_is_fetched_and_every_link_leads_somewhere(text: str) -> None:
+    page = Page(text)
+    assert page.fetched == []
+    assert len(page.ids) == len(set(page.ids))
+    assert {link for link in page.links if not link.startswith("#")} == set()
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    outside = re.findall(r"url\((?!#)[^)]*\)|@import", text)
+    assert outside == []
+    used = {match for match in re.findall(r"url\(#([^)]*)\)", text)}
+    assert used <= set(page.ids)
+
+
+def test_figures_of_the_table_stand_in_it_with_what_executed_them(text: str) -> None:
+    rows = re.findall(r"<tr>\s*<td class=\"n\">\d+</td>.*?</tr>", text, re.DOTALL)
+    assert len(rows) == 6
+    valid, stand_in = rows[1], rows[5]
+    assert "20.8 ms" in valid
+    assert ">board<" in valid
+    assert ">emulated<" in stand_in
+    assert "ms</a>" not in stand_in
+    assert "EMULATED" in stand_in
+
+
+def test_only_what_is_significant_is_called_real(text: str) -> None:
+    assert "1 of 5 rows really differ from float32" in text
+    assert text.count(">real</small>") == 1
+    assert text.count(">noise</small>") == 4
+
+
+def test_messages_of_boards_are_text_not_markup(text: str) -> None:
+    assert "<broke>" not in text
+    assert "the link &lt;broke&gt; &amp; ended" in text
+    assert "\x1b" not in text
+
+
+def test_colours_come_from_the_style_sheet_only(text: str) -> None:
+    drawings = "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
+    assert drawings.count("<svg") == 8
+    assert re.findall(r"#[0-9a-f]{6}\b", drawings) == []
+    assert "var(--series-0)" in drawings
+
+
+def test_equal_runs_give_equal_bytes(folder: Path, text: str) -> None:
+    assert report_html(load_run(folder)) == text
+
+
+def test_curves_agree_with_the_table(folder: Path) -> None:
+    run = load_run(folder)
+    at_rank_1 = {name: c.y[0] for c in cmc_curves(run) for name in c.names}
+    for row in run.results:
+        assert at_rank_1[row.name] == pytest.approx(row.rank1.value)
+    det = {name: curve for curve in det_curves(run) for name in curve.names}
+    for row in run.results:
+        curve = det[row.name]
+        miss = curve.y[curve.x <= row.tar.far_target].min()
+        assert 1 - miss == pytest.approx(row.tar.value)
+
+
+def test_rows_of_one_measurement_are_drawn_once(folder: Path) -> None:
+    times = measured(load_run(folder))
+    assert [t.names for t in times][1] == ("vim3", "vim3*")
+    assert [t.on_board for t in times] == [True, True, True, True, False]
+
+
+def test_the_timeline_has_attempts_failures_and_lost_boards(folder: Path) -> None:
+    when = timeline(load_run(folder).events)
+    assert HEAD not in when.lanes
+    vim3 = [(span.outcome, span.attempt) for span in when.spans if span.stage == "deploy"]
+    assert vim3 == [("retried", 1), ("done", 2)]
+    failed = [span.step for span in when.spans if span.outcome == "failed"]
+    assert failed == ["extract/lost"]
+    assert [(lane, reason) for lane, _, _, reason in when.down] == [("rk", "no answer")]
+    assert len(when.telemetry["vim3"]) == 19
+
+
+def test_a_run_without_store_or_without_rows_still_has_a_report(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "a", [Row("ref", reference=True)])
+    (folder / "request.json").unlink()
+    assert "The store of this run is not on this computer" in report_html(load_run(folder))
+    empty = make_run(tmp_path, "b", [Row("x", fails="no power")], finish=False)
+    text = report_html(load_run(empty))
+    assert "No row has a result" in text
+    assert "no power" in text
+    assert "no end in its log" in text
+
+
+def test_damaged_searches_leave_a_curve_out_and_nothing_else(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "a", [Row("ref", reference=True), Row("x", lot=3)])
+    run = load_run(folder)
+    held = run.held(run.results[1], "score")
+    assert held is not None
+    held.file("searches.npz").write_bytes(b"damaged")
+    assert [curve.names for curve in cmc_curves(run)] == [("ref",)]
+    report_html(run)
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ([(1, 0.5), (2, 0.9), (3, 0.8)], [0, 1]),
+        ([(1, 0.9), (2, 0.5)], [0]),
+        ([(2, 0.9), (1, 0.9)], [1]),
+        ([], []),
+    ],
+)
+def test_the_front_is_what_no_row_beats_in_both(
+    points: list[tuple[float, float]], front: list[int]
+) -> None:
+    assert pareto([x for x, _ in points], [y for _, y in points]) == front
+
+
+@pytest.mark.slow
+@pytest.mark.needs("chromium")
+def test_in_a_browser_charts_are_drawn_and_nothing_complains(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_report(load_run(folder), path)
+    done = subprocess.run(
+        [
+            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *(f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0"),
+            "--dump-dom",
+            f"file://{path}#p4-accuracy",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    dom = done.stdout
+    assert dom.count("<svg") == 8
+    assert re.search(r'<details id="p4" open', dom), "a link to a figure opens what it stands in"
+    assert '<th scope="col" class="n"><button type="button">#</button></th>' in dom
+    assert "CONSOLE" not in done.stderr, done.stderr
