@@ -68,6 +68,10 @@ class PipeChannel:
                 except (OSError, ValueError) as error:
                     raise TransientError(f"the command takes no input: {error}") from error
 
+    def end_input(self) -> None:
+        """The command finds the end of its stdin; its output can still be read."""
+        os.dup2(self._hole, self._in.fileno())
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True
