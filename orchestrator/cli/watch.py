@@ -27,14 +27,14 @@ def watch(arguments: argparse.Namespace) -> int:
     if not events:
         raise UserError(f"{folder / EVENTS}: not one whole event in it", "the run never began")
     over = events[-1].event == "run_finished"
-    with View(console) as view:
-        if over and arguments.speed:
-            _replay(view, events, arguments.speed)
-        else:
-            for event in events:
-                view.show(event)
-            if not over:
-                _follow(view, reader, silent_after=events[-1].at)
+    replay = _Replay(events[0].at, arguments.speed) if over and arguments.speed else None
+    with View(console, replay.clock if replay else time.time) as view:
+        for event in events:
+            if replay:
+                replay.wait_for(event)
+            view.show(event)
+        if not over:
+            _follow(view, reader, silent_after=events[-1].at)
     state = view.state
     print_table(console, results_of(state), failures_of(state))
     finished = state.finished
@@ -43,14 +43,22 @@ def watch(arguments: argparse.Namespace) -> int:
     return finished.exit_code if finished else 1
 
 
-def _replay(view: View, events: list[Event], speed: float) -> None:
-    """Show events with the pauses they had, divided by `speed`."""
-    begun, first = time.monotonic(), events[0].at
-    for event in events:
-        pause = (event.at - first) / speed - (time.monotonic() - begun)
+class _Replay:
+    """The time of a run that is over, `speed` times as fast as it was."""
+
+    def __init__(self, first: float, speed: float) -> None:
+        self._first, self._speed = first, speed
+        self._begun = time.monotonic()
+
+    def clock(self) -> float:
+        """Unix seconds within the run."""
+        return self._first + (time.monotonic() - self._begun) * self._speed
+
+    def wait_for(self, event: Event) -> None:
+        """Sleep until the event's time has come."""
+        pause = (event.at - self.clock()) / self._speed
         if pause > 0:
             time.sleep(pause)
-        view.show(event)
 
 
 def _follow(view: View, reader: EventReader, silent_after: float) -> None:

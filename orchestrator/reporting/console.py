@@ -7,7 +7,7 @@ process, so nothing else prints here.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -35,13 +35,19 @@ STATE_STYLES = {
 
 
 class View:
-    """Shows a run while its events arrive. Use as a context manager."""
+    """Shows a run while its events arrive. Use as a context manager.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: where to.
+        clock: the time of the run, Unix seconds; a replay has its own.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.time) -> None:
         self._console = console
+        self._clock = clock
         self._state = RunState()
         self._live: Live | None = None
-        self._began = time.monotonic()
+        self._began: float | None = None
 
     @property
     def state(self) -> RunState:
@@ -67,6 +73,7 @@ class View:
 
     def show(self, event: Event) -> None:
         """Take an event in."""
+        self._began = self._began or event.at
         lines = self._state.apply(event)
         if self._live is None:
             clock = time.strftime("%H:%M:%S", time.localtime(event.at))
@@ -127,7 +134,7 @@ class View:
         bar: RenderableType = (
             ProgressBar(total=running.total, completed=running.done, width=14)
             if running.total
-            else Text(f"{max(0.0, time.time() - running.since):.0f} s", style="dim")
+            else Text(f"{max(0.0, self._clock() - running.since):.0f} s", style="dim")
         )
         rate = running.rate
         return [
@@ -141,7 +148,7 @@ class View:
         state = self._state
         done, total = state.done, state.total
         rows = f"{len(state.results)} of {len(state.cells)} rows"
-        spent = _duration(time.monotonic() - self._began)
+        spent = _duration(max(0.0, self._clock() - (self._began or self._clock())))
         table = Table.grid(padding=(0, 1), expand=False)
         table.add_row(
             Text("Plan", style="bold"),

@@ -58,7 +58,7 @@ def test_nothing_is_fetched_and_every_link_leads_somewhere(text: str) -> None:
     assert {link[1:] for link in page.links} <= set(page.ids)
     outside = re.findall(r"url\((?!#)[^)]*\)|@import", text)
     assert outside == []
-    used = {match for match in re.findall(r"url\(#([^)]*)\)", text)}
+    used = set(re.findall(r"url\(#([^)]*)\)", text))
     assert used <= set(page.ids)
 
 
