@@ -176,9 +176,9 @@ def by() -> str:
 
 def printed(text: str) -> str:
     """Text from a board or a log as one line that no terminal acts upon."""
-    from orchestrator.fleet.untrusted import one_line
+    from orchestrator.fleet.untrusted import headline
 
-    return one_line(text)
+    return headline(text, 300)
 
 
 def say(text: str = "") -> None:

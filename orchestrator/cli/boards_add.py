@@ -144,10 +144,11 @@ def approve(name: str, target: Target, given: str | None, *, ask: bool) -> HostK
     """
     from orchestrator.fleet.ssh import scan_host_key
 
+    named = (Pin.parse(given),) if given else ()
     shown = scan_host_key(name, target.host, target.port, CONNECT_S)
     address = f"{target.host}:{target.port}"
     known = pins_of_user(target.host, target.port, KNOWN_HOSTS.expanduser())
-    pins = (Pin.parse(given),) if given else tuple(p for p in known if _same_kind(p, shown))
+    pins = named or tuple(pin for pin in known if _same_kind(pin, shown))
     if pins:
         check_host_key(pins, shown, board=name, address=address)
         say(f"{address} shows its approved host key {shown.fingerprint}")

@@ -11,12 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.fleet.health import Health
-from orchestrator.fleet.untrusted import one_line
+from orchestrator.fleet.untrusted import headline
 from orchestrator.specs.inventory import Board, SshTransportSpec
 from orchestrator.store.fleet_log import Added, Checked, Entry, Proof, Standing
 
 COLOURS = {"ready": "green", "busy": "cyan", "draining": "yellow", "unproved": "yellow"}
 _SHOWN = 10
+_LONG = 400
 
 
 def fleet_table(
@@ -94,9 +95,11 @@ def board_page(board: Board, standing: Standing, entries: Iterable[Entry]) -> No
 
 def health_lines(name: str, health: Health) -> Iterator[str]:
     """A check as plain lines."""
-    yield f"{name}: {health.state}" + (f": {one_line(health.reason)}" if health.reason else "")
+    yield f"{name}: {health.state}" + (
+        f": {headline(health.reason, _LONG)}" if health.reason else ""
+    )
     for proof in health.proofs:
-        yield f"  {proof.runtime}: {one_line(proof_words(proof))}"
+        yield f"  {proof.runtime}: {headline(proof_words(proof), _LONG)}"
     if health.hint and health.state != "ready":
         yield from (f"  {line}" for line in health.hint.splitlines())
 
@@ -174,4 +177,4 @@ def _words(value: Any) -> str:
 
 
 def _safe(text: str) -> str:
-    return escape(one_line(text, 1000))
+    return escape(headline(text, 1000))

@@ -185,6 +185,6 @@ def test_a_probe_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PATH", f"{slow.parent}:/usr/bin:/bin")
     transport = LocalTransport("board", tmp_path)
     transport.connect(5)
-    with pytest.raises(TransientError, match="no end after 0.5 s"):
+    with pytest.raises(TransientError, match=r"no end after 0\.5 s"):
         probe(transport, KINDS, board="board", timeout_s=0.5)
     transport.close()
