@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from orchestrator.events import (
@@ -23,6 +23,7 @@ from orchestrator.events import (
     StepStarted,
     Telemetry,
 )
+from orchestrator.reporting.text import plain
 from orchestrator.results import CellResult
 
 HEAD = "this host"
@@ -123,7 +124,7 @@ class RunState:
                 self.results[event.cell] = CellResult.model_validate(event.result)
                 return self._say(event.at, "info", f"row {event.cell}: complete")
             case CellFailed():
-                self.failures[event.cell] = event.reason
+                self.failures[event.cell] = plain(event.reason)
                 return self._say(event.at, "error", f"row {event.cell}: no result: {event.reason}")
             case Note():
                 return self._say(event.at, event.level, event.message)
@@ -149,6 +150,7 @@ class RunState:
         return sum(info.cached for info in self.steps.values())
 
     def _say(self, at: float, level: str, text: str) -> list[str]:
+        text = plain(text)  # words of a board may carry terminal escapes
         self.log.append((at, level, text))
         return [text]
 
@@ -158,7 +160,7 @@ class RunState:
     def _start(self, event: RunStarted) -> list[str]:
         self.started = event
         self.cells = {cell.name: cell for cell in event.cells}
-        self.failures = {cell.name: cell.reason for cell in event.cells if cell.reason}
+        self.failures = {cell.name: plain(cell.reason) for cell in event.cells if cell.reason}
         for board in event.boards:
             self._line(board)
         for cell in event.cells:
@@ -182,12 +184,13 @@ class RunState:
         self._count()
 
     def _count(self) -> None:
+        left = Counter(
+            info.board
+            for step, info in self.steps.items()
+            if self.step_state.get(step) not in ("done", "failed", "skipped")
+        )
         for line in self.boards.values():
-            line.steps_left = sum(
-                info.board == line.name
-                and self.step_state.get(step) not in ("done", "failed", "skipped")
-                for step, info in self.steps.items()
-            )
+            line.steps_left = left[line.name]
 
     def _board(self, event: BoardChanged) -> list[str]:
         line = self._line(event.board)
