@@ -35,7 +35,7 @@ from orchestrator.events import (
     StepSkipped,
     StepStarted,
 )
-from orchestrator.fleet.board import Deadlines
+from orchestrator.fleet.board import BoardBusy, Deadlines
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling.boards import Boards
 from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate, choose
@@ -360,6 +360,10 @@ class Driver:
             error = FarmError(f"{name}: farm's own bug while connecting: {error!r}")
         if self._roster.missed(name, error, time.monotonic()):
             self._board(name, "connecting", error.message)
+            if isinstance(error, BoardBusy):
+                # Whoever has the board may be making just what is wanted of it.
+                self._plan.resolve()
+                self._settle()
             return
         reason = self._roster.error(name) or error
         lost = isinstance(reason, TransientError)
