@@ -1,0 +1,241 @@
+"""`farm doctor`: what is missing on this head and on the boards, and the command that mends it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from orchestrator.specs.inventory import Board, Inventory
+
+DISTRIBUTION = "facefarm"
+FREE_BYTES = 2 << 30
+INVENTORY = "device_inventory.yaml"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        state: `ok`; `note`, work is possible without it; `missing`, it is not.
+        about: what was looked at.
+        text: what was found.
+        mend: what to type or change; empty when nothing is to be done.
+    """
+
+    state: Literal["ok", "note", "missing"]
+    about: str
+    text: str
+    mend: str = ""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `doctor` to the command line."""
+    made = commands.add_parser("doctor", help="what is missing here, and how to mend it")
+    made.set_defaults(call=doctor)
+    made.add_argument("matrix", nargs="?", default="matrix.yaml", help="(%(default)s)")
+    made.add_argument("--inventory", metavar="FILE", help=f"({INVENTORY})")
+    made.add_argument("--state", metavar="DIR", default=".farm", help=argparse.SUPPRESS)
+    made.add_argument("--runs", metavar="DIR", default="runs", help=argparse.SUPPRESS)
+    made.add_argument("--json", action="store_true", help="for programs")
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Print findings; 1 when something is missing, else 0. Connects to nothing."""
+    found: list[Finding] = []
+    for finding in examine(arguments):
+        found.append(finding)
+        if not arguments.json:
+            _show(finding)
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in found], indent=1))
+    return 1 if any(finding.state == "missing" for finding in found) else 0
+
+
+def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
+    """Look at everything, the head first."""
+    yield from _python()
+    yield from _packages()
+    yield from _room(Path(arguments.state))
+    yield from _matrix(Path(arguments.matrix))
+    inventory = yield from _inventory(arguments)
+    if inventory is not None:
+        yield from _login(inventory)
+        yield from _toolchains(inventory)
+        yield from _boards(inventory, Path(arguments.runs))
+
+
+def _show(finding: Finding) -> None:
+    from orchestrator.fleet.untrusted import headline
+
+    lines = [headline(line, 300) for line in finding.text.splitlines()] or [""]
+    print(f"{finding.state:<8}{headline(finding.about)}: {lines[0]}")
+    for line in lines[1:]:
+        print(f"        {line}")
+    for line in finding.mend.splitlines():
+        print(f"        > {headline(line, 300)}")
+
+
+def _python() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    fits = (3, 11) <= sys.version_info[:2] < (3, 14)
+    mend = "" if fits else "make setup PYTHON=/path/to/python3.12"
+    yield Finding("ok" if fits else "missing", "Python", version, mend)
+
+
+def _packages() -> Iterator[Finding]:
+    from importlib import metadata
+
+    from packaging.requirements import Requirement
+
+    try:
+        needed = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or ()]
+    except metadata.PackageNotFoundError:
+        yield Finding("note", "packages", f"{DISTRIBUTION} is not installed here", "make setup")
+        return
+    wrong = []
+    for each in needed:
+        if each.marker is not None and not each.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(each.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{each.name} is missing")
+            continue
+        if not each.specifier.contains(version, prereleases=True):
+            wrong.append(f"{each.name} is {version}, needed is {each.specifier}")
+    if wrong:
+        yield Finding("missing", "packages", "\n".join(wrong), "make setup")
+    else:
+        yield Finding("ok", "packages", "all that farm needs are there")
+
+
+def _room(state: Path) -> Iterator[Finding]:
+    place = state.resolve()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    text = f"{free / (1 << 30):.1f} GiB free for {state}"
+    if free < FREE_BYTES:
+        yield Finding("note", "disk", text, "make room, or keep the store elsewhere with --state")
+    else:
+        yield Finding("ok", "disk", text)
+
+
+def _matrix(path: Path) -> Iterator[Finding]:
+    from orchestrator.errors import UserError
+    from orchestrator.specs.matrix import load_matrix, load_models
+
+    try:
+        matrix = load_matrix(path)
+        models = load_models(matrix)
+    except UserError as error:
+        yield Finding("missing", str(path), error.message, error.hint)
+        return
+    rows = f"{len(matrix.entries)} entries, models {', '.join(models)}"
+    yield Finding("ok", str(path), rows)
+
+
+def _inventory(arguments: argparse.Namespace) -> Any:
+    from orchestrator.errors import UserError
+    from orchestrator.specs.inventory import load_inventory
+
+    beside = Path(arguments.matrix).parent / INVENTORY
+    path = Path(arguments.inventory or (beside if beside.exists() else INVENTORY))
+    try:
+        inventory = load_inventory(path)
+    except UserError as error:
+        yield Finding(
+            "missing", str(path), error.message, error.hint or "farm boards add user@host"
+        )
+        return None
+    yield Finding("ok", str(path), f"{len(inventory.boards)} boards")
+    return inventory
+
+
+def _login(inventory: Inventory) -> Iterator[Finding]:
+    from orchestrator.errors import UserError
+    from orchestrator.fleet.known_keys import pins_of_user
+    from orchestrator.fleet.ssh_keys import load_key, offered_keys
+    from orchestrator.specs.inventory import SshTransportSpec
+
+    usual: bool | None = None
+    for board in inventory.boards:
+        transport = board.transport
+        if not isinstance(transport, SshTransportSpec):
+            continue
+        if transport.key is None:
+            if usual is None:
+                usual = any(offered_keys(board.name, None, True))
+            if not usual:
+                target = f"{transport.user}@{transport.host}" if transport.user else transport.host
+                mend = f"ssh-keygen -t ed25519\nssh-copy-id -p {transport.port} {target}"
+                yield Finding("missing", board.name, "no private key to log in with", mend)
+        else:
+            try:
+                load_key(board.name, Path(transport.key).expanduser())
+            except UserError as error:
+                message = error.message.removeprefix(f"{board.name}: ")
+                yield Finding("missing", board.name, message, error.hint)
+        known = Path("~/.ssh/known_hosts").expanduser()
+        if not (transport.host_key or pins_of_user(transport.host, transport.port, known)):
+            mend = (
+                f"farm boards remove {board.name}\n"
+                f"farm boards add {transport.host}:{transport.port} --name {board.name}"
+            )
+            yield Finding("missing", board.name, "its host key is not pinned", mend)
+
+
+def _toolchains(inventory: Inventory) -> Iterator[Finding]:
+    from orchestrator.errors import FarmError
+    from orchestrator.specs.inventory import SshTransportSpec
+    from orchestrator.toolchains import toolchain, toolchain_names
+
+    wanted: dict[str, list[str]] = {"onnxruntime": []}
+    for board in inventory.boards:
+        if isinstance(board.transport, SshTransportSpec):
+            wanted.setdefault(board.toolchain_for("auto"), []).append(board.name)
+    for name, boards in wanted.items():
+        about = f"toolchain {name}" + (f" (for {', '.join(boards)})" if boards else "")
+        if name not in toolchain_names():
+            text = f"this farm has none; it has {', '.join(toolchain_names())}"
+            yield Finding("missing", about, text, "`toolchain: onnxruntime` in the matrix")
+            continue
+        try:
+            chain = toolchain(name)
+            missing: tuple[str, ...] = getattr(chain, "missing", tuple)()
+            text = f"lacks {', '.join(missing)}" if missing else chain.version()
+        except FarmError as error:
+            yield Finding("missing", about, error.message, error.hint)
+            continue
+        mend = f"FARM_{name.upper()}_BIN_DIR=/folder/with/{missing[0]}" if missing else ""
+        yield Finding("missing" if missing else "ok", about, text, mend)
+
+
+def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:
+    from orchestrator.fleet.health import identity
+    from orchestrator.store.fleet_log import FleetLog
+
+    standings = FleetLog(runs).standings({b.name: identity(b) for b in inventory.boards})
+    for board in inventory.boards:
+        standing = standings[board.name]
+        if standing.state == "ready":
+            yield Finding("ok", board.name, "ready")
+        elif standing.drained:
+            mend = f"farm boards undrain {board.name}"
+            yield Finding("note", board.name, standing.reason, mend)
+        else:
+            known_bad = standing.refusal(board.runtime.name) or standing.state == "unreachable"
+            text = f"{standing.state}: {standing.reason}"
+            yield Finding("missing" if known_bad else "note", board.name, text, _check(board))
+
+
+def _check(board: Board) -> str:
+    return f"farm boards check {board.name}"
