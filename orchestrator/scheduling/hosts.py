@@ -18,8 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import TransientError
-from orchestrator.fleet.board import Address, Artifact, BoardLink
+from orchestrator.errors import (
+    BoardError,
+    FarmError,
+    ToolchainError,
+    TransientError,
+    UserError,
+)
+from orchestrator.fleet.board import Address, Artifact, BoardBusy, BoardLink
 
 BOARDS_PER_HOST = 20
 PROGRESS_S = 0.25
@@ -97,8 +103,10 @@ class HostActor:
             old.close()
         try:
             return dataclasses.asdict(link.connect())
-        except BaseException:
+        except BaseException as error:
             link.close()
+            if isinstance(error, FarmError):
+                raise portable(error) from error
             raise
 
     def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[Any]:
@@ -120,6 +128,8 @@ class HostActor:
             sent = _latest(news)
             if sent is not None:
                 yield Progress(sent, len(data))
+        if isinstance(result[0], FarmError):
+            raise portable(result[0])
         if isinstance(result[0], BaseException):
             raise result[0]
         yield result[0]
@@ -214,6 +224,18 @@ def actor_class() -> Any:
     return ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, concurrency_groups=groups)(
         Host
     )
+
+
+def portable(error: FarmError) -> FarmError:
+    """An error as it can travel between processes: one of those the driver knows, with its words.
+
+    An exception whose class takes other arguments cannot be unpickled, and would arrive as a dead
+    worker instead of as what it is.
+    """
+    for kind in (BoardBusy, UserError, TransientError, BoardError, ToolchainError):
+        if isinstance(error, kind):
+            return kind(error.message, error.hint)
+    return FarmError(error.message, error.hint)
 
 
 class _Rows:

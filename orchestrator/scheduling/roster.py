@@ -97,11 +97,10 @@ class Roster:
             if spent + wait <= patience:
                 contact.not_before = now + wait
                 return True
-            what = "waited for" if busy else "looked for"
             return self._out(
                 contact,
                 TransientError(
-                    f"{error.message}; {what} for {spent:.0f} s",
+                    f"{error.message}; given up after {spent:.0f} s",
                     f'`farm resume` tries again; FARM_DEADLINES=\'{{"{word}": '
                     f"{2 * patience:.0f}}}' waits longer",
                 ),

@@ -51,7 +51,7 @@ def test_a_board_that_was_lost_is_looked_for_as_long_as_said() -> None:
     assert tries > ATTEMPTS
     error = roster.error("b")
     assert isinstance(error, TransientError)
-    assert "looked for" in error.message
+    assert "given up after" in error.message
     assert "lost_s" in error.hint
 
 
