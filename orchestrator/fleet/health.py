@@ -125,9 +125,9 @@ def check(board: Board, address: Address, *, also: Iterable[str] = ()) -> Health
     own = proofs[0]
     if own.proved:
         return Health("ready", "", "", tuple(proofs), facts, telemetry)
-    broken = own.runtime in facts.runtimes
+    tried = own.runtime in facts.runtimes and own.runtime in TAKES_ONNX
     return Health(
-        "quarantined" if broken else "unproved",
+        "quarantined" if tried else "unproved",
         f"{own.runtime}: {own.reason}",
         f"mend it on the board, then `farm boards check {board.name}`",
         tuple(proofs),
