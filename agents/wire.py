@@ -231,6 +231,7 @@ class Conversation(object):
         self.kind = 0
         self.window = 0
         self.flying = 0
+        self.ready = False
         self.cancelled = False
 
     def next_job(self, last: int) -> int:
@@ -275,7 +276,7 @@ class Conversation(object):
                 raise WireError("%s as job %d during job %d" % (frame.name, frame.job, self.job))
             self.job, self.kind = frame.job, kind
             self.window = self.flying = 0
-            self.cancelled = False
+            self.ready = self.cancelled = False
             return True
         if kind not in (IMAGES, CANCEL):
             raise WireError("the head may not send %s" % frame.name)
@@ -309,6 +310,9 @@ class Conversation(object):
         if kind not in ANSWERS[self.kind]:
             raise WireError("%s within %s" % (frame.name, NAMES[self.kind]))
         if kind == READY:
+            if self.ready:
+                raise WireError("a second READY")
+            self.ready = True
             self.window = number(frame.meta, "window", 0, 1 << 30)
         elif kind == FEATURES:
             self.flying -= number(frame.meta, "credit", 0, self.flying)

@@ -228,7 +228,9 @@ class AgentSession:
         job = self._link.begin(MEASURE, meta)
         try:
             deadline = Deadline(timeout_s + _GRACE_S)
-            self._receive(deadline.remaining(), doing)  # READY
+            ready = self._receive(deadline.remaining(), doing)
+            with self._strict():
+                number(ready.meta, "window", few.nbytes, 1 << 30)
             part = {"start": 0, "count": len(few)}
             self._link.send_images(Frame(IMAGES, job, part, few.data.cast("B")))
             while True:
@@ -285,7 +287,9 @@ class AgentSession:
                     assert sender is not None
                     sender.taken(done)
                     yield block
-                else:  # READY
+                else:  # READY, of which the conversation lets only one through
+                    with self._strict():
+                        number(frame.meta, "window", int(np.prod(self._image_shape)), 1 << 30)
                     sender = Sender(self._link, job, images, chunk, self._check_images)
                     sender.start(int(np.prod(self._image_shape)))
         finally:

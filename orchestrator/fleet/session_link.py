@@ -32,6 +32,7 @@ READ = 1 << 18
 INBOX_BYTES = 64 << 20
 _WRITE_WAIT_S = 1.0
 _LAST_WORD_S = 1.0
+_LOOK_S = 0.25
 _NO_SUCH_COMMAND = (126, 127)
 
 
@@ -174,9 +175,7 @@ class SessionLink:
         Raises:
             FarmError: the link is dead.
         """
-        if not self._write_lock.acquire(timeout=wait_s):
-            self.fail(TransientError(f"{self.board}: the link is stuck"))
-            raise self._dead()
+        self._acquire(wait_s)
         try:
             with self._changed:
                 self._check()
@@ -188,14 +187,29 @@ class SessionLink:
         finally:
             self._write_lock.release()
 
+    def _acquire(self, wait_s: float) -> None:
+        end = time.monotonic() + wait_s if wait_s >= 0 else float("inf")
+        while not self._write_lock.acquire(timeout=_LOOK_S):
+            now = time.monotonic()
+            if now >= end:
+                self.fail(TransientError(f"{self.board}: the link is stuck"))
+            with self._changed:
+                self._check()
+                self._check_silence(now)
+
     def send_images(self, frame: Frame) -> bool:
-        """Write a frame of images as soon as there is credit; False when its job has ended."""
+        """Write a frame of images as soon as there is credit; False when its job has ended.
+
+        Raises:
+            FarmError: the agent is silent.
+        """
         size = len(frame.payload)
         with self._changed:
             while self._error is None and self._talk.job == frame.job:
                 limit = self._flow.limit if self._flow else self._talk.window
                 if self._talk.flying + size <= max(limit, min(size, self._talk.window)):
                     break
+                self._check_silence(time.monotonic())
                 self._changed.wait(1.0)
         with self._write_lock:
             with self._changed:
@@ -335,7 +349,13 @@ class SessionLink:
     def _beat(self) -> None:
         while True:
             with contextlib.suppress(FarmError):
-                self.send(Frame(BEAT, 0, {"t": time.monotonic()}))
+                # Another thread that is writing tells the agent as much as a beat would. If it is
+                # stuck, somebody has to look at the clock.
+                if self._write_lock.acquire(blocking=False):
+                    self._write_lock.release()
+                    self.send(Frame(BEAT, 0, {"t": time.monotonic()}))
+                with self._changed:
+                    self._check_silence(time.monotonic())
             with self._changed:
                 if self._error is not None or self._closing:
                     return

@@ -48,7 +48,7 @@ def working(tmp_path, artifact):
 def test_agent_killed(working):
     _, _, job, own, child = working
     os.kill(own[0], signal.SIGKILL)
-    with within(3), pytest.raises(TransientError, match="bench: the agent ended"):
+    with within(5), pytest.raises(TransientError, match="bench: the agent ended"):
         list(job)
     assert gone(*child)
 
@@ -56,17 +56,34 @@ def test_agent_killed(working):
 def test_agent_stopped(working):
     _, _, job, own, child = working
     os.kill(own[0], signal.SIGSTOP)
-    with within(4), pytest.raises(TransientError, match="bench: the agent has been silent for"):
+    with within(6), pytest.raises(TransientError, match="bench: the agent has been silent for"):
         list(job)
     os.kill(own[0], signal.SIGCONT)
     assert gone(*own)
     assert gone(*child)
 
 
+def test_agent_stopped_while_the_head_writes_to_it(tmp_path, artifact):
+    """16 MB do not fit the pipe: the caller itself is stuck in the write."""
+    with agent(tmp_path) as channel, session(channel, dead_after_s=1.0) as made:
+        own = started(made.hello().pid)
+        open_timed(made, artifact, ms=1, dim=4)
+        real = channel.write
+
+        def stop_first(data):
+            if len(data) > 1 << 20:
+                os.kill(own[0], signal.SIGSTOP)
+            real(data)
+
+        channel.write = stop_first
+        with within(6), pytest.raises(TransientError, match="has been silent for"):
+            list(made.measure(faces(420), MeasurePolicy(), timeout_s=60))
+
+
 def test_channel_closed(working):
     channel, _, job, own, child = working
     threading.Timer(0.2, channel.close).start()
-    with within(3), pytest.raises(TransientError):
+    with within(5), pytest.raises(TransientError):
         list(job)
     assert gone(*own)
     assert gone(*child)
@@ -75,7 +92,7 @@ def test_channel_closed(working):
 def test_runtime_killed_and_the_session_goes_on(working):
     _, made, job, own, child = working
     os.kill(child[0], signal.SIGKILL)
-    with within(3), pytest.raises(TransientError, match="process was killed by SIGKILL"):
+    with within(5), pytest.raises(TransientError, match="process was killed by SIGKILL"):
         list(job)
     assert processes.alive(*own)
     assert len(features(made.extract(Rows(faces(3)), timeout_s=5))) == 3
@@ -85,7 +102,7 @@ def test_a_crash_is_reported_with_its_last_words(working):
     _, _, job, _, child = working
     os.kill(child[0], signal.SIGSEGV)
     told = "process was killed by SIGSEGV"
-    with within(3), pytest.raises(TransientError, match=told) as caught:
+    with within(5), pytest.raises(TransientError, match=told) as caught:
         list(job)
     assert "Fatal Python error: Segmentation fault" in caught.value.hint
 
@@ -97,7 +114,7 @@ def test_runtime_hangs(tmp_path, artifact):
         job = made.extract(Rows(faces(500)), timeout_s=1.0)
         next(job)
         os.kill(child[0], signal.SIGSTOP)
-        with within(4), pytest.raises(BoardError, match="has not answered for"):
+        with within(6), pytest.raises(BoardError, match="has not answered for"):
             list(job)
         assert gone(*child)
         assert len(features(made.extract(Rows(faces(3)), timeout_s=5))) == 3
@@ -107,7 +124,7 @@ def test_cancel_of_a_hanging_runtime(working):
     _, made, job, own, child = working
     os.kill(child[0], signal.SIGSTOP)
     threading.Timer(0.1, made.cancel).start()
-    with within(3), pytest.raises(TransientError, match="stopped"):
+    with within(5), pytest.raises(TransientError, match="stopped"):
         list(job)
     assert gone(*child)
     assert processes.alive(*own)
@@ -145,7 +162,7 @@ def test_a_silent_head_is_left(tmp_path):
     with agent(tmp_path, idle_s=0.6) as channel:
         made = AgentSession(channel, board="bench", heartbeat_s=60)
         own = started(made.hello().pid)
-        with within(3):
+        with within(5):
             assert gone(*own, seconds=3)
         assert "nothing heard from the head" in channel.stderr_tail()
         made.close()
@@ -289,7 +306,7 @@ def test_a_flipped_bit_ends_the_session(tmp_path, artifact, direction):
             job = made.extract(Rows(faces(1000)), timeout_s=5)
             next(job)
             damaging.armed = True
-            with within(4), pytest.raises(TransientError, match="checksum"):
+            with within(6), pytest.raises(TransientError, match="checksum"):
                 list(job)
         assert gone(*own)
 
@@ -300,7 +317,7 @@ def test_a_sender_that_waits_for_credit_wakes_when_the_board_dies(tmp_path, arti
         open_timed(made, artifact, ms=60_000, dim=4)
         job = made.extract(Rows(faces(500)), timeout_s=120)
         threading.Timer(0.7, os.kill, (own[0], signal.SIGKILL)).start()
-        with within(4), pytest.raises(TransientError, match="the agent ended"):
+        with within(6), pytest.raises(TransientError, match="the agent ended"):
             next(job)
     assert not [t for t in threading.enumerate() if t.name == "images"]
 
@@ -308,14 +325,14 @@ def test_a_sender_that_waits_for_credit_wakes_when_the_board_dies(tmp_path, arti
 def test_close_ends_a_job_in_another_thread(working):
     _, made, job, own, _ = working
     threading.Timer(0.2, made.close).start()
-    with within(4), pytest.raises(TransientError):
+    with within(6), pytest.raises(TransientError):
         list(job)
     assert gone(*own)
 
 
 def test_no_agent_at_all(tmp_path):
     with agent(tmp_path, python="python-of-nowhere") as channel, session(channel) as made:
-        with within(3), pytest.raises(BoardError, match="does not start") as caught:
+        with within(5), pytest.raises(BoardError, match="does not start") as caught:
             made.hello()
         assert "not found" in caught.value.hint
 
@@ -323,7 +340,7 @@ def test_no_agent_at_all(tmp_path):
 def test_something_else_answers(tmp_path):
     with agent(tmp_path, before="cat; ") as channel:
         made = AgentSession(channel, board="bench", start_timeout_s=0.5)
-        with within(3), pytest.raises(TransientError, match=r"no word for 0\.5 s"):
+        with within(5), pytest.raises(TransientError, match=r"no word for 0\.5 s"):
             made.hello()
         made.close()
 
@@ -350,7 +367,7 @@ def test_a_workdir_that_cannot_be_made(tmp_path):
 def test_signals_end_the_agent_cleanly(working, name):
     _, _, job, own, child = working
     os.kill(own[0], getattr(signal, name))
-    with within(3), pytest.raises(TransientError, match="the agent ended with status 143"):
+    with within(5), pytest.raises(TransientError, match="the agent ended with status 143"):
         list(job)
     assert gone(*child)
 

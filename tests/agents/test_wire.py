@@ -217,6 +217,14 @@ def test_jobs_do_not_overlap():
         pair.from_agent(Frame(wire.TIMES, 1))
 
 
+def test_a_job_is_ready_once():
+    pair = Pair()
+    pair.from_head(Frame(wire.EXTRACT, 1))
+    pair.from_agent(Frame(wire.READY, 1, {"window": 10}))
+    with pytest.raises(WireError, match="a second READY"):
+        pair.head.receiving(Frame(wire.READY, 1, {"window": 10}))
+
+
 def test_nothing_comes_before_hello():
     with pytest.raises(WireError, match="before HELLO"):
         Conversation(is_agent=True).receiving(Frame(wire.OPEN, 1))
