@@ -7,6 +7,7 @@ stops in good order on SIGTERM, and when its standard input ends: then whoever s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -18,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.events import (
@@ -47,6 +48,7 @@ from orchestrator.scheduling.ray_local import LocalRay
 from orchestrator.scheduling.ray_watch import HeadWatch
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.roster import ATTEMPTS, BACKOFF_S, Roster
+from orchestrator.scheduling.supervising import supervise
 from orchestrator.scheduling.words import board_facts, change, error_class
 
 CLEAN_UP_S = 6.0
@@ -431,33 +433,46 @@ class Driver:
 
 
 def main(folder: str) -> int:
-    """Run the plan of a run folder; see the module's text."""
+    """Run the plan of a run folder; see the module's text.
+
+    Ray ends the process that uses it when its raylet dies, so the driver is a child of this
+    process, which then says in its place how the run ended.
+    """
+    child = os.fork()
+    if child == 0:
+        _drive(folder)
+    return supervise(child, Path(folder) / EVENTS)
+
+
+def _drive(folder: str) -> NoReturn:
     stop = threading.Event()
     run = Path(folder)
     _watch_parent(stop)
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
+    driver: Driver | None = None
     try:
         deadlines = Deadlines.from_environment()
-    except UserError as error:
-        log = EventLog(run / EVENTS)
-        log.append(Note(level="error", message=str(error)))
-        log.append(RunFinished(exit_code=2, outcome="wrong input", message=error.message))
-        return 2
-    plan = make_plan(Request.from_json(json.loads((run / REQUEST).read_text())))
-    driver = Driver(plan, run, stop, deadlines)
-    try:
+        plan = make_plan(Request.from_json(json.loads((run / REQUEST).read_text())))
+        driver = Driver(plan, run, stop, deadlines)
         code = driver.run()
-    except BaseException:
-        traceback.print_exc()
-        log = EventLog(run / EVENTS)
-        log.append(RunFinished(exit_code=4, outcome="bug", message=_last_line()))
-        code = 4
+    except BaseException as error:
+        wrong = driver is None and isinstance(error, UserError)
+        code = 2 if wrong else 4
+        if not wrong:
+            traceback.print_exc()
+        with contextlib.suppress(OSError):  # the disk that the log is on may be the reason
+            log = EventLog(run / EVENTS)
+            if wrong:
+                log.append(Note(level="error", message=str(error)))
+            outcome: Literal["wrong input", "bug"] = "wrong input" if wrong else "bug"
+            log.append(RunFinished(exit_code=code, outcome=outcome, message=_last_line()))
     # Ray and hung libraries get this long; then the kernel ends what is left with this process.
     deadline = threading.Timer(CLEAN_UP_S, os._exit, (code,))
     deadline.daemon = True
     deadline.start()
-    driver.clean_up()
+    if driver is not None:
+        driver.clean_up()
     sys.stderr.flush()
     os._exit(code)
 

@@ -191,7 +191,7 @@ def agent_of(project: Faulty, board: str) -> list[int]:
 
 
 def driver_of(project: Faulty) -> list[int]:
-    """The driver process of a project's newest run."""
+    """The driver of a project's newest run and the process that watches it."""
     return processes("orchestrator.scheduling.driver", project.latest.resolve().name)
 
 
@@ -403,8 +403,8 @@ def test_rays_head_killed_ends_the_run_soon_and_resume_goes_on(
 
 def head(project: Faulty, name: str) -> None:
     """Kill one process of a run's Ray head."""
-    (driver,) = driver_of(project)
-    strike([pid for pid in children(driver) if comm(pid) == name])
+    below = [pid for driver in driver_of(project) for pid in children(driver)]
+    strike([pid for pid in below if comm(pid) == name])
 
 
 def test_the_orchestrator_killed_at_any_moment_loses_nothing_that_was_finished(
