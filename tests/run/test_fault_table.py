@@ -6,6 +6,7 @@ Every disturbed run must end with the right exit code and, where it ends complet
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -417,8 +418,9 @@ def test_the_orchestrator_killed_at_any_moment_loses_nothing_that_was_finished(
         end = time.monotonic() + chance.uniform(2, 9)
         while run.poll() is None and time.monotonic() < end:
             time.sleep(0.05)
-        for pid in [*driver_of(project), run.pid]:
-            os.kill(pid, signal.SIGKILL)
+        for pid in [run.pid, *driver_of(project)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         run.wait(10)
         kept |= {e.step for e in project.events() if e.event == "step_finished" and not e.cached}
         gone = time.monotonic() + 15
