@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NAME ?=
 
-.PHONY: run test test-all check bench setup setup-dev clean
+.PHONY: run test test-all test-soak check bench setup setup-dev clean
 
 run: setup
 	$(BIN)/farm run matrix.yaml
@@ -14,7 +14,10 @@ test: setup-dev check
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: setup-dev
-	$(BIN)/python -m pytest -m slow --timeout 600
+	$(BIN)/python -m pytest -m "slow and not soak" --timeout 600
+
+test-soak: setup-dev
+	$(BIN)/python -m pytest -m soak --timeout 600
 
 check: setup-dev
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ from orchestrator.fleet.relay import Relay
 from tests.openssh import SshdAddress, running_sshd
 from tests.run.project import FLOAT, HOST, Project, emulated, entry
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.soak]
 
 UINT8 = "uint8 per-tensor asymmetric"
 INT8 = "int8 per-channel symmetric"
