@@ -91,8 +91,8 @@ Transport = Annotated[
 class RuntimeOptions(Spec):
     """How the board runs a model.
 
-    `faithful` (onnxruntime only) switches graph optimisation off, so that int8 arithmetic is
-    that of the model and not that of this host's CPU, some of which saturate.
+    `faithful` (onnxruntime only) keeps quantize/dequantize pairs unfused, so that int8 arithmetic
+    is that of the model and not that of this host's CPU, some of which saturate.
     """
 
     name: RuntimeName
