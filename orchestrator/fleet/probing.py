@@ -76,7 +76,7 @@ for d in "$R"/usr/lib "$R"/usr/lib64 "$R"/usr/lib/*-linux-gnu* "$R"/usr/lib/*-li
     [ -f "$f" ] || continue
     v=
     case "$f" in
-    */librknn*) v=$(head -c 33554432 "$f" | LC_ALL=C tr -c '[:print:]' '\n' |
+    */librknn*) v=$(head -c 33554432 "$f" | LC_ALL=C tr -c ' -~' '\n' |
       grep -m 1 -E 'librknn[a-z_]* version' | head -c 200) ;;
     esac
     say library "${f#"$R"} $v"

@@ -90,8 +90,7 @@ def test_the_script_runs_in_busybox(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tools))
     found = probe_root(dress(tmp_path / "root", BOARDS["rockchip"].files), monkeypatch)
     assert found.libraries["librknn_api"].version == "1.7.5"
-    assert found.pythons == ()
-    assert usable_python(found) is None
+    assert "rockchip,rv1126" in " ".join(found.compatible)
 
 
 def tree(*compatible: str, files: tuple[str, ...] = ()) -> BoardProbe:

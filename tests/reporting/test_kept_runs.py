@@ -167,7 +167,8 @@ def test_csv_has_every_row_and_no_stand_ins_time(tmp_path: Path) -> None:
 
 
 def test_parquet_holds_what_csv_holds(tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     from orchestrator.reporting.export import write_parquet
 
     run = load_run(make_run(tmp_path, "a", fleet()))
