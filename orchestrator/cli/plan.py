@@ -8,21 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.cli.asked import asked
 from orchestrator.planning.estimate import estimate
-from orchestrator.scheduling.planner import Plan, Request, find_inventory, make_plan
+from orchestrator.scheduling.planner import Plan, make_plan
 
 
 def plan(arguments: argparse.Namespace) -> int:
     """Print the plan; 1 when a row is impossible, else 0."""
-    request = Request(
-        matrix=arguments.matrix,
-        inventory=find_inventory(arguments.matrix, arguments.inventory),
-        state=arguments.state,
-        runs=arguments.runs,
-        only=tuple(arguments.only),
-        limit=arguments.limit,
-    )
-    made = make_plan(request)
+    made = make_plan(asked(arguments))
     console = Console(highlight=False)
     console.print(_rows(made))
     console.print()

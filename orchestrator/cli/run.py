@@ -18,12 +18,13 @@ from types import FrameType
 from rich.console import Console
 
 from orchestrator import __version__
+from orchestrator.cli.asked import asked
 from orchestrator.errors import UserError
 from orchestrator.events import CellFinished, EventLog, EventReader, RunFinished, RunStarted
 from orchestrator.reporting.console import View, print_table
 from orchestrator.reporting.files import failures_of, write_results
 from orchestrator.scheduling.outcome import cell_result, held
-from orchestrator.scheduling.planner import Plan, Request, find_inventory, make_plan
+from orchestrator.scheduling.planner import Plan, Request, make_plan
 
 POLL_S = 0.1
 PROMPT_BACK_S = 2.3
@@ -32,15 +33,7 @@ REQUEST, EVENTS, LOG = "request.json", "events.jsonl", "driver.log"
 
 def run(arguments: argparse.Namespace) -> int:
     """Start a new run."""
-    request = Request(
-        matrix=arguments.matrix,
-        inventory=find_inventory(arguments.matrix, arguments.inventory),
-        state=arguments.state,
-        runs=arguments.runs,
-        only=tuple(arguments.only),
-        limit=arguments.limit,
-    )
-    return _run(request, remeasure=arguments.remeasure)
+    return _run(asked(arguments), remeasure=arguments.remeasure)
 
 
 def resume(arguments: argparse.Namespace) -> int:

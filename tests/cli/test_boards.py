@@ -1,4 +1,7 @@
-"""`farm boards` against real OpenSSH servers dressed as boards, and against emulated boards."""
+"""`farm boards` against real OpenSSH servers dressed as boards, and against emulated boards.
+
+Over 500 lines, since every action of the one command shares the same servers and helpers.
+"""
 
 from __future__ import annotations
 
