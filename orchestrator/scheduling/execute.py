@@ -130,6 +130,7 @@ class Executor:
             provenance={"farm": __version__, "fingerprint": step.params["fingerprint"]},
             facts={"count": len(rows)},
             hashes=hashes,
+            apart=images.APART,
         )
 
     def _calibrate(self, step: Step, key: str) -> Held:

@@ -12,8 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.store.rows import JOURNAL, RowWriter, summary_of
+
 FILE = "images.npy"
 ROWS = "rows.json"
+APART = (JOURNAL, summary_of(FILE))
+"""How the images came; no part of what they are."""
+
 BLOCK = 128
 
 
@@ -39,51 +44,51 @@ def make_images(
 ) -> dict[str, str]:
     """Write `images.npy` (uint8, (n, h, w, 3)) and `rows.json` into `folder`.
 
+    What an earlier try left there is checked against its checksums and kept.
+
     Args:
         rows: what to make.
         folder: the store's part folder.
         pool: processes that make blocks of images.
-        progress: called with the number of images written.
+        progress: called with the number of images that are on the disk.
         stopped: asked between blocks; True ends the work with InterruptedError.
 
     Returns:
         sha256 of each file.
     """
-    starts = range(0, len(rows), BLOCK)
-    target: np.memmap | None = None
-    done = 0
-    for start, block in _blocks(rows, list(starts), pool, stopped):
-        if target is None:
-            target = np.lib.format.open_memmap(
-                folder / FILE, mode="w+", dtype=np.uint8, shape=(len(rows), *block.shape[1:])
-            )
-        target[start : start + len(block)] = block
-        done += len(block)
+    shape = pool.submit(rows.images, 0, 1).result().shape[1:]
+    with RowWriter.open_rows(folder / FILE, len(rows), shape, "uint8", {}) as writer:
+        missing = writer.missing()
+        done = len(rows) - sum(stop - start for start, stop in missing)
         progress(done)
-    if target is not None:
-        target.flush()
-        del target
+        blocks = [
+            (start, min(start + BLOCK, stop))
+            for first, stop in missing
+            for start in range(first, stop, BLOCK)
+        ]
+        for start, block in _blocks(rows, blocks, pool, stopped):
+            writer.write(start, block)
+            done += len(block)
+            progress(done)
+        images = str(writer.finish()["sha256"])
     listing = json.dumps(list(rows.identities)).encode()
     (folder / ROWS).write_bytes(listing)
-    with open(folder / FILE, "rb") as file:
-        images = hashlib.file_digest(file, "sha256").hexdigest()
     return {FILE: images, ROWS: hashlib.sha256(listing).hexdigest()}
 
 
 def _blocks(
     rows: Rows,
-    starts: list[int],
+    blocks: list[tuple[int, int]],
     pool: ProcessPoolExecutor,
     stopped: Callable[[], bool],
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Blocks as they are made; few are under way at a time, so that memory stays bounded."""
     running: dict[Future[NDArray[np.uint8]], int] = {}
-    todo = iter(starts)
+    todo = iter(blocks)
     try:
         while True:
-            while len(running) < 4 and (start := next(todo, None)) is not None:
-                stop = min(start + BLOCK, len(rows))
-                running[pool.submit(rows.images, start, stop)] = start
+            while len(running) < 4 and (block := next(todo, None)) is not None:
+                running[pool.submit(rows.images, *block)] = block[0]
             if not running:
                 return
             finished, _ = wait(running, timeout=0.5, return_when="FIRST_COMPLETED")
