@@ -1,34 +1,16 @@
-"""`farm run` and `farm resume`: plan, start the driver process, follow its events, tabulate."""
+"""`farm run` and `farm resume`: a run with its console, and its table at the end."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
-import os
-import secrets
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 
-from orchestrator import __version__
 from orchestrator.cli.asked import asked
-from orchestrator.errors import UserError
-from orchestrator.events import CellFinished, EventLog, EventReader, RunFinished, RunStarted
 from orchestrator.reporting.console import View, print_table
 from orchestrator.reporting.files import failures_of, write_results
-from orchestrator.scheduling.outcome import cell_result, held
-from orchestrator.scheduling.planner import Plan, Request, make_plan
-
-POLL_S = 0.1
-PROMPT_BACK_S = 2.3
-REQUEST, EVENTS, LOG = "request.json", "events.jsonl", "driver.log"
+from orchestrator.running import LOG, Ended, carry_out, request_of
+from orchestrator.scheduling.planner import Request
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,204 +20,31 @@ def run(arguments: argparse.Namespace) -> int:
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with an earlier run: the same request, of which only what is missing is done."""
-    folder = Path(arguments.runs) / arguments.run
-    try:
-        request = Request.from_json(json.loads((folder / REQUEST).read_text()))
-    except FileNotFoundError:
-        known = sorted(path.parent.name for path in Path(arguments.runs).glob(f"*/{REQUEST}"))
-        raise UserError(
-            f"there is no run {arguments.run!r} in {arguments.runs}",
-            f"runs there: {', '.join(known[-5:]) or 'none'}",
-        ) from None
-    return _run(request)
+    return _run(request_of(arguments.runs, arguments.run))
 
 
 def _run(request: Request, *, remeasure: bool = False) -> int:
     console = Console(highlight=False)
-    plan = make_plan(request)
-    if remeasure:
-        _forget_suspect_times(plan)
-    unfinished = _unfinished(request)
-    folder = _new_folder(Path(request.runs))
-    (folder / REQUEST).write_text(json.dumps(request.to_json(), indent=1))
-    with _Signals() as signals, View(console) as view:
-        if unfinished:
-            view.say(
-                f"run {unfinished} of the same plan did not finish; what it has is used", "dim"
-            )
-        if plan.resolution.todo:
-            code = _with_driver(plan, folder, view, signals)
-        else:
-            code = _from_store(plan, folder, view)
-    state, results = write_results(folder)
+    with View(console) as view:
+        ended = carry_out(request, view, remeasure=remeasure)
+    state, results = write_results(ended.folder)
     print_table(console, results, failures_of(state))
-    _last_words(console, folder, code, cached=not plan.resolution.todo, signals=signals)
-    return code
+    _last_words(console, ended)
+    return ended.exit_code
 
 
-def _forget_suspect_times(plan: Plan) -> None:
-    for target in plan.graph.targets.values():
-        measured = held(plan, target.measure)
-        if measured is not None and measured.manifest["facts"]["verdict"] == "SUSPECT":
-            plan.store.discard(measured)
-    plan.forget()
-    plan.resolve()
-
-
-def _unfinished(request: Request) -> str:
-    """Name of the newest run when it was of this request and did not end by itself."""
-    newest = Path(request.runs) / "latest"
-    try:
-        same = Request.from_json(json.loads((newest / REQUEST).read_text())) == request
-    except (OSError, ValueError, TypeError, KeyError):
-        return ""
-    last = None
-    for event in EventReader(newest / EVENTS).new():
-        last = event
-    ended = isinstance(last, RunFinished) and last.outcome != "interrupted"
-    return newest.resolve().name if same and not ended else ""
-
-
-def _from_store(plan: Plan, folder: Path, view: View) -> int:
-    """All is held: no board, no Ray, only the rows."""
-    impossible = len(plan.possible) < len(plan.cells)
-    log = EventLog(folder / EVENTS)
-    log.append(_started(plan, folder))
-    for cell in plan.possible:
-        result = cell_result(plan, cell)
-        if result is None:
-            raise RuntimeError(f"{cell.name}: the store said that it holds this row")
-        log.append(
-            CellFinished(
-                cell=cell.name,
-                executed_by=cell.probe.executed_by,
-                result=result.model_dump(mode="json"),
-            )
-        )
-    code = 1 if impossible else 0
-    outcome = "incomplete" if impossible else "complete"
-    log.append(RunFinished(exit_code=code, outcome=outcome, cached=True))
-    log.close()
-    for event in EventReader(folder / EVENTS).new():
-        view.show(event)
-    return code
-
-
-def _with_driver(plan: Plan, folder: Path, view: View, signals: _Signals) -> int:
-    log = EventLog(folder / EVENTS)
-    log.append(_started(plan, folder))
-    log.close()
-    with _driver(folder) as driver:
-        reader = EventReader(folder / EVENTS)
-        stopping: float | None = None
-        while True:
-            ended = driver.poll()
-            for event in reader.new():
-                view.show(event)
-            finished = view.state.finished
-            if finished is not None:
-                return signals.exit_code or finished.exit_code
-            if signals.received and stopping is None:
-                stopping = time.monotonic()
-                driver.terminate()
-                view.say("stopping: what is finished is kept …", "yellow")
-            if stopping is not None and time.monotonic() - stopping > PROMPT_BACK_S:
-                return signals.exit_code
-            if ended is not None:
-                view.say(f"the driver process ended ({_how(ended)}); see {folder / LOG}", "red")
-                return signals.exit_code or 4
-            time.sleep(POLL_S)
-
-
-@contextlib.contextmanager
-def _driver(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The driver process, whose standard input ends when this process does."""
-    command = [sys.executable, "-m", "orchestrator.scheduling.driver", str(folder)]
-    root = str(Path(__file__).resolve().parent.parent.parent)
-    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
-    with open(folder / LOG, "ab") as log:
-        driver = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # a Ctrl-C in the terminal is the console's to hand on
-            env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-        )
-    try:
-        yield driver
-    finally:
-        if driver.stdin is not None:
-            driver.stdin.close()
-
-
-class _Signals:
-    """Notes Ctrl-C and SIGTERM instead of dying of them."""
-
-    def __init__(self) -> None:
-        self.received: signal.Signals | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """130 or 143 once a signal has come, else 0."""
-        return 128 + self.received if self.received else 0
-
-    def __enter__(self) -> _Signals:
-        self._old = [(s, signal.signal(s, self._note)) for s in (signal.SIGINT, signal.SIGTERM)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, old in self._old:
-            signal.signal(number, old)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-
-
-def _started(plan: Plan, folder: Path) -> RunStarted:
-    return RunStarted(
-        run=folder.name,
-        farm=__version__,
-        matrix=plan.request.matrix,
-        inventory=plan.request.inventory,
-        matrix_sha256=plan.matrix_sha256(),
-        limit=plan.request.limit,
-        only=plan.request.only,
-        cells=plan.cell_infos(),
-        steps=plan.step_infos(),
-        boards=tuple(dict.fromkeys(cell.board for cell in plan.possible)),
-    )
-
-
-def _new_folder(runs: Path) -> Path:
-    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
-    name = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
-    folder = runs / name
-    folder.mkdir(mode=0o700)
-    link = runs / f".latest.{os.getpid()}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(name)
-    link.replace(runs / "latest")
-    return folder
-
-
-def _how(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-
-
-def _last_words(
-    console: Console, folder: Path, code: int, *, cached: bool, signals: _Signals
-) -> None:
-    if signals.received:
-        words = f"stopped by {signals.received.name}; go on with: farm resume {folder.name}"
-    elif cached:
+def _last_words(console: Console, ended: Ended) -> None:
+    folder = ended.folder
+    if ended.signal:
+        words = f"stopped by {ended.signal.name}; go on with: farm resume {folder.name}"
+    elif ended.cached:
         words = "all of it was in the store (cached): nothing was run"
     else:
         words = {
             0: "complete",
             1: "incomplete: a row has no result; `farm resume` tries only what is missing",
             4: f"farm's own bug: please report it with {folder / LOG}",
-        }.get(code, f"exit code {code}")
+        }.get(ended.exit_code, f"exit code {ended.exit_code}")
     console.print()
     console.print(f"{words}", style="bold", soft_wrap=True)
     console.print(f"{folder}/table.md, results.json, events.jsonl", style="dim", soft_wrap=True)

@@ -13,6 +13,7 @@ from orchestrator.errors import UserError
 from orchestrator.events import Event, EventReader
 from orchestrator.reporting.files import failures_of, results_of
 from orchestrator.reporting.state import RunState
+from orchestrator.reporting.table import markdown
 from orchestrator.results import CellResult
 from orchestrator.store.artifacts import Held, Store
 
@@ -64,6 +65,10 @@ class Run:
     def row(self, name: str) -> CellResult | None:
         """A finished row by name."""
         return next((row for row in self.results if row.name == name), None)
+
+    def _repr_markdown_(self) -> str:
+        """The table, as a notebook shows it."""
+        return markdown(self.results, self.failures)
 
     def held(self, row: CellResult, stage: str) -> Held | None:
         """What the store holds of a row's step, or None where it is not (any more) on this disk."""

@@ -1,0 +1,215 @@
+"""farm from Python: the same calls as the command line, their results as typed objects.
+
+    import orchestrator as farm
+
+    run = farm.run("matrix.yaml", limit=500)     # with the same progress, in a notebook too
+    run.results[0].rank1                         # `CellResult`s, as in results.json
+    farm.frame(run)                              # a pandas data frame, a row each
+    farm.compare(farm.load("latest"), run)       # paired statistics
+
+Every call raises `UserError` for what its caller can mend, before anything is started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from orchestrator.errors import UserError
+from orchestrator.reporting.compare import RunComparison, compare_runs
+from orchestrator.reporting.console import View
+from orchestrator.reporting.export import flat_row
+from orchestrator.reporting.figures import device_ms_of, searches_of
+from orchestrator.reporting.files import write_results
+from orchestrator.reporting.gate import Judgement, judge, parse_limits
+from orchestrator.reporting.history import Run, find_run, load_run, load_runs
+from orchestrator.results import CellResult
+from orchestrator.running import carry_out, request_of
+from orchestrator.scheduling.planner import Plan, Request, find_inventory, make_plan
+from orchestrator.scoring import Searches
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped,unused-ignore]
+
+File = str | PathLike[str]
+
+
+def run(
+    matrix: File = "matrix.yaml",
+    inventory: File | None = None,
+    *,
+    only: Sequence[str] = (),
+    limit: int | None = None,
+    remeasure: bool = False,
+    state: File = ".farm",
+    runs: File = "runs",
+    progress: bool = True,
+) -> Run:
+    """Fill a matrix's table, as `farm run` does; what the store holds is not done again.
+
+    Args:
+        matrix, inventory: the files; the inventory beside the matrix, or in this folder, if None.
+        only: rows, entries, boards or kinds; empty for all.
+        limit: only so many gallery identities, probes in proportion; rows are then partial.
+        remeasure: measure again the latencies whose verdict is SUSPECT.
+        state, runs: farm's own folder, and where runs are kept.
+        progress: show the live console; False for silence.
+
+    Returns:
+        The run, whether complete or not: see its `outcome` and `failures`.
+
+    Raises:
+        UserError: something in the files is wrong; nothing was started.
+        KeyboardInterrupt: Ctrl-C; what is finished is kept, and `resume` goes on.
+    """
+    request = _request(matrix, inventory, only, limit, state, runs)
+    return _carry_out(request, remeasure=remeasure, progress=progress)
+
+
+def resume(name: str = "latest", *, runs: File = "runs", progress: bool = True) -> Run:
+    """Go on with a run that was stopped or lost: only what is missing is done.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    return _carry_out(request_of(fspath(runs), name), remeasure=False, progress=progress)
+
+
+def plan(
+    matrix: File = "matrix.yaml",
+    inventory: File | None = None,
+    *,
+    only: Sequence[str] = (),
+    limit: int | None = None,
+    state: File = ".farm",
+) -> Plan:
+    """Every row, its steps, what is cached, and why a row is impossible; starts nothing.
+
+    Raises:
+        UserError: something in the files is wrong.
+    """
+    return make_plan(_request(matrix, inventory, only, limit, state, "runs"))
+
+
+def load(name: File = "latest", *, runs: File = "runs") -> Run:
+    """A kept run.
+
+    Args:
+        name: its name, the beginning of one, `latest`, or a path to its folder.
+
+    Raises:
+        UserError: there is none, or more than one begins so.
+    """
+    return load_run(find_run(Path(runs), fspath(name)))
+
+
+def kept(runs: File = "runs") -> list[Run]:
+    """All runs that can be read, oldest first."""
+    return list(load_runs(Path(runs)))
+
+
+def frame(run: Run) -> pandas.DataFrame:
+    """A run's finished rows as a data frame, the columns of results.csv, rates as fractions.
+
+    Raises:
+        UserError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise UserError(
+            "a data frame needs pandas, which is not installed", "pip install pandas"
+        ) from None
+    return pandas.DataFrame([flat_row(run, row) for row in run.results])
+
+
+def device_times(run: Run, row: str) -> NDArray[np.float64] | None:
+    """A row's raw device times in milliseconds, in order, float64 (n,); see its `executed_by`.
+
+    Returns:
+        None when the store has none (any more).
+
+    Raises:
+        UserError: the run has no such finished row.
+    """
+    return device_ms_of(run, _row(run, row))
+
+
+def searches(run: Run, row: str) -> Searches | None:
+    """A row's mate and best-impostor scores, from which every rate and curve is made.
+
+    Returns:
+        None when the store has none (any more).
+
+    Raises:
+        UserError: the run has no such finished row.
+    """
+    return searches_of(run, _row(run, row))
+
+
+def compare(first: Run, second: Run) -> RunComparison:
+    """Two runs row by row, by paired statistics."""
+    return compare_runs(first, second)
+
+
+def gate(
+    run: Run, baseline: Run, *, max_drop: Sequence[str] = (), max_slower: Sequence[str] = ()
+) -> Judgement:
+    """Judge a run against a baseline.
+
+    Args:
+        max_drop: such as `rank1=0.5`, in points.
+        max_slower: such as `p50=10%`.
+
+    Raises:
+        UserError: a limit is no such thing, or none is given.
+    """
+    return judge(compare_runs(baseline, run), run, parse_limits(max_drop, max_slower))
+
+
+def _request(
+    matrix: File,
+    inventory: File | None,
+    only: Sequence[str],
+    limit: int | None,
+    state: File,
+    runs: File,
+) -> Request:
+    if isinstance(only, str):
+        only = (only,)
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}", "expected a whole number from 1 on, or None")
+    named = None if inventory is None else fspath(inventory)
+    return Request(
+        matrix=fspath(matrix),
+        inventory=find_inventory(fspath(matrix), named),
+        state=fspath(state),
+        runs=fspath(runs),
+        only=tuple(only),
+        limit=limit,
+    )
+
+
+def _carry_out(request: Request, *, remeasure: bool, progress: bool) -> Run:
+    with View(Console(highlight=False, quiet=not progress)) as view:
+        ended = carry_out(request, view, remeasure=remeasure)
+    write_results(ended.folder)
+    if ended.signal is not None:
+        raise KeyboardInterrupt(f"stopped by {ended.signal.name}; resume({ended.folder.name!r})")
+    return load_run(ended.folder)
+
+
+def _row(run: Run, name: str) -> CellResult:
+    found = run.row(name)
+    if found is None:
+        raise UserError(
+            f"run {run.name} has no finished row {name!r}",
+            f"it has: {', '.join(row.name for row in run.results) or 'none'}",
+        )
+    return found

@@ -1,0 +1,248 @@
+"""A run from its request to its end: plan, driver process, its events shown as they come.
+
+Nothing is printed here but through the view: the command line and the Python API share this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from orchestrator import __version__
+from orchestrator.errors import UserError
+from orchestrator.events import CellFinished, EventLog, EventReader, RunFinished, RunStarted
+from orchestrator.reporting.console import View
+from orchestrator.reporting.history import EVENTS, REQUEST
+from orchestrator.scheduling.outcome import cell_result, held
+from orchestrator.scheduling.planner import Plan, Request, make_plan
+
+POLL_S = 0.1
+PROMPT_BACK_S = 2.3
+LOG = "driver.log"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        folder: where it is kept.
+        exit_code: as the command line gives it.
+        cached: whether the store held everything, so that nothing was run.
+        signal: what stopped it, None when nothing did.
+    """
+
+    folder: Path
+    exit_code: int
+    cached: bool
+    signal: signal.Signals | None
+
+
+def request_of(runs: str, name: str) -> Request:
+    """What an earlier run was asked for.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    folder = Path(runs) / name
+    try:
+        return Request.from_json(json.loads((folder / REQUEST).read_text()))
+    except FileNotFoundError:
+        known = sorted(path.parent.name for path in Path(runs).glob(f"*/{REQUEST}"))
+        raise UserError(
+            f"there is no run {name!r} in {runs}",
+            f"runs there: {', '.join(known[-5:]) or 'none'}",
+        ) from None
+
+
+def carry_out(request: Request, view: View, *, remeasure: bool = False) -> Ended:
+    """Make a new run of a request and stay with it to its end.
+
+    Ctrl-C and SIGTERM end the run in good order when this is the main thread.
+
+    Args:
+        view: shows the run; already entered.
+        remeasure: measure again the latencies whose verdict is SUSPECT.
+
+    Raises:
+        UserError: the request cannot be planned; nothing was started.
+    """
+    plan = make_plan(request)
+    if remeasure:
+        _forget_suspect_times(plan)
+    unfinished = _unfinished(request)
+    folder = _new_folder(Path(request.runs))
+    (folder / REQUEST).write_text(json.dumps(request.to_json(), indent=1))
+    todo = bool(plan.resolution.todo)
+    with _Signals() as signals:
+        if unfinished:
+            view.say(
+                f"run {unfinished} of the same plan did not finish; what it has is used", "dim"
+            )
+        code = (
+            _with_driver(plan, folder, view, signals) if todo else _from_store(plan, folder, view)
+        )
+    return Ended(folder, code, cached=not todo, signal=signals.received)
+
+
+def _forget_suspect_times(plan: Plan) -> None:
+    for target in plan.graph.targets.values():
+        measured = held(plan, target.measure)
+        if measured is not None and measured.manifest["facts"]["verdict"] == "SUSPECT":
+            plan.store.discard(measured)
+    plan.forget()
+    plan.resolve()
+
+
+def _unfinished(request: Request) -> str:
+    """Name of the newest run when it was of this request and did not end by itself."""
+    newest = Path(request.runs) / "latest"
+    try:
+        same = Request.from_json(json.loads((newest / REQUEST).read_text())) == request
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    last = None
+    for event in EventReader(newest / EVENTS).new():
+        last = event
+    ended = isinstance(last, RunFinished) and last.outcome != "interrupted"
+    return newest.resolve().name if same and not ended else ""
+
+
+def _from_store(plan: Plan, folder: Path, view: View) -> int:
+    """All is held: no board, no Ray, only the rows."""
+    impossible = len(plan.possible) < len(plan.cells)
+    log = EventLog(folder / EVENTS)
+    log.append(_started(plan, folder))
+    for cell in plan.possible:
+        result = cell_result(plan, cell)
+        if result is None:
+            raise RuntimeError(f"{cell.name}: the store said that it holds this row")
+        log.append(
+            CellFinished(
+                cell=cell.name,
+                executed_by=cell.probe.executed_by,
+                result=result.model_dump(mode="json"),
+            )
+        )
+    code = 1 if impossible else 0
+    outcome = "incomplete" if impossible else "complete"
+    log.append(RunFinished(exit_code=code, outcome=outcome, cached=True))
+    log.close()
+    for event in EventReader(folder / EVENTS).new():
+        view.show(event)
+    return code
+
+
+def _with_driver(plan: Plan, folder: Path, view: View, signals: _Signals) -> int:
+    log = EventLog(folder / EVENTS)
+    log.append(_started(plan, folder))
+    log.close()
+    with _driver(folder) as driver:
+        reader = EventReader(folder / EVENTS)
+        stopping: float | None = None
+        while True:
+            ended = driver.poll()
+            for event in reader.new():
+                view.show(event)
+            finished = view.state.finished
+            if finished is not None:
+                return signals.exit_code or finished.exit_code
+            if signals.received and stopping is None:
+                stopping = time.monotonic()
+                driver.terminate()
+                view.say("stopping: what is finished is kept …", "yellow")
+            if stopping is not None and time.monotonic() - stopping > PROMPT_BACK_S:
+                return signals.exit_code
+            if ended is not None:
+                view.say(f"the driver process ended ({_how(ended)}); see {folder / LOG}", "red")
+                return signals.exit_code or 4
+            time.sleep(POLL_S)
+
+
+@contextlib.contextmanager
+def _driver(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The driver process, whose standard input ends when this process does."""
+    command = [sys.executable, "-m", "orchestrator.scheduling.driver", str(folder)]
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
+    with open(folder / LOG, "ab") as log:
+        driver = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # a Ctrl-C in the terminal is the console's to hand on
+            env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        yield driver
+    finally:
+        if driver.stdin is not None:
+            driver.stdin.close()
+
+
+class _Signals:
+    """Notes Ctrl-C and SIGTERM instead of dying of them; other threads than the main one cannot."""
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """130 or 143 once a signal has come, else 0."""
+        return 128 + self.received if self.received else 0
+
+    def __enter__(self) -> _Signals:
+        main = threading.current_thread() is threading.main_thread()
+        taken = (signal.SIGINT, signal.SIGTERM) if main else ()
+        self._old = [(s, signal.signal(s, self._note)) for s in taken]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, old in self._old:
+            signal.signal(number, old)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.received = signal.Signals(number)
+
+
+def _started(plan: Plan, folder: Path) -> RunStarted:
+    return RunStarted(
+        run=folder.name,
+        farm=__version__,
+        matrix=plan.request.matrix,
+        inventory=plan.request.inventory,
+        matrix_sha256=plan.matrix_sha256(),
+        limit=plan.request.limit,
+        only=plan.request.only,
+        cells=plan.cell_infos(),
+        steps=plan.step_infos(),
+        boards=tuple(dict.fromkeys(cell.board for cell in plan.possible)),
+    )
+
+
+def _new_folder(runs: Path) -> Path:
+    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
+    folder = runs / name
+    folder.mkdir(mode=0o700)
+    link = runs / f".latest.{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(name)
+    link.replace(runs / "latest")
+    return folder
+
+
+def _how(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
