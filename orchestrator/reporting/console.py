@@ -1,6 +1,6 @@
 """The live view: a line a board, what the head does, overall progress, the last words.
 
-Drawn on standard output when that is a terminal; plain lines otherwise. The run itself is another
+Drawn on standard output when that is a terminal or a notebook; plain lines otherwise. The run itself is another
 process, so nothing else prints here.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -55,7 +56,7 @@ class View:
         return self._state
 
     def __enter__(self) -> View:
-        if self._console.is_terminal:
+        if self._console.is_terminal or _in_notebook(self._console):
             self._live = Live(
                 console=self._console,
                 refresh_per_second=4,
@@ -184,6 +185,11 @@ def print_table(console: Console, results: Sequence[CellResult], failures: dict[
         console.print()
     for note in footnotes(results, failures):
         console.print(Text(note, style="dim"), soft_wrap=False)
+
+
+def _in_notebook(console: Console) -> bool:
+    """Whether a live view can be drawn in a notebook: rich needs ipywidgets for it."""
+    return console.is_jupyter and find_spec("ipywidgets") is not None
 
 
 def _rate(rate: float, unit: str) -> str:
