@@ -57,7 +57,7 @@ def completion(arguments: argparse.Namespace) -> int:
         words = _words(command, action, shtab)
         if words is not None:
             action.complete = words  # type: ignore[attr-defined]
-    print(shtab.complete(top, shell=arguments.shell, preamble=PREAMBLE))
+    print(shtab.complete(top, shell=arguments.shell, preamble=PREAMBLE[arguments.shell]))
     return 0
 
 

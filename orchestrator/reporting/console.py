@@ -1,7 +1,7 @@
 """The live view: a line a board, what the head does, overall progress, the last words.
 
-Drawn on standard output when that is a terminal or a notebook; plain lines otherwise. The run itself is another
-process, so nothing else prints here.
+Drawn on standard output when that is a terminal or a notebook; plain lines otherwise. The run
+itself is another process, so nothing else prints here.
 """
 
 from __future__ import annotations

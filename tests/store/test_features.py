@@ -102,9 +102,7 @@ def test_missing_rows_are_the_gaps(tmp_path):
         assert writer.missing() == [(0, 128), (256, 512), (600, ROWS)]
     with opened(tmp_path, data) as writer:
         assert writer.missing() == [(0, 128), (256, 512), (600, ROWS)]
-        with pytest.raises(
-            TransientError, match=r"784 of 1000 rows of features.npy are missing"
-        ):
+        with pytest.raises(TransientError, match=r"784 of 1000 rows of features.npy are missing"):
             writer.finish()
 
 
