@@ -9,12 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.cli.asked import asked
+from orchestrator.fleet.untrusted import headline
+from orchestrator.planning.cells import Cell
 from orchestrator.planning.estimate import estimate
 from orchestrator.scheduling.planner import Plan, make_plan
 
 
 def plan(arguments: argparse.Namespace) -> int:
-    """Print the plan; 1 when a row is impossible, else 0."""
+    """Print the plan; 1 when a row is impossible or its board out of use, else 0."""
     made = make_plan(asked(arguments))
     console = Console(highlight=False)
     console.print(_rows(made))
@@ -28,7 +30,7 @@ def plan(arguments: argparse.Namespace) -> int:
     if todo:
         guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
         console.print(f"about {_minutes(guess.seconds)} ({guess.source})")
-    return 0 if len(made.possible) == len(made.cells) else 1
+    return 0 if len(made.possible) == len(made.cells) and not made.refusals() else 1
 
 
 def _rows(made: Plan) -> Table:
@@ -41,6 +43,8 @@ def _rows(made: Plan) -> Table:
         else:
             count = sum(cell.name in made.graph.steps[s].cells for s in made.resolution.todo)
             todo = f"{count} steps" if count else "[green]nothing, all cached[/green]"
+            for reason in _refusals(made, cell):
+                todo += f"; [yellow]not now:[/yellow] {escape(headline(reason, 400))}"
         table.add_row(
             escape(cell.name),
             escape(made.hardware(cell)),
@@ -50,6 +54,12 @@ def _rows(made: Plan) -> Table:
             todo,
         )
     return table
+
+
+def _refusals(made: Plan, cell: Cell) -> list[str]:
+    steps = made.graph.steps
+    found = {e.message: None for s, e in made.refusals().items() if cell.name in steps[s].cells}
+    return list(found)
 
 
 def _steps(made: Plan) -> Table:

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,30 +104,70 @@ def check(board: Board, address: Address, *, also: Iterable[str] = ()) -> Health
         address: from `reaching.address_of`, with an owner to be told to others.
         also: runtimes that a probe found, to be listed even where the agent cannot run them.
     """
-    limits = dataclasses.replace(address.deadlines, open_s=_OPEN_S, chunk_s=_RUN_S)
-    address = dataclasses.replace(address, deadlines=limits)
-    link = BoardLink(address)
+    link = BoardLink(limited(address))
     try:
-        facts = link.connect()
-        proofs = []
-        for name in _names(board, facts, also):
-            try:
-                proofs.append(_prove(board, link, name, facts))
-            except TransientError:
-                # The link died, or the runtime did: on a new connection only the latter does again.
-                facts = link.connect()
-                proofs.append(_prove_again(board, link, name, facts))
+        facts, proofs = connect_and_prove(board, link, lambda facts: _names(board, facts, also))
         telemetry = dict(link.telemetry()) or dict(facts.telemetry)
     except FarmError as error:
         return _not_met(address, error)
     finally:
         link.close()
+    return judged(board, proofs, facts, telemetry)
+
+
+def lease(board: Board, link: BoardLink, runtimes: Sequence[str]) -> Health:
+    """Connect a board for work and prove the runtimes that the work needs; the link stays open.
+
+    Raises:
+        FarmError: as `BoardLink.connect`; what a proof finds is in the result.
+    """
+    address = link.address
+    link.address = limited(address)
+    try:
+        facts, proofs = connect_and_prove(board, link, lambda _: runtimes)
+    finally:
+        link.address = address
+    # Of several runtimes, one that failed decides.
+    proofs.sort(key=lambda proof: proof.proved)
+    return judged(board, proofs, facts, dict(link.telemetry()) or dict(facts.telemetry))
+
+
+def connect_and_prove(
+    board: Board, link: BoardLink, names: Callable[[AgentFacts], Sequence[str]]
+) -> tuple[AgentFacts, list[Proof]]:
+    """Connect, and prove what `names` makes of the agent's facts, each in turn.
+
+    Raises:
+        FarmError: as `BoardLink.connect`.
+    """
+    facts = link.connect()
+    proofs = []
+    for name in names(facts):
+        try:
+            proofs.append(prove(board, link, name, facts))
+        except TransientError:
+            # The link died, or the runtime did: on a new connection only the latter does again.
+            facts = link.connect()
+            proofs.append(_prove_again(board, link, name, facts))
+    return facts, proofs
+
+
+def limited(address: Address) -> Address:
+    """An address whose deadlines are those of a tiny job."""
+    limits = dataclasses.replace(address.deadlines, open_s=_OPEN_S, chunk_s=_RUN_S)
+    return dataclasses.replace(address, deadlines=limits)
+
+
+def judged(
+    board: Board, proofs: Sequence[Proof], facts: AgentFacts, telemetry: Mapping[str, Any]
+) -> Health:
+    """What proofs say of a board, the one that decides first."""
     own = proofs[0]
     if own.proved:
         return Health("ready", "", "", tuple(proofs), facts, telemetry)
-    tried = own.runtime in facts.runtimes and own.runtime in TAKES_ONNX
+    failed = own.tried and own.runtime in facts.runtimes
     return Health(
-        "quarantined" if tried else "unproved",
+        "quarantined" if failed and own.runtime in TAKES_ONNX else "unproved",
         f"{own.runtime}: {own.reason}",
         f"mend it on the board, then `farm boards check {board.name}`",
         tuple(proofs),
@@ -141,8 +181,12 @@ def _names(board: Board, facts: AgentFacts, also: Iterable[str]) -> list[str]:
     return [board.runtime.name, *sorted(found - {board.runtime.name})]
 
 
-def _prove(board: Board, link: BoardLink, runtime: str, facts: AgentFacts) -> Proof:
-    """Raises TransientError when trying again may help."""
+def prove(board: Board, link: BoardLink, runtime: str, facts: AgentFacts) -> Proof:
+    """Prove one runtime of a connected board by a tiny real inference.
+
+    Raises:
+        TransientError: the link failed, or the runtime died: trying again may help.
+    """
     installed = facts.runtimes.get(runtime)
     version = installed.version if installed else ""
     if installed is None:
@@ -153,7 +197,7 @@ def _prove(board: Board, link: BoardLink, runtime: str, facts: AgentFacts) -> Pr
         return Proof(runtime=runtime, proved=False, version=version, reason=installed.problem)
     if runtime not in TAKES_ONNX:
         reason = "it takes only files of its vendor's converter; none is at hand to prove it with"
-        return Proof(runtime=runtime, proved=False, version=version, reason=reason)
+        return Proof(runtime=runtime, proved=False, tried=False, version=version, reason=reason)
     own = board.runtime if board.runtime.name == runtime else None
     providers = own.providers if own else ("CPUExecutionProvider",)
     what = proving.artifact(runtime, providers, own.faithful if own else False)
@@ -176,7 +220,7 @@ def _prove(board: Board, link: BoardLink, runtime: str, facts: AgentFacts) -> Pr
 
 def _prove_again(board: Board, link: BoardLink, runtime: str, facts: AgentFacts) -> Proof:
     try:
-        return _prove(board, link, runtime, facts)
+        return prove(board, link, runtime, facts)
     except TransientError as error:
         return Proof(runtime=runtime, proved=False, reason=_reason(board, error))
 

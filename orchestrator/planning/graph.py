@@ -308,6 +308,7 @@ class _Builder:
                 pool=encoder.pool,
                 board=board.name,
                 executed_by=encoder.executed_by,
+                extra={"runtime": encoder.runtime},
             ),
             cell,
         )

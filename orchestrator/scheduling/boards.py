@@ -23,6 +23,7 @@ from orchestrator.specs.inventory import Board
 # A host actor's own deadlines come first; only one that hangs lets these pass.
 GRACE_S = 30.0
 CONTROL_S = 5.0
+PROOF_S = 300.0
 
 
 class Boards:
@@ -37,8 +38,12 @@ class Boards:
         self._hosts: list[tuple[Any, set[str]]] = []
         self._of: dict[str, Any] = {}
 
-    def connect(self, board: Board) -> dict[str, Any]:
+    def connect(self, board: Board, runtimes: tuple[str, ...] = ()) -> dict[str, Any]:
         """Reach a board, start its agent, take its lock; its facts as plain values.
+
+        Args:
+            board: its entry.
+            runtimes: to be proved there; what was found is in the facts under `check`.
 
         Raises:
             TransientError, BoardError, UserError: see `BoardLink.connect`.
@@ -54,10 +59,12 @@ class Boards:
         import ray
 
         host = self._host(board.name)
-        limit = self._deadlines.meet_s + GRACE_S
+        limit = self._deadlines.meet_s + GRACE_S + (PROOF_S if runtimes else 0.0)
         with translated(f"{board.name}: connecting"), self._buried(board.name):
             try:
-                facts: dict[str, Any] = ray.get(host.connect.remote(address), timeout=limit)
+                facts: dict[str, Any] = ray.get(
+                    host.connect.remote(address, board, runtimes), timeout=limit
+                )
             except ray.exceptions.GetTimeoutError as error:
                 self._abandon(board.name, host)
                 raise TransientError(

@@ -19,29 +19,27 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.events import (
-    BoardChanged,
-    BoardState,
     CellFailed,
     CellFinished,
     EventLog,
     Note,
-    PlanChanged,
     RunFinished,
     StepFailed,
     StepFinished,
     StepSkipped,
     StepStarted,
 )
-from orchestrator.fleet.board import BoardBusy, Deadlines
+from orchestrator.fleet.board import Deadlines
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling.boards import Boards
 from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate, choose
 from orchestrator.scheduling.compute import Compute
 from orchestrator.scheduling.execute import Executor, Outcome
+from orchestrator.scheduling.leasing import Leases
 from orchestrator.scheduling.outcome import cell_result
 from orchestrator.scheduling.planner import FactsFile, Plan, RatesFile, Request, make_plan
 from orchestrator.scheduling.ray_local import LocalRay
@@ -49,7 +47,7 @@ from orchestrator.scheduling.ray_watch import HeadWatch
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.roster import ATTEMPTS, BACKOFF_S, Roster
 from orchestrator.scheduling.supervising import supervise
-from orchestrator.scheduling.words import board_facts, change, error_class
+from orchestrator.scheduling.words import error_class
 
 CLEAN_UP_S = 6.0
 
@@ -74,7 +72,7 @@ class Driver:
         self._executor = Executor(
             plan, Compute(self._ray, stop), self._boards, self._reporter, stop, owner
         )
-        self._facts, self._rates = FactsFile(state), RatesFile(state)
+        self._rates = RatesFile(state)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(max_workers=128, thread_name_prefix="step")
         self._slots = max(1, os.cpu_count() or 1)
@@ -85,6 +83,18 @@ class Driver:
         self._in_vain: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         self._roster = Roster(deadlines)
+        self._leases = Leases(
+            plan,
+            self._boards,
+            self._roster,
+            self._reporter,
+            FactsFile(state),
+            settle=self._settle,
+            post=self._inbox.put,
+            bug=self._note_bug,
+            stopping=stop.is_set,
+            threads=self._threads,
+        )
         self._head = HeadWatch()
         self._reported: set[str] = set()
         self._bug = self._lost_head = False
@@ -94,8 +104,9 @@ class Driver:
         self._ray.start()
         self._settle()
         while not self._stop.is_set():
-            self._reach_boards()
+            self._plan.book.read(self._plan.boards)
             self._start_ready()
+            self._leases.reach(self._wanted())
             self._report_cells()
             if not self._unfinished():
                 break
@@ -117,6 +128,14 @@ class Driver:
             if state == "waiting" or (state == "done" and step_id not in self._made):
                 self._state[step_id] = "waiting" if step_id in needed else "done"
 
+    def _wanted(self) -> set[str]:
+        """Boards that have something to do, or are doing it."""
+        steps = self._plan.graph.steps.values()
+        return {s.board for s in steps if s.board and self._state[s.id] in ("waiting", "running")}
+
+    def _note_bug(self, _: BaseException) -> None:
+        self._bug = True
+
     def _unfinished(self) -> bool:
         return any(self._state[s] in ("waiting", "running") for s in self._plan.graph.steps)
 
@@ -133,7 +152,7 @@ class Driver:
             failed = [s for s in graph.sources(step.id) if self._state[s] in ("failed", "skipped")]
             if failed:
                 self._skip(step, failed[0])
-            elif step.board and (error := self._roster.error(step.board)) is not None:
+            elif step.board and (error := self._out_of_use(step)) is not None:
                 self._fail(step, error, retry=False)
             elif (
                 all(self._state[source] == "done" for source in graph.sources(step.id))
@@ -150,6 +169,10 @@ class Driver:
         for chosen in choose(ready, running, self._slots):
             self._start(graph.steps[chosen.id])
 
+    def _out_of_use(self, step: Step) -> FarmError | None:
+        """Why a step's board will not do it."""
+        return self._roster.error(step.board) or self._plan.refusal(step)
+
     def _start(self, step: Step) -> None:
         self._state[step.id] = "running"
         attempt = self._attempts[step.id] = self._attempts.get(step.id, 0) + 1
@@ -164,7 +187,7 @@ class Driver:
             )
         )
         if step.board:
-            self._board(step.board, "busy")
+            self._leases.say(step.board, "busy")
         began = time.monotonic()
 
         def work() -> None:
@@ -195,8 +218,9 @@ class Driver:
             )
         )
         if step.board:
-            self._roster.step_done(step.board)
-            self._board(step.board, "ready")
+            runtime = step.extra["runtime"] if step.stage in ("measure", "extract") else None
+            worked = None if outcome.cached else runtime
+            self._leases.step_done(step.board, worked, self._executor.heat.get(step.board))
         if not outcome.cached:
             self._rates.add(step, seconds)
         self._plan.resolve()
@@ -219,7 +243,7 @@ class Driver:
             self._fail(step, error, retry=True)
             if step.board:
                 # Whatever it was, a new session starts from a known state.
-                self._roster.lost(step.board)
+                self._leases.lost(step.board)
                 self._redeploy(step.board)
             return
         self._fail(step, error, retry=False)
@@ -228,13 +252,13 @@ class Driver:
         if isinstance(error, BoardError):
             self._roster.unfit(step.board, error)
         elif isinstance(error, TransientError):
-            self._roster.lost(step.board)
+            self._leases.lost(step.board)
             self._redeploy(step.board)
             self._roster.step_failed(step.board, error)
         if (reason := self._roster.error(step.board)) is not None:
-            self._board(step.board, "unfit", reason.message)
+            self._leases.give_up(step.board, reason)
         elif self._roster.connected(step.board):
-            self._board(step.board, "ready")
+            self._leases.say(step.board, "ready")
 
     def _redeploy(self, board: str) -> None:
         """A board that was lost may have lost its files: look again before its next steps."""
@@ -286,90 +310,6 @@ class Driver:
         self._reporter.emit(
             StepSkipped(step=step.id, stage=step.stage, board=step.board, because=because)
         )
-
-    # -- boards --------------------------------------------------------------------------------
-
-    def _board(self, name: str, state: BoardState, reason: str = "", **facts: Any) -> None:
-        executed_by = self._plan.boards[name].executed_by
-        self._reporter.emit(
-            BoardChanged(
-                board=name, state=state, executed_by=executed_by, reason=reason, facts=facts
-            )
-        )
-
-    def _reach_boards(self) -> None:
-        """Connect the boards that something waits for; give back those with nothing left to do.
-
-        Two runs that each hold a board the other waits for come to an end only because a run does
-        not keep what it has no more use for.
-        """
-        open_steps = [
-            step
-            for step in self._plan.graph.steps.values()
-            if step.board and self._state[step.id] in ("waiting", "running")
-        ]
-        wanted = {step.board for step in open_steps}
-        now = time.monotonic()
-        for name in self._plan.boards:
-            if name in wanted and self._roster.due(name, now):
-                self._connect(name)
-            elif name not in wanted and self._roster.connected(name):
-                self._roster.let_go(name)
-                self._boards.let_go(name)
-                self._board(name, "released")
-
-    def _connect(self, name: str) -> None:
-        self._roster.connecting(name, time.monotonic())
-        self._board(name, "connecting")
-
-        def work() -> None:
-            try:
-                facts = self._boards.connect(self._plan.boards[name])
-            except BaseException as error:
-                self._inbox.put(lambda error=error: self._not_connected(name, error))  # type: ignore[misc]
-            else:
-                self._inbox.put(lambda: self._is_connected(name, facts))
-
-        self._threads.submit(work)
-
-    def _is_connected(self, name: str, facts: dict[str, Any]) -> None:
-        self._roster.reached(name)
-        known = self._plan.facts.get(name)
-        found = board_facts(facts)
-        self._board(name, "ready", **facts)
-        if found != known:
-            board = self._plan.boards[name]
-            self._facts.save(board, found)
-            self._plan.facts[name] = found
-            self._plan.settle()
-            self._settle()
-            if known is not None:
-                self._reporter.emit(
-                    Note(
-                        level="warning",
-                        board=name,
-                        message=f"{name} is not as it was: planned again ({change(known, found)})",
-                    )
-                )
-            self._reporter.emit(PlanChanged(board=name, steps=self._plan.step_infos()))
-
-    def _not_connected(self, name: str, error: BaseException) -> None:
-        if self._stop.is_set():
-            return
-        if not isinstance(error, FarmError):
-            self._bug = True
-            traceback.print_exception(error)
-            error = FarmError(f"{name}: farm's own bug while connecting: {error!r}")
-        if self._roster.missed(name, error, time.monotonic()):
-            self._board(name, "connecting", error.message)
-            if isinstance(error, BoardBusy):
-                # Whoever has the board may be making just what is wanted of it.
-                self._plan.resolve()
-                self._settle()
-            return
-        reason = self._roster.error(name) or error
-        lost = isinstance(reason, TransientError)
-        self._board(name, "unreachable" if lost else "unfit", reason.message)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -423,6 +363,8 @@ class Driver:
     def clean_up(self) -> None:
         """Release boards, stop Ray and helpers."""
         self._executor.close()
+        for name in self._roster.all_connected:
+            self._leases.note_work(name)
         if not self._lost_head:
             for name in self._roster.all_connected:
                 self._boards.cancel(name)
@@ -453,7 +395,8 @@ def _drive(folder: str) -> NoReturn:
     driver: Driver | None = None
     try:
         deadlines = Deadlines.from_environment()
-        plan = make_plan(Request.from_json(json.loads((run / REQUEST).read_text())))
+        request = Request.from_json(json.loads((run / REQUEST).read_text()))
+        plan = make_plan(request, by=f"run {run.name}")
         driver = Driver(plan, run, stop, deadlines)
         code = driver.run()
     except BaseException as error:

@@ -62,6 +62,7 @@ class Executor:
         self._pool: ProcessPoolExecutor | None = None
         self._guard = threading.Lock()
         self._advanced: set[str] = set()
+        self.heat: dict[str, float] = {}  # each board's latest temperature, degrees Celsius
 
     def advanced(self, step_id: str) -> bool:
         """Whether the step's latest attempt brought something that is kept."""
@@ -289,6 +290,8 @@ class Executor:
             about["sensors"] = dict(news.values)
             temperature = news.values.get("temperature_c")
             clock = news.values.get("clock_mhz")
+            if isinstance(temperature, (int, float)):
+                self.heat[step.board] = float(temperature)
             if temperature is not None or clock is not None:
                 self._reporter.emit(
                     Telemetry(board=step.board, temperature_c=temperature, clock_mhz=clock)

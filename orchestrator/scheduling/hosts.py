@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from orchestrator.errors import (
     UserError,
 )
 from orchestrator.fleet.board import Address, Artifact, BoardBusy, BoardLink
+from orchestrator.specs.inventory import Board
 
 BOARDS_PER_HOST = 20
 PROGRESS_S = 0.25
@@ -93,8 +94,14 @@ class HostActor:
         self._links: dict[str, BoardLink] = {}
         self._guard = threading.Lock()
 
-    def connect(self, address: Address) -> dict[str, Any]:
-        """Connect a board (again) and return its agent's facts as plain values."""
+    def connect(
+        self, address: Address, board: Board, runtimes: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """Connect a board (again), and prove `runtimes` there by a tiny real inference.
+
+        Returns:
+            its agent's facts as plain values; with `runtimes`, `check` has what was found.
+        """
         with self._guard:
             old = self._links.pop(address.name, None)
             link = BoardLink(address)
@@ -102,7 +109,15 @@ class HostActor:
         if old is not None:
             old.close()
         try:
-            return dataclasses.asdict(link.connect())
+            if not runtimes:
+                return dataclasses.asdict(link.connect())
+            from orchestrator.fleet.health import lease
+
+            health = lease(board, link, runtimes)
+            if health.state != "ready" and any(p.tried and not p.proved for p in health.proofs):
+                link.close()
+            check = {"entry": health.entry(board, address.owner), "hint": health.hint}
+            return {**dataclasses.asdict(cast(Any, health.facts)), "check": check}
         except BaseException as error:
             link.close()
             if isinstance(error, FarmError):

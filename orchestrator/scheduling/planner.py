@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import UserError
+from orchestrator.errors import BoardError, UserError
 from orchestrator.events import CellInfo, StepInfo
 from orchestrator.planning.cells import Cell, Encoder, expand
 from orchestrator.planning.estimate import rate_name
@@ -18,6 +18,7 @@ from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import Graph, ImageSet, Step, build, only
 from orchestrator.planning.resolving import Resolution, resolve
 from orchestrator.scheduling.choosing import HEAD_DOMAIN
+from orchestrator.scheduling.fleet_book import FleetBook
 from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import load_matrix, load_models
@@ -73,6 +74,7 @@ class Plan:
         cells: all rows, impossible ones included.
         graph, resolution: the steps of the possible rows, their keys, what is left to do.
         rows: (model, role) to its images.
+        book: how the boards stand in the fleet log.
     """
 
     request: Request
@@ -83,6 +85,7 @@ class Plan:
     offers: dict[str, Offered]
     rows: dict[tuple[str, str], Any]
     store: Store
+    book: FleetBook
     facts: dict[str, BoardFacts] = field(default_factory=dict)
     graph: Graph = field(default_factory=lambda: Graph({}, {}))
     resolution: Resolution = field(default_factory=Resolution)
@@ -164,6 +167,29 @@ class Plan:
         needed = {self.graph.steps[s].board for s in self.resolution.todo}
         return [name for name in self.boards if name in needed]
 
+    def runtimes(self, board: str) -> tuple[str, ...]:
+        """Runtimes that what is to be done on a board needs, its own first."""
+        steps = (self.graph.steps[step_id] for step_id in self.resolution.todo)
+        names = {s.extra["runtime"] for s in steps if s.board == board and "runtime" in s.extra}
+        own = self.boards[board].runtime.name
+        return tuple(sorted(names, key=lambda name: (name != own, name)))
+
+    def refusals(self) -> dict[str, BoardError]:
+        """Why steps that are to be done cannot be, by step: their board is out of use."""
+        found: dict[str, BoardError] = {}
+        for step_id in self.resolution.todo:
+            step = self.graph.steps[step_id]
+            error = self.refusal(step)
+            if error is not None:
+                found[step_id] = error
+        return found
+
+    def refusal(self, step: Step) -> BoardError | None:
+        """Why a step's board gets no work, None when it may."""
+        if not step.board:
+            return None
+        return self.book.refusal(step.board, step.extra.get("runtime"))
+
     def domains(self) -> dict[str, str]:
         """Contention domain of each board; the head's under the empty name."""
         return {"": HEAD_DOMAIN} | {n: board.contention_domain for n, board in self.boards.items()}
@@ -177,8 +203,12 @@ class Plan:
         return hashlib.sha256(Path(self.request.matrix).read_bytes()).hexdigest()
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, by: str = "") -> Plan:
     """Read and check everything and work out what is left to do.
+
+    Args:
+        request: what a person asked for.
+        by: who writes into the fleet log what is learnt of boards.
 
     Raises:
         UserError: something in the files is wrong; nothing has been started.
@@ -194,6 +224,8 @@ def make_plan(request: Request) -> Plan:
     for name in {cell.model for cell in cells}:
         _check_model(models[name])
     boards = {board.name: board for board in inventory.boards}
+    book = FleetBook(Path(request.runs), by)
+    book.read(boards)
     plan = Plan(
         request=request,
         matrix=matrix,
@@ -203,6 +235,7 @@ def make_plan(request: Request) -> Plan:
         offers=offers,
         rows=_rows(matrix, models, cells, request.limit),
         store=Store(Path(request.state) / "store"),
+        book=book,
         facts=FactsFile(Path(request.state)).load(boards),
     )
     plan.settle()

@@ -37,11 +37,17 @@ class _Line(BaseModel):
 
 
 class Proof(BaseModel):
-    """One runtime of a board, proved by a real inference or not, and then why not."""
+    """One runtime of a board, proved by a real inference or not, and then why not.
+
+    Attributes:
+        tried: False when there was nothing to prove it with. That says nothing against the board:
+            its first work proves it.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     runtime: str
     proved: bool
+    tried: bool = True
     version: str = ""
     provider: str = ""
     reason: str = ""
@@ -61,6 +67,16 @@ class Checked(_Line):
     identity: str
     state: State
     reason: str = ""
+    proofs: tuple[Proof, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
+    temperature_c: float | None = None
+
+
+class Worked(_Line):
+    """A run gave the board back after it had done real work: better than any check."""
+
+    event: Literal["worked"] = "worked"
+    identity: str
     proofs: tuple[Proof, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
     temperature_c: float | None = None
@@ -117,7 +133,7 @@ class Wiped(_Line):
 
 
 Entry = Annotated[
-    Checked | Quarantined | Added | Removed | Drained | Undrained | Released | Wiped,
+    Checked | Worked | Quarantined | Added | Removed | Drained | Undrained | Released | Wiped,
     Field(discriminator="event"),
 ]
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
@@ -154,7 +170,7 @@ class Standing:
         if self.drained or self.state == "quarantined":
             return self.reason
         proof = self.proofs.get(runtime) if runtime is not None else None
-        if proof is not None and not proof.proved:
+        if proof is not None and proof.tried and not proof.proved:
             return f"{proof.runtime} is not proved: {proof.reason}"
         return None
 
@@ -162,6 +178,10 @@ class Standing:
     def needs_check(self) -> bool:
         """Whether a check must succeed before the board gets work."""
         return self.state != "ready"
+
+    def mend(self, board: str) -> str:
+        """The command after which the board may get work again."""
+        return f"farm boards {'undrain' if self.drained else 'check'} {board}"
 
 
 class FleetLog:
@@ -236,27 +256,38 @@ def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
     reason = "never checked"
     drained: Drained | None = None
     proved_at: float | None = None
-    last: Checked | None = None
-    tried: Checked | None = None
+    checked_at: float | None = None
+    proofs: dict[str, Proof] = {}
+    versions: dict[str, str] = {}
+    heat: float | None = None
     for entry in entries:
         match entry:
             case Added() | Removed():
                 state, reason = "unproved", "never checked"
-                drained = proved_at = last = tried = None
+                drained = proved_at = checked_at = heat = None
+                proofs, versions = {}, {}
             case Drained():
                 drained = entry
             case Undrained():
                 drained = None
-            case Checked() | Quarantined() if entry.identity != identity:
+            case Checked() | Worked() | Quarantined() if entry.identity != identity:
                 if state != "quarantined":
                     state, reason = "unproved", "its entry changed since it was checked"
-                    proved_at = last = tried = None
+                    proved_at = checked_at = heat = None
+                    proofs, versions = {}, {}
             case Quarantined():
                 state, reason = "quarantined", entry.reason
+            case Worked():
+                proofs |= {proof.runtime: proof for proof in entry.proofs}
+                versions, proved_at = dict(entry.versions), entry.at
+                heat = entry.temperature_c if entry.temperature_c is not None else heat
+                if state != "quarantined":
+                    state, reason = "ready", ""
             case Checked():
-                last = entry
+                checked_at = entry.at
                 if entry.proofs:
-                    tried = entry
+                    proofs = {proof.runtime: proof for proof in entry.proofs}
+                    versions, heat = dict(entry.versions), entry.temperature_c
                 if entry.state == "ready":
                     proved_at = entry.at
                 # Somebody at work there, or a cable pulled, says nothing good of a board that
@@ -275,8 +306,8 @@ def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
         reason=reason,
         drained=drained is not None,
         proved_at=proved_at,
-        checked_at=last.at if last else None,
-        proofs={proof.runtime: proof for proof in tried.proofs} if tried else {},
-        versions=dict(tried.versions) if tried else {},
-        temperature_c=tried.temperature_c if tried else None,
+        checked_at=checked_at,
+        proofs=proofs,
+        versions=versions,
+        temperature_c=heat,
     )

@@ -20,6 +20,7 @@ from orchestrator.store.fleet_log import (
     Removed,
     Standing,
     Undrained,
+    Worked,
     fold,
 )
 
@@ -47,6 +48,21 @@ def of(*entries: Entry) -> Standing:
 
 
 BROKEN = Quarantined(board="b", identity="i", reason="it hung")
+WORKED = Worked(
+    at=NOW - 30,
+    board="b",
+    identity="i",
+    proofs=(Proof(runtime="rknn", proved=True, version="1.7.5"),),
+    versions={"rknn": "1.7.5"},
+)
+UNTRIED = Checked(
+    at=NOW,
+    board="b",
+    identity="i",
+    state="unproved",
+    reason="rknn: no file to prove it with",
+    proofs=(Proof(runtime="rknn", proved=False, tried=False, reason="no file to prove it with"),),
+)
 FOLDS: list[tuple[list[Entry], str, str]] = [
     ([], "unproved", "never checked"),
     ([checked("ready")], "ready", ""),
@@ -75,6 +91,16 @@ FOLDS: list[tuple[list[Entry], str, str]] = [
     ([checked("ready"), Drained(board="b"), Undrained(board="b")], "ready", ""),
     ([Drained(board="b"), checked("ready")], "draining", "drained by somebody"),
     ([BROKEN, Drained(board="b"), Undrained(board="b")], "quarantined", "it hung"),
+    ([WORKED], "ready", ""),
+    ([checked("unreachable", "no answer"), WORKED], "ready", ""),
+    ([UNTRIED, WORKED], "ready", ""),
+    # What was running when a board failed may end well after it.
+    ([BROKEN, WORKED], "quarantined", "it hung"),
+    (
+        [WORKED.model_copy(update={"at": NOW - PROOF_LASTS_S})],
+        "unproved",
+        "its last proof is more than a week old",
+    ),
 ]
 
 
@@ -94,6 +120,18 @@ def test_who_gets_work() -> None:
     unproved = of(checked("unproved", "no converter"))
     assert unproved.refusal("rknn") == "rknn is not proved: no converter"
     assert unproved.refusal("onnxruntime") is None
+
+
+def test_a_runtime_that_nothing_could_prove_is_proved_by_its_first_work() -> None:
+    standing = of(UNTRIED)
+    assert standing.refusal("rknn") is None
+    assert standing.needs_check
+    assert of(UNTRIED, WORKED).proofs["rknn"].proved
+
+
+def test_what_changes_a_refusal_is_a_command() -> None:
+    assert of(BROKEN).mend("vim3") == "farm boards check vim3"
+    assert of(BROKEN, Drained(board="b")).mend("vim3") == "farm boards undrain vim3"
 
 
 def test_what_a_check_found_is_kept() -> None:

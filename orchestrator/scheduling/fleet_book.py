@@ -1,0 +1,114 @@
+"""The fleet log as a run uses it: who may get work, and what the run learnt of its boards."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from orchestrator.errors import BoardError, FarmError, TransientError
+from orchestrator.fleet.health import identity
+from orchestrator.specs.inventory import Board
+from orchestrator.store.fleet_log import (
+    Checked,
+    Entry,
+    FleetLog,
+    Proof,
+    Quarantined,
+    Standing,
+    Worked,
+)
+
+
+class FleetBook:
+    """Standings of the inventory's boards, read again when the log has grown.
+
+    The fleet's memory is no condition of a run: what cannot be written is said in the driver's log.
+
+    Args:
+        runs: the folder of runs, which holds the log.
+        by: who writes into it.
+    """
+
+    def __init__(self, runs: Path, by: str) -> None:
+        self._log, self._by = FleetLog(runs), by
+        self._standings: dict[str, Standing] = {}
+        self._seen: tuple[object, ...] = ()
+
+    def read(self, boards: Mapping[str, Board]) -> bool:
+        """Take in what has been written since; returns whether there was anything."""
+        try:
+            found = self._log.path.stat()
+            seen: tuple[object, ...] = (found.st_ino, found.st_size, *boards.items())
+        except OSError:
+            seen = (0, 0, *boards.items())
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        try:
+            self._standings = self._log.standings(
+                {name: identity(board) for name, board in boards.items()}
+            )
+        except TransientError as error:
+            print(error, file=sys.stderr)
+        return True
+
+    def standing(self, board: str) -> Standing:
+        """How a board stands."""
+        return self._standings.get(board, Standing("unproved", "never checked"))
+
+    def refusal(self, board: str, runtime: str | None) -> BoardError | None:
+        """Why a board gets no work, with the command that changes it; None when it may."""
+        standing = self.standing(board)
+        reason = standing.refusal(runtime)
+        if reason is None:
+            return None
+        state = standing.state if standing.state in ("draining", "quarantined") else "unproved"
+        return BoardError(f"{board} is {state}: {reason}; `{standing.mend(board)}` changes that")
+
+    def needs_check(self, board: str) -> bool:
+        """Whether a tiny real inference must succeed before the board gets work."""
+        return self.standing(board).needs_check
+
+    def checked(self, entry: Checked) -> None:
+        """A check ended at lease."""
+        self._append(entry)
+
+    def failed(self, board: Board, error: FarmError) -> None:
+        """A run gives a board up: one that failed is quarantined, a silent one is unreachable."""
+        reason = error.message.removeprefix(f"{board.name}: ")
+        key = {"board": board.name, "by": self._by, "identity": identity(board), "reason": reason}
+        if isinstance(error, BoardError):
+            self._append(Quarantined.model_validate(key))
+        else:
+            state = "unreachable" if isinstance(error, TransientError) else "unproved"
+            self._append(Checked.model_validate({**key, "state": state}))
+
+    def worked(
+        self,
+        board: Board,
+        runtimes: Iterable[str],
+        versions: Mapping[str, str],
+        temperature_c: float | None,
+    ) -> None:
+        """A board is given back after real work with `runtimes`."""
+        proofs = tuple(
+            Proof(runtime=name, proved=True, version=versions.get(name, ""))
+            for name in sorted(runtimes)
+        )
+        self._append(
+            Worked(
+                board=board.name,
+                by=self._by,
+                identity=identity(board),
+                proofs=proofs,
+                versions=dict(versions),
+                temperature_c=temperature_c,
+            )
+        )
+
+    def _append(self, entry: Entry) -> None:
+        try:
+            self._log.append(entry)
+        except TransientError as error:
+            print(error, file=sys.stderr)

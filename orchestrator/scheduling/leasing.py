@@ -1,0 +1,188 @@
+"""Which boards a run holds: reached, proved, given back, and the fleet log told of it.
+
+A board is proved by a tiny real inference before it gets work when the fleet log does not say that
+it is ready, and again after every failure. Whatever the plan believed of it is compared with what
+it says of itself at each lease.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from orchestrator.errors import BoardError, FarmError, TransientError
+from orchestrator.events import BoardChanged, BoardState, Note, PlanChanged
+from orchestrator.fleet.board import BoardBusy
+from orchestrator.scheduling.boards import Boards
+from orchestrator.scheduling.planner import FactsFile, Plan
+from orchestrator.scheduling.reporter import Reporter
+from orchestrator.scheduling.roster import Roster
+from orchestrator.scheduling.words import board_facts, change
+from orchestrator.store.fleet_log import Checked
+
+
+class Leases:
+    """The boards of a run, used from the driver's thread.
+
+    Args:
+        settle: called after the plan changed.
+        post: runs a function in the driver's thread, from any other.
+        bug: told of exceptions that are farm's own.
+        stopping: whether the run is being stopped.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        boards: Boards,
+        roster: Roster,
+        reporter: Reporter,
+        facts: FactsFile,
+        *,
+        settle: Callable[[], None],
+        post: Callable[[Callable[[], None]], None],
+        bug: Callable[[BaseException], None],
+        stopping: Callable[[], bool],
+        threads: ThreadPoolExecutor,
+    ) -> None:
+        self._plan, self._boards, self._roster = plan, boards, roster
+        self._reporter, self._facts = reporter, facts
+        self._settle, self._post, self._bug = settle, post, bug
+        self._threads, self._stopping = threads, stopping
+        self._suspect: set[str] = set()
+        self._told: dict[str, dict[str, str]] = {}
+        self._worked: dict[str, set[str]] = {}
+        self._heat: dict[str, float] = {}
+
+    def say(self, name: str, state: BoardState, reason: str = "", **facts: Any) -> None:
+        """Report a board's state."""
+        executed_by = self._plan.boards[name].executed_by
+        self._reporter.emit(
+            BoardChanged(
+                board=name, state=state, executed_by=executed_by, reason=reason, facts=facts
+            )
+        )
+
+    def reach(self, wanted: Collection[str]) -> None:
+        """Connect the boards that something waits for; give back those with nothing left to do.
+
+        Two runs that each hold a board the other waits for come to an end only because a run does
+        not keep what it has no more use for.
+        """
+        now = time.monotonic()
+        for name in self._plan.boards:
+            if name in wanted and self._roster.due(name, now):
+                self._connect(name)
+            elif name not in wanted and self._roster.connected(name):
+                self._roster.let_go(name)
+                self._boards.let_go(name)
+                self.note_work(name)
+                self.say(name, "released")
+
+    def _connect(self, name: str) -> None:
+        self._roster.connecting(name, time.monotonic())
+        self.say(name, "connecting")
+        runtimes: tuple[str, ...] = ()
+        if name in self._suspect or self._plan.book.needs_check(name):
+            runtimes = self._plan.runtimes(name)
+        board = self._plan.boards[name]
+
+        def work() -> None:
+            try:
+                facts = self._boards.connect(board, runtimes)
+            except BaseException as error:
+                self._post(lambda error=error: self._missed(name, error))  # type: ignore[misc]
+            else:
+                self._post(lambda: self._met(name, facts))
+
+        self._threads.submit(work)
+
+    def _met(self, name: str, facts: dict[str, Any]) -> None:
+        check = facts.pop("check", None)
+        if check is not None and not self._is_fit(name, check["entry"], check["hint"]):
+            return
+        self._suspect.discard(name)
+        self._roster.reached(name)
+        known = self._plan.facts.get(name)
+        found = board_facts(facts)
+        self._told[name] = _versions(facts)
+        self.say(name, "ready", **facts)
+        if found != known:
+            self._facts.save(self._plan.boards[name], found)
+            self._plan.facts[name] = found
+            self._plan.settle()
+            self._settle()
+            if known is not None:
+                self._reporter.emit(
+                    Note(
+                        level="warning",
+                        board=name,
+                        message=f"{name} is not as it was: planned again ({change(known, found)})",
+                    )
+                )
+            self._reporter.emit(PlanChanged(board=name, steps=self._plan.step_infos()))
+
+    def _is_fit(self, name: str, entry: Checked, hint: str) -> bool:
+        """Whether a check at lease lets the board work; the fleet log has it either way."""
+        self._plan.book.checked(entry)
+        if entry.temperature_c is not None:
+            self._heat[name] = entry.temperature_c
+        if entry.state == "ready" or not any(p.tried and not p.proved for p in entry.proofs):
+            return True
+        self._roster.unfit(name, BoardError(f"{name}: {entry.reason}", hint))
+        self.say(name, "unfit", f"{name}: {entry.reason}")
+        return False
+
+    def _missed(self, name: str, error: BaseException) -> None:
+        if self._stopping():
+            return
+        if not isinstance(error, FarmError):
+            self._bug(error)
+            traceback.print_exception(error)
+            error = FarmError(f"{name}: farm's own bug while connecting: {error!r}")
+        if self._roster.missed(name, error, time.monotonic()):
+            self.say(name, "connecting", error.message)
+            if isinstance(error, BoardBusy):
+                # Whoever has the board may be making just what is wanted of it.
+                self._plan.resolve()
+                self._settle()
+            return
+        reason = self._roster.error(name) or error
+        self.give_up(name, reason, busy=isinstance(error, BoardBusy))
+
+    def give_up(self, name: str, reason: FarmError, *, busy: bool = False) -> None:
+        """A board is out of the run; the fleet log is told unless somebody else only has it."""
+        lost = isinstance(reason, TransientError)
+        if not busy and type(reason) is not FarmError:
+            self._plan.book.failed(self._plan.boards[name], reason)
+        self.say(name, "unreachable" if lost else "unfit", reason.message)
+
+    def lost(self, name: str) -> None:
+        """A step failed there: a new session, and a check before anything else."""
+        self._suspect.add(name)
+        self._roster.lost(name)
+
+    def step_done(self, name: str, runtime: str | None, heat: float | None) -> None:
+        """A step came to its end there; with a runtime, by real inferences."""
+        self._roster.step_done(name)
+        if runtime is not None:
+            self._worked.setdefault(name, set()).add(runtime)
+        if heat is not None:
+            self._heat[name] = heat
+        self.say(name, "ready")
+
+    def note_work(self, name: str) -> None:
+        """Tell the fleet log that a board proved itself by its work."""
+        runtimes = self._worked.pop(name, None)
+        if runtimes:
+            board, versions = self._plan.boards[name], self._told.get(name, {})
+            self._plan.book.worked(board, runtimes, versions, self._heat.get(name))
+
+
+def _versions(facts: dict[str, Any]) -> dict[str, str]:
+    found = {name: str(facts.get(name) or "") for name in ("agent", "python", "os", "kernel")}
+    found |= {name: str(each.get("version") or "") for name, each in facts["runtimes"].items()}
+    return {name: text for name, text in found.items() if text and name != "timed"}
