@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any, List, Optional
 
-from . import VERSION, cleanup, lock
+from . import VERSION, cleanup, lock, lockfile
 from .errors import BOARD, AgentError
 from .link import say, take_stdio
 from .session import Session, refuse
@@ -31,9 +31,7 @@ def serve(options: argparse.Namespace) -> int:
     try:
         workdir = _workdir(options)
         # A stopped agent's lease ends a little after a running one would have ended itself.
-        held = lock.BoardLock(
-            workdir, options.board, options.owner, options.reason, 3 * options.idle_s
-        )
+        held = _lock(options, workdir, options.reason, 3 * options.idle_s)
         held.acquire(options.take_over)
         cleanup.clean(workdir, program, options.cache_mb << 20)
         session = Session(source, sink, program, held, options.root, options.idle_s)
@@ -59,17 +57,23 @@ def _workdir(options: argparse.Namespace) -> str:
     return workdir
 
 
+def _lock(options: argparse.Namespace, workdir: str, reason: str, lease_s: float) -> lock.BoardLock:
+    paths = lockfile.paths(workdir, options.lock, options.root)
+    return lock.BoardLock(paths, options.board, options.owner, reason, lease_s)
+
+
 def who(options: argparse.Namespace) -> int:
     """Print the holder of the board as JSON, {} when it is free."""
-    print(json.dumps(lock.who(_workdir(options)), sort_keys=True))
+    paths = lockfile.paths(_workdir(options), options.lock, options.root)
+    print(json.dumps(lock.who(paths), sort_keys=True))
     return 0
 
 
 def release(options: argparse.Namespace) -> int:
     """Take the board from its holder, whoever that is, and leave it free."""
     workdir = _workdir(options)
-    held = lock.BoardLock(workdir, options.board, options.owner, options.reason, 1.0)
-    before = lock.who(workdir)
+    held = _lock(options, workdir, options.reason, 1.0)
+    before = lock.who(lockfile.paths(workdir, options.lock, options.root))
     held.acquire(take_over=True)
     held.release()
     print(json.dumps({"released": before}, sort_keys=True))
@@ -79,7 +83,7 @@ def release(options: argparse.Namespace) -> int:
 def wipe(options: argparse.Namespace) -> int:
     """Remove farm's files from the board, unless somebody works there."""
     workdir = _workdir(options)
-    held = lock.BoardLock(workdir, options.board, options.owner, "wipe", 60.0)
+    held = _lock(options, workdir, "wipe", 60.0)
     held.acquire(options.take_over)
     try:
         print(json.dumps({"removed": sorted(cleanup.wipe(workdir))}))
@@ -92,7 +96,7 @@ def child(options: argparse.Namespace) -> int:
     """The process in which the runtime lives; started by a session."""
     from . import worker  # the session's own process stays small without it
 
-    worker.main(options.parent, options.root, options.source, options.sink, options.lock)
+    worker.main(options.parent, options.root, options.source, options.sink, options.keep)
     return 0
 
 
@@ -109,11 +113,15 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--take-over", action="store_true", help="kill a holder")
         command.add_argument("--idle-s", type=float, default=10.0, help="the head's silence")
         command.add_argument("--cache-mb", type=int, default=cleanup.CACHE_BYTES >> 20)
-        command.add_argument("--root", default="/", help="where sysfs and procfs are")
+        command.add_argument("--root", default="/", help="where sysfs, procfs and run/lock are")
+        command.add_argument(
+            "--lock", choices=lockfile.SCOPES, default=lockfile.WORKDIR_SCOPE, help="what is held"
+        )
     command = commands.add_parser("child")
     command.set_defaults(run=child)
-    for name in ("--parent", "--source", "--sink", "--lock"):
+    for name in ("--parent", "--source", "--sink"):
         command.add_argument(name, type=int, required=True)
+    command.add_argument("--keep", type=int, action="append", default=[], help="left open")
     command.add_argument("--root", default="/")
     return parser
 

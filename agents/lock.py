@@ -1,6 +1,6 @@
-"""The board's exclusive lock: a kernel lock on a file, with who holds it, why and until when.
+"""The board's exclusive lock: kernel locks on files, with who holds them, why and until when.
 
-The lock file is never removed: removing it would let two agents lock two files of one name. The
+A lock file is never removed: removing it would let two agents lock two files of one name. The
 runtime child inherits the lock, so that the board stays locked for as long as anything of a
 session may still occupy the accelerator.
 """
@@ -12,11 +12,12 @@ import os
 import time
 from typing import Any, Dict, List, Tuple
 
-from . import clock, processes
+from . import clock, lockfile, processes
 from .errors import BOARD, TRANSIENT, AgentError
+from .lockfile import read
 
-FILE = "board.lock"
 _KILL_WAIT_S = 3.0
+_LOST_FILE = 4
 
 
 def _boot_id() -> str:
@@ -31,15 +32,20 @@ class BoardLock(object):
     """Held from `acquire` until this process and its children end, or `release`.
 
     Args:
-        workdir: farm's folder on the board.
+        paths: the lock files, from `lockfile.paths`; all are taken, in this order.
         board, owner, reason: told to whoever finds the board busy.
         lease_s: how long the holder may be silent before another may take the board over. It is
             counted on the monotonic clock, since a board's calendar may step.
+
+    Attributes:
+        fds: the open lock files, while it is held.
     """
 
-    def __init__(self, workdir: str, board: str, owner: str, reason: str, lease_s: float) -> None:
-        self.path = os.path.join(workdir, FILE)
-        self.fd = -1
+    def __init__(
+        self, paths: List[str], board: str, owner: str, reason: str, lease_s: float
+    ) -> None:
+        self.fds: List[int] = []
+        self._paths = paths
         self._board = board
         self._lease_s = lease_s
         self._record: Dict[str, Any] = {
@@ -57,20 +63,14 @@ class BoardLock(object):
         With `take_over` a holder is killed in any case.
 
         Raises:
-            AgentError: `busy`, naming the holder; or the file cannot be made.
+            AgentError: `busy`, naming the holder; or a file cannot be made.
         """
         try:
-            self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise AgentError(
-                BOARD, "%s: cannot make the lock file %s: %s" % (self._board, self.path, error)
-            )
-        if not self._try_briefly():
-            holder = read(self.path)
-            if not (take_over or lease_ended(holder)) or not self._evict(holder):
-                os.close(self.fd)
-                self.fd = -1
-                raise AgentError(TRANSIENT, self._busy(holder), "busy")
+            for path in self._paths:
+                self.fds.append(self._acquire(path, take_over))
+        except BaseException:
+            self.release()
+            raise
         self.renew()
 
     def add(self, pid: int, start: int) -> None:
@@ -85,65 +85,81 @@ class BoardLock(object):
 
     def release(self) -> None:
         """Give the board back."""
-        if self.fd >= 0:
-            self._write(b"")
-            os.close(self.fd)
-            self.fd = -1
+        self._write(b"")
+        while self.fds:
+            os.close(self.fds.pop())
 
     def _write(self, data: bytes) -> None:
-        try:
-            os.pwrite(self.fd, data.ljust(1024), 0)
-            os.ftruncate(self.fd, len(data))
-        except OSError:  # a full disk: the lock itself holds all the same
-            pass
+        for fd in self.fds:
+            try:
+                os.pwrite(fd, data.ljust(1024), 0)
+                os.ftruncate(fd, len(data))
+            except OSError:  # a full disk, another's file: the lock itself holds all the same
+                pass
 
-    def _try(self) -> bool:
+    def _acquire(self, path: str, take_over: bool) -> int:
+        for _ in range(_LOST_FILE):
+            fd = lockfile.open_file(path, self._board)
+            try:
+                self._take(fd, path, take_over)
+                if lockfile.in_place(fd, path):
+                    return fd
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)  # somebody removed it while we waited for it
+        raise AgentError(
+            BOARD,
+            "%s: the lock file %s is removed again and again"
+            % (
+                self._board,
+                path,
+            ),
+        )
+
+    def _take(self, fd: int, path: str, take_over: bool) -> None:
+        if self._try_briefly(fd, path):
+            return
+        holder = read(path)
+        if not (take_over or lease_ended(holder)):
+            raise AgentError(TRANSIENT, self._busy(holder), "busy")
+        if not self._evict(fd, holder):
+            raise AgentError(TRANSIENT, self._busy(holder) + _whose(holder), "busy")
+
+    def _try(self, fd: int) -> bool:
         try:
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (IOError, OSError) as error:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 return False
-            raise AgentError(BOARD, "%s: cannot lock %s: %s" % (self._board, self.path, error))
+            raise AgentError(BOARD, "%s: cannot lock the board: %s" % (self._board, error))
         return True
 
-    def _try_briefly(self) -> bool:
+    def _try_briefly(self, fd: int, path: str) -> bool:
         # Somebody may only be looking (`who` holds it for an instant).
         for _ in range(4):
-            if self._try():
+            if self._try(fd):
                 return True
-            if any(processes.alive(*pair) for pair in holder_pids(read(self.path))):
+            if any(processes.alive(*pair) for pair in holder_pids(read(path))):
                 return False
             time.sleep(0.05)
-        return self._try()
+        return self._try(fd)
 
-    def _evict(self, holder: Dict[str, Any]) -> bool:
+    def _evict(self, fd: int, holder: Dict[str, Any]) -> bool:
         if holder.get("boot", "") != _boot_id():
             return False
-        pids = holder_pids(holder)
         # Only a process that holds this very file is an agent; nothing else is ever killed.
-        if not all(processes.kill(pid, start) for pid, start in pids if self._holds(pid)):
+        pids = [
+            pair for pair in holder_pids(holder) if processes.alive(*pair) and _holds(pair[0], fd)
+        ]
+        if not all(processes.kill(pid, start) for pid, start in pids):
             return False
-        end = clock.now() + _KILL_WAIT_S
-        while not self._try():
+        end = clock.now() + (_KILL_WAIT_S if pids else 0.0)
+        while not self._try(fd):
             if clock.now() > end:
                 return False
             time.sleep(0.02)
         return True
-
-    def _holds(self, pid: int) -> bool:
-        mine = os.fstat(self.fd)
-        folder = "/proc/%d/fd" % pid
-        try:
-            for name in os.listdir(folder):
-                try:
-                    its = os.stat(os.path.join(folder, name))
-                except OSError:
-                    continue
-                if (its.st_dev, its.st_ino) == (mine.st_dev, mine.st_ino):
-                    return True
-        except OSError:
-            pass
-        return False
 
     def _busy(self, holder: Dict[str, Any]) -> str:
         return "%s is in use by %s since %s (%s)%s" % (
@@ -155,14 +171,29 @@ class BoardLock(object):
         )
 
 
-def read(path: str) -> Dict[str, Any]:
-    """What a lock file says of its holder; empty when it says nothing readable."""
+def _holds(pid: int, fd: int) -> bool:
+    mine = os.fstat(fd)
+    folder = "/proc/%d/fd" % pid
     try:
-        with open(path, "rb") as file:
-            found = json.loads(file.read(4096).decode("utf-8"))
-    except (IOError, OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        for name in os.listdir(folder):
+            try:
+                its = os.stat(os.path.join(folder, name))
+            except OSError:
+                continue
+            if (its.st_dev, its.st_ino) == (mine.st_dev, mine.st_ino):
+                return True
+    except OSError:
+        pass
+    return False
+
+
+def _whose(holder: Dict[str, Any]) -> str:
+    for pid, start in holder_pids(holder):
+        if processes.alive(pid, start):
+            owner = os.stat("/proc/%d" % pid).st_uid
+            if os.geteuid() not in (0, owner):
+                return "; only root or the user with the number %d can end that" % owner
+    return "; it could not be ended"
 
 
 def holder_pids(holder: Dict[str, Any]) -> List[Tuple[int, int]]:
@@ -185,11 +216,18 @@ def lease_ended(holder: Dict[str, Any]) -> bool:
     return isinstance(until, (int, float)) and until < clock.now()
 
 
-def who(workdir: str) -> Dict[str, Any]:
-    """The living holder of a workdir's lock, without taking it; empty when it is free."""
-    path = os.path.join(workdir, FILE)
+def who(paths: List[str]) -> Dict[str, Any]:
+    """The living holder of any of the lock files, without taking one; empty when all are free."""
+    for path in paths:
+        holder = _holder(path)
+        if holder:
+            return holder
+    return {}
+
+
+def _holder(path: str) -> Dict[str, Any]:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return {}
     try:

@@ -249,7 +249,7 @@ class Session(object):
             self._drop_child()
         if self._child is None:
             try:
-                self._child = Child(self._program, self._root, self._lock.fd)
+                self._child = Child(self._program, self._root, self._lock.fds)
             except (OSError, ValueError) as error:
                 raise AgentError(BOARD, "cannot start the runtime's process: %s" % error)
             self._lock.add(self._child.pid, self._child.start)

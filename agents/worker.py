@@ -9,7 +9,7 @@ import os
 import threading
 import traceback
 from collections import deque
-from typing import Deque, Optional
+from typing import Deque, List, Optional
 
 from . import jobs, processes
 from .errors import BOARD, BUG, TRANSIENT, USER, AgentError
@@ -112,13 +112,13 @@ class Worker(object):
             os._exit(1)
 
 
-def main(parent: int, root: str, source: int, sink: int, lock: int) -> None:
+def main(parent: int, root: str, source: int, sink: int, lock: List[int]) -> None:
     """Run as the runtime child of the session with pid `parent`.
 
     It keeps the board's lock; programs that a vendor's library starts get none of its descriptors.
     """
     processes.die_with_parent(parent)
-    for fd in (source, sink, lock):
+    for fd in [source, sink] + lock:
         os.set_inheritable(fd, False)
     faulthandler.enable(2, all_threads=False)
     Worker(source, sink, root).serve()

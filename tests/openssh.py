@@ -72,8 +72,9 @@ def running_sshd(
     ]
     if sftp:
         lines.append(f"Subsystem sftp {SFTP_SERVER}")
-    if environment:
-        lines.append("SetEnv " + " ".join(f'"{k}={v}"' for k, v in environment.items()))
+    # A board's lock is one for its whole machine; these boards are many on one.
+    variables = {"FARM_LOCK_FOLDER": str(folder), **(environment or {})}
+    lines.append("SetEnv " + " ".join(f'"{k}={v}"' for k, v in variables.items()))
     config = folder / "sshd_config"
     config.write_text("\n".join(lines) + "\n")
     log = folder / "log"

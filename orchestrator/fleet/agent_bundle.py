@@ -69,6 +69,7 @@ def agent_command(
     *,
     reason: str = "",
     take_over: bool = False,
+    lock: str = "workdir",
 ) -> str:
     """The shell command that serves a session, quoted.
 
@@ -79,9 +80,10 @@ def agent_command(
         board, owner, reason: told to whoever finds the board busy.
         idle_s: silence of the head, in seconds, after which the agent ends itself.
         take_over: kill whoever holds the board.
+        lock: what is held: `board`, for all users of the machine, or the `workdir` alone.
     """
     words = [python, path_on_board, "serve", "--workdir", workdir, "--board", board]
-    words += ["--owner", owner, "--idle-s", f"{idle_s:g}"]
+    words += ["--owner", owner, "--idle-s", f"{idle_s:g}", "--lock", lock]
     if reason:
         words += ["--reason", reason]
     if take_over:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet.channel import Transport
@@ -83,6 +83,8 @@ class Address:
         host, port, user, key_file, host_key: for `ssh`.
         python: the Python 3.6+ that runs the agent there.
         workdir: farm's own folder on the board; `~` is the user's home.
+        lock: what a session holds: the whole `board`, or `workdir` where several boards are one
+            machine.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Address:
     python: str = "python3"
     workdir: str = "~/.farm"
     owner: str = "farm"
+    lock: Literal["board", "workdir"] = "board"
     deadlines: Deadlines = field(default_factory=Deadlines)
 
 
@@ -162,6 +165,7 @@ class BoardLink:
             self.address.name,
             self.address.owner,
             limits.silence_s,
+            lock=self.address.lock,
         )
         channel = transport.open(command, timeout_s=limits.command_s)
         session = AgentSession(
@@ -283,6 +287,7 @@ class BoardLink:
 
     def _is_held(self, transport: Transport, program: str) -> bool:
         words = [self.address.python, program, "who", "--workdir", self._workdir]
+        words += ["--lock", self.address.lock]
         try:
             told = transport.run(shlex.join(words), timeout_s=self.address.deadlines.command_s)
             holder = json.loads(told.stdout.strip().rsplit(b"\n", 1)[-1])

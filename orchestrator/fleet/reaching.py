@@ -64,6 +64,7 @@ def address_of(
             python=python,
             workdir=workdir,
             owner=owner,
+            lock=board.lock,
             deadlines=deadlines,
         )
     if transport.type == "local":
@@ -71,7 +72,13 @@ def address_of(
         own = str(state.resolve() / "local" / board.name)
         place = own if workdir == DEFAULT_WORKDIR else workdir
         return Address(
-            board.name, "local", python=python, workdir=place, owner=owner, deadlines=deadlines
+            board.name,
+            "local",
+            python=python,
+            workdir=place,
+            owner=owner,
+            lock=board.lock,
+            deadlines=deadlines,
         )
     server = emulated.start(board.name)
     return Address(
@@ -85,6 +92,7 @@ def address_of(
         python=python,
         workdir=workdir,
         owner=owner,
+        lock=board.lock,
         deadlines=deadlines,
     )
 
@@ -159,7 +167,7 @@ class AgentCommands:
         if python.startswith("~/"):
             python = "./" + python[2:]
         words = [python, self._program, command, "--workdir", self.workdir]
-        words += ["--board", address.name, "--owner", address.owner, *more]
+        words += ["--board", address.name, "--owner", address.owner, "--lock", address.lock, *more]
         result = self.transport.run(shlex.join(words), timeout_s=address.deadlines.command_s)
         says = one_line(result.stderr)
         if result.status == _REFUSED:

@@ -102,8 +102,16 @@ class RuntimeOptions(Spec):
     library: str | None = None  # path on the board of the vendor's library, when not found alone
 
 
+LockScope = Literal["board", "workdir"]
+
+
 class Board(Spec):
-    """One board. `hardware`, `provider`, `type` and `runtime` come from its kind unless given."""
+    """One board. `hardware`, `provider`, `type` and `runtime` come from its kind unless given.
+
+    `lock` is what a run holds: the whole `board`, against every user of that machine, which is the
+    rule over SSH; or its `workdir` alone, where several boards are really one machine, as emulated
+    ones are.
+    """
 
     name: str = Field(pattern=SLUG, max_length=63)
     kind: str
@@ -116,6 +124,7 @@ class Board(Spec):
     contention_domain: str
     python: str
     workdir: str = "~/.farm"
+    lock: LockScope
     runtime: RuntimeOptions
 
     @model_validator(mode="before")
@@ -134,6 +143,7 @@ class Board(Spec):
         filled.setdefault("provider", kind.provider if kind else "?")
         filled.setdefault("type", kind.type if kind else "CPU")
         filled.setdefault("python", "python3" if ssh else sys.executable)
+        filled.setdefault("lock", "board" if ssh else "workdir")
         filled.setdefault("contention_domain", str(value.get("name", "?")) if ssh else THIS_HOST)
         runtime = value.get("runtime", {})
         if isinstance(runtime, str):
