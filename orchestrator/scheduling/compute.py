@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from orchestrator.errors import FarmError, TransientError
@@ -41,6 +41,37 @@ class Compute:
         with translated(function.__name__):
             result: Made = ray.get(reference)
         return result
+
+    def watch(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+        """Call a generator in a Ray worker and hand on what it yields.
+
+        Raises:
+            TransientError: the worker died, or the run is being stopped.
+            FarmError: what the function raised.
+        """
+        self._head.wait()
+        import ray
+
+        remote = ray.remote(
+            num_cpus=1,
+            num_returns="streaming",
+            max_retries=0,
+            runtime_env=worker_environment(),
+        )(function)
+        stream = remote.remote(*(self._put(argument) for argument in arguments))
+        while True:
+            if self._stop.is_set():
+                ray.cancel(stream, force=True)
+                raise TransientError("stopped")
+            if not ray.wait([stream], timeout=POLL_S)[0]:
+                continue
+            try:
+                reference = next(stream)
+            except StopIteration:
+                return
+            with translated(function.__name__):
+                heard = ray.get(reference)
+            yield heard
 
     def _put(self, argument: Any) -> Any:
         import ray

@@ -28,7 +28,7 @@ from orchestrator.scheduling.reporter import Reporter
 from orchestrator.stages import calibrate, convert, images, measure, quantize, score
 from orchestrator.stages.made import Made
 from orchestrator.store.artifacts import Held
-from orchestrator.store.features import FeatureWriter, read_features
+from orchestrator.store.features import FeatureWriter
 
 MEASURED_IMAGES = 16
 CHUNK = 32
@@ -250,24 +250,24 @@ class Executor:
         )
 
     def _score(self, step: Step, key: str) -> Held:
-        features: dict[str, Any] = {}
-        failed: dict[str, Any] = {}
-        for role in ("gallery", "probe"):
-            features[role], failed[role], _ = read_features(self._input(step, role).folder)
         ids = {
             role: images.read_rows(self._input(step, f"{role}_images").read(images.ROWS))
             for role in ("gallery", "probe")
         }
-        made = self._compute.run(
-            score.score,
-            np.array(features["gallery"]),
-            np.array(features["probe"]),
-            failed["gallery"],
-            failed["probe"],
+        # Ray's head is on this machine, so its worker maps the store's files: no copy is made.
+        news = self._compute.watch(
+            score.score_kept,
+            str(self._input(step, "gallery").folder),
+            str(self._input(step, "probe").folder),
             ids["gallery"],
             ids["probe"],
             step.params["scoring"],
         )
+        for heard in news:
+            if isinstance(heard, score.Scanned):
+                self._progress(step, heard.done, heard.total, "pairs")
+            else:
+                made = heard
         return self._commit(step, key, made)
 
     def _compare(self, step: Step, key: str) -> Held:

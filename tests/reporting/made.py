@@ -33,7 +33,7 @@ from orchestrator.hashing import digest
 from orchestrator.results import CellResult
 from orchestrator.stages.made import Made
 from orchestrator.stages.measure import pack
-from orchestrator.stages.score import SEARCHES, compare, score
+from orchestrator.stages.score import SEARCHES, Features, compare, score
 from orchestrator.store.artifacts import Held, Store
 
 DIM = 24
@@ -99,12 +99,8 @@ def _scored(noise: float, lot: int, own: float, size: Size) -> Made:
     gallery = faces[: size.mated]
     names = [f"p{number}" for number in range(len(faces))]
     return score(
-        gallery,
-        probes,
-        np.zeros(len(gallery), bool),
-        np.zeros(len(probes), bool),
-        names[: size.mated],
-        names,
+        Features(gallery, np.zeros(len(gallery), bool), names[: size.mated]),
+        Features(probes, np.zeros(len(probes), bool), names),
         POLICY,
     )
 
