@@ -33,8 +33,9 @@ def serve(options: argparse.Namespace) -> int:
         # A stopped agent's lease ends a little after a running one would have ended itself.
         held = _lock(options, workdir, options.reason, 3 * options.idle_s)
         held.acquire(options.take_over)
-        cleanup.clean(workdir, program, options.cache_mb << 20)
-        session = Session(source, sink, program, held, options.root, options.idle_s)
+        cleanup.clean(workdir, program, options.cache_mb << 20, options.images == "clear")
+        images = os.path.join(workdir, cleanup.IMAGES)
+        session = Session(source, sink, program, held, options.root, images, options.idle_s)
         say("agent %s: %s" % (VERSION, session.run()))
         return 0
     except AgentError as error:
@@ -96,7 +97,9 @@ def child(options: argparse.Namespace) -> int:
     """The process in which the runtime lives; started by a session."""
     from . import worker  # the session's own process stays small without it
 
-    worker.main(options.parent, options.root, options.source, options.sink, options.keep)
+    worker.main(
+        options.parent, options.root, options.images, options.source, options.sink, options.keep
+    )
     return 0
 
 
@@ -113,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--take-over", action="store_true", help="kill a holder")
         command.add_argument("--idle-s", type=float, default=10.0, help="the head's silence")
         command.add_argument("--cache-mb", type=int, default=cleanup.CACHE_BYTES >> 20)
+        command.add_argument(
+            "--images", choices=("clear", "leave"), default="leave", help="kept ones, at the start"
+        )
         command.add_argument("--root", default="/", help="where sysfs, procfs and run/lock are")
         command.add_argument(
             "--lock", choices=lockfile.SCOPES, default=lockfile.WORKDIR_SCOPE, help="what is held"
@@ -123,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(name, type=int, required=True)
     command.add_argument("--keep", type=int, action="append", default=[], help="left open")
     command.add_argument("--root", default="/")
+    command.add_argument("--images", default="")
     return parser
 
 

@@ -67,7 +67,7 @@ class Child(object):
         heard: when it last sent a frame, on the monotonic clock.
     """
 
-    def __init__(self, program: str, root: str, keep: List[int]) -> None:
+    def __init__(self, program: str, root: str, images: str, keep: List[int]) -> None:
         python = sys.executable or "python3"
         source, self.stdin = os.pipe()
         self.stdout, sink = os.pipe()
@@ -77,7 +77,7 @@ class Child(object):
             # ours (sitecustomize, a preloaded library) can get between them.
             self._process = subprocess.Popen(
                 [python, program, "child", "--parent", str(os.getpid()), "--root", root]
-                + ["--source", str(source), "--sink", str(sink)]
+                + ["--images", images, "--source", str(source), "--sink", str(sink)]
                 + ["--keep=%d" % fd for fd in keep],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,

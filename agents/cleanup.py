@@ -2,17 +2,22 @@
 
 import glob
 import os
+import re
 import shutil
 import time
 from typing import List
 
+IMAGES = "images"
 CACHE_BYTES = 1 << 30
 _KEPT_AGENTS = 3
 _UPLOAD_S = 600.0
+_KEPT_BLOCK = re.compile(r"[0-9a-f]{64}$")
 
 
-def clean(workdir: str, program: str, cache_bytes: int = CACHE_BYTES) -> List[str]:
-    """Remove leftovers; what is gone, by name.
+def clean(
+    workdir: str, program: str, cache_bytes: int = CACHE_BYTES, kept_images: bool = False
+) -> List[str]:
+    """Remove leftovers, with `kept_images` also the test images of before; what is gone, by name.
 
     Whoever uploads an artifact holds the lock through a running agent, so that a partial file
     beside artifacts is always a leftover. An agent is uploaded before the lock is taken, so that a
@@ -22,7 +27,17 @@ def clean(workdir: str, program: str, cache_bytes: int = CACHE_BYTES) -> List[st
     artifacts = os.path.join(workdir, "artifacts")
     gone += _remove(glob.glob(os.path.join(artifacts, "*.part*")))
     gone += _remove(_old(glob.glob(os.path.join(workdir, "*.part*"))))
-    gone += _remove([os.path.join(workdir, "tmp"), os.path.join(workdir, "images")])
+    images = os.path.join(workdir, IMAGES)
+    gone += _remove([os.path.join(workdir, "tmp")])
+    gone += _remove(
+        [images]
+        if kept_images
+        else [
+            path
+            for path in glob.glob(os.path.join(images, "*"))
+            if not _KEPT_BLOCK.match(os.path.basename(path))
+        ]
+    )
     agents = [
         path
         for path in _newest_first(glob.glob(os.path.join(workdir, "agent-*.pyz")))
@@ -39,7 +54,7 @@ def clean(workdir: str, program: str, cache_bytes: int = CACHE_BYTES) -> List[st
 
 def wipe(workdir: str) -> List[str]:
     """Remove everything of farm's own in the workdir but the lock file."""
-    patterns = ("artifacts", "tmp", "images", "*.part*", "agent-*.pyz")
+    patterns = ("artifacts", "tmp", IMAGES, "*.part*", "agent-*.pyz")
     found = [path for each in patterns for path in glob.glob(os.path.join(workdir, each))]
     return _remove(found)
 

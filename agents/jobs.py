@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Mapping, Union
 from . import clock, runtimes
 from .cleanup import touch
 from .errors import TRANSIENT, USER, AgentError
+from .kept import Kept
 from .link import Link
 from .pipeline import Item, Pipeline
 from .preprocess import Preprocessor
@@ -95,8 +96,14 @@ def describe(frame: Frame, link: Link) -> None:
     link.send(Frame(DONE, frame.job, {"runtimes": runtimes.available(load=True)}))
 
 
-def extract(frame: Frame, model: Model, pipeline: Pipeline, link: Link, root: str) -> None:
+def extract(
+    frame: Frame, model: Model, pipeline: Pipeline, link: Link, root: str, folder: str
+) -> None:
     """EXTRACT: meta `count`. Images come in, features go out in the same pieces and order.
+
+    Where images are to stay on the board, in `folder`, meta `first` and `block` and the payload
+    name them by blocks (see `kept.Kept`); READY's payload has a byte a block, 1 where it is there
+    already and its images are not to be sent.
 
     FEATURES has `start`, `count`, `failed` ([index, reason] each) and `credit`, the bytes of
     images that may follow; its payload is little-endian float32, NaN where an image failed.
@@ -104,8 +111,10 @@ def extract(frame: Frame, model: Model, pipeline: Pipeline, link: Link, root: st
     """
     count = number(frame.meta, "count", 0, 1 << 31)
     size = model.preprocess.image_bytes
-    pipeline.begin(frame.job, count, size, model.preprocess)
-    link.send(Frame(READY, frame.job, {"window": _window(size, root)}))
+    kept = Kept(folder, frame.meta, frame.payload, count, size) if len(frame.payload) else None
+    pipeline.begin(frame.job, count, size, model.preprocess, kept)
+    there = b"" if kept is None else kept.held
+    link.send(Frame(READY, frame.job, {"window": _window(size, root)}, there))
     broken_row = array("f", [float("nan")] * model.runtime.dim).tobytes()
     rows: List[bytes] = []
     failed: List[Any] = []
@@ -123,7 +132,7 @@ def extract(frame: Frame, model: Model, pipeline: Pipeline, link: Link, root: st
             failed.append([index, _reason(error)])
         last = clock.now_ns()
         run_ns += last - begin
-        if item.credit:
+        if item.last:
             meta = {"start": start, "count": len(rows), "failed": failed, "credit": item.credit}
             link.send(Frame(FEATURES, frame.job, meta, b"".join(rows)))
             failures += len(failed)

@@ -5,6 +5,7 @@ from collections import deque
 from typing import Callable, Deque, Optional
 
 from .errors import TRANSIENT, USER, AgentError
+from .kept import Kept
 from .wire import Buffer, Frame, WireError, number
 
 # Prepared inputs that wait for the runtime; each may be four times the size of its image.
@@ -14,15 +15,16 @@ Prepare = Callable[[bytes], Buffer]
 
 
 class Item(object):
-    """One image. `index` counts within the job; `credit` is what its frame took of the window,
-    set on the frame's last image and 0 on the others."""
+    """One image. `index` counts within the job. `last` says that features are sent after it;
+    `credit` is what its frame took of the window, set on the frame's last image."""
 
-    __slots__ = ("credit", "data", "index")
+    __slots__ = ("credit", "data", "index", "last")
 
-    def __init__(self, index: int, data: Buffer, credit: int) -> None:
+    def __init__(self, index: int, data: Buffer, credit: int, last: bool) -> None:
         self.index = index
         self.data = data
         self.credit = credit
+        self.last = last
 
 
 class Pipeline(object):
@@ -36,20 +38,32 @@ class Pipeline(object):
         self._next = 0
         self._count = 0
         self._image_bytes = 0
+        self._kept: Optional[Kept] = None
         self._cancelled = 0
         self._broken: Optional[BaseException] = None
         self._thread: Optional[threading.Thread] = None
 
-    def begin(self, job: int, count: int, image_bytes: int, prepare: Optional[Prepare]) -> None:
-        """Expect `count` images of a job; `prepare` makes inputs of them ahead of time."""
+    def begin(
+        self,
+        job: int,
+        count: int,
+        image_bytes: int,
+        prepare: Optional[Prepare],
+        kept: Optional[Kept] = None,
+    ) -> None:
+        """Expect `count` images of a job; `prepare` makes inputs of them ahead of time.
+
+        Those that `kept` holds are read from there and not expected.
+        """
         with self._changed:
             self._job, self._count, self._image_bytes = job, count, image_bytes
-            self._next = 0
+            self._kept = kept
+            self._next = 0 if kept is None else kept.next_missing(0)
             self._broken = None
             self._raw.clear()
             self._ready.clear()
         if prepare is not None:
-            self._thread = threading.Thread(target=self._prepare_all, args=(job, prepare))
+            self._thread = threading.Thread(target=self._prepare_all, args=(job, prepare, kept))
             self._thread.daemon = True
             self._thread.start()
 
@@ -63,6 +77,9 @@ class Pipeline(object):
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def put(self, frame: Frame) -> None:
         """Images of a frame; those of another job are dropped."""
@@ -72,7 +89,9 @@ class Pipeline(object):
             try:
                 start = number(frame.meta, "start", 0, self._count)
                 count = number(frame.meta, "count", 1, self._count)
-                if start != self._next or start + count > self._count:
+                kept = self._kept
+                end = self._count if kept is None else min(self._count, kept.next_held(start))
+                if start != self._next or start + count > end:
                     raise WireError("images %d+%d, expected %d on" % (start, count, self._next))
                 if len(frame.payload) != count * self._image_bytes:
                     raise AgentError(
@@ -84,12 +103,13 @@ class Pipeline(object):
                 self._broken = error
                 self._changed.notify_all()
                 return
-            self._next = start + count
+            self._next = start + count if kept is None else kept.next_missing(start + count)
             size = self._image_bytes
             for row in range(count):
                 data = frame.payload[row * size : (row + 1) * size]
-                credit = len(frame.payload) if row == count - 1 else 0
-                self._raw.append(Item(start + row, data, credit))
+                last = row == count - 1
+                credit = len(frame.payload) if last else 0
+                self._raw.append(Item(start + row, data, credit, last))
             self._changed.notify_all()
 
     def cancel(self, job: int) -> None:
@@ -127,12 +147,19 @@ class Pipeline(object):
             self._changed.notify_all()
             return item
 
-    def _prepare_all(self, job: int, prepare: Prepare) -> None:
+    def _prepare_all(self, job: int, prepare: Prepare, kept: Optional[Kept]) -> None:
+        index = -1
         while True:
-            item = self._next_raw(job)
+            index += 1
+            held = kept is not None and kept.holds(index)
+            item = self._next_raw(job, held)
             if item is None:
                 return
             try:
+                if kept is not None and held:
+                    item = Item(index, kept.image(index), 0, kept.ends_run(index))
+                elif kept is not None:
+                    kept.add(index, bytes(item.data))
                 item.data = prepare(bytes(item.data))
             except BaseException as error:
                 with self._changed:
@@ -144,8 +171,11 @@ class Pipeline(object):
                     self._ready.append(item)
                     self._changed.notify_all()
 
-    def _next_raw(self, job: int) -> Optional[Item]:
+    def _next_raw(self, job: int, held: bool) -> Optional[Item]:
+        """The next image once there is room for it; an empty one to be filled when it is held."""
         with self._changed:
-            while self._job == job and (not self._raw or len(self._ready) >= AHEAD):
+            while self._job == job and (len(self._ready) >= AHEAD or not (held or self._raw)):
                 self._changed.wait()
-            return self._raw.popleft() if self._job == job else None
+            if self._job != job:
+                return None
+            return Item(0, b"", 0, False) if held else self._raw.popleft()

@@ -36,10 +36,12 @@ class Worker(object):
 
     Args:
         root: where sysfs and procfs are found.
+        images: folder of the test images that stay on the board.
     """
 
-    def __init__(self, source: int, sink: int, root: str) -> None:
+    def __init__(self, source: int, sink: int, root: str, images: str) -> None:
         self._source = source
+        self._images = images
         self._link = Link(sink)
         self._root = root
         self._pipeline = Pipeline()
@@ -87,7 +89,7 @@ class Worker(object):
         elif frame.type == MEASURE:
             jobs.measure(frame, self._model, self._pipeline, self._link, self._root)
         elif frame.type == EXTRACT:
-            jobs.extract(frame, self._model, self._pipeline, self._link, self._root)
+            jobs.extract(frame, self._model, self._pipeline, self._link, self._root, self._images)
         else:
             raise AgentError(USER, "%s is no job" % frame.name)
 
@@ -112,7 +114,7 @@ class Worker(object):
             os._exit(1)
 
 
-def main(parent: int, root: str, source: int, sink: int, lock: List[int]) -> None:
+def main(parent: int, root: str, images: str, source: int, sink: int, lock: List[int]) -> None:
     """Run as the runtime child of the session with pid `parent`.
 
     It keeps the board's lock; programs that a vendor's library starts get none of its descriptors.
@@ -121,4 +123,4 @@ def main(parent: int, root: str, source: int, sink: int, lock: List[int]) -> Non
     for fd in [source, sink] + lock:
         os.set_inheritable(fd, False)
     faulthandler.enable(2, all_threads=False)
-    Worker(source, sink, root).serve()
+    Worker(source, sink, root, images).serve()

@@ -70,6 +70,7 @@ def agent_command(
     reason: str = "",
     take_over: bool = False,
     lock: str = "workdir",
+    images: str = "leave",
 ) -> str:
     """The shell command that serves a session, quoted.
 
@@ -81,9 +82,11 @@ def agent_command(
         idle_s: silence of the head, in seconds, after which the agent ends itself.
         take_over: kill whoever holds the board.
         lock: what is held: `board`, for all users of the machine, or the `workdir` alone.
+        images: whether test images that were kept there before are removed: `clear` or `leave`.
     """
     words = [python, path_on_board, "serve", "--workdir", workdir, "--board", board]
     words += ["--owner", owner, "--idle-s", f"{idle_s:g}", "--lock", lock]
+    words += ["--images", images]
     if reason:
         words += ["--reason", reason]
     if take_over:

@@ -18,6 +18,7 @@ from orchestrator.fleet.channel import Transport
 
 if TYPE_CHECKING:
     from orchestrator.fleet.session import AgentFacts, AgentSession, MeasureFacts, ModelFacts
+    from orchestrator.fleet.session_kept import Offer
 
 ENVIRONMENT = "FARM_DEADLINES"
 
@@ -85,6 +86,8 @@ class Address:
         workdir: farm's own folder on the board; `~` is the user's home.
         lock: what a session holds: the whole `board`, or `workdir` where several boards are one
             machine.
+        images: whether a session keeps the test images it extracts from on the board (`keep`),
+            removes those kept before (`clear`), or does neither (`leave`).
     """
 
     name: str
@@ -98,6 +101,7 @@ class Address:
     workdir: str = "~/.farm"
     owner: str = "farm"
     lock: Literal["board", "workdir"] = "board"
+    images: Literal["keep", "clear", "leave"] = "leave"
     deadlines: Deadlines = field(default_factory=Deadlines)
 
 
@@ -166,6 +170,7 @@ class BoardLink:
             self.address.owner,
             limits.silence_s,
             lock=self.address.lock,
+            images="clear" if self.address.images == "clear" else "leave",
         )
         channel = transport.open(command, timeout_s=limits.command_s)
         session = AgentSession(
@@ -241,10 +246,18 @@ class BoardLink:
         limit = policy["max_duration_s"] + self.address.deadlines.chunk_s
         yield from session.measure(images, MeasurePolicy(**policy), timeout_s=limit)
 
-    def extract(self, images: Any, chunk: int) -> Iterator[Any]:
-        """Make features of images; see `AgentSession.extract`."""
+    def extract(
+        self, images: Any, chunk: int, offer: Callable[[], Offer] | None = None
+    ) -> Iterator[Any]:
+        """Make features of images; see `AgentSession.extract`.
+
+        Args:
+            offer: makes the images' offer, where the address says that they are to be kept.
+        """
         _, session = self._connected()
-        yield from session.extract(images, chunk=chunk, timeout_s=self.address.deadlines.chunk_s)
+        keep = offer() if offer is not None and self.address.images == "keep" else None
+        limit = self.address.deadlines.chunk_s
+        yield from session.extract(images, chunk=chunk, timeout_s=limit, keep=keep)
 
     def telemetry(self) -> Mapping[str, Any]:
         """The latest temperatures and clocks that the agent told, empty when it has told none."""

@@ -34,6 +34,7 @@ from orchestrator.errors import (
 from orchestrator.fleet.channel import Channel
 from orchestrator.fleet.deadline import Deadline
 from orchestrator.fleet.session_images import Sender, features
+from orchestrator.fleet.session_kept import DAMAGED, Damaged, Offer, Rest, missing, moved
 from orchestrator.fleet.session_link import SessionLink
 from orchestrator.fleet.session_types import (
     AgentBug,
@@ -83,6 +84,8 @@ _ERRORS: Mapping[str, type[FarmError]] = {
 }
 # The agent notices a hanging runtime first, so that the board's own words reach the user.
 _GRACE_S = 5.0
+# Each attempt finds other kept images damaged; the last one does without any.
+_DAMAGED_ATTEMPTS = 5
 
 
 class AgentSession:
@@ -248,7 +251,12 @@ class AgentSession:
             self._link.abandon(job)
 
     def extract(
-        self, images: ImageSource, *, chunk: int = 64, timeout_s: float
+        self,
+        images: ImageSource,
+        *,
+        chunk: int = 64,
+        timeout_s: float,
+        keep: Offer | None = None,
     ) -> Iterator[FeatureBlock]:
         """Make features of images, which stream to the board while features stream back.
 
@@ -256,6 +264,8 @@ class AgentSession:
             images: read in order by a thread of its own, `chunk` at a time.
             chunk: images read, and at most sent, at once.
             timeout_s: how long nothing may come back.
+            keep: from `session_kept.offer`: the images stay on the board, and those that are there
+                already are not sent.
 
         Yields:
             blocks in order, without gaps.
@@ -264,11 +274,33 @@ class AgentSession:
             UserError: the images have another shape than the model's input.
             Cancelled, TransientError, BoardError: as named; blocks yielded before stay good.
         """
+        if keep is None or not len(images):
+            yield from self._extract(images, chunk, timeout_s, None)
+            return
+        done = 0
+        for attempt in range(_DAMAGED_ATTEMPTS):
+            rest, offered = Rest(images, done), keep.after(done, len(images))
+            last = attempt == _DAMAGED_ATTEMPTS - 1
+            try:
+                for block in moved(
+                    self._extract(rest, chunk, timeout_s, None if last else offered), done
+                ):
+                    done = block.start + len(block.features)
+                    yield block
+                return
+            except Damaged:
+                if last:
+                    raise
+
+    def _extract(
+        self, images: ImageSource, chunk: int, timeout_s: float, keep: Offer | None
+    ) -> Iterator[FeatureBlock]:
         model = self._ready()
         total = len(images)
         doing = f"extracting with {model.runtime}"
         self.extraction = None
-        job = self._link.begin(EXTRACT, {"count": total, "limit_s": timeout_s})
+        meta = {"count": total, "limit_s": timeout_s, **(keep.meta if keep else {})}
+        job = self._link.begin(EXTRACT, meta, keep.payload if keep else b"")
         sender: Sender | None = None
         try:
             done = 0
@@ -290,7 +322,8 @@ class AgentSession:
                 else:  # READY, of which the conversation lets only one through
                     with self._strict():
                         number(frame.meta, "window", int(np.prod(self._image_shape)), 1 << 30)
-                    sender = Sender(self._link, job, images, chunk, self._check_images)
+                        runs = missing(frame, keep, total)
+                    sender = Sender(self._link, job, images, chunk, self._check_images, runs)
                     sender.start(int(np.prod(self._image_shape)))
         finally:
             if sender is not None:
@@ -366,6 +399,8 @@ class AgentSession:
         hint = "its last words: " + " | ".join(words) if words else ""
         if frame.meta.get("code") == "cancelled":
             return Cancelled(message, hint)
+        if frame.meta.get("code") == DAMAGED:
+            return Damaged(message, hint)
         return _ERRORS.get(str(frame.meta.get("class")), AgentBug)(message, hint)
 
     def _check_images(self, images: Any, count: tuple[int, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,16 +23,23 @@ class Sender:
     Args:
         chunk: images read at once.
         check: raises UserError unless what it is given has the shape that it is given.
+        runs: which images, as (start, stop); the board has the others.
 
     Attributes:
         error: what the source or the check raised; the waiting caller is woken by `cancel`.
     """
 
     def __init__(
-        self, link: SessionLink, job: int, images: ImageSource, chunk: int, check: Check
+        self,
+        link: SessionLink,
+        job: int,
+        images: ImageSource,
+        chunk: int,
+        check: Check,
+        runs: Sequence[tuple[int, int]],
     ) -> None:
         self._link, self._job, self._images = link, job, images
-        self._chunk, self._check = max(1, chunk), check
+        self._chunk, self._check, self._runs = max(1, chunk), check, runs
         self._room = threading.Condition()
         self._taken = 0
         self._stopped = False
@@ -71,10 +78,9 @@ class Sender:
 
     def _send_all(self) -> None:
         flow = self._link.use_flow(self._image_bytes)
-        total = len(self._images)
-        for first in range(0, total, self._chunk):
-            block = self._images.read(first, min(self._chunk, total - first))
-            self._check(block, (min(self._chunk, total - first),))
+        for first, size in self._pieces():
+            block = self._images.read(first, size)
+            self._check(block, (size,))
             raw = np.ascontiguousarray(block).data.cast("B")
             for at in range(0, len(block), flow.images_a_frame):
                 count = min(flow.images_a_frame, len(block) - at)
@@ -84,6 +90,11 @@ class Sender:
                     Frame(IMAGES, self._job, meta, piece)
                 ):
                     return
+
+    def _pieces(self) -> Iterator[tuple[int, int]]:
+        for start, stop in self._runs:
+            for first in range(start, stop, self._chunk):
+                yield first, min(self._chunk, stop - first)
 
     def _wait(self, sent: int) -> bool:
         with self._room:

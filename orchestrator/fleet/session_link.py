@@ -82,7 +82,7 @@ class SessionLink:
 
     # ---- jobs
 
-    def begin(self, kind: int, meta: Mapping[str, Any]) -> int:
+    def begin(self, kind: int, meta: Mapping[str, Any], payload: bytes = b"") -> int:
         """Start a job and return its number.
 
         Raises:
@@ -95,7 +95,7 @@ class SessionLink:
             self._flow = None
             self._inbox.clear()
             self._inbox_bytes = 0
-        self.send(Frame(kind, job, meta))
+        self.send(Frame(kind, job, meta, payload))
         return job
 
     def running(self, job: int) -> bool:

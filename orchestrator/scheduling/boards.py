@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,16 @@ PROOF_S = 300.0
 class Boards:
     """Owns emulated boards and host actors. Thread-safe."""
 
-    def __init__(self, state: Path, run: str, ray_head: LocalRay, deadlines: Deadlines) -> None:
+    def __init__(
+        self,
+        state: Path,
+        run: str,
+        ray_head: LocalRay,
+        deadlines: Deadlines,
+        keep_images: bool = False,
+    ) -> None:
         self._state, self._deadlines = state.resolve(), deadlines
+        self._keep_images = keep_images
         self._emulated = EmulatedFleet(state / "emulated")
         self._owner = f"{getpass.getuser()}@{socket.gethostname()} run {run} pid {os.getpid()}"
         self._ray = ray_head
@@ -55,6 +64,9 @@ class Boards:
             emulated=self._emulated,
             deadlines=self._deadlines,
         )
+        # This host's own images lie here anyway.
+        keep = self._keep_images and address.transport != "local"
+        address = replace(address, images="keep" if keep else "clear")
         self._ray.wait()
         import ray
 

@@ -67,7 +67,7 @@ class Driver:
         state = Path(plan.request.state)
         self._reporter = Reporter(EventLog(folder / EVENTS))
         self._ray = LocalRay(state, os.cpu_count() or 1)
-        self._boards = Boards(state, folder.name, self._ray, deadlines)
+        self._boards = Boards(state, folder.name, self._ray, deadlines, plan.matrix.keep_images)
         owner = f"run {folder.name} pid {os.getpid()}"
         self._executor = Executor(
             plan, Compute(self._ray, stop), self._boards, self._reporter, stop, owner

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import os
 import queue
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,9 @@ from orchestrator.errors import (
 )
 from orchestrator.fleet.board import Address, Artifact, BoardBusy, BoardLink
 from orchestrator.specs.inventory import Board
+
+if TYPE_CHECKING:
+    from orchestrator.fleet.session_kept import Offer
 
 BOARDS_PER_HOST = 20
 PROGRESS_S = 0.25
@@ -182,7 +187,8 @@ class HostActor:
         done = 0
         for start, stop in images.ranges:
             held: list[Any] = []
-            for block in link.extract(_Rows(data, start, stop), chunk):
+            rows = _Rows(data, start, stop)
+            for block in link.extract(rows, chunk, functools.partial(_offer, images.path, rows)):
                 held.append(block)
                 done += len(block.features)
                 if sum(len(b.features) for b in held) >= FEATURES_AT_ONCE:
@@ -257,14 +263,32 @@ class _Rows:
     """Rows of a memory map, numbered from 0, as the session wants to read them."""
 
     def __init__(self, data: NDArray[np.uint8], start: int, stop: int) -> None:
-        self._data, self._start, self._stop = data, start, stop
+        self._data, self.start, self.stop = data, start, stop
+        self.image_bytes = int(np.prod(data.shape[1:]))
 
     def __len__(self) -> int:
-        return self._stop - self._start
+        return self.stop - self.start
 
     def read(self, start: int, count: int) -> NDArray[np.uint8]:
-        first = self._start + start
-        return np.ascontiguousarray(self._data[first : min(first + count, self._stop)])
+        first = self.start + start
+        return np.ascontiguousarray(self._data[first : min(first + count, self.stop)])
+
+
+def _offer(path: str, rows: _Rows) -> Offer:
+    """What is to stay on boards of a part of a file; hashed once for all encoders."""
+    found = os.stat(path)
+    key = (path, found.st_mtime_ns, found.st_size, rows.start, rows.stop)
+    if key not in _offers:
+        from orchestrator.fleet.session_kept import offer
+
+        while len(_offers) >= _MOST_OFFERS:
+            _offers.pop(next(iter(_offers)), None)
+        _offers[key] = offer(rows, rows.start, rows.image_bytes)
+    return _offers[key]
+
+
+_MOST_OFFERS = 64
+_offers: dict[tuple[str, int, int, int, int], Offer] = {}
 
 
 class _Every:

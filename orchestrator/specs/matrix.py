@@ -169,11 +169,15 @@ class Matrix(FileSpec):
     A cell of an entry is run when some rule of `include` fits it (all when there is none) and
     none of `exclude`. `reference` names the entry whose first float32 board makes the float32
     galleries; the first entry with float32 when left out.
+
+    `keep_images` lets the boards keep the test set's images, so that they cross the link once for
+    all encoders of a board and for later runs; until a run without it, or `farm boards wipe`.
     """
 
     models: OneOrMany[str] = Field(min_length=1)
     test_set: TestSet
     calibration: CalibrationSpec = RenderedCalibration()
+    keep_images: bool = False
     measurement: MeasurementPolicy = MeasurementPolicy()
     scoring: ScoringPolicy = ScoringPolicy()
     entries: Many[Entry] = Field(min_length=1)
