@@ -105,7 +105,10 @@ class Difference(Part):
 
 
 class CellResult(Part):
-    """One row. `latency` only where a board was timed; `latency_host` where this host stood in."""
+    """One row. `latency` only where a board was timed; `latency_host` where this host stood in.
+
+    `emulated`: an emulated board was used, whatever ran there (`executed_by`: twin or emulated).
+    """
 
     name: str
     hardware: str

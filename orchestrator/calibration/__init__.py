@@ -1,6 +1,6 @@
 """Streaming range estimation: one calibration from which every scheme is emitted."""
 
-from orchestrator.calibration.calibrate import Progress, calibrate
+from orchestrator.calibration.calibrate import Progress, calibrate, version
 from orchestrator.calibration.explain import LayerLoss, LayerReport, StageParity, explain, parity
 from orchestrator.calibration.preprocess import preprocess
 from orchestrator.calibration.table import CalibrationTable
@@ -15,4 +15,5 @@ __all__ = [
     "explain",
     "parity",
     "preprocess",
+    "version",
 ]

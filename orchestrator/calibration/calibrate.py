@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version as installed
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError, UserError
 from orchestrator.graphs import edit
 from orchestrator.graphs.describe import describe_proto, infer_shapes
+from orchestrator.graphs.prepare import RECIPE as PREPARED
 from orchestrator.graphs.prepare import fingerprint, prepare
 from orchestrator.graphs.scratch import scratch
 from orchestrator.graphs.sessions import faithful_session
@@ -42,6 +44,14 @@ Source = Iterable[Floats] | Callable[[], Iterable[Floats]]
 Progress = Callable[[int, str], None]
 
 METHODS = ("minmax", "percentile", "entropy")
+
+
+def version() -> str:
+    """What decides a table's figures besides model and images, for its key."""
+    return (
+        f"onnxruntime {installed('onnxruntime')}, onnx {installed('onnx')}, "
+        f"recipe {PREPARED}.{RECIPE}"
+    )
 
 
 def calibrate(

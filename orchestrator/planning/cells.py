@@ -19,7 +19,7 @@ from orchestrator.specs.quantization import Quantization
 
 
 class Offer(Protocol):
-    """What a toolchain declares: read here as data, never called."""
+    """What a toolchain or its twin declares: read here as data, never called."""
 
     @property
     def runtime(self) -> str:
@@ -32,6 +32,10 @@ class Offer(Protocol):
     @property
     def calibrators(self) -> frozenset[str]:
         """Calibrators it can use."""
+
+    @property
+    def missing(self) -> str:
+        """What has to be installed before it can make anything; empty when nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,21 @@ class Encoder:
     executed_by: ExecutedBy
     pool: tuple[str, ...]
     name: str
+
+    @property
+    def twin(self) -> bool:
+        """Whether its artifact is the twin of what the toolchain makes for a real board."""
+        return self.executed_by == "twin"
+
+    @property
+    def maker(self) -> str:
+        """Under which name what makes its artifact is offered: `tengine`, `tengine twin`."""
+        return offer_name(self.toolchain, self.twin)
+
+
+def offer_name(toolchain: str, twin: bool) -> str:
+    """Name of a toolchain's or its twin's offer."""
+    return f"{toolchain} twin" if twin else toolchain
 
 
 @dataclass(frozen=True)
@@ -88,7 +107,7 @@ def expand(
     Args:
         matrix, inventory, kinds: validated specs whose references have been checked.
         models: the names of the matrix's models.
-        offers: toolchain name to what it declares.
+        offers: what toolchains and twins declare, by `offer_name`.
 
     Raises:
         UserError: two cells would have one name, or nothing is left to do.
@@ -209,36 +228,42 @@ def _encoder(
     board = pool[0]
     kind = kinds[board.kind]
     toolchain = board.toolchain_for(entry.toolchain)
-    offer = offers.get(toolchain)
+    twin = board.executed_by == "emulated" and toolchain != "onnxruntime"
+    offer = offers.get(offer_name(toolchain, twin))
     encoder = Encoder(
         model=model,
         quantization=quantization,
         toolchain=toolchain,
         runtime=offer.runtime if offer else kind.runtime,
         kind=board.kind,
-        executed_by=board.executed_by,
+        executed_by="twin" if twin else board.executed_by,
         pool=tuple(member.name for member in pool),
         name=namer.name(model, board.name, quantization, toolchain),
     )
-    return encoder, _impossible(quantization, board, kind, toolchain, offer)
+    elsewhere = {k.toolchain for k in kinds.values()} - {kind.toolchain, "onnxruntime"}
+    if toolchain in elsewhere:
+        reason = f"{board.name} is a {kind.hardware}, which runs {kind.toolchain}, not {toolchain}"
+        return encoder, reason
+    return encoder, _impossible(quantization, board, kind, encoder, offer)
 
 
 def _impossible(
-    quantization: Quantization, board: Board, kind: Kind, toolchain: str, offer: Offer | None
+    quantization: Quantization, board: Board, kind: Kind, encoder: Encoder, offer: Offer | None
 ) -> str:
+    toolchain = encoder.toolchain
+    if offer is None and encoder.twin:
+        return (
+            f"{board.name} is emulated, and farm has no twin of {toolchain!r} to run there; "
+            "`toolchain: onnxruntime` runs a plain QDQ file instead"
+        )
     if offer is None:
         return (
             f"{board.name} needs the toolchain {toolchain!r}, which this farm does not have; "
             "`toolchain: onnxruntime` runs an ONNX file on the board's CPU instead"
         )
-    if board.executed_by == "emulated" and toolchain != "onnxruntime":
-        return (
-            f"{board.name} is emulated and runs onnxruntime only, not {toolchain}; "
-            "leave `toolchain` out, or use a real board"
-        )
+    if offer.missing:
+        return f"{board.name} needs the toolchain {toolchain!r}: {offer.missing}"
     scheme = (quantization.dtype, quantization.granularity, quantization.symmetry)
-    if scheme not in offer.schemes:
-        return f"{toolchain} cannot make {scheme_words(scheme)}: {_offered(offer.schemes)}"
     # A real board that runs onnxruntime on its CPU is not bound by its accelerator's rule.
     ruled = toolchain == kind.toolchain or board.executed_by == "emulated"
     if ruled and not kind.accepts(quantization):
@@ -246,6 +271,8 @@ def _impossible(
             f"{kind.hardware} cannot run {scheme_words(scheme)}: "
             f"{kind.rule} takes only {kind.offers}"
         )
+    if scheme not in offer.schemes:
+        return f"{toolchain} cannot make {scheme_words(scheme)}: {_offered(offer.schemes)}"
     if not quantization.is_float and quantization.calibrator not in offer.calibrators:
         return (
             f"{toolchain} has no calibrator {quantization.calibrator!r}: it offers "

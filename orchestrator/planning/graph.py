@@ -33,6 +33,7 @@ RECIPES: Mapping[str, int] = {
     "compare": 1,
 }
 STAGES = tuple(RECIPES)
+CALIBRATION = "calibration"
 ON_BOARD = frozenset({"deploy", "measure", "extract"})
 
 
@@ -123,7 +124,8 @@ def build(
         matrix, models, boards: validated specs, models and boards by name.
         image_sets: (model, role) to its images.
         facts: board name to what is known of it; missing boards have keys only after probing.
-        versions: toolchain name to its version.
+        versions: version of each toolchain and twin by `cells.offer_name`, and of our
+            calibration under `CALIBRATION`.
     """
     builder = _Builder(matrix, models, boards, image_sets, facts, versions)
     targets = {cell.name: builder.cell(cell) for cell in cells if not cell.reason}
@@ -241,8 +243,8 @@ class _Builder:
         model = self._models[encoder.model]
         quantization = encoder.quantization
         scheme = quantization.model_dump(mode="json")
-        base = {"model": model.sha256, "toolchain": encoder.toolchain}
-        version = self._versions.get(encoder.toolchain, "")
+        base = {"model": model.sha256, "toolchain": encoder.toolchain, "twin": encoder.twin}
+        version = self._versions.get(encoder.maker, "")
         name = self._prefix(encoder) + _artifact_name(encoder)
         inputs: dict[str, str] = {}
         if quantization.dtype != "float32":
@@ -256,10 +258,11 @@ class _Builder:
                         "model": model.sha256,
                         "preprocessing": preprocessing,
                         "calibrator": quantization.calibrator,
-                        "version": version,
+                        # Not the toolchain's: all of them use this one table.
+                        "version": self._versions.get(CALIBRATION, ""),
                     },
                     units=self._sets[encoder.model, "calibration"].count,
-                    extra={"model": encoder.model, "toolchain": encoder.toolchain},
+                    extra={"model": encoder.model},
                 ),
                 cell,
             )
@@ -374,7 +377,7 @@ def _identity(board: Board) -> dict[str, Any]:
 
 
 def _artifact_name(encoder: Encoder) -> str:
-    return f"{encoder.toolchain}/{scheme_name(encoder.quantization)}"
+    return f"{encoder.maker.replace(' ', '-')}/{scheme_name(encoder.quantization)}"
 
 
 def only(cells: list[Cell], names: tuple[str, ...], where: str) -> list[Cell]:

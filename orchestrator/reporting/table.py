@@ -111,9 +111,9 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
     emulated = [result for result in results if result.emulated]
     if emulated:
         notes.append(
-            f"{DASH} in Time: the row was emulated by onnxruntime on this host, under the "
-            "vendor's quantization rule; a PC's time is not a board's (results.json has it as "
-            "latency_host)."
+            f"{DASH} in Time: no board ran this row. A twin is our model of a vendor's arithmetic, "
+            "computed by onnxruntime on this host; a PC's time is not a board's (results.json has "
+            "it as latency_host)."
         )
         notes.extend(_shared(emulated))
     notes.extend(_differences(results))

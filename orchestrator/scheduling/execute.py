@@ -154,19 +154,23 @@ class Executor:
             table,
             step.params["scheme"],
             step.params["toolchain"],
+            step.params["twin"],
         )
         return self._commit(step, key, made)
 
     def _convert(self, step: Step, key: str) -> Held:
         if "quantized" in step.inputs:
             data = self._input(step, "quantized").read(quantize.FILE)
-            made = self._compute.run(convert.convert, data, step.params["toolchain"])
+            made = self._compute.run(
+                convert.convert, data, step.params["toolchain"], step.params["twin"]
+            )
         else:
             made = self._compute.run(
                 convert.convert_float,
                 self._model(step),
                 step.params["scheme"],
                 step.params["toolchain"],
+                step.params["twin"],
             )
         return self._commit(step, key, made)
 

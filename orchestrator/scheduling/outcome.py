@@ -39,7 +39,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "board": cell.board,
             "kind": cell.kind,
             "executed_by": cell.probe.executed_by,
-            "emulated": cell.probe.executed_by == "emulated",
+            "emulated": board.executed_by == "emulated",
             "granularity": quantization.granularity,
             "symmetry": quantization.symmetry,
             "dtype": quantization.dtype,

@@ -12,10 +12,10 @@ from typing import Any
 
 from orchestrator.errors import BoardError, UserError
 from orchestrator.events import CellInfo, StepInfo
-from orchestrator.planning.cells import Cell, Encoder, expand
+from orchestrator.planning.cells import Cell, Encoder, expand, offer_name
 from orchestrator.planning.estimate import rate_name
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.planning.graph import Graph, ImageSet, Step, build, only
+from orchestrator.planning.graph import CALIBRATION, Graph, ImageSet, Step, build, only
 from orchestrator.planning.resolving import Resolution, resolve
 from orchestrator.scheduling.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
@@ -58,12 +58,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Offered:
-    """A toolchain's declaration as the plan reads it."""
+    """A toolchain's (or its twin's) declaration as the plan reads it."""
 
     runtime: str
     schemes: frozenset[tuple[str, str | None, str | None]]
     calibrators: frozenset[str]
     version: str
+    missing: str = ""
 
 
 @dataclass
@@ -103,7 +104,8 @@ class Plan:
             self.boards,
             sets,
             self.facts,
-            {name: offer.version for name, offer in self.offers.items()},
+            {name: offer.version for name, offer in self.offers.items()}
+            | {CALIBRATION: _calibration_version()},
         )
         self.resolve()
 
@@ -243,18 +245,35 @@ def make_plan(request: Request, by: str = "") -> Plan:
 
 
 def _offers() -> dict[str, Offered]:
-    from orchestrator.toolchains import toolchain, toolchain_names
+    from orchestrator import toolchains
 
-    offers: dict[str, Offered] = {}
-    for name in toolchain_names():
-        chain = toolchain(name)
-        can = chain.capabilities
-        schemes: set[tuple[str, str | None, str | None]] = set(can.schemes)
-        schemes |= {(dtype, None, None) for dtype in can.float_types}
-        offers[name] = Offered(
-            name, frozenset(schemes), frozenset(can.calibrators), chain.version()
-        )
+    offers = {}
+    for name in toolchains.toolchain_names():
+        offers[offer_name(name, twin=False)] = _offered(toolchains.toolchain(name), name)
+    for name in toolchains.twin_names():
+        twin = toolchains.twin_toolchain(name)
+        offers[offer_name(name, twin=True)] = _offered(twin, "onnxruntime")
     return offers
+
+
+def _offered(chain: Any, runtime: str) -> Offered:
+    can = chain.capabilities
+    schemes: set[tuple[str, str | None, str | None]] = set(can.schemes)
+    schemes |= {(dtype, None, None) for dtype in can.float_types}
+    missing: tuple[str, ...] = chain.missing() if hasattr(chain, "missing") else ()
+    return Offered(
+        runtime,
+        frozenset(schemes),
+        frozenset(can.calibrators),
+        chain.version(),
+        f"{' and '.join(missing)} not found; {chain.install}" if missing else "",
+    )
+
+
+def _calibration_version() -> str:
+    from orchestrator import calibration
+
+    return calibration.version()
 
 
 def _rows(
@@ -405,6 +424,10 @@ def find_inventory(matrix: str, named: str | None) -> str:
 
 def encoder_backend(encoder: Encoder, rule: str) -> str:
     """The Backend column: what really ran, and under whose rule when it only stood in."""
+    if encoder.executed_by == "twin":
+        from orchestrator.toolchains import twin_of
+
+        return f"{twin_of(encoder.toolchain, encoder.quantization.dtype)} twin ({encoder.runtime})"
     if encoder.executed_by == "emulated":
         return f"{encoder.runtime} ({rule})"
     names = {"tensorrt": "TensorRT", "tengine": "Tengine", "rknn": "RKNN"}

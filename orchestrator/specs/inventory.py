@@ -73,7 +73,7 @@ class LocalTransportSpec(Spec):
 
 
 class EmulatedTransportSpec(Spec):
-    """A stand-in on this host: a real SSH server that runs onnxruntime under the kind's rule."""
+    """A stand-in on this host: a real SSH server that runs the twin of the vendor's artifact."""
 
     type: Literal["emulated"] = "emulated"
 
@@ -182,9 +182,9 @@ class Board(Spec):
         """The toolchain that `requested` (`auto` included) means for this board."""
         if requested != "auto":
             return requested
-        if isinstance(self.transport, SshTransportSpec):
-            return load_kinds()[self.kind].toolchain
-        return "onnxruntime"
+        if isinstance(self.transport, LocalTransportSpec):
+            return "onnxruntime"
+        return load_kinds()[self.kind].toolchain
 
 
 class Inventory(FileSpec):

@@ -95,7 +95,8 @@ class Entry(Spec):
     """Rows of the table: boards × quantizations × galleries × models.
 
     `gallery: float32` is mixed mode: enrolled with the float32 reference, searched with the board.
-    `toolchain: auto` is the vendor's own on a real board and onnxruntime elsewhere.
+    `toolchain: auto` is the vendor's own, of which an emulated board runs the twin, and
+    onnxruntime on this host.
     """
 
     name: str = Field(pattern=SLUG, max_length=63)

@@ -8,16 +8,14 @@ from typing import Any
 from orchestrator.hashing import sha256_bytes
 from orchestrator.stages.made import Made
 from orchestrator.stages.quantize import FILE as QUANTIZED
-from orchestrator.stages.quantize import quantize
+from orchestrator.stages.quantize import chain_of, quantize
 
 FILE = "artifact"
 
 
-def convert(quantized: bytes, toolchain: str) -> Made:
-    """Convert an ONNX file of `quantize` into the toolchain's deployable format."""
-    from orchestrator import toolchains
-
-    chain = toolchains.toolchain(toolchain)
+def convert(quantized: bytes, toolchain: str, twin: bool = False) -> Made:
+    """Convert an ONNX file of `quantize` into the toolchain's (or its twin's) deployable format."""
+    chain = chain_of(toolchain, twin)
     artifact = chain.convert(quantized)
     return Made(
         {FILE: artifact.data},
@@ -30,7 +28,9 @@ def convert(quantized: bytes, toolchain: str) -> Made:
     )
 
 
-def convert_float(model: bytes, scheme: Mapping[str, Any], toolchain: str) -> Made:
+def convert_float(
+    model: bytes, scheme: Mapping[str, Any], toolchain: str, twin: bool = False
+) -> Made:
     """The deployable file of a model that is not quantized."""
-    prepared = quantize(model, None, scheme, toolchain)
-    return convert(prepared.files[QUANTIZED], toolchain)
+    prepared = quantize(model, None, scheme, toolchain, twin)
+    return convert(prepared.files[QUANTIZED], toolchain, twin)

@@ -10,7 +10,13 @@ from orchestrator.stages.made import Made
 FILE = "quantized.onnx"
 
 
-def quantize(model: bytes, table: bytes | None, scheme: Mapping[str, Any], toolchain: str) -> Made:
+def quantize(
+    model: bytes,
+    table: bytes | None,
+    scheme: Mapping[str, Any],
+    toolchain: str,
+    twin: bool = False,
+) -> Made:
     """Quantize a float32 ONNX file.
 
     Args:
@@ -18,11 +24,11 @@ def quantize(model: bytes, table: bytes | None, scheme: Mapping[str, Any], toolc
         table: a calibration table's bytes; None for float32.
         scheme: `dtype`, `granularity`, `symmetry`, `calibrator`, `keep_float`.
         toolchain: its name.
+        twin: make what stands in for its artifact on an emulated board.
     """
-    from orchestrator import toolchains
     from orchestrator.toolchains.table import CalibrationTable
 
-    chain = toolchains.toolchain(toolchain)
+    chain = chain_of(toolchain, twin)
     parsed = None if table is None else CalibrationTable.from_bytes(table)
     artifact = chain.quantize(model, parsed, scheme_of(scheme))
     return Made(
@@ -30,6 +36,13 @@ def quantize(model: bytes, table: bytes | None, scheme: Mapping[str, Any], toolc
         {"bytes": len(artifact.data)},
         {"toolchain": toolchain, "version": chain.version(), **artifact.manifest},
     )
+
+
+def chain_of(toolchain: str, twin: bool) -> Any:
+    """The toolchain of that name, or its twin."""
+    from orchestrator import toolchains
+
+    return toolchains.twin_toolchain(toolchain) if twin else toolchains.toolchain(toolchain)
 
 
 def scheme_of(scheme: Mapping[str, Any]) -> Any:

@@ -12,7 +12,13 @@ from orchestrator.toolchains.base import (
     Toolchain,
 )
 from orchestrator.toolchains.registry import toolchain, toolchain_names
-from orchestrator.toolchains.twins import make_twin, twin_names, twin_version
+from orchestrator.toolchains.twins import (
+    make_twin,
+    twin_names,
+    twin_of,
+    twin_toolchain,
+    twin_version,
+)
 
 __all__ = [
     "Artifact",
@@ -28,5 +34,7 @@ __all__ = [
     "toolchain",
     "toolchain_names",
     "twin_names",
+    "twin_of",
+    "twin_toolchain",
     "twin_version",
 ]

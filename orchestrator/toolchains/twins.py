@@ -6,14 +6,24 @@ A twin is never made where the real artifact was asked for: callers say that the
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import UserError
 from orchestrator.graphs import prepare
 from orchestrator.toolchains import finish, twin, vendor_rules
-from orchestrator.toolchains.base import Artifact, Dtype, Granularity, Scheme, Symmetry
+from orchestrator.toolchains.base import (
+    Artifact,
+    Capabilities,
+    Dtype,
+    Granularity,
+    Scheme,
+    Symmetry,
+    Toolchain,
+)
+from orchestrator.toolchains.onnxruntime import manifest, require_offered
 from orchestrator.toolchains.tensorrt import TensorRtToolchain
 from orchestrator.toolchains.vendor_rules import VendorRule
 
@@ -27,7 +37,10 @@ _RULES: Mapping[str, Mapping[_Axes, VendorRule]] = {
         ("int8", "per-tensor", "asymmetric"): vendor_rules.RKNN2_LAYER,
     },
 }
+# Without quantization RKNN computes in float16, of which there is no twin.
+_FLOATS: Mapping[str, tuple[Dtype, ...]] = {"tengine": ("float32",), "rknn": ()}
 
+_TENSORRT = "TensorRT"
 _TENSORRT_FACTS = (
     "the very QDQ file that TensorRT builds its engine from",
     "layers outside QDQ pairs in float32; TensorRT may run them in float16",
@@ -39,11 +52,30 @@ def twin_names() -> tuple[str, ...]:
     return tuple(sorted({*_RULES, "tensorrt"}))
 
 
+def twin_toolchain(vendor: str) -> Toolchain:
+    """The toolchain that makes a vendor's twins.
+
+    Raises:
+        UserError: no twin of that vendor is known; the nearest is named.
+    """
+    if vendor == "tensorrt":
+        return TensorRtTwin()
+    if vendor in _RULES:
+        return RuleTwin(vendor)
+    near = difflib.get_close_matches(vendor, twin_names(), n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise UserError(f"no twin of '{vendor}' is known", f"{hint}known: {', '.join(twin_names())}")
+
+
 def twin_version(vendor: str) -> str:
     """What decides a twin's bytes, for its key."""
-    if vendor == "tensorrt":
-        return f"twin of {TensorRtToolchain().version()}"
-    return f"twin recipe {prepare.RECIPE}.{twin.RECIPE}.{finish.RECIPE}"
+    return twin_toolchain(vendor).version()
+
+
+def twin_of(vendor: str, dtype: str) -> str:
+    """Whose arithmetic a twin models, as a person says it: `Tengine`, `RKNN 1.x`, `TensorRT`."""
+    names = [rule.name for axes, rule in _RULES.get(vendor, {}).items() if axes[0] == dtype]
+    return names[0] if names else {"tensorrt": _TENSORRT, "tengine": "Tengine"}.get(vendor, vendor)
 
 
 def make_twin(
@@ -63,58 +95,72 @@ def make_twin(
     Raises:
         UserError: no such vendor or scheme, or a table of another model.
     """
-    if vendor not in twin_names():
-        near = difflib.get_close_matches(vendor, twin_names(), n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise UserError(
-            f"no twin of '{vendor}' is known", f"{hint}known: {', '.join(twin_names())}"
-        )
-    if vendor == "tensorrt":
-        return _of_tensorrt(model, table, scheme)
-    prepared = prepare.prepare(model)
-    name = vendor
-    facts: tuple[str, ...] = ("float32, as prepared for every toolchain",)
-    data = prepared
-    if not scheme.is_float:
-        rule = _rule(vendor, scheme)
-        name, facts = rule.name, rule.facts
-        data = twin.emit_twin(prepared, table, scheme, rule)
-    data = finish.finish_onnx(data, opset=prepare.OPSET, ir=prepare.IR)
-    integer = table if not scheme.is_float else None
-    manifest = {
-        "toolchain": vendor,
-        "version": twin_version(vendor),
-        "model_sha256": hashlib.sha256(model).hexdigest(),
-        "scheme": scheme.to_dict(),
-        "calibration_set": integer.calibration_set if integer else None,
-        "calibration_images": len(integer.images) if integer else 0,
-        **finish.onnx_facts(data),
-        "executed_by": "twin",
-        "twin_of": name,
-        "twin_facts": list(facts),
-    }
-    return Artifact(data, "onnx", manifest)
-
-
-def _rule(vendor: str, scheme: Scheme) -> VendorRule:
-    offered = _RULES[vendor]
-    for axes, rule in offered.items():
-        if axes == scheme.axes:
-            return rule
-    known = "; ".join(" ".join(axes) for axes in offered)
-    raise UserError(f"{vendor} has no '{scheme}'", f"it has: {known}")
-
-
-def _of_tensorrt(model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
-    chain = TensorRtToolchain()
+    chain = twin_toolchain(vendor)
     quantized = chain.quantize(model, table, scheme)
     made = chain.convert(quantized.data)
-    manifest = {
-        **quantized.manifest,
-        **made.manifest,
-        "version": twin_version("tensorrt"),
-        "executed_by": "twin",
-        "twin_of": "TensorRT",
-        "twin_facts": list(_TENSORRT_FACTS),
-    }
-    return Artifact(made.data, "onnx", manifest)
+    return Artifact(made.data, made.format, {**quantized.manifest, **made.manifest})
+
+
+class RuleTwin:
+    """Twins by a vendor's formulas (`vendor_rules`); a `Toolchain`."""
+
+    def __init__(self, vendor: str) -> None:
+        self._rules = _RULES[vendor]
+        self.name = vendor
+        self.capabilities = Capabilities(
+            schemes=tuple(self._rules),
+            float_types=_FLOATS[vendor],
+            calibrators=("minmax", "percentile", "entropy"),
+            opset=prepare.OPSET,
+            ir=prepare.IR,
+        )
+
+    def version(self) -> str:
+        """Our recipes alone: nothing of the vendor's is involved."""
+        return f"twin recipe {prepare.RECIPE}.{twin.RECIPE}.{finish.RECIPE}"
+
+    def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
+        """See `Toolchain.quantize`."""
+        require_offered(self, scheme)
+        data = prepare.prepare(model)
+        name = twin_of(self.name, scheme.dtype)
+        facts: tuple[str, ...] = ("float32, as prepared for every toolchain",)
+        if not scheme.is_float:
+            rule = next(rule for axes, rule in self._rules.items() if axes == scheme.axes)
+            name, facts = rule.name, rule.facts
+            data = twin.emit_twin(data, table, scheme, rule)
+        about = manifest(self, model, table, scheme, data) | _about(name, facts)
+        return Artifact(data, "onnx", about)
+
+    def convert(self, quantized: bytes) -> Artifact:
+        """See `Toolchain.convert`."""
+        data = finish.finish_onnx(quantized, opset=prepare.OPSET, ir=prepare.IR)
+        facts = {"toolchain": self.name, "version": self.version(), **finish.onnx_facts(data)}
+        return Artifact(data, "onnx", facts | {"executed_by": "twin"})
+
+
+class TensorRtTwin:
+    """TensorRT's twin is the very file that the board builds its engine from; a `Toolchain`."""
+
+    name = "tensorrt"
+    capabilities = replace(TensorRtToolchain.capabilities, built_on_board=False)
+
+    def version(self) -> str:
+        """See `Toolchain.version`."""
+        return f"twin of {TensorRtToolchain().version()}"
+
+    def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
+        """See `Toolchain.quantize`."""
+        made = TensorRtToolchain().quantize(model, table, scheme)
+        about = {"version": self.version(), **_about(_TENSORRT, _TENSORRT_FACTS)}
+        return Artifact(made.data, made.format, {**made.manifest, **about})
+
+    def convert(self, quantized: bytes) -> Artifact:
+        """See `Toolchain.convert`."""
+        made = TensorRtToolchain().convert(quantized)
+        about = {"version": self.version(), "executed_by": "twin"}
+        return Artifact(made.data, made.format, {**made.manifest, **about})
+
+
+def _about(name: str, facts: tuple[str, ...]) -> dict[str, Any]:
+    return {"executed_by": "twin", "twin_of": name, "twin_facts": list(facts)}

@@ -14,25 +14,28 @@ from orchestrator.planning.cells import Cell, expand
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import Graph, ImageSet, build, only
 from orchestrator.planning.resolving import resolve
-from orchestrator.scheduling.planner import Offered
+from orchestrator.scheduling.planner import Offered, encoder_backend
 from orchestrator.specs.inventory import Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import load_matrix, load_models
 
 ROOT = Path(__file__).resolve().parents[2]
+FLOAT32: Any = ("float32", None, None)
+INT8: Any = ("int8", "per-channel", "symmetric")
+UINT8: Any = ("uint8", "per-tensor", "asymmetric")
+
+
+def offer(runtime: str, *schemes: Any, missing: str = "") -> Offered:
+    return Offered(runtime, frozenset(schemes), frozenset({"minmax"}), "1", missing)
+
+
 OFFERS = {
-    "onnxruntime": Offered(
-        "onnxruntime",
-        frozenset(
-            {
-                ("float32", None, None),
-                ("int8", "per-channel", "symmetric"),
-                ("uint8", "per-tensor", "asymmetric"),
-            }
-        ),
-        frozenset({"minmax"}),
-        "1",
-    )
+    "onnxruntime": offer("onnxruntime", FLOAT32, INT8, UINT8),
+    "tensorrt": offer("tensorrt", FLOAT32, INT8),
+    "tengine": offer("tengine", FLOAT32, UINT8, missing="convert_tool not found; build it"),
+    "tensorrt twin": offer("onnxruntime", FLOAT32, INT8),
+    "tengine twin": offer("onnxruntime", FLOAT32, UINT8),
+    "rknn twin": offer("onnxruntime", UINT8, ("int8", "per-channel", "asymmetric")),
 }
 FACTS = BoardFacts("x86_64", "some cpu", "3.11", {"onnxruntime": "1.32.0"})
 
@@ -61,7 +64,7 @@ def planned(
     }
     boards = {board.name: board for board in inventory.boards}
     known = dict.fromkeys(boards, facts)
-    return cells, build(cells, matrix, models, boards, sets, known, {"onnxruntime": "1"})
+    return cells, build(cells, matrix, models, boards, sets, known, dict.fromkeys(OFFERS, "1"))
 
 
 class Everything:
@@ -100,11 +103,53 @@ def test_every_step_comes_after_its_inputs(tmp_path: Path) -> None:
         seen.add(step_id)
 
 
-def test_boards_with_one_rule_share_an_artifact_but_no_feature(tmp_path: Path) -> None:
+def test_boards_of_one_vendor_share_an_artifact_but_no_feature(tmp_path: Path) -> None:
     keys = keys_of(matrix_of(tmp_path), inventory_of(tmp_path))
     _, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
-    assert graph.targets["khadas-vim3"].artifact == graph.targets["rv1126"].artifact
-    assert keys["extract/khadas-vim3/probe"] != keys["extract/rv1126/probe"]
+    artifacts = {name: graph.targets[name].artifact for name in graph.targets}
+    assert artifacts["khadas-vim3"] == artifacts["imx8mp"]
+    assert len({artifacts[n] for n in ("khadas-vim3", "rv1126", "jetson-xavier-nx")}) == 3
+    assert keys["extract/khadas-vim3/probe"] != keys["extract/imx8mp/probe"]
+
+
+def test_an_emulated_board_runs_its_vendors_twin_and_says_so(tmp_path: Path) -> None:
+    cells, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
+    vim3 = next(cell for cell in cells if cell.name == "khadas-vim3")
+    assert (vim3.probe.executed_by, vim3.probe.toolchain) == ("twin", "tengine")
+    assert vim3.probe.runtime == "onnxruntime"
+    for step in graph.steps.values():
+        if "khadas-vim3" in step.id and step.stage in ("deploy", "measure", "extract", "score"):
+            assert step.executed_by == "twin"
+    assert graph.steps[graph.targets["khadas-vim3"].artifact].params["twin"] is True
+    assert encoder_backend(vim3.probe, "Tengine's rule") == "Tengine twin (onnxruntime)"
+
+
+def test_onnxruntime_on_an_emulated_board_is_no_twin(tmp_path: Path) -> None:
+    text = (ROOT / "matrix.yaml").read_text()
+    plain = text.replace("boards: {kind: rv1126}", "boards: rv1126\n    toolchain: onnxruntime")
+    cells, graph = planned(matrix_of(tmp_path, plain), inventory_of(tmp_path))
+    row = next(cell for cell in cells if cell.name == "rv1126")
+    assert (row.probe.executed_by, row.probe.twin) == ("emulated", False)
+    assert graph.steps[graph.targets["rv1126"].artifact].params["twin"] is False
+    assert encoder_backend(row.probe, "RKNN 1.x's rule") == "onnxruntime (RKNN 1.x's rule)"
+
+
+@pytest.mark.parametrize("place", ["emulated", "{ssh: {host: 10.0.0.9}}"])
+def test_a_board_is_not_given_another_vendors_toolchain(tmp_path: Path, place: str) -> None:
+    text = (ROOT / "matrix.yaml").read_text()
+    wrong = text.replace("boards: {kind: rv1126}", "boards: rv1126\n    toolchain: tengine")
+    old = "kind: rv1126\n    transport: emulated"
+    inventory = inventory_of(tmp_path, (old, f"kind: rv1126\n    transport: {place}"))
+    cells, _ = planned(matrix_of(tmp_path, wrong), inventory)
+    reasons = {cell.reason for cell in cells if cell.board == "rv1126"}
+    assert reasons == {"rv1126 is a RV1126, which runs rknn, not tengine"}
+
+
+def test_one_calibration_serves_every_toolchain(tmp_path: Path) -> None:
+    _, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
+    assert [s for s in graph.steps if s.startswith("calibrate/")] == ["calibrate/minmax"]
+    tables = [s.inputs["table"] for s in graph.steps.values() if s.stage == "quantize"]
+    assert tables == ["calibrate/minmax"] * 3
 
 
 def test_swapping_emulated_for_ssh_reuses_nothing_that_was_executed(tmp_path: Path) -> None:
@@ -178,7 +223,7 @@ def test_a_missing_score_needs_no_board(tmp_path: Path) -> None:
     [
         ("int8 per-channel symmetric", "takes only uint8 per-tensor asymmetric"),
         ("float32", "cannot run float32"),
-        ("int8 per-tensor symmetric", "onnxruntime cannot make int8 per-tensor symmetric"),
+        ("int8 per-tensor symmetric", "RV1126 cannot run int8 per-tensor symmetric"),
         ("uint8 per-tensor asymmetric entropy", "has no calibrator 'entropy'"),
     ],
 )
@@ -195,15 +240,36 @@ def test_an_impossible_cell_says_why(tmp_path: Path, quantization: str, reason: 
     assert list(graph.targets) == ["this-host"]
 
 
-def test_a_real_board_without_its_toolchain_is_never_emulated_silently(tmp_path: Path) -> None:
-    old = "kind: rv1126\n    transport: emulated"
+def test_a_scheme_that_the_toolchain_cannot_make_is_impossible(tmp_path: Path) -> None:
+    text = (ROOT / "matrix.yaml").read_text()
+    entries = (
+        "entries:\n  - {name: a, boards: this-host, quantization: uint8 per-channel asymmetric}\n"
+    )
+    matrix = matrix_of(tmp_path, text[: text.index("entries:")] + entries)
+    cells, _ = planned(matrix, inventory_of(tmp_path))
+    assert "onnxruntime cannot make uint8 per-channel asymmetric" in cells[0].reason
+
+
+@pytest.mark.parametrize(
+    ("board", "kind", "why"),
+    [
+        ("rv1126", "rv1126", "toolchain 'rknn', which this farm does not have"),
+        ("khadas-vim3", "khadas-vim3", "'tengine': convert_tool not found; build it"),
+    ],
+)
+def test_a_real_board_without_its_toolchain_is_never_a_silent_twin(
+    tmp_path: Path, board: str, kind: str, why: str
+) -> None:
+    old = f"kind: {kind}\n    transport: emulated"
     inventory = inventory_of(
-        tmp_path, (old, "kind: rv1126\n    transport: {ssh: {host: 10.0.0.9}}")
+        tmp_path, (old, f"kind: {kind}\n    transport: {{ssh: {{host: 10.0.0.9}}}}")
     )
     cells, graph = planned(matrix_of(tmp_path), inventory)
-    rows = [cell for cell in cells if cell.board == "rv1126"]
-    assert all("toolchain 'rknn'" in cell.reason for cell in rows)
-    assert not [step for step in graph.steps if "rv1126" in step]
+    rows = [cell for cell in cells if cell.board == board]
+    assert rows
+    assert all(why in cell.reason for cell in rows)
+    assert {cell.probe.executed_by for cell in rows} == {"board"}
+    assert not [step for step in graph.steps if board in step]
 
 
 def test_only_takes_rows_entries_and_boards_and_names_the_nearest(tmp_path: Path) -> None:

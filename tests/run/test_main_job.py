@@ -130,10 +130,12 @@ def test_emulated_rows_carry_no_time_and_say_what_ran(project: Project) -> None:
         assert row["latency_host"]["timing_valid"] is False
         assert row["latency_host"]["device"]["count"] >= 20
         assert (row["verdict"], row["executed_by"], row["emulated"]) == (
-            *("EMULATED", "emulated"),
+            *("EMULATED", "twin"),
             True,
         )
-    assert cells["jetson"]["backend"] == "onnxruntime (TensorRT's rule)"
+    assert cells["jetson"]["backend"] == "TensorRT twin (onnxruntime)"
+    assert cells["vim3"]["backend"] == "Tengine twin (onnxruntime)"
+    assert cells["vim3"]["provenance"]["artifact"]["executed_by"] == "twin"
     assert cells["this-host"]["latency"]["timing_valid"] is True
     assert cells["this-host"]["executed_by"] == "board"
     table = (project.latest / "table.md").read_text()
@@ -165,9 +167,9 @@ def test_executed_by_is_in_every_event_of_something_executed(project: Project) -
     for line in (project.latest / "events.jsonl").read_text().splitlines():
         event = json.loads(line)
         if event["event"] in ("board_changed", "cell_finished", "cell_failed"):
-            assert event["executed_by"] in ("board", "emulated")
+            assert event["executed_by"] in ("board", "emulated", "twin")
         if event.get("stage") in ("deploy", "measure", "extract", "score"):
-            assert event["executed_by"] in ("board", "emulated"), event
+            assert event["executed_by"] in ("board", "twin"), event
 
 
 def test_no_image_is_left_on_a_board(project: Project) -> None:

@@ -100,7 +100,9 @@ def test_default_fleet(inventory):
     assert {b.python for b in inventory.boards} == {sys.executable}
     assert [b.runtime.faithful for b in inventory.boards] == [False] + [True] * 4
     assert {b.runtime.name for b in inventory.boards} == {"onnxruntime"}
-    assert {b.toolchain_for("auto") for b in inventory.boards} == {"onnxruntime"}
+    assert [b.toolchain_for("auto") for b in inventory.boards] == [
+        *("onnxruntime", "tensorrt", "tengine", "tengine", "rknn"),
+    ]
 
 
 def test_a_real_board_takes_its_kinds_runtime():

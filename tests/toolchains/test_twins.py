@@ -11,7 +11,15 @@ from onnx import numpy_helper
 
 from orchestrator.calibration import CalibrationTable, calibrate
 from orchestrator.errors import UserError
-from orchestrator.toolchains import Scheme, make_twin, twin_names, vendor_rules
+from orchestrator.toolchains import (
+    Scheme,
+    Toolchain,
+    make_twin,
+    twin_names,
+    twin_of,
+    twin_toolchain,
+    vendor_rules,
+)
 from tests.toolchains import nets
 
 U8 = Scheme("uint8", "per-tensor", "asymmetric", "minmax")
@@ -31,6 +39,25 @@ def table() -> CalibrationTable:
 
 def test_every_vendor_is_covered():
     assert {vendor for vendor, _ in CASES} == set(twin_names())
+
+
+@pytest.mark.parametrize("vendor", twin_names())
+def test_a_twin_is_made_by_a_toolchain_that_offers_what_the_vendor_does(vendor):
+    chain = twin_toolchain(vendor)
+    assert isinstance(chain, Toolchain)
+    assert {scheme.axes for name, scheme in CASES if name == vendor} == set(
+        chain.capabilities.schemes
+    )
+    with pytest.raises(UserError, match="does not offer uint8 per-channel symmetric"):
+        chain.quantize(nets.iresnet(), table(), Scheme("uint8", "per-channel", "symmetric"))
+
+
+def test_a_twin_is_called_as_its_vendor_is():
+    called = [twin_of(vendor, scheme.dtype) for vendor, scheme in CASES]
+    assert called == ["Tengine", "RKNN 1.x", "RKNN 2", "RKNN 2", "TensorRT"]
+    assert twin_of("tensorrt", "float32") == "TensorRT"
+    made = [make_twin(v, nets.iresnet(), table(), s).manifest["twin_of"] for v, s in CASES]
+    assert made == called
 
 
 @pytest.mark.parametrize(("vendor", "scheme"), CASES, ids=str)
@@ -134,7 +161,7 @@ def test_unknown_twins_are_refused():
     with pytest.raises(UserError, match="no twin of 'tengin'") as caught:
         make_twin("tengin", nets.iresnet(), table(), U8)
     assert "did you mean 'tengine'?" in caught.value.hint
-    with pytest.raises(UserError, match="tengine has no 'int8 per-channel"):
+    with pytest.raises(UserError, match="'tengine' does not offer int8 per-channel"):
         make_twin("tengine", nets.iresnet(), table(), CASES[2][1])
     with pytest.raises(UserError, match="another model"):
         make_twin("tengine", nets.iresnet(4), table(), U8)
