@@ -264,9 +264,8 @@ def _impossible(
     if offer.missing:
         return f"{board.name} needs the toolchain {toolchain!r}: {offer.missing}"
     scheme = (quantization.dtype, quantization.granularity, quantization.symmetry)
-    # A real board that runs onnxruntime on its CPU is not bound by its accelerator's rule.
-    ruled = toolchain == kind.toolchain or board.executed_by == "emulated"
-    if ruled and not kind.accepts(quantization):
+    # onnxruntime on a board's CPU is not bound by its accelerator's rule.
+    if toolchain == kind.toolchain and not kind.accepts(quantization):
         return (
             f"{kind.hardware} cannot run {scheme_words(scheme)}: "
             f"{kind.rule} takes only {kind.offers}"

@@ -8,7 +8,6 @@ from orchestrator.hashing import digest
 from orchestrator.planning.cells import Cell
 from orchestrator.results import CellResult
 from orchestrator.scheduling.planner import Plan, encoder_backend
-from orchestrator.specs.kinds import load_kinds
 from orchestrator.store.artifacts import Held
 
 
@@ -35,7 +34,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "hardware": plan.hardware(cell),
             "provider": board.provider,
             "type": board.type,
-            "backend": encoder_backend(cell.probe, load_kinds()[cell.kind].rule),
+            "backend": encoder_backend(cell.probe),
             "board": cell.board,
             "kind": cell.kind,
             "executed_by": cell.probe.executed_by,

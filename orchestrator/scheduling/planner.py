@@ -422,13 +422,13 @@ def find_inventory(matrix: str, named: str | None) -> str:
     )
 
 
-def encoder_backend(encoder: Encoder, rule: str) -> str:
-    """The Backend column: what really ran, and under whose rule when it only stood in."""
+def encoder_backend(encoder: Encoder) -> str:
+    """The Backend column: what really ran, and for whom when it only stood in."""
     if encoder.executed_by == "twin":
         from orchestrator.toolchains import twin_of
 
         return f"{twin_of(encoder.toolchain, encoder.quantization.dtype)} twin ({encoder.runtime})"
     if encoder.executed_by == "emulated":
-        return f"{encoder.runtime} ({rule})"
+        return f"{encoder.runtime} (emulated)"
     names = {"tensorrt": "TensorRT", "tengine": "Tengine", "rknn": "RKNN"}
     return names.get(encoder.runtime, encoder.runtime)

@@ -25,7 +25,7 @@ class Signatures(Spec):
 class Kind(FileSpec):
     """A kind of board.
 
-    `rule` is the vendor's quantization rule in words, shown where onnxruntime ran under it.
+    `rule` is the vendor's quantization rule in words, for messages.
     `schemes` are what its accelerator runs; `float32` tells whether it runs that too.
     """
 
