@@ -42,7 +42,10 @@ class CellInfo(BaseModel):
 
 
 class StepInfo(BaseModel):
-    """A step as the plan has it. `boards` is empty for steps that run on the head."""
+    """A step as the plan has it. `board` is empty for steps that run on the head.
+
+    `seconds` is how long it is expected to take, counted on its contention `domain`.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     id: str
@@ -51,6 +54,8 @@ class StepInfo(BaseModel):
     cells: tuple[str, ...] = ()
     executed_by: ExecutedBy | None = None
     cached: bool = False
+    domain: str = ""
+    seconds: float | None = None
 
 
 class RunStarted(Base):
@@ -67,7 +72,6 @@ class RunStarted(Base):
     cells: tuple[CellInfo, ...]
     steps: tuple[StepInfo, ...]
     boards: tuple[str, ...]
-    seconds_estimate: float | None = None
 
 
 class PlanChanged(Base):

@@ -43,15 +43,19 @@ def estimate(
     busy: dict[str, float] = {}
     seen = guessed = 0
     for step in steps:
-        known = rates.get(rate_name(step))
-        seen, guessed = seen + (known is not None), guessed + (known is None)
-        seconds = (GUESSES[step.stage] if known is None else known) * step.units
+        known = rate_name(step) in rates
+        seen, guessed = seen + known, guessed + (not known)
         domain = domains[step.board]
-        busy[domain] = busy.get(domain, 0.0) + seconds
+        busy[domain] = busy.get(domain, 0.0) + expected(step, rates)
     if not busy:
         return Guess(0.0, "nothing to do")
     source = f"{seen} steps by rates seen before, {guessed} guessed"
     return Guess(START_S + max(busy.values()), source)
+
+
+def expected(step: Step, rates: Mapping[str, float]) -> float:
+    """Seconds that a step may take."""
+    return rates.get(rate_name(step), GUESSES[step.stage]) * step.units
 
 
 def rate_name(step: Step) -> str:

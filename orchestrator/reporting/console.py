@@ -1,4 +1,5 @@
-"""The live view: a line a board, what the head does, overall progress, the last words.
+"""The live view: a line a board, what the head does, the plan's progress, the table as it fills,
+the last words and warnings. What does not fit the terminal is left out, the least needed first.
 
 Drawn on standard output when that is a terminal or a notebook; plain lines otherwise. The run
 itself is another process, so nothing else prints here.
@@ -23,6 +24,10 @@ from orchestrator.reporting.table import footnotes, headings, row
 from orchestrator.results import CellResult
 
 TAIL = 6
+WARNINGS = 3
+SHORT = 30
+WIDE = 110
+WIDEST = 150
 FULL_TABLE = 132
 LEFT_OUT = ("Provider", "Type", "Granularity", "Symmetry")
 STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
@@ -48,7 +53,6 @@ class View:
         self._clock = clock
         self._state = RunState()
         self._live: Live | None = None
-        self._began: float | None = None
 
     @property
     def state(self) -> RunState:
@@ -74,7 +78,6 @@ class View:
 
     def show(self, event: Event) -> None:
         """Take an event in."""
-        self._began = self._began or event.at
         lines = self._state.apply(event)
         if self._live is None:
             clock = time.strftime("%H:%M:%S", time.localtime(event.at))
@@ -90,44 +93,77 @@ class View:
         if state.started is None:
             return Text("starting …", style="dim")
         parts: list[RenderableType] = [self._boards(), self._overall()]
-        if state.log:
-            parts.append(self._tail())
-        return Group(*parts)
+        tail = self._tail()
+        height = len(state.boards) + len(state.head) + 2 + len(tail)
+        room = self._console.height - height - 3
+        if state.results and room > 0:
+            parts.append(self._results(room))
+        return Group(*parts, *tail)
 
     def _boards(self) -> Table:
-        wide = self._console.width >= 110
+        width = self._console.width
+        wide, widest = width >= WIDE, width >= WIDEST
         table = Table(box=None, pad_edge=False, expand=not wide, header_style="bold")
         table.add_column("Board", no_wrap=True, max_width=22)
         table.add_column("State", no_wrap=True, width=11)
-        table.add_column("Step", no_wrap=True, ratio=2, min_width=40 if wide else None)
+        if widest:
+            table.add_column("Row", no_wrap=True, width=28)
+        table.add_column("Step", no_wrap=True, ratio=2, min_width=36 if wide else None)
         table.add_column("", width=14)
         table.add_column("Rate", justify="right", no_wrap=True, width=8)
         table.add_column("Left", justify="right", no_wrap=True, width=6)
+        if widest:
+            table.add_column("ms", justify="right", no_wrap=True, width=7)
         if wide:
             table.add_column("°C", justify="right", no_wrap=True, width=5)
             table.add_column("MHz", justify="right", no_wrap=True, width=6)
         for board in self._state.boards.values():
-            table.add_row(*self._board_row(board, wide))
+            table.add_row(*self._board_row(board, wide, widest))
         for running in list(self._state.head.values()):
-            cells = [Text("this head", style="dim"), Text(""), *self._step(running)]
-            table.add_row(*cells, *([Text("")] * 2 if wide else []))
+            first = [Text("this head", style="dim"), Text("")]
+            table.add_row(*self._cells(first, self._step(running), running, wide, widest))
         return table
 
-    def _board_row(self, board: BoardLine, wide: bool) -> list[RenderableType]:
-        name = Text(board.name)
-        state = Text(board.state, style=STATE_STYLES.get(board.state, "dim"))
-        if board.running is not None:
-            step = self._step(board.running, board.name)
+    def _board_row(self, board: BoardLine, wide: bool, widest: bool) -> list[RenderableType]:
+        first = [
+            Text(board.name),
+            Text(board.state, style=STATE_STYLES.get(board.state, "dim")),
+        ]
+        running = board.running
+        if running is not None:
+            step = self._step(running, board.name)
         else:
             idle = board.reason.splitlines()[0] if board.reason else ""
             if not idle and board.state in ("ready", "waiting"):
                 idle = f"{board.steps_left} steps to go" if board.steps_left else "nothing to do"
             step = [Text(idle, style="dim"), Text(""), Text(""), Text("")]
-        cells: list[RenderableType] = [name, state, *step]
+        return self._cells(first, step, running, wide, widest, board)
+
+    def _cells(
+        self,
+        first: Sequence[RenderableType],
+        step: list[RenderableType],
+        running: Running | None,
+        wide: bool,
+        widest: bool,
+        board: BoardLine | None = None,
+    ) -> list[RenderableType]:
+        """A line in the order of the columns that fit."""
+        cells = [*first, *step]
+        if widest:
+            info = self._state.steps.get(running.step) if running else None
+            rows = info.cells if info else ()
+            more = f" +{len(rows) - 1}" if len(rows) > 1 else ""
+            cells.insert(len(first), Text(f"{rows[0]}{more}" if rows else "", style="dim"))
+            # A stand-in's pace is this computer's: it never stands where a board's would.
+            timed = running is not None and board is not None and board.executed_by == "board"
+            rate = running.rate if running is not None and running.unit == "inferences" else None
+            cells.append(Text(f"{1000 / rate:.1f}" if timed and rate else ""))
         if wide:
-            hot = "" if board.temperature_c is None else f"{board.temperature_c:.0f}"
-            clock = "" if board.clock_mhz is None else f"{board.clock_mhz:.0f}"
-            cells += [Text(hot), Text(clock)]
+            heat = board.temperature_c if board else None
+            clock = board.clock_mhz if board else None
+            cells.append(Text("" if heat is None else f"{heat:.0f}"))
+            cells.append(Text("" if clock is None else f"{clock:.0f}"))
         return cells
 
     def _step(self, running: Running, board: str = "") -> list[RenderableType]:
@@ -146,25 +182,56 @@ class View:
         ]
 
     def _overall(self) -> RenderableType:
-        state = self._state
+        state, now = self._state, self._clock()
         done, total = state.done, state.total
-        rows = f"{len(state.results)} of {len(state.cells)} rows"
-        spent = _duration(max(0.0, self._clock() - (self._began or self._clock())))
+        words = f"{done} of {total} steps, {len(state.results)} of {len(state.cells)} rows"
+        left = state.seconds_left(now) if state.finished is None else None
+        if left is not None and self._console.width >= WIDE:
+            arrives = time.strftime("%H:%M", time.localtime(now + left))
+            words += f", {_duration(max(0.0, now - state.began))} spent"
+            words += f", about {_duration(left)} left (until {arrives})"
+        else:
+            words += f", {_duration(max(0.0, now - state.began))}"
+            words += f", ~{_duration(left)} left" if left is not None else ""
+        narrow = self._console.width < WIDE
         table = Table.grid(padding=(0, 1), expand=False)
         table.add_row(
             Text("Plan", style="bold"),
-            ProgressBar(total=max(total, 1), completed=done, width=24),
-            Text(f"{done} of {total} steps, {rows}, {spent}"),
+            ProgressBar(total=max(total, 1), completed=done, width=14 if narrow else 24),
+            Text(words),
         )
         return table
 
-    def _tail(self) -> RenderableType:
-        lines = []
-        for at, level, text in list(self._state.log)[-TAIL:]:
+    def _results(self, room: int) -> RenderableType:
+        """The table as far as it is filled; the newest rows where not all fit."""
+        done = [
+            self._state.results[name] for name in self._state.cells if name in self._state.results
+        ]
+        names = headings(done)
+        full = self._console.width >= FULL_TABLE
+        shown = [i for i, name in enumerate(names) if full or name not in LEFT_OUT]
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for i in shown:
+            right = names[i] in ("Time", "Rank1") or names[i].startswith("TAR")
+            table.add_column(names[i], justify="right" if right else "left", no_wrap=True)
+        for result in done[-room:]:
+            texts = row(result, with_interval=full)
+            table.add_row(*(escape(texts[i]) for i in shown))
+        return table
+
+    def _tail(self) -> list[RenderableType]:
+        """The last words; the last warnings stay until newer ones come."""
+        log = list(self._state.log)
+        short = self._console.height < SHORT
+        count = TAIL // 2 if short else TAIL
+        warnings = [entry for entry in log[:-count] if entry[1] != "info"]
+        pinned = warnings[-(1 if short else WARNINGS) :]
+        lines: list[RenderableType] = []
+        for at, level, text in [*pinned, *log[-count:]]:
             clock = time.strftime("%H:%M:%S", time.localtime(at))
             line = Text(f"{clock} {text}", style=STYLES[level], no_wrap=True, overflow="ellipsis")
             lines.append(line)
-        return Group(*lines)
+        return lines
 
 
 def print_table(console: Console, results: Sequence[CellResult], failures: dict[str, str]) -> None:

@@ -57,6 +57,12 @@ class Running:
         rate = self.rate
         return None if rate is None or not self.total else (self.total - self.done) / rate
 
+    def share(self, now: float, expected: float) -> float:
+        """How much of it is done, 0 to 1: as told, else by the time it was expected to take."""
+        if self.total:
+            return min(1.0, self.done / self.total)
+        return min(0.95, (now - self.since) / expected) if expected > 0 else 0.0
+
 
 @dataclass
 class BoardLine:
@@ -81,12 +87,13 @@ class RunState:
     boards: dict[str, BoardLine] = field(default_factory=dict)
     steps: dict[str, StepInfo] = field(default_factory=dict)
     step_state: dict[str, str] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
     head: dict[str, Running] = field(default_factory=dict)
     cells: dict[str, CellInfo] = field(default_factory=dict)
     results: dict[str, CellResult] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
-    now: float = 0.0
+    began: float = 0.0
 
     def apply(self, event: Event) -> list[str]:
         """Take an event in.
@@ -94,7 +101,7 @@ class RunState:
         Returns:
             Lines worth printing where there is no live view, without time of day.
         """
-        self.now = event.at
+        self.began = self.began or event.at
         match event:
             case RunStarted():
                 return self._start(event)
@@ -143,6 +150,40 @@ class RunState:
         return sum(
             self.step_state.get(step) in ("done", "failed", "skipped") for step in self.steps
         )
+
+    def seconds_left(self, now: float) -> float | None:
+        """How long the run may still take: the busiest contention domain decides.
+
+        Each goes on between the pace that the plan expected and the one at which it has come so
+        far, which counts the more the more of its work is done.
+
+        Args:
+            now: Unix seconds.
+
+        Returns:
+            None when nothing is left, or the plan expected nothing.
+        """
+        lines = [line.running for line in self.boards.values() if line.running]
+        under_way = {running.step: running for running in [*lines, *self.head.values()]}
+        done: dict[str, float] = {}
+        left: dict[str, float] = {}
+        for name, step in self.steps.items():
+            state = self.step_state.get(name)
+            if step.seconds is None or state in ("failed", "skipped"):
+                continue
+            if state == "done" and name not in self.made:
+                continue
+            running = under_way.get(name)
+            share = 1.0 if state == "done" else running.share(now, step.seconds) if running else 0.0
+            done[step.domain] = done.get(step.domain, 0.0) + share * step.seconds
+            left[step.domain] = left.get(step.domain, 0.0) + (1 - share) * step.seconds
+        spent = now - self.began
+        seconds = [0.0]
+        for domain, rest in left.items():
+            known = done[domain] / (done[domain] + rest) if rest else 1.0
+            pace = spent / done[domain] if done[domain] else 1.0
+            seconds.append(rest * (known * pace + (1 - known)))
+        return max(seconds) or None
 
     @property
     def cached(self) -> int:
@@ -236,6 +277,8 @@ class RunState:
 
     def _finished(self, event: StepFinished) -> list[str]:
         self._end(event.step, event.board, "done")
+        if not event.cached:
+            self.made.add(event.step)
         how = "from the store" if event.cached else f"{event.seconds:.1f} s"
         what = f", {event.summary}" if event.summary else ""
         return self._say(event.at, "info", f"{event.step}: done ({how}{what})")

@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.errors import BoardError, UserError
 from orchestrator.events import CellInfo, StepInfo
 from orchestrator.planning.cells import Cell, Encoder, expand, offer_name
-from orchestrator.planning.estimate import rate_name
+from orchestrator.planning.estimate import expected, rate_name
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import CALIBRATION, Graph, ImageSet, Step, build, only
 from orchestrator.planning.resolving import Resolution, resolve
@@ -151,6 +151,7 @@ class Plan:
     def step_infos(self) -> tuple[StepInfo, ...]:
         """The steps as events carry them: those to do, and those that the store already holds."""
         shown = set(self.resolution.todo) | set(self.resolution.contents)
+        domains, rates = self.domains(), self.rates()
         return tuple(
             StepInfo(
                 id=step.id,
@@ -159,6 +160,8 @@ class Plan:
                 cells=tuple(step.cells),
                 executed_by=step.executed_by,
                 cached=self.resolution.cached(step.id),
+                domain=domains[step.board],
+                seconds=expected(step, rates),
             )
             for step in self.graph.steps.values()
             if step.id in shown

@@ -1,0 +1,94 @@
+"""The live view at any size of terminal, and its time of arrival."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from orchestrator.events import (
+    Event,
+    EventReader,
+    Note,
+    RunStarted,
+    StepFinished,
+    StepInfo,
+    StepProgress,
+    StepStarted,
+)
+from orchestrator.reporting.console import View
+from orchestrator.reporting.state import RunState
+
+from .made import T0, Size, fleet, make_run, troubles
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
+    root = tmp_path_factory.mktemp("console")
+    folder: Path = make_run(root, "run", fleet(), size=Size(mated=40, unknown=20), extra=troubles())
+    return list(EventReader(folder / "events.jsonl").new())
+
+
+def drawn(events: list[Event], width: int, height: int) -> list[str]:
+    """What the terminal shows after these events."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, height=height, color_system=None)
+    view = View(console, clock=lambda: events[-1].at)
+    for event in events:
+        view._state.apply(event)
+    console.print(view._draw())
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_it_fits_the_terminal_at_every_moment(events: list[Event], size: tuple[int, int]) -> None:
+    for count in range(1, len(events)):
+        lines = drawn(events[:count], *size)
+        assert len(lines) < size[1]
+        assert all(cell_len(line) <= size[0] for line in lines)
+
+
+def test_the_table_fills_in_and_the_last_warning_stays(events: list[Event]) -> None:
+    text = "\n".join(drawn(events, 80, 24))
+    assert "Rank1" in text
+    assert "rk unreachable: no answer" in text
+    many = [Note(at=events[-1].at + n, level="info", message=f"word {n}") for n in range(9)]
+    later = "\n".join(drawn([*events, *many], 200, 60))
+    assert "row lost: no result: rk: the link <broke>" in later
+    assert "word 8" in later
+
+
+def test_where_a_terminal_is_wide_the_row_stands_beside_the_step(events: list[Event]) -> None:
+    last = max(n for n, event in enumerate(events) if event.event == "step_started")
+    step = events[last]
+    assert isinstance(step, StepStarted)
+    row = step.step.split("/")[-1]
+    assert any(row in line and "extract" in line for line in drawn(events[: last + 1], 200, 60))
+
+
+def plan(*steps: StepInfo) -> RunStarted:
+    named = dict(matrix="m", inventory="i", matrix_sha256="0", cells=(), boards=())
+    return RunStarted(at=T0, run="r", farm="0", steps=steps, **named)
+
+
+def test_time_left_is_that_of_the_busiest_domain_at_the_pace_seen() -> None:
+    state = RunState()
+    state.apply(
+        plan(
+            StepInfo(id="a", stage="extract", board="x", domain="x", seconds=10.0),
+            StepInfo(id="b", stage="extract", board="x", domain="x", seconds=10.0),
+            StepInfo(id="c", stage="extract", board="y", domain="y", seconds=5.0),
+            StepInfo(id="d", stage="extract", board="y", domain="y", seconds=500.0, cached=True),
+        )
+    )
+    assert state.seconds_left(T0) == 20.0
+    state.apply(StepStarted(at=T0, step="a", stage="extract", board="x"))
+    state.apply(StepProgress(at=T0 + 20, step="a", board="x", done=50, total=100, unit="images"))
+    # A quarter of x's work took 20 s where 5 were expected: between 15 and 60 s are left.
+    assert 15 < (state.seconds_left(T0 + 20) or 0) < 60
+    for name, board in (("a", "x"), ("b", "x"), ("c", "y")):
+        state.apply(StepFinished(at=T0 + 40, step=name, stage="extract", board=board, key="k"))
+    assert state.seconds_left(T0 + 40) is None
