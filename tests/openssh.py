@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ def running_sshd(
     sftp: bool = True,
     environment: Mapping[str, str] | None = None,
     settings: str = "",
+    wrapped: tuple[Sequence[str], Mapping[str, str]] = ((), {}),
 ) -> Iterator[SshdAddress]:
     """Run `sshd` as this user for the length of a `with`.
 
@@ -46,6 +47,7 @@ def running_sshd(
         environment: set for every command, such as HOME and PATH; commands still start in the
             user's real home directory.
         settings: more lines of sshd_config; they outweigh the usual ones.
+        wrapped: a command that starts the server, and its environment.
     """
     folder = tmp_path / "sshd"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -80,7 +82,10 @@ def running_sshd(
     log = folder / "log"
     with open(log, "wb") as file:
         process = subprocess.Popen(
-            [SSHD, "-D", "-e", "-f", str(config)], stdin=subprocess.DEVNULL, stderr=file
+            [*wrapped[0], SSHD, "-D", "-e", "-f", str(config)],
+            stdin=subprocess.DEVNULL,
+            stderr=file,
+            env=dict(wrapped[1]) or None,
         )
     try:
         _wait_until_listening(port, process, log)

@@ -67,6 +67,10 @@ def add_parser(commands: Any) -> None:
         metavar="KEY",
         help="the approved host key: SHA256:... or `ssh-ed25519 AAAA...`",
     )
+    made.add_argument(
+        "--jump", metavar="HOST[,HOST]", help="go through these hosts, as with `ssh -J`"
+    )
+    made.add_argument("--workdir", metavar="DIR", help="farm's folder on the board (~/.farm)")
     made = action("import", _import, "add every host of an OpenSSH configuration or a list")
     made.add_argument("file", nargs="?", default="~/.ssh/config", help="(%(default)s)")
     _adding(made)
@@ -92,6 +96,14 @@ def _adding(made: Any) -> None:
     made.add_argument(
         "--config", metavar="FILE", default="~/.ssh/config", help="OpenSSH's (%(default)s)"
     )
+    made.add_argument(
+        "--jump-host-key",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="the approved host key of a jump host; once for each, in their order",
+    )
+    made.set_defaults(jump=None, workdir=None)
     made.add_argument(
         "--yes", action="store_true", help="ask nothing; does not approve a host key unseen"
     )

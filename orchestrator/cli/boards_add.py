@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -25,6 +25,9 @@ from orchestrator.specs.inventory_edit import add_board
 from orchestrator.specs.kinds import Kind, load_kinds
 from orchestrator.specs.yamlfile import Source, nearest
 from orchestrator.store.fleet_log import Added, FleetLog
+
+if TYPE_CHECKING:
+    from orchestrator.fleet.ssh_way import Place
 
 CONNECT_S = 20.0
 KNOWN_HOSTS = Path("~/.ssh/known_hosts")
@@ -81,13 +84,16 @@ def _add(
     kinds = load_kinds()
     if kind is not None and kind not in kinds:
         raise UserError(f"--kind: unknown kind {kind!r}{nearest(kind, kinds)}")
-    target = resolved(wanted, Path(arguments.config))
+    target = resolved(wanted, Path(arguments.config), arguments.jump)
     if arguments.key:
         target = replace(target, key=arguments.key)
     ssh = _ssh(target)
     # The name goes through the same rules as the file's before anything is connected.
     _valid(Board, {"name": name, "kind": "host-cpu", "transport": {"ssh": ssh}})
-    approved = approve(name, target, host_key, ask=not arguments.yes)
+    way = _approved_way(name, target, arguments)
+    if way:
+        ssh["jump"] = [_hop(place) for place in way]
+    approved = approve(name, target, host_key, ask=not arguments.yes, way=way)
     ssh["host_key"] = approved.line
     transport = SshTransport(
         name,
@@ -96,6 +102,7 @@ def _add(
         user=target.user,
         key_file=target.key,
         host_key=approved.line,
+        jump=way,
     )
     try:
         transport.connect(CONNECT_S)
@@ -111,6 +118,10 @@ def _add(
     entry: dict[str, Any] = {"name": name, "kind": chosen.name, "transport": {"ssh": ssh}}
     if python != "python3":
         entry["python"] = python
+    workdir = arguments.workdir or room_for_farm(found)
+    if workdir is not None:
+        say(f"  workdir   {printed(workdir)}")
+        entry["workdir"] = workdir
     health = _prove(arguments, entry, found)
     for line in health_lines(name, health):
         say(line)
@@ -132,7 +143,15 @@ def _add(
 # ---- trust
 
 
-def approve(name: str, target: Target, given: str | None, *, ask: bool) -> HostKey:
+def approve(
+    name: str,
+    target: Target,
+    given: str | None,
+    *,
+    ask: bool,
+    way: tuple[Place, ...] = (),
+    option: str = "--host-key",
+) -> HostKey:
     """The host key that this machine shows, once a person has approved it.
 
     Approved is what `--host-key` names, what `ssh` itself already knows, or what a person at the
@@ -142,10 +161,10 @@ def approve(name: str, target: Target, given: str | None, *, ask: bool) -> HostK
         ChangedHostKey: (a BoardError) it is another than the approved one.
         UserError: nobody approved it.
     """
-    from orchestrator.fleet.ssh import scan_host_key
+    from orchestrator.fleet.ssh_way import scan_host_key
 
     named = (Pin.parse(given),) if given else ()
-    shown = scan_host_key(name, target.host, target.port, CONNECT_S)
+    shown = scan_host_key(name, target.host, target.port, CONNECT_S, way, KNOWN_HOSTS)
     address = f"{target.host}:{target.port}"
     known = pins_of_user(target.host, target.port, KNOWN_HOSTS.expanduser())
     pins = named or tuple(pin for pin in known if _same_kind(pin, shown))
@@ -160,8 +179,27 @@ def approve(name: str, target: Target, given: str | None, *, ask: bool) -> HostK
         return shown
     raise UserError(
         f"{name}: the host key of {address} was not approved, so nothing was sent there",
-        f"if it is the board's: farm boards add ... --host-key {shown.fingerprint}",
+        f"if it is the board's: farm boards add ... {option} {shown.fingerprint}",
     )
+
+
+def _approved_way(name: str, target: Target, arguments: argparse.Namespace) -> tuple[Place, ...]:
+    """The hosts to jump over with their approved host keys, each reached through those before."""
+    from orchestrator.fleet.ssh_way import Place
+
+    way: tuple[Place, ...] = ()
+    given = list(arguments.jump_host_key)
+    for hop in target.jump:
+        key = given.pop(0) if given else None
+        ask = not arguments.yes
+        shown = approve(name, hop, key, ask=ask, way=way, option="--jump-host-key")
+        way += (Place(hop.host, hop.port, hop.user, hop.key, shown.line),)
+    return way
+
+
+def _hop(place: Place) -> dict[str, Any]:
+    ssh = _ssh(Target(place.host, place.port, place.user, place.key_file))
+    return ssh | {"host_key": place.host_key}
 
 
 def _same_kind(pin: Pin, shown: HostKey) -> bool:
@@ -211,7 +249,7 @@ def probe_lines(found: BoardProbe) -> list[str]:
             f"{'behind' if found.clock_behind_s > 0 else 'ahead'}; farm does not rely on it"
         )
     if not found.home_writable:
-        told.append("home      not writable: set `workdir` in the inventory to a folder that is")
+        told.append("home      not writable")
     return told
 
 
@@ -237,6 +275,13 @@ def _choose(
         + printed("; ".join((seen.because, *seen.notes))),
         f"if it is: --kind {seen.kind.name}",
     )
+
+
+def room_for_farm(found: BoardProbe) -> str | None:
+    """A folder for farm where the user's home cannot be written; None when it can."""
+    if found.home_writable or not found.writable:
+        return None
+    return found.writable[0] + "/farm"
 
 
 def _no_python(name: str, found: BoardProbe) -> BoardError:

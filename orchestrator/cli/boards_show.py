@@ -148,7 +148,8 @@ def place(board: Board) -> str:
     transport = board.transport
     if isinstance(transport, SshTransportSpec):
         user = f"{transport.user}@" if transport.user else ""
-        return f"{user}{transport.host}:{transport.port}"
+        over = "".join(f" over {hop.host}:{hop.port}" for hop in transport.jump)
+        return f"{user}{transport.host}:{transport.port}{over}"
     return {"local": "this host", "emulated": "emulated on this host"}[transport.type]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from orchestrator.specs.inventory import Board, Inventory
+    from orchestrator.specs.inventory import Board, Inventory, JumpHost
 
 DISTRIBUTION = "facefarm"
 FREE_BYTES = 2 << 30
@@ -161,36 +161,36 @@ def _inventory(arguments: argparse.Namespace) -> Any:
 
 
 def _login(inventory: Inventory) -> Iterator[Finding]:
-    from orchestrator.errors import UserError
-    from orchestrator.fleet.known_keys import pins_of_user
-    from orchestrator.fleet.ssh_keys import load_key, offered_keys
+    from orchestrator.fleet.ssh_keys import offered_keys
     from orchestrator.specs.inventory import SshTransportSpec
 
-    usual: bool | None = None
+    usual = any(offered_keys("this head", None, True))
     for board in inventory.boards:
-        transport = board.transport
-        if not isinstance(transport, SshTransportSpec):
-            continue
-        if transport.key is None:
-            if usual is None:
-                usual = any(offered_keys(board.name, None, True))
-            if not usual:
-                target = f"{transport.user}@{transport.host}" if transport.user else transport.host
-                mend = f"ssh-keygen -t ed25519\nssh-copy-id -p {transport.port} {target}"
-                yield Finding("missing", board.name, "no private key to log in with", mend)
-        else:
-            try:
-                load_key(board.name, Path(transport.key).expanduser())
-            except UserError as error:
-                message = error.message.removeprefix(f"{board.name}: ")
-                yield Finding("missing", board.name, message, error.hint)
-        known = Path("~/.ssh/known_hosts").expanduser()
-        if not (transport.host_key or pins_of_user(transport.host, transport.port, known)):
-            mend = (
-                f"farm boards remove {board.name}\n"
-                f"farm boards add {transport.host}:{transport.port} --name {board.name}"
-            )
-            yield Finding("missing", board.name, "its host key is not pinned", mend)
+        if isinstance(board.transport, SshTransportSpec):
+            for place in (*board.transport.jump, board.transport):
+                yield from _place(board.name, place, usual)
+
+
+def _place(name: str, place: JumpHost, usual: bool) -> Iterator[Finding]:
+    """A board, or a host on the way to it."""
+    from orchestrator.errors import UserError
+    from orchestrator.fleet.known_keys import pins_of_user
+    from orchestrator.fleet.ssh_keys import offered_keys
+
+    if place.key is not None:
+        try:
+            next(offered_keys(name, Path(place.key).expanduser(), True))
+        except UserError as error:
+            yield Finding("missing", name, error.message.removeprefix(f"{name}: "), error.hint)
+    elif not usual:
+        target = f"{place.user}@{place.host}" if place.user else place.host
+        mend = f"ssh-keygen -t ed25519\nssh-copy-id -p {place.port} {target}"
+        yield Finding("missing", name, "no private key to log in with", mend)
+    known = Path("~/.ssh/known_hosts").expanduser()
+    if not (place.host_key or pins_of_user(place.host, place.port, known)):
+        mend = f"farm boards remove {name}\nfarm boards add {place.host}:{place.port} --name {name}"
+        text = f"the host key of {place.host}:{place.port} is not pinned"
+        yield Finding("missing", name, text, mend)
 
 
 def _toolchains(inventory: Inventory) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from orchestrator.fleet.channel import Transport
 if TYPE_CHECKING:
     from orchestrator.fleet.session import AgentFacts, AgentSession, MeasureFacts, ModelFacts
     from orchestrator.fleet.session_kept import Offer
+    from orchestrator.fleet.ssh_way import Place
 
 ENVIRONMENT = "FARM_DEADLINES"
 
@@ -97,6 +98,7 @@ class Address:
     user: str | None = None
     key_file: str | None = None
     host_key: str | None = None
+    jump: tuple[Place, ...] = ()
     python: str = "python3"
     workdir: str = "~/.farm"
     owner: str = "farm"
@@ -341,4 +343,5 @@ def make_transport(address: Address) -> Transport:
         user=address.user or getpass.getuser(),
         key_file=key,
         host_key=address.host_key,
+        jump=address.jump,
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import getpass
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.errors import UserError
 
 DEFAULT = Path("~/.ssh/config")
 MAX_BYTES = 1 << 20
+MOST_JUMPS = 5
+_FORWARDS = re.compile(r"ssh (?:-q )?(?:-W \S+ (?P<gate>[\w.@:-]+)|(?P<other>[\w.@:-]+) -W \S+)")
 _TARGET = re.compile(
     r"(?:(?P<user>[^@]+)@)?(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^@:\[\]]+))(?::(?P<port>\d+))?"
 )
@@ -18,12 +21,16 @@ _TARGET = re.compile(
 
 @dataclass(frozen=True)
 class Target:
-    """How a host is reached; None where OpenSSH's own choice holds."""
+    """How a host is reached; None where OpenSSH's own choice holds.
+
+    `jump`: the hosts on the way, the first one first.
+    """
 
     host: str
     port: int = 22
     user: str | None = None
     key: str | None = None
+    jump: tuple[Target, ...] = ()
 
 
 def parse_target(text: str) -> Target:
@@ -50,31 +57,43 @@ def parse_target(text: str) -> Target:
     return Target(found["six"] or found["host"], port if found["port"] else 0, user)
 
 
-def resolved(target: Target, config: Path = DEFAULT) -> Target:
+def resolved(target: Target, config: Path = DEFAULT, jump: str | None = None) -> Target:
     """A target with what the user's OpenSSH configuration adds; what it says itself goes first.
+
+    Args:
+        target: what a person named.
+        config: OpenSSH's configuration; it may be missing.
+        jump: hosts to jump over, as `ssh -J` takes them, instead of the configuration's.
 
     Raises:
         UserError: the configuration is unreadable, or reaches this host by a way that farm lacks.
     """
+    text = _text(config)
+    # `Match exec` would run commands, which reading a file must not.
+    if text is not None and re.search(r"(?im)^\s*match\b.*\bexec\b", text):
+        raise UserError(f"{config}: `Match exec` would run a command and is not followed")
+    return _resolved(target, config, text, jump, 0)
+
+
+def _resolved(
+    target: Target, config: Path, text: str | None, jump: str | None, depth: int
+) -> Target:
     import paramiko
 
-    text = _text(config)
+    if depth > MOST_JUMPS:
+        raise UserError(f"{config}: jumps over more than {MOST_JUMPS} hosts to {target.host}")
     options: dict[str, str | list[str]] = {}
     if text is not None:
         try:
-            parsed = paramiko.SSHConfig.from_text(text)
-            # `Match exec` would run commands, which reading a file must not.
-            if re.search(r"(?im)^\s*match\b.*\bexec\b", text):
-                raise UserError(f"{config}: `Match exec` would run a command and is not followed")
-            options = dict(parsed.lookup(target.host))
+            options = dict(paramiko.SSHConfig.from_text(text).lookup(target.host))
         except (paramiko.ConfigParseError, paramiko.SSHException, ValueError) as error:
             raise UserError(f"{config}: cannot be read: {error}") from None
-    for way in ("proxyjump", "proxycommand"):
-        if str(options.get(way, "none")).lower() != "none":
-            raise UserError(
-                f"{config} reaches {target.host} by {way} {options[way]}, which farm does not do",
-                "open a tunnel (`ssh -N -L 2222:localhost:22 HOST`) and add localhost:2222",
-            )
+    way = jump if jump is not None else _way(options, target.host, config)
+    hops: tuple[Target, ...] = ()
+    for word in way.split(",") if way else ():
+        hop = _resolved(parse_target(word.strip()), config, text, None, depth + 1)
+        # As with `ssh`: how the first is reached is its own affair, the others come through it.
+        hops += (*(hop.jump if not hops else ()), replace(hop, jump=()))
     port = target.port or int(str(options.get("port", 22)))
     user = target.user or (str(options["user"]) if "user" in options else None)
     return Target(
@@ -82,6 +101,25 @@ def resolved(target: Target, config: Path = DEFAULT) -> Target:
         port,
         None if user == getpass.getuser() and target.user is None else user,
         _key(options.get("identityfile", [])),
+        hops,
+    )
+
+
+def _way(options: Mapping[str, str | list[str]], host: str, config: Path) -> str:
+    """The hosts to jump over, as `ProxyJump` writes them; empty for none."""
+    jump = str(options.get("proxyjump", "none"))
+    if jump.lower() != "none":
+        return jump
+    command = str(options.get("proxycommand", "none"))
+    if command.lower() == "none":
+        return ""
+    forwards = _FORWARDS.fullmatch(command.strip())
+    if forwards:  # how it was written before there was ProxyJump
+        return forwards["gate"] or forwards["other"]
+    raise UserError(
+        f"{config} reaches {host} by ProxyCommand {command}, which farm does not run",
+        "use `ProxyJump GATE` instead, or open a tunnel (`ssh -N -L 2222:localhost:22 HOST`) and "
+        "add localhost:2222",
     )
 
 

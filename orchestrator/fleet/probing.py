@@ -113,6 +113,9 @@ for f in "$R"/sys/class/devfreq/*; do
   f=${f#"$R"}; say clock "$(first "$f/cur_freq") $(first "$f/max_freq") ${f##*/}"
 done
 h="${HOME:-.}"; [ -w "$h" ] && say home "$h"
+for d in /userdata /data /mnt/data /var/tmp /tmp; do
+  [ -d "$d" ] && [ -w "$d" ] && say writable "$d"
+done
 say end 1
 """
 
@@ -150,6 +153,7 @@ class BoardProbe:
         temperatures_c, clocks: by zone, and by processor or accelerator.
         clock_behind_s: how far the board's calendar is behind this machine's; None when not told.
         home_writable: whether farm's folder can be made in the user's home.
+        writable: other folders that can be written, those that outlive a reboot first.
     """
 
     model: str = ""
@@ -171,6 +175,7 @@ class BoardProbe:
     clocks: Mapping[str, Clock] = field(default_factory=dict)
     clock_behind_s: float | None = None
     home_writable: bool = False
+    writable: tuple[str, ...] = ()
 
     @property
     def runtimes(self) -> dict[str, str]:
@@ -278,6 +283,7 @@ def read(output: bytes, now: float) -> BoardProbe | None:
         clocks=_clocks(said.get("clock", ())),
         clock_behind_s=round(now - told, 0) if told else None,
         home_writable="home" in said,
+        writable=tuple(said.get("writable", ())),
     )
 
 

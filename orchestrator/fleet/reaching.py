@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from orchestrator.fleet.channel import Transport
 from orchestrator.fleet.deploying import check_python, deploy
 from orchestrator.fleet.emulated import EmulatedFleet
 from orchestrator.fleet.session_types import clean_mapping
+from orchestrator.fleet.ssh_way import Place
 from orchestrator.fleet.untrusted import one_line
-from orchestrator.specs.inventory import Board, SshTransportSpec
+from orchestrator.specs.inventory import Board, JumpHost, SshTransportSpec
 
 DEFAULT_WORKDIR = "~/.farm"
 # Small jobs: a person waits for them.
@@ -61,6 +62,7 @@ def address_of(
             user=transport.user,
             key_file=transport.key,
             host_key=transport.host_key,
+            jump=places(transport.jump),
             python=python,
             workdir=workdir,
             owner=owner,
@@ -95,6 +97,11 @@ def address_of(
         lock=board.lock,
         deadlines=deadlines,
     )
+
+
+def places(hosts: Iterable[JumpHost]) -> tuple[Place, ...]:
+    """Jump hosts of the inventory as the way to a board."""
+    return tuple(Place(h.host, h.port, h.user, h.key, h.host_key) for h in hosts)
 
 
 @contextlib.contextmanager

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import shlex
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,36 +13,17 @@ from typing import Any
 
 import paramiko
 
-from orchestrator.errors import BoardError, TransientError, UserError
+from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.channel import CommandResult
 from orchestrator.fleet.deadline import Deadline
-from orchestrator.fleet.known_keys import HostKey, Pin, check_host_key, pins_of_user
 from orchestrator.fleet.ssh_channel import Guard, SshChannel, StderrDrain, close_channel
-from orchestrator.fleet.ssh_connection import WINDOW, Connection
+from orchestrator.fleet.ssh_connection import WINDOW
 from orchestrator.fleet.ssh_errors import translated
-from orchestrator.fleet.ssh_keys import offered_keys
+from orchestrator.fleet.ssh_way import Place, Way, close_all, shut
 from orchestrator.fleet.untrusted import headline, one_line
 
 OUTPUT_LIMIT = 1 << 20
 KEEPALIVE_S = 5
-# How long sent bytes may stay unacknowledged before the kernel gives the connection up. Only the
-# keepalives make sure that there are such bytes.
-UNACKNOWLEDGED_S = 20
-# AES-GCM first: the cheapest in CPU per byte where both ends have it. No CBC, no 3DES, no MD5.
-_CIPHERS = (
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
-    "aes128-ctr",
-    "aes192-ctr",
-    "aes256-ctr",
-)
-_MACS = (
-    "hmac-sha2-256",
-    "hmac-sha2-512",
-    "hmac-sha2-256-etm@openssh.com",
-    "hmac-sha2-512-etm@openssh.com",
-    "hmac-sha1",
-)
 
 
 class SshTransport:
@@ -63,6 +42,7 @@ class SshTransport:
         known_hosts: when no host key is pinned, what `ssh` itself keeps of approved ones. A board
             that is in neither is refused, with the words to pin it.
         use_agent: whether keys of the user's ssh-agent are offered too.
+        jump: hosts on the way there, the first one first, as with `ssh -J`.
 
     Raises:
         UserError: `host_key` is not one.
@@ -79,17 +59,14 @@ class SshTransport:
         host_key: str | None = None,
         known_hosts: Path = Path("~/.ssh/known_hosts"),
         use_agent: bool = True,
+        jump: Sequence[Place] = (),
     ) -> None:
         self.board = board
-        self.host = host
-        self.port = port
-        self.user = getpass.getuser() if user is None else user
-        self.key_file = None if key_file is None else Path(key_file).expanduser()
-        self.use_agent = use_agent
-        self._pins = () if host_key is None else (Pin.parse(host_key),)
-        self._known_hosts = known_hosts.expanduser()
+        place = Place(host, port, user, None if key_file is None else str(key_file), host_key)
+        self._way = Way(board, (*jump, place), known_hosts.expanduser(), use_agent)
         self._lock = threading.Lock()
         self._connection: Any = None
+        self._hops: list[Any] = []
         self.has_sftp = True  # until the board says otherwise
 
     def connect(self, timeout_s: float) -> None:
@@ -106,68 +83,11 @@ class SshTransport:
             if self._connection is not None and self._connection.is_active():
                 return
             self._drop()
-            deadline = Deadline(timeout_s)
-            pins = self._pins or pins_of_user(self.host, self.port, self._known_hosts)
-            connection = _shake_hands(self.board, self.host, self.port, pins, deadline)
-            try:
-                shown = _shown_key(connection)
-                address = f"{self.host}:{self.port}"
-                check_host_key(pins, shown, board=self.board, address=address)
-                self._authenticate(connection, deadline)
-            except BaseException:
-                _close_connection(connection)
-                raise
-            connection.set_keepalive(KEEPALIVE_S)
-            connection.channel_timeout = timeout_s
-            self._connection = connection
-
-    def _authenticate(self, connection: Any, deadline: Deadline) -> None:
-        tried: list[str] = []
-        has_rsa = False
-        for name, key in offered_keys(self.board, self.key_file, self.use_agent):
-            tried.append(name)
-            has_rsa = has_rsa or key.get_name() == "ssh-rsa"
-            connection.auth_timeout = max(0.1, deadline.remaining())
-            try:
-                with translated(self.board, f"logging in as {self.user}"):
-                    try:
-                        more = connection.auth_publickey(self.user, key)
-                    except paramiko.BadAuthenticationType as error:
-                        ways = one_line(", ".join(error.allowed_types)) or "nothing"
-                        raise UserError(
-                            f"{self.board}: {self.user}@{self.host} does not accept keys; "
-                            f"it offers {ways}",
-                            "farm logs in with keys only: allow PubkeyAuthentication on the board",
-                        ) from error
-                    except paramiko.AuthenticationException:
-                        if deadline.expired or not connection.is_active():
-                            raise
-                        continue
-            except TransientError:
-                if len(tried) > 1 and not deadline.expired:
-                    break  # too many refused keys: the server hung up
-                raise
-            if more:
-                raise UserError(
-                    f"{self.board}: after the key, {self.user}@{self.host} also wants "
-                    + one_line(", ".join(more)),
-                    "farm logs in with a key alone",
-                )
-            return
-        if not tried:
-            raise UserError(
-                f"{self.board}: no private key to log in with as {self.user}@{self.host}",
-                "make one with `ssh-keygen -t ed25519`, bring it to the board with `ssh-copy-id`, "
-                "and name it as `key` in device_inventory.yaml",
-            )
-        banner = one_line(connection.get_banner() or b"")
-        says = f"; the board says: {banner}" if banner else ""
-        rsa = "; an old server may refuse RSA keys: use ed25519" if has_rsa else ""
-        raise UserError(
-            f"{self.board}: {self.user}@{self.host} refused our key ({', '.join(tried)}){says}",
-            "add the public key to the board's ~/.ssh/authorized_keys, for example with "
-            f"`ssh-copy-id -p {self.port} {self.user}@{self.host}`{rsa}",
-        )
+            *hops, connection = self._way.connect(Deadline(timeout_s))
+            for each in (*hops, connection):
+                each.set_keepalive(KEEPALIVE_S)
+                each.channel_timeout = timeout_s
+            self._connection, self._hops = connection, hops
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_s: float) -> CommandResult:
         with self._started(command, timeout_s, f"running `{headline(command)}`") as started:
@@ -226,8 +146,8 @@ class SshTransport:
 
     def _drop(self) -> None:
         if self._connection is not None:
-            _close_connection(self._connection)
-            self._connection = None
+            close_all([*self._hops, self._connection])
+            self._connection, self._hops = None, []
 
     def _open_channel(self, deadline: Deadline) -> Any:
         connection = self._connection
@@ -236,7 +156,7 @@ class SshTransport:
         connection.settle(min(1.0, deadline.remaining()))
         left = max(0.1, deadline.remaining())
         # Behind a full socket even the request waits, and no timeout of paramiko's covers that.
-        last_resort = threading.Timer(left + 0.5, _shut, (connection,))
+        last_resort = threading.Timer(left + 0.5, shut, (connection,))
         last_resort.daemon = True
         last_resort.start()
         try:
@@ -354,72 +274,6 @@ class SshTransport:
                     f"{self.board}: the board did not take the file {remote}: {words}",
                     "is its file system full or read-only, and may the user write there?",
                 )
-
-
-def scan_host_key(board: str, host: str, port: int, timeout_s: float) -> HostKey:
-    """The host key that a machine shows, for a person to approve. Nothing is sent to it.
-
-    Raises:
-        TransientError, BoardError, UserError: as `SshTransport.connect`.
-    """
-    connection = _shake_hands(board, host, port, (), Deadline(timeout_s))
-    try:
-        return _shown_key(connection)
-    finally:
-        _close_connection(connection)
-
-
-def _shown_key(connection: Any) -> HostKey:
-    key = connection.get_remote_server_key()
-    return HostKey(key.get_name(), key.asbytes())
-
-
-def _shake_hands(board: str, host: str, port: int, pins: Sequence[Pin], deadline: Deadline) -> Any:
-    """Connect and agree on keys, up to but without any authentication."""
-    doing = f"connecting to {host}:{port}"
-    with translated(board, doing):
-        sock = socket.create_connection((host, port), timeout=max(0.1, deadline.remaining()))
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                unacknowledged = UNACKNOWLEDGED_S * 1000
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unacknowledged)
-            connection = Connection(sock)
-        except BaseException:
-            sock.close()
-            raise
-        try:
-            options = connection.get_security_options()
-            options.ciphers = _CIPHERS
-            options.digests = _MACS
-            # Of several host keys, ask for one that is pinned.
-            pinned = {pin.key.kind for pin in pins if pin.key is not None}
-            options.key_types = _pinned_first(tuple(options.key_types), pinned)
-            left = max(0.1, deadline.remaining())
-            connection.banner_timeout = connection.handshake_timeout = left
-            connection.start_client(timeout=left)
-            if not connection.initial_kex_done:
-                raise TransientError(f"{board}: no SSH answer within {deadline.seconds:g} s")
-        except BaseException:
-            _close_connection(connection)
-            raise
-        return connection
-
-
-def _pinned_first(kinds: tuple[str, ...], pinned: set[str]) -> tuple[str, ...]:
-    # An RSA key signs with SHA-2 under names of its own.
-    wanted = pinned | ({"rsa-sha2-512", "rsa-sha2-256"} if "ssh-rsa" in pinned else set())
-    return tuple(sorted(kinds, key=lambda kind: kind not in wanted))
-
-
-def _shut(connection: Any) -> None:
-    with contextlib.suppress(OSError):
-        connection.sock.shutdown(socket.SHUT_RDWR)
-
-
-def _close_connection(connection: Any) -> None:
-    _shut(connection)  # wakes paramiko's reader at once instead of at its next poll
-    connection.close()
 
 
 def _end_sftp(channel: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import paramiko
 
 from orchestrator.errors import UserError
+from orchestrator.fleet.known_keys import HostKey
 
 # OpenSSH's server hangs up after six tries by default.
 MAX_KEYS = 5
@@ -53,24 +54,45 @@ def load_key(board: str, path: Path) -> Any:
         ) from error
 
 
+def _agent_keys() -> tuple[Any, ...]:
+    if not os.environ.get("SSH_AUTH_SOCK"):
+        return ()
+    try:
+        return tuple(paramiko.Agent().get_keys())
+    except (paramiko.SSHException, OSError):
+        return ()
+
+
+def _public_half(path: Path) -> bytes | None:
+    """The public key's blob that stands beside a private key, or in `path` itself."""
+    for place in (path, path.with_name(path.name + ".pub")):
+        try:
+            if place.suffix == ".pub":
+                return HostKey.parse(place.read_text()).blob
+        except (OSError, UserError, ValueError):
+            continue
+    return None
+
+
 def offered_keys(board: str, key_file: Path | None, use_agent: bool) -> Iterator[tuple[str, Any]]:
     """The keys to offer, in order, each with the words that name it in a message.
 
-    A key file that the entry names comes first and must be usable; without one, the usual files of
+    A key file that the entry names comes first and must be usable, by itself or by the agent that
+    holds the key whose public half lies beside it; without one, the usual files of
     `~/.ssh` are offered where they are fit. At most `MAX_KEYS` are offered.
 
     Raises:
         UserError: the named key file cannot be used.
     """
     keys: list[tuple[str, Any]] = []
+    in_agent = _agent_keys() if use_agent else ()
     if key_file is not None:
-        keys.append((str(key_file), load_key(board, key_file)))
-    if use_agent and os.environ.get("SSH_AUTH_SOCK"):
-        try:
-            agent_keys = paramiko.Agent().get_keys()
-        except (paramiko.SSHException, OSError):
-            agent_keys = ()
-        keys.extend((f"ssh-agent key {key.fingerprint}", key) for key in agent_keys)
+        # OpenSSH's `IdentityFile` names a key; its secret half may be in the agent alone.
+        blob = _public_half(key_file)
+        unlocked = next((key for key in in_agent if key.asbytes() == blob), None)
+        keys.append((str(key_file), unlocked or load_key(board, key_file)))
+        in_agent = tuple(key for key in in_agent if key is not unlocked)
+    keys.extend((f"ssh-agent key {key.fingerprint}", key) for key in in_agent)
     if key_file is None:
         for name in _DEFAULT_FILES:
             path = Path("~/.ssh").expanduser() / name

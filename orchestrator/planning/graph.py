@@ -373,7 +373,8 @@ def _runtime_options(board: Board) -> dict[str, Any]:
 
 def _identity(board: Board) -> dict[str, Any]:
     """Which individual board it is: latency is keyed by this."""
-    return {"name": board.name, "transport": board.transport.model_dump(mode="json")}
+    transport = board.transport.model_dump(mode="json", exclude={"jump"})
+    return {"name": board.name, "transport": transport}
 
 
 def _artifact_name(encoder: Encoder) -> str:

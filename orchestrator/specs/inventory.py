@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from orchestrator.specs.base import SLUG, FileSpec, Many, Spec, load, tagged, wrong
+from orchestrator.specs.base import SLUG, FileSpec, Many, OneOrMany, Spec, load, tagged, wrong
 from orchestrator.specs.kinds import BoardType, RuntimeName, load_kinds
 from orchestrator.specs.yamlfile import PathKey, nearest
 
@@ -29,15 +29,9 @@ def _plain(value: str) -> str:
     return value
 
 
-class SshTransportSpec(Spec):
-    """A board reached over SSH.
+class JumpHost(Spec):
+    """A host on the way to a board, as `ssh -J` has it; the keys are those of a board."""
 
-    `user`, `key` left out: as OpenSSH would choose them. `host_key`, the board's public key as
-    `ssh-keyscan` prints it without the host, pins the board; without it the key must already be
-    among the user's known hosts. There is no place for a password.
-    """
-
-    type: Literal["ssh"] = "ssh"
     host: str
     port: int = Field(22, ge=1, le=65535)
     user: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$")
@@ -64,6 +58,19 @@ class SshTransportSpec(Spec):
         if value is not None and not _HOST_KEY.match(value):
             raise wrong("expected a public host key such as 'ssh-ed25519 AAAA...'")
         return value
+
+
+class SshTransportSpec(JumpHost):
+    """A board reached over SSH.
+
+    `user`, `key` left out: as OpenSSH would choose them. `host_key`, the board's public key as
+    `ssh-keyscan` prints it without the host, pins the board; without it the key must already be
+    among the user's known hosts. `jump`: hosts on the way, the first one first. There is no place
+    for a password.
+    """
+
+    type: Literal["ssh"] = "ssh"
+    jump: OneOrMany[JumpHost] = ()
 
 
 class LocalTransportSpec(Spec):

@@ -11,75 +11,21 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator.cli.main import main
 from orchestrator.fleet.board import BoardLink
 from orchestrator.fleet.emulated import EmulatedFleet, ensure_key
 from orchestrator.fleet.known_keys import HostKey
 from orchestrator.fleet.reaching import address_of
 from orchestrator.specs.inventory import SshTransportSpec, load_inventory
 from orchestrator.store.fleet_log import FleetLog
-from tests.fleet.dressed import BOARDS, dress
-from tests.openssh import SshdAddress, running_sshd
-
-EMPTY = "# Anna's   boards\nboards: []   # none yet\n"
-VENV = str(Path(sys.executable).parent)
-Farm = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def farm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Farm:
-    """Run a command in a folder of its own, with a home of its own; exit code, stdout, stderr."""
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "device_inventory.yaml").write_text(EMPTY)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["boards", *words])
-        except SystemExit as error:
-            code = int(error.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
-
-
-@contextmanager
-def board_like(
-    tmp_path: Path, files: dict[str, bytes], **more: Any
-) -> Iterator[tuple[SshdAddress, Path]]:
-    """A real SSH server whose probe sees `files`; its address and the key that opens it."""
-    key = tmp_path / "key"
-    root = dress(tmp_path / "root", files)
-    board_home = tmp_path / "board-home"
-    board_home.mkdir()
-    environment = {
-        "FARM_PROBE_ROOT": str(root),
-        "HOME": str(board_home),
-        "PATH": f"{VENV}:/usr/bin:/bin",
-        **more.pop("environment", {}),
-    }
-    with running_sshd(tmp_path, ensure_key(key), environment=environment, **more) as sshd:
-        yield sshd, key
-
-
-def adding(sshd: SshdAddress, key: Path, *more: str) -> tuple[str, ...]:
-    fingerprint = HostKey.parse(sshd.host_key).fingerprint
-    target = f"{sshd.user}@{sshd.host}:{sshd.port}"
-    return ("add", target, "--key", str(key), "--host-key", fingerprint, "--yes", *more)
+from tests.cli.servers import EMPTY, Farm, adding, board_like
+from tests.fleet.dressed import BOARDS
 
 
 @pytest.mark.needs("sshd")
@@ -523,12 +469,12 @@ def test_hosts_of_an_openssh_configuration_are_imported(farm: Farm, tmp_path: Pa
             "Host *\n  ServerAliveInterval 5\n"
             f"Host nxp.lab\n  HostName {sshd.host}\n  Port {sshd.port}\n  User {sshd.user}\n"
             f"  IdentityFile {key}\n"
-            "Host behind\n  HostName 10.9.9.9\n  ProxyJump gate\n"
+            "Host behind\n  HostName 10.9.9.9\n  ProxyCommand nc %h %p\n"
         )
         code, out, err = farm("import", "--yes")
         assert "nxp: written" in out, out + err
         assert code == 1
-        assert "reaches 10.9.9.9 by proxyjump gate" in err or "proxyjump gate" in err
+        assert "reaches behind by ProxyCommand nc" in err
         board = load_inventory("device_inventory.yaml").board("nxp")
         assert board is not None
         assert isinstance(board.transport, SshTransportSpec)

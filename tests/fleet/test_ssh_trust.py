@@ -17,7 +17,8 @@ from orchestrator.fleet.known_keys import (
     Pin,
     UnknownHostKey,
 )
-from orchestrator.fleet.ssh import SshTransport, scan_host_key
+from orchestrator.fleet.ssh import SshTransport
+from orchestrator.fleet.ssh_way import scan_host_key
 from tests.fleet.conftest import transport_to
 from tests.fleet.peers import old_server
 from tests.openssh import running_sshd
