@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from orchestrator import __version__
-from orchestrator.cli import boards, completion, doctor, kept, schema
+from orchestrator.cli import boards, completion, doctor, kept, schema, toolchain
 
 EPILOG = """\
 exit codes:
@@ -38,7 +38,10 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"farm: {message}\nfarm: see `{self.prog} --help`\n")
 
 
-COMMANDS = ("run", "resume", "plan", "boards", "schema", "doctor", "completion", *kept.WORDS)
+COMMANDS = (
+    *("run", "resume", "plan", "boards", "toolchain", "schema", "doctor", "completion"),
+    *kept.WORDS,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,6 +102,7 @@ def parser() -> argparse.ArgumentParser:
     boards.add_parser(commands)
     schema.add_parser(commands)
     doctor.add_parser(commands)
+    toolchain.add_parser(commands)
     completion.add_parser(commands)
     kept.add_parsers(commands)
     return top

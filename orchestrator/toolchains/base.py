@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from orchestrator.calibration.table import CalibrationTable
 
 Dtype = Literal["float32", "float16", "int8", "uint8"]
 Granularity = Literal["per-channel", "per-tensor"]
 Symmetry = Literal["symmetric", "asymmetric"]
-Calibrator = Literal["minmax", "percentile", "entropy"]
+Calibrator = Literal["minmax", "percentile", "entropy", "mmse"]
 
 FLOAT_TYPES: tuple[Dtype, ...] = ("float32", "float16")
 
@@ -81,6 +84,12 @@ class Capabilities:
         needs: outside tools it cannot work without; empty when it needs none.
         forbidden: operators that its vendor does not run.
         built_on_board: whether the board's runtime makes the final artifact itself.
+        targets: the processors it can make a file for, as `target` of a kind says them; empty
+            when one file serves all boards.
+        calibrates: whether its vendor's tool calibrates from the images themselves: `quantize`
+            then takes no table, and `convert` needs the images.
+        simulates: whether its vendor's simulator can execute the model on the head.
+        runtime: the runtime on the board that its files need, where that has another name.
     """
 
     schemes: tuple[tuple[Dtype, Granularity, Symmetry], ...]
@@ -91,6 +100,10 @@ class Capabilities:
     needs: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
     built_on_board: bool = False
+    targets: tuple[str, ...] = ()
+    calibrates: bool = False
+    simulates: bool = False
+    runtime: str = ""
 
     def why_not(self, scheme: Scheme) -> str:
         """Why `scheme` cannot be made here; empty when it can."""
@@ -105,6 +118,25 @@ class Capabilities:
         if scheme.calibrator not in self.calibrators:
             return f"takes no {scheme.calibrator} ranges, only {', '.join(self.calibrators)}"
         return ""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a file is made for, beyond what `quantize` made.
+
+    Attributes:
+        target: the processor, one of `Capabilities.targets`; empty where there are none.
+        preprocessing: `layout`, `colour`, `mean`, `std`, `height`, `width` of the model's
+            manifest, which a vendor that normalizes in the model needs.
+        images: the calibration set, uint8 (n, height, width, 3), RGB; None for a float scheme,
+            and where the toolchain does not calibrate.
+        simulate: make the file for the vendor's simulator on the head instead of for a board.
+    """
+
+    target: str = ""
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    images: NDArray[np.uint8] | None = None
+    simulate: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,8 +157,12 @@ class Artifact:
 class Toolchain(Protocol):
     """The contract of every toolchain; `tests/toolchains/test_conformance.py` holds it.
 
-    Both methods are pure (equal arguments, equal bytes), leave nothing behind on disk, print
-    nothing, and raise only errors of `orchestrator.errors`.
+    Both methods leave nothing behind on disk, print nothing, and raise only errors of
+    `orchestrator.errors`. `quantize` is pure (equal arguments, equal bytes), and so is `convert`
+    unless a vendor's tool writes other bytes each time, as Rockchip's does.
+
+    A toolchain may also have `missing() -> tuple[str, ...]`, the outside tools that are not
+    there, and `install`, the words that mend it: the plan then says so before anything starts.
     """
 
     @property
@@ -145,7 +181,8 @@ class Toolchain(Protocol):
 
         Args:
             model: an ONNX file with one float32 input [N or 1, 3, H, W].
-            table: the ranges of the same model; None for a float scheme.
+            table: the ranges of the same model; None for a float scheme, and for a toolchain
+                that calibrates by itself.
             scheme: one of `capabilities`.
 
         Raises:
@@ -153,10 +190,16 @@ class Toolchain(Protocol):
             ToolchainError: the quantizer failed.
         """
 
-    def convert(self, quantized: bytes) -> Artifact:
+    def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """Turn what `quantize` made into the file that is deployed.
 
+        Args:
+            quantized: the file.
+            conversion: what it is made for; may be left out where `capabilities` has neither
+                `targets` nor `calibrates`.
+
         Raises:
-            UserError: the file is not one that `quantize` makes.
+            UserError: the file is not one that `quantize` makes, or a part of `conversion` is
+                missing.
             ToolchainError: the converter failed.
         """

@@ -12,7 +12,7 @@ from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import UserError
 from orchestrator.graphs import edit, prepare
 from orchestrator.toolchains import emit, finish
-from orchestrator.toolchains.base import Artifact, Capabilities, Scheme
+from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 
 
 class OnnxRuntimeToolchain:
@@ -55,7 +55,7 @@ class OnnxRuntimeToolchain:
             data = emit.emit_qdq(prepared, table, scheme, quantize_bias=bias)
         return Artifact(data, "onnx", manifest(self, model, table, scheme, data))
 
-    def convert(self, quantized: bytes) -> Artifact:
+    def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
         limits = self.capabilities
         data = finish.finish_onnx(quantized, opset=limits.opset, ir=limits.ir)

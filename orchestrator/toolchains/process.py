@@ -7,6 +7,7 @@ the artifact.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -17,6 +18,9 @@ from pathlib import Path
 from orchestrator.errors import ToolchainError, TransientError
 
 _LAST_LINES = 12
+_LONGEST_LINE = 400
+# ECMA-48 control sequences (colours, cursor) and operating system commands (titles).
+_PAINT = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,17 @@ class ToolRun:
 
     @property
     def last_words(self) -> str:
-        """The end of the log, progress lines overwritten by carriage returns left out."""
-        lines = [line.rsplit("\r", 1)[-1].rstrip() for line in self.log.split("\n")]
-        return "\n".join([line for line in lines if line][-_LAST_LINES:])
+        """The end of the log, as a person reads it; see `plain_lines`."""
+        return "\n".join(plain_lines(self.log)[-_LAST_LINES:])
+
+
+def plain_lines(log: str) -> list[str]:
+    """A log's lines without what only paints: colours, and lines overwritten by progress bars."""
+    lines = [
+        _PAINT.sub("", line.rstrip("\r").rsplit("\r", 1)[-1]).rstrip()[:_LONGEST_LINE]
+        for line in log.split("\n")
+    ]
+    return ["".join(c if c.isprintable() else " " for c in line) for line in lines if line]
 
 
 def run_tool(

@@ -16,6 +16,7 @@ GROUP = "farm.toolchains"
 # Used from a source checkout, where no distribution metadata is installed.
 BUILT_IN = {
     "onnxruntime": "orchestrator.toolchains.onnxruntime:OnnxRuntimeToolchain",
+    "rknn": "orchestrator.toolchains.rknn:RknnToolchain",
     "tengine": "orchestrator.toolchains.tengine:TengineToolchain",
     "tensorrt": "orchestrator.toolchains.tensorrt:TensorRtToolchain",
 }

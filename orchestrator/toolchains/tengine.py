@@ -20,7 +20,7 @@ from orchestrator.graphs import edit, prepare, stamp
 from orchestrator.graphs.describe import describe_proto
 from orchestrator.graphs.scratch import scratch
 from orchestrator.toolchains import finish, twin, vendor_rules
-from orchestrator.toolchains.base import Artifact, Capabilities, Scheme
+from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.onnxruntime import manifest, require_allowed, require_offered
 from orchestrator.toolchains.process import require_artifact, run_tool
 
@@ -54,6 +54,9 @@ class TengineToolchain:
         # CPU's time is never reported as the NPU's.
         forbidden=("MatMul", "ReduceMean", "Squeeze"),
     )
+    # What mends `missing`.
+    install = f"build Tengine's tools and name their folder in the variable {BIN_DIR_VARIABLE}"
+
     # What mends `missing`.
     install = f"build Tengine's tools and name their folder in the variable {BIN_DIR_VARIABLE}"
 
@@ -102,7 +105,7 @@ class TengineToolchain:
         data = edit.dump(proto)
         return Artifact(data, "onnx", manifest(self, model, table, scheme, data))
 
-    def convert(self, quantized: bytes) -> Artifact:
+    def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`: runs the user's tools."""
         proto = edit.load(quantized, "the file to convert")
         scales = next((p.value for p in proto.metadata_props if p.key == _SCALES), None)

@@ -11,7 +11,7 @@ from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError
 from orchestrator.graphs import prepare
 from orchestrator.toolchains import emit, finish, tensorrt_rules
-from orchestrator.toolchains.base import Artifact, Capabilities, Scheme
+from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.onnxruntime import manifest, require_offered
 
 # What TensorRT runs in int8 between QDQ pairs. PRelu and BatchNormalization stay float.
@@ -46,7 +46,7 @@ class TensorRtToolchain:
             data = emit.emit_qdq(data, table, scheme, operators=OPERATORS, quantize_bias=False)
         return Artifact(data, "onnx", manifest(self, model, table, scheme, data))
 
-    def convert(self, quantized: bytes) -> Artifact:
+    def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`; refuses what breaks one of TensorRT's rules."""
         limits = self.capabilities
         data = finish.finish_onnx(quantized, opset=limits.opset, ir=limits.ir, exact_opset=True)

@@ -98,6 +98,22 @@ def images(count: int, seed: int = 0) -> np.ndarray:
     return (noise * contrast + random.uniform(-0.3, 0.3, (count, 1, 1, 1))).astype(np.float32)
 
 
+PREPROCESSING = {
+    "layout": "NCHW",
+    "colour": "RGB",
+    "mean": [127.5] * 3,
+    "std": [127.5] * 3,
+    "height": SIZE,
+    "width": SIZE,
+}
+
+
+def photos(count: int, seed: int = 0) -> np.ndarray:
+    """uint8 (count, SIZE, SIZE, 3), as `images` before preprocessing."""
+    ready = images(count, seed).transpose(0, 2, 3, 1)
+    return np.clip(np.round(ready * 127.5 + 127.5), 0, 255).astype(np.uint8)
+
+
 def run(model: bytes, batch: np.ndarray) -> np.ndarray:
     """First output of a faithful session, image by image."""
     from orchestrator.graphs.sessions import faithful_session

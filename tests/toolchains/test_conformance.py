@@ -14,7 +14,14 @@ import pytest
 
 from orchestrator.calibration import CalibrationTable, calibrate
 from orchestrator.errors import ToolchainError, TransientError, UserError
-from orchestrator.toolchains import Artifact, Scheme, Toolchain, toolchain, toolchain_names
+from orchestrator.toolchains import (
+    Artifact,
+    Conversion,
+    Scheme,
+    Toolchain,
+    toolchain,
+    toolchain_names,
+)
 from tests.toolchains import nets
 
 
@@ -29,6 +36,11 @@ def cases() -> list[tuple[str, Scheme]]:
         for name in toolchain_names()
         for axes in toolchain(name).capabilities.schemes
     ]
+
+
+def ranges(name: str) -> CalibrationTable | None:
+    """What `quantize` is given: nothing where the vendor's tool calibrates by itself."""
+    return None if toolchain(name).capabilities.calibrates else table()
 
 
 def made_here() -> list[tuple[str, Scheme]]:
@@ -48,12 +60,12 @@ def test_it_follows_the_protocol(name: str):
 @pytest.mark.parametrize(("name", "scheme"), cases(), ids=str)
 def test_quantizing_twice_gives_the_same_bytes_and_says_how(name: str, scheme: Scheme, capfd):
     chain = toolchain(name)
-    first = chain.quantize(nets.iresnet(), table(), scheme)
-    again = toolchain(name).quantize(nets.iresnet(), table(), scheme)
+    first = chain.quantize(nets.iresnet(), ranges(name), scheme)
+    again = toolchain(name).quantize(nets.iresnet(), ranges(name), scheme)
     assert first == again
     assert first.manifest["scheme"] == scheme.to_dict()
     assert first.manifest["toolchain"] == name
-    assert first.manifest["calibration_images"] == 16
+    assert first.manifest["calibration_images"] == (16 if ranges(name) else 0)
     out, err = capfd.readouterr()
     assert out == ""
     assert err == ""
@@ -98,10 +110,48 @@ def test_a_scheme_it_does_not_offer_is_refused_with_those_it_does(name: str):
 
 @pytest.mark.parametrize(("name", "scheme"), cases(), ids=str)
 def test_a_missing_or_foreign_table_is_refused(name: str, scheme: Scheme):
+    if toolchain(name).capabilities.calibrates:
+        pytest.skip("takes no table; see the next test")
     with pytest.raises(UserError, match="needs a calibration table"):
         toolchain(name).quantize(nets.iresnet(), None, scheme)
     with pytest.raises(UserError, match="another model"):
         toolchain(name).quantize(nets.iresnet(seed=8), table(), scheme)
+
+
+@pytest.mark.parametrize(("name", "scheme"), cases(), ids=str)
+def test_what_calibrates_by_itself_refuses_to_without_images(name: str, scheme: Scheme):
+    chain = toolchain(name)
+    if not chain.capabilities.calibrates:
+        pytest.skip("is given a table; see the test before")
+    quantized = chain.quantize(nets.iresnet(), None, scheme).data
+    for images in (None, nets.photos(0)):
+        wanted = Conversion(chain.capabilities.targets[0], nets.PREPROCESSING, images)
+        with pytest.raises(UserError, match="needs calibration images"):
+            chain.convert(quantized, wanted)
+
+
+@pytest.mark.parametrize("name", toolchain_names())
+def test_a_target_it_does_not_know_is_refused_with_those_it_does(name: str):
+    chain = toolchain(name)
+    offered = chain.capabilities.targets
+    if not offered:
+        pytest.skip("one file serves all boards")
+    assert len(set(offered)) == len(offered)
+    quantized = chain.quantize(
+        nets.iresnet(), None, Scheme(*chain.capabilities.schemes[0], "minmax")
+    )
+    for wanted in (None, Conversion(), Conversion("rk9999", nets.PREPROCESSING, nets.photos(2))):
+        with pytest.raises(UserError, match="one processor at a time") as caught:
+            chain.convert(quantized.data, wanted)
+        assert offered[0] in caught.value.hint
+
+
+@pytest.mark.parametrize("name", toolchain_names())
+def test_what_needs_a_tool_says_what_mends_its_absence(name: str):
+    chain = toolchain(name)
+    if chain.capabilities.needs:
+        assert isinstance(chain.missing(), tuple)
+        assert chain.install
 
 
 @pytest.mark.parametrize("name", toolchain_names())
@@ -115,7 +165,7 @@ def test_bytes_do_not_depend_on_the_process():
     program = (
         "from tests.toolchains import nets, test_conformance as t\n"
         "for name, scheme in t.cases():\n"
-        "    print(t.toolchain(name).quantize(nets.iresnet(), t.table(), scheme).sha256)\n"
+        "    print(t.toolchain(name).quantize(nets.iresnet(), t.ranges(name), scheme).sha256)\n"
     )
     outputs = {
         subprocess.run(
