@@ -57,9 +57,6 @@ class TengineToolchain:
     # What mends `missing`.
     install = f"build Tengine's tools and name their folder in the variable {BIN_DIR_VARIABLE}"
 
-    # What mends `missing`.
-    install = f"build Tengine's tools and name their folder in the variable {BIN_DIR_VARIABLE}"
-
     def __init__(self, bin_dir: str | None = None) -> None:
         self._bin_dir = bin_dir or os.environ.get(BIN_DIR_VARIABLE)
 

@@ -17,6 +17,7 @@ from orchestrator.toolchains import finish, twin, vendor_rules
 from orchestrator.toolchains.base import (
     Artifact,
     Capabilities,
+    Conversion,
     Dtype,
     Granularity,
     Scheme,
@@ -132,7 +133,7 @@ class RuleTwin:
         about = manifest(self, model, table, scheme, data) | _about(name, facts)
         return Artifact(data, "onnx", about)
 
-    def convert(self, quantized: bytes) -> Artifact:
+    def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
         data = finish.finish_onnx(quantized, opset=prepare.OPSET, ir=prepare.IR)
         facts = {"toolchain": self.name, "version": self.version(), **finish.onnx_facts(data)}
@@ -155,7 +156,7 @@ class TensorRtTwin:
         about = {"version": self.version(), **_about(_TENSORRT, _TENSORRT_FACTS)}
         return Artifact(made.data, made.format, {**made.manifest, **about})
 
-    def convert(self, quantized: bytes) -> Artifact:
+    def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
         made = TensorRtToolchain().convert(quantized)
         about = {"version": self.version(), "executed_by": "twin"}
