@@ -82,6 +82,11 @@ def parser() -> argparse.ArgumentParser:
             type=_count,
             help="only N gallery identities, probes in proportion; rows are marked partial",
         )
+    plan.add_argument(
+        "--predict",
+        action="store_true",
+        help="also run every row's twin on this host and show its accuracy; touches no board",
+    )
     run.add_argument(
         "--remeasure",
         action="store_true",

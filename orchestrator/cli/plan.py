@@ -16,8 +16,12 @@ from orchestrator.scheduling.planner import Plan, make_plan
 
 
 def plan(arguments: argparse.Namespace) -> int:
-    """Print the plan; 1 when a row is impossible or its board out of use, else 0."""
-    made = make_plan(asked(arguments))
+    """Print the plan; 1 when a row is impossible or its board out of use, else 0.
+
+    With `--predict` also what twins on this host predict; then 1 when a row has no prediction.
+    """
+    request = asked(arguments)
+    made = make_plan(request)
     console = Console(highlight=False)
     console.print(_rows(made))
     console.print()
@@ -30,6 +34,11 @@ def plan(arguments: argparse.Namespace) -> int:
     if todo:
         guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
         console.print(f"about {_minutes(guess.seconds)} ({guess.source})")
+    if arguments.predict:
+        from orchestrator.cli.predict import predict
+
+        console.print()
+        return predict(request, console)
     return 0 if len(made.possible) == len(made.cells) and not made.refusals() else 1
 
 

@@ -17,7 +17,13 @@ from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet.channel import Transport
 
 if TYPE_CHECKING:
-    from orchestrator.fleet.session import AgentFacts, AgentSession, MeasureFacts, ModelFacts
+    from orchestrator.fleet.session import (
+        AgentFacts,
+        AgentSession,
+        MeasureFacts,
+        ModelFacts,
+        Preprocessing,
+    )
     from orchestrator.fleet.session_kept import Offer
     from orchestrator.fleet.ssh_way import Place
 
@@ -215,8 +221,6 @@ class BoardLink:
 
     def open(self, artifact: Artifact) -> ModelFacts:
         """Load a deployed artifact into its runtime, unless it is loaded already."""
-        from orchestrator.fleet.session import Preprocessing
-
         _, session = self._connected()
         want = (artifact.name, artifact.sha256)
         if self._open == want and self._model is not None:
@@ -227,14 +231,7 @@ class BoardLink:
             artifact=f"{self._workdir}/artifacts/{artifact.name}",
             sha256=artifact.sha256,
             options=artifact.options,
-            preprocessing=Preprocessing(
-                layout=artifact.preprocessing["layout"],
-                colour=artifact.preprocessing["colour"],
-                mean=tuple(artifact.preprocessing["mean"]),
-                std=tuple(artifact.preprocessing["std"]),
-                height=artifact.preprocessing["height"],
-                width=artifact.preprocessing["width"],
-            ),
+            preprocessing=preprocessing_of(artifact),
             timeout_s=self.address.deadlines.open_s,
         )
         self._open = want
@@ -344,4 +341,19 @@ def make_transport(address: Address) -> Transport:
         key_file=key,
         host_key=address.host_key,
         jump=address.jump,
+    )
+
+
+def preprocessing_of(artifact: Artifact) -> Preprocessing:
+    """How raw images become an artifact's input, as the agent is told."""
+    from orchestrator.fleet.session import Preprocessing
+
+    given = artifact.preprocessing
+    return Preprocessing(
+        layout=given["layout"],
+        colour=given["colour"],
+        mean=tuple(given["mean"]),
+        std=tuple(given["std"]),
+        height=given["height"],
+        width=given["width"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,18 +68,27 @@ def resolve(graph: Graph, lookup: Callable[[str, str], str | None]) -> Resolutio
         content = lookup(step.stage, key)
         if content is not None:
             found.contents[step.id] = content
+    found.todo = needed(
+        graph,
+        found,
+        (
+            step_id
+            for target in graph.targets.values()
+            for step_id in (target.score, target.measure, target.compare)
+            if step_id is not None
+        ),
+    )
+    return found
+
+
+def needed(graph: Graph, found: Resolution, targets: Iterable[str]) -> list[str]:
+    """Ids of the steps that must run before all of `targets` are held, in the graph's order."""
     wanted: set[str] = set()
-    pending = [
-        step_id
-        for target in graph.targets.values()
-        for step_id in (target.score, target.measure, target.compare)
-        if step_id is not None
-    ]
+    pending = list(targets)
     while pending:
         current = pending.pop()
         if current in wanted or found.cached(current):
             continue
         wanted.add(current)
         pending.extend(graph.sources(current))
-    found.todo = [step_id for step_id in graph.steps if step_id in wanted]
-    return found
+    return [step_id for step_id in graph.steps if step_id in wanted]

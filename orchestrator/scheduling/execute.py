@@ -5,26 +5,23 @@ from __future__ import annotations
 import errno
 import platform
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from orchestrator import __version__
 from orchestrator.errors import TransientError, UserError
-from orchestrator.events import Note, StepProgress, Telemetry
+from orchestrator.events import Event, Note, StepProgress, Telemetry
 from orchestrator.fleet.board import Artifact
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts
-from orchestrator.scheduling.boards import Boards
-from orchestrator.scheduling.compute import Compute
 from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.planner import Plan
-from orchestrator.scheduling.reporter import Reporter
 from orchestrator.stages import calibrate, convert, images, measure, quantize, score
 from orchestrator.stages.made import Made
 from orchestrator.store.artifacts import Held
@@ -45,15 +42,39 @@ class Outcome:
     summary: str = ""
 
 
+class Computes(Protocol):
+    """Where computing stages run; see `Compute`."""
+
+    def run(self, function: Callable[..., Made], *arguments: Any) -> Made:
+        """Call a function."""
+
+    def watch(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+        """Call a generator."""
+
+
+class Calls(Protocol):
+    """Who does what is done on boards; see `Boards`."""
+
+    def call(self, board: str, method: str, *arguments: Any, works_s: float = 0.0) -> Iterator[Any]:
+        """Call a streaming method."""
+
+
+class Emits(Protocol):
+    """Who is told; see `Reporter`."""
+
+    def emit(self, event: Event) -> None:
+        """Take an event."""
+
+
 class Executor:
     """Runs steps, each in a thread of the driver's. Thread-safe."""
 
     def __init__(
         self,
         plan: Plan,
-        compute: Compute,
-        boards: Boards,
-        reporter: Reporter,
+        compute: Computes,
+        boards: Calls,
+        reporter: Emits,
         stop: threading.Event,
         owner: str,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -208,18 +208,29 @@ class Plan:
         return hashlib.sha256(Path(self.request.matrix).read_bytes()).hexdigest()
 
 
-def make_plan(request: Request, by: str = "") -> Plan:
+def make_plan(
+    request: Request,
+    by: str = "",
+    *,
+    places: Callable[[Board], Board] | None = None,
+    facts: BoardFacts | None = None,
+) -> Plan:
     """Read and check everything and work out what is left to do.
 
     Args:
         request: what a person asked for.
         by: who writes into the fleet log what is learnt of boards.
+        places: what is taken in the place of each board of the inventory.
+        facts: what is true of all of them, instead of what is remembered of each.
 
     Raises:
         UserError: something in the files is wrong; nothing has been started.
     """
     matrix = load_matrix(Path(request.matrix))
     inventory = load_inventory(Path(request.inventory))
+    if places is not None:
+        taken = tuple(places(board) for board in inventory.boards)
+        inventory = inventory.model_copy(update={"boards": taken})
     kinds = load_kinds()
     models = load_models(matrix)
     offers = _offers()
@@ -241,7 +252,9 @@ def make_plan(request: Request, by: str = "") -> Plan:
         rows=_rows(matrix, models, cells, request.limit),
         store=Store(Path(request.state) / "store"),
         book=book,
-        facts=FactsFile(Path(request.state)).load(boards),
+        facts=dict.fromkeys(boards, facts)
+        if facts
+        else FactsFile(Path(request.state)).load(boards),
     )
     plan.settle()
     return plan

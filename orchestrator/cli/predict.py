@@ -1,0 +1,112 @@
+"""`farm plan --predict`: the accuracy that twins predict on this host, no board touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from orchestrator.events import Event, StepProgress, StepStarted
+from orchestrator.planning.cells import Cell
+from orchestrator.scheduling.on_host import carry_out, host_plan
+from orchestrator.scheduling.outcome import held
+from orchestrator.scheduling.planner import Plan, Request, encoder_backend
+
+
+def predict(request: Request, console: Console) -> int:
+    """Make and print the predictions; 1 when a row has none.
+
+    Raises:
+        FarmError: something could not be made; what is finished is kept.
+    """
+    made = host_plan(request)
+    targets = [
+        step_id
+        for target in made.graph.targets.values()
+        for step_id in (target.score, target.compare)
+        if step_id is not None
+    ]
+    with heard_by(console) as hear:
+        carry_out(made, targets, hear)
+    console.print(_table(made))
+    console.print()
+    console.print(
+        "Predicted on this host: no board was touched and nothing was timed. A twin is our model "
+        "of a vendor's arithmetic: expect a board's distribution (mean cosine, Rank-1), not its "
+        "vectors.",
+        style="dim",
+    )
+    if request.limit:
+        console.print(f"only {request.limit} gallery identities (--limit)", style="dim")
+    return 0 if len(made.possible) == len(made.cells) else 1
+
+
+def _table(made: Plan) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    far = f"TAR@FAR<={made.matrix.scoring.table_far:.0e}".replace("e-0", "e-")
+    for name in ("Row", "Executed by", "Backend"):
+        table.add_column(name, overflow="fold")
+    for name in ("Rank1", far, "Rank1 against float32"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for cell in made.cells:
+        start = (escape(cell.name), cell.probe.executed_by)
+        if cell.reason:
+            table.add_row(*start, f"[red]no prediction:[/red] {escape(cell.reason)}")
+            continue
+        table.add_row(*start, encoder_backend(cell.probe), *_figures(made, cell))
+    return table
+
+
+def _figures(made: Plan, cell: Cell) -> tuple[str, str, str]:
+    targets = made.graph.targets[cell.name]
+    score = held(made, targets.score)
+    compare = held(made, targets.compare) if targets.compare else None
+    if score is None:
+        raise RuntimeError(f"{cell.name}: scored, but not in the store")
+    facts = score.manifest["facts"]
+    difference = "-"
+    if compare is not None:
+        found = compare.manifest["facts"]
+        change = found["rank1"]
+        difference = (
+            f"{100 * change['value']:+.2f} \\[{100 * change['low']:+.1f}, "
+            f"{100 * change['high']:+.1f}] p={found['p']:.2g}"
+        )
+    return _percent(facts["rank1"]), _percent(facts["tar"]), difference
+
+
+def _percent(rate: dict[str, Any]) -> str:
+    if rate["value"] is None:
+        return "n/a"
+    low, high = (100 * rate[side] if rate[side] is not None else None for side in ("low", "high"))
+    interval = "" if low is None or high is None else f" \\[{low:.1f}, {high:.1f}]"
+    return f"{100 * rate['value']:.2f}{interval}"
+
+
+@contextmanager
+def heard_by(console: Console) -> Iterator[Any]:
+    """A listener for `carry_out`: a bar on a terminal, a line a step elsewhere."""
+    if not console.is_terminal:
+        yield lambda event: _line(console, event)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def hear(event: Event) -> None:
+            if isinstance(event, StepStarted):
+                progress.reset(task, total=None, description=event.step)
+            elif isinstance(event, StepProgress):
+                progress.update(task, completed=event.done, total=event.total or None)
+
+        yield hear
+
+
+def _line(console: Console, event: Event) -> None:
+    if isinstance(event, StepStarted):
+        console.print(f"{event.step} …", style="dim", highlight=False)
