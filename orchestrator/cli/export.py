@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.errors import ToolchainError
 from orchestrator.reporting.export import FILES, export
-from orchestrator.reporting.history import find_run, load_run
+from orchestrator.reporting.history import Run, find_run, load_run
 
 
 def export_command(arguments: argparse.Namespace) -> int:
@@ -17,8 +17,14 @@ def export_command(arguments: argparse.Namespace) -> int:
     folder = find_run(Path(arguments.runs), arguments.run)
     run = load_run(folder)
     asked = tuple(dict.fromkeys(arguments.format))
-    formats = asked or tuple(
-        name for name in FILES if name != "parquet" or (run.results and find_spec("pyarrow"))
+    logged = _to_mlflow(run, arguments) if "mlflow" in asked else None
+    formats = tuple(name for name in asked if name != "mlflow")
+    formats = (
+        formats
+        if asked
+        else tuple(
+            name for name in FILES if name != "parquet" or (run.results and find_spec("pyarrow"))
+        )
     )
     target = Path(arguments.output) if arguments.output else folder
     try:
@@ -28,7 +34,14 @@ def export_command(arguments: argparse.Namespace) -> int:
             f"{target}: cannot be written: {error.strerror}", "say where with --output DIR"
         ) from error
     if arguments.json:
-        print(json.dumps({"run": run.name, "files": [str(path) for path in paths]}))
+        said = {"run": run.name, "files": [str(path) for path in paths]}
+        print(json.dumps(said | ({"mlflow": logged} if logged else {})))
     else:
-        print("\n".join(str(path) for path in paths))
+        print("\n".join([*(str(path) for path in paths), *([logged] if logged else [])]))
     return 0
+
+
+def _to_mlflow(run: Run, arguments: argparse.Namespace) -> str:
+    from orchestrator.reporting.mlflow_export import log_to_mlflow
+
+    return log_to_mlflow(run, arguments.tracking_uri, arguments.experiment)

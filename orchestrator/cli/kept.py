@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 WORDS = ("report", "runs", "watch", "compare", "gate", "export")
-FORMATS = ("csv", "parquet", "junit")
+FORMATS = ("csv", "parquet", "junit", "mlflow")
 
 
 def add_parsers(commands: Any) -> None:
@@ -74,7 +74,9 @@ def add_parsers(commands: Any) -> None:
         help="allowed slow-down of p50, p90 or p99, such as p50=10%%; may be repeated",
     )
 
-    made = command("export", "export_command", "a run's rows as CSV, Parquet and JUnit XML")
+    made = command(
+        "export", "export_command", "a run's rows as CSV, Parquet, JUnit XML or into MLflow"
+    )
     with_run(made)
     made.add_argument(
         "--format",
@@ -82,7 +84,15 @@ def add_parsers(commands: Any) -> None:
         type=_format,
         action="append",
         default=[],
-        help="only csv, parquet or junit; may be repeated (all; parquet where pyarrow is there)",
+        help="csv, parquet, junit or mlflow; may be repeated (all files; parquet with pyarrow)",
+    )
+    made.add_argument(
+        "--tracking-uri",
+        metavar="URI",
+        help="MLflow's server or database (MLFLOW_TRACKING_URI, else mlflow.db beside the runs)",
+    )
+    made.add_argument(
+        "--experiment", metavar="NAME", default="farm", help="of MLflow (%(default)s)"
     )
     made.add_argument("--output", metavar="DIR", help="where to (the run's folder)")
 
