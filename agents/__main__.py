@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any, List, Optional
 
-from . import VERSION, cleanup, lock, lockfile
+from . import VERSION, cleanup, lock, lockfile, runtimes
 from .errors import BOARD, AgentError
 from .link import say, take_stdio
 from .session import Session, refuse
@@ -27,6 +27,9 @@ def serve(options: argparse.Namespace) -> int:
     for name in ("SIGTERM", "SIGHUP", "SIGINT"):
         signal.signal(getattr(signal, name), _stop)
     program = os.path.abspath(sys.argv[0])
+    for word in options.library:
+        name, _, path = word.partition("=")
+        os.environ[runtimes.variable(name)] = path
     held: Optional[lock.BoardLock] = None
     try:
         workdir = _workdir(options)
@@ -122,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--root", default="/", help="where sysfs, procfs and run/lock are")
         command.add_argument(
             "--lock", choices=lockfile.SCOPES, default=lockfile.WORKDIR_SCOPE, help="what is held"
+        )
+        command.add_argument(
+            "--library", action="append", default=[], metavar="RUNTIME=PATH", help="where it lies"
         )
     command = commands.add_parser("child")
     command.set_defaults(run=child)

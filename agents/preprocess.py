@@ -9,7 +9,7 @@ float32 operation computed in float64 and rounded once more to float32 gives the
 import math
 import struct
 import sys
-from typing import Any, List, Mapping, Sequence, Union
+from typing import Any, List, Mapping, Optional, Sequence, Union
 
 from .errors import USER, AgentError
 
@@ -33,6 +33,11 @@ def _float32(value: float) -> float:
         raise _wrong("%r does not fit float32" % value)
 
 
+def _half_away(value: float) -> int:
+    """C's `round`. Adding 0.5 is exact for a float32 in a double."""
+    return int(math.copysign(math.floor(abs(value) + 0.5), value))
+
+
 class Preprocessor(object):
     """Makes one image's input.
 
@@ -41,10 +46,14 @@ class Preprocessor(object):
 
     - `float32`: (pixel - mean) / std, native byte order;
     - `uint8` without `scale`: the pixel as it is, the runtime normalizes (RKNN);
-    - `uint8` or `int8` with `scale` and `zero_point`: the normalized value quantized, that is
-      round half to even of value / scale, plus zero_point, clipped (Tengine).
+    - `uint8` or `int8` with `scale` and `zero_point`: the normalized value quantized as Tengine's
+      own programs do, round(value / scale + zero_point) in float32, halves away from zero,
+      clipped. Over (-1, 1) in 255 steps every pixel is such a half; to even, pairs would merge.
 
     `mean` and `std` are in pixel units, one number or three in the order of `colour`.
+
+    Attributes:
+        scale, zero_point: of a quantized input; None and 0 otherwise.
     """
 
     def __init__(self, meta: Mapping[str, Any]) -> None:
@@ -59,6 +68,8 @@ class Preprocessor(object):
             raise _wrong("std is %r, expected positive numbers" % (meta.get("std"),))
         self.image_bytes = self.height * self.width * 3
         self.input_bytes = self.image_bytes * ITEM_SIZE[self.dtype]
+        self.scale: Optional[float] = None
+        self.zero_point = 0
         # Channel c of the output is byte `source[c]` of a pixel.
         self._source = (0, 1, 2) if self.colour == "RGB" else (2, 1, 0)
         self._tables = self._make_tables(meta, mean, std)
@@ -128,10 +139,12 @@ class Preprocessor(object):
                 " number" % (self.dtype, scale, zero)
             )
         low, high = (0, 255) if self.dtype == "uint8" else (-128, 127)
-        return bytes(
-            min(high, max(low, round(_float32(value / _float32(scale))) + zero)) & 0xFF
-            for value in values
-        )
+        step = _float32(scale)
+        if not step > 0:
+            raise _wrong("scale %r is nothing in float32" % scale)
+        self.scale, self.zero_point = step, zero
+        sums = [_float32(_float32(value / step) + zero) for value in values]
+        return bytes(min(high, max(low, _half_away(value))) & 0xFF for value in sums)
 
     @staticmethod
     def _size(meta: Mapping[str, Any], key: str) -> int:

@@ -8,7 +8,7 @@ from ..preprocess import Preprocessor
 
 Input = Union[bytes, bytearray]
 # Name of a runtime (as in the inventory) to its module here, which has `probe` and `Runtime`.
-MODULES = {"onnxruntime": "onnxruntime", "timed": "timed"}
+MODULES = {"onnxruntime": "onnxruntime", "rknn": "rknn", "tengine": "tengine", "timed": "timed"}
 
 
 class BaseRuntime(object):
@@ -52,6 +52,11 @@ class BaseRuntime(object):
 
     def close(self) -> None:
         """Give back what the runtime holds."""
+
+
+def variable(name: str) -> str:
+    """The environment variable that names a runtime's library on this board."""
+    return "FARM_%s_LIB" % name.upper()
 
 
 def _module(name: str) -> Any:

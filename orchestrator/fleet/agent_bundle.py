@@ -7,7 +7,7 @@ import hashlib
 import io
 import shlex
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -71,6 +71,7 @@ def agent_command(
     take_over: bool = False,
     lock: str = "workdir",
     images: str = "leave",
+    libraries: Mapping[str, str] | None = None,
 ) -> str:
     """The shell command that serves a session, quoted.
 
@@ -83,12 +84,15 @@ def agent_command(
         take_over: kill whoever holds the board.
         lock: what is held: `board`, for all users of the machine, or the `workdir` alone.
         images: whether test images that were kept there before are removed: `clear` or `leave`.
+        libraries: runtime to the path of its library there, where it is not found alone.
     """
     words = [python, path_on_board, "serve", "--workdir", workdir, "--board", board]
     words += ["--owner", owner, "--idle-s", f"{idle_s:g}", "--lock", lock]
     words += ["--images", images]
     if reason:
         words += ["--reason", reason]
+    for runtime, library in sorted((libraries or {}).items()):
+        words += ["--library", f"{runtime}={library}"]
     if take_over:
         words.append("--take-over")
     return "exec " + shlex.join(words)

@@ -95,6 +95,7 @@ class Address:
             machine.
         images: whether a session keeps the test images it extracts from on the board (`keep`),
             removes those kept before (`clear`), or does neither (`leave`).
+        libraries: runtime to the path of its library on the board, where the inventory names one.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Address:
     owner: str = "farm"
     lock: Literal["board", "workdir"] = "board"
     images: Literal["keep", "clear", "leave"] = "leave"
+    libraries: Mapping[str, str] = field(default_factory=dict)
     deadlines: Deadlines = field(default_factory=Deadlines)
 
 
@@ -117,7 +119,8 @@ class Address:
 class Artifact:
     """A file to run and how: what `deploy` and `open` need.
 
-    `options` go to the runtime; `preprocessing` is the model manifest's `input`.
+    `options` go to the runtime. `preprocessing` is what `Preprocessing.to_meta` gives: how the
+    board makes the file's input of raw images.
     """
 
     name: str
@@ -179,6 +182,7 @@ class BoardLink:
             limits.silence_s,
             lock=self.address.lock,
             images="clear" if self.address.images == "clear" else "leave",
+            libraries=self.address.libraries,
         )
         channel = transport.open(command, timeout_s=limits.command_s)
         session = AgentSession(
@@ -348,12 +352,4 @@ def preprocessing_of(artifact: Artifact) -> Preprocessing:
     """How raw images become an artifact's input, as the agent is told."""
     from orchestrator.fleet.session import Preprocessing
 
-    given = artifact.preprocessing
-    return Preprocessing(
-        layout=given["layout"],
-        colour=given["colour"],
-        mean=tuple(given["mean"]),
-        std=tuple(given["std"]),
-        height=given["height"],
-        width=given["width"],
-    )
+    return Preprocessing.from_meta(artifact.preprocessing)

@@ -67,6 +67,7 @@ def address_of(
             workdir=workdir,
             owner=owner,
             lock=board.lock,
+            libraries=board.libraries,
             deadlines=deadlines,
         )
     if transport.type == "local":
@@ -80,6 +81,7 @@ def address_of(
             workdir=place,
             owner=owner,
             lock=board.lock,
+            libraries=board.libraries,
             deadlines=deadlines,
         )
     server = emulated.start(board.name)

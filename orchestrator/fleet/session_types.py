@@ -85,6 +85,8 @@ class Preprocessing:
         mean, std: pixel units, in the order of `colour`; the input is (pixel - mean) / std.
         dtype: `float32`; `uint8` without `scale`: raw pixels, the runtime normalizes; `uint8` or
             `int8` with `scale` and `zero_point`: the normalized value, quantized.
+
+    `specs/artifact.py` says which of these a converted file wants.
     """
 
     layout: str
@@ -96,6 +98,21 @@ class Preprocessing:
     dtype: str = "float32"
     scale: float | None = None
     zero_point: int = 0
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of `to_meta`; `dtype`, `scale` and `zero_point` may be left out."""
+        return cls(
+            layout=meta["layout"],
+            colour=meta["colour"],
+            mean=tuple(meta["mean"]),
+            std=tuple(meta["std"]),
+            height=meta["height"],
+            width=meta["width"],
+            dtype=meta.get("dtype", "float32"),
+            scale=meta.get("scale"),
+            zero_point=meta.get("zero_point", 0),
+        )
 
     def to_meta(self) -> dict[str, Any]:
         """The description that the agent expects."""

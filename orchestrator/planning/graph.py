@@ -25,7 +25,7 @@ RECIPES: Mapping[str, int] = {
     "images": 1,
     "calibrate": 1,
     "quantize": 1,
-    "convert": 1,
+    "convert": 2,
     "deploy": 1,
     "measure": 1,
     "extract": 1,
@@ -248,7 +248,7 @@ class _Builder:
         name = self._prefix(encoder) + _artifact_name(encoder)
         inputs: dict[str, str] = {}
         if quantization.dtype != "float32":
-            preprocessing = model.input.model_dump(mode="json")
+            preprocessing = model.input_meta
             calibrate = self._add(
                 Step(
                     id=f"calibrate/{self._prefix(encoder)}{quantization.calibrator}",
@@ -296,8 +296,8 @@ class _Builder:
             "executed_by": encoder.executed_by,
             "kind": encoder.kind,
             "runtime": facts.runtime_identity(encoder.runtime) if facts else None,
-            "options": _runtime_options(board),
-            "preprocessing": model.input.model_dump(mode="json"),
+            "options": _runtime_options(board, encoder.runtime),
+            "preprocessing": model.input_meta,
         }
 
     def _deploy(self, encoder: Encoder, cell: str) -> str:
@@ -311,7 +311,7 @@ class _Builder:
                 pool=encoder.pool,
                 board=board.name,
                 executed_by=encoder.executed_by,
-                extra={"runtime": encoder.runtime},
+                extra={"model": encoder.model, "runtime": encoder.runtime},
             ),
             cell,
         )
@@ -362,12 +362,16 @@ class _Builder:
         )
 
 
-def _runtime_options(board: Board) -> dict[str, Any]:
-    """How the runtime is set up, as far as it may change features."""
+def _runtime_options(board: Board, runtime: str) -> dict[str, Any]:
+    """How the runtime is set up, as far as it may change features.
+
+    The library's path is not in it: its version, read on the board, is.
+    """
+    options = board.runtime_for(runtime)
     return {
-        "providers": list(board.runtime.providers),
-        "threads": board.runtime.threads,
-        "faithful": board.runtime.faithful,
+        "providers": list(options.providers),
+        "threads": options.threads,
+        "faithful": options.faithful,
     }
 
 

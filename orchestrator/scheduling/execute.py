@@ -334,18 +334,18 @@ class Executor:
 
     def _artifact(self, step: Step) -> tuple[Held, Artifact]:
         held = self._input(step, "artifact")
+        interface = convert.read_interface(held.read(convert.INTERFACE))
         board = self._plan.boards[step.board]
         sha256 = held.manifest["facts"]["sha256"]
+        runtime = board.runtime_for(step.extra["runtime"])
         return held, Artifact(
             name=f"{sha256[:32]}.{held.manifest['facts']['format']}",
             sha256=sha256,
-            runtime=step.extra.get("runtime", board.runtime.name),
-            options={
-                "providers": list(board.runtime.providers),
-                "intra_op_threads": board.runtime.threads,
-                "faithful": board.runtime.faithful,
-            },
-            preprocessing=step.params.get("preprocessing", {}),
+            runtime=runtime.name,
+            options={**runtime.to_options(), "interface": interface.to_json()},
+            preprocessing=interface.preprocessing(
+                self._plan.models[step.extra["model"]].input_meta
+            ),
         )
 
     def _input(self, step: Step, role: str) -> Held:

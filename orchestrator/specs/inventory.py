@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from orchestrator.specs.base import SLUG, FileSpec, Many, OneOrMany, Spec, load, tagged, wrong
 from orchestrator.specs.kinds import BoardType, RuntimeName, load_kinds
@@ -95,18 +95,68 @@ Transport = Annotated[
 ]
 
 
+# What executes when the entry does not say it: the accelerator that the runtime is there for.
+PROVIDERS: Mapping[str, tuple[str, ...]] = {
+    "onnxruntime": ("CPUExecutionProvider",),
+    "tensorrt": ("TensorRT",),
+    "tengine": ("TIMVX", "CPU"),
+    "rknn": ("NPU",),
+}
+
+
 class RuntimeOptions(Spec):
     """How the board runs a model.
 
-    `faithful` (onnxruntime only) keeps quantize/dequantize pairs unfused, so that int8 arithmetic
-    is that of the model and not that of this host's CPU, some of which saturate.
+    `providers` says what of the runtime executes: onnxruntime's execution providers, in order, or
+    one of TIMVX and CPU (tengine), NPU (rknn), TensorRT (tensorrt). `faithful` (onnxruntime only)
+    keeps quantize/dequantize pairs unfused, so that int8 arithmetic is that of the model and not
+    that of this host's CPU, some of which saturate. `library` is the absolute path on the board
+    of the vendor's library, when it lies where it is not found alone.
     """
 
     name: RuntimeName
-    providers: Many[str] = ("CPUExecutionProvider",)
+    providers: Many[str] = ()
     threads: int = Field(1, ge=1, le=256)
     faithful: bool = False
-    library: str | None = None  # path on the board of the vendor's library, when not found alone
+    library: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accelerator(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value.get("providers"):
+            return {**value, "providers": PROVIDERS.get(str(value.get("name")), ("?",))[:1]}
+        return value
+
+    @field_validator("library")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith("/") and value.isprintable()):
+            raise wrong("expected an absolute path on the board, such as /opt/vendor/lib/libx.so")
+        return value
+
+    @field_validator("providers")
+    @classmethod
+    def _known(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        name = info.data.get("name")
+        if name in (None, "onnxruntime"):
+            return value
+        known = PROVIDERS[name]
+        if len(value) != 1 or value[0] not in known:
+            raise wrong(
+                f"{name} runs on one of {', '.join(known)}{nearest(value[0], known)}"
+                if value
+                else f"{name} runs on one of {', '.join(known)}"
+            )
+        return value
+
+    def to_options(self) -> dict[str, Any]:
+        """As the board's agent takes them."""
+        options: dict[str, Any] = {
+            "providers": list(self.providers),
+            "intra_op_threads": self.threads,
+            "faithful": self.faithful,
+        }
+        return options | ({"library": self.library} if self.library else {})
 
 
 LockScope = Literal["board", "workdir"]
@@ -184,6 +234,17 @@ class Board(Spec):
     def executed_by(self) -> Literal["board", "emulated"]:
         """What a result of this board may be called: never `board` when it is emulated."""
         return "emulated" if isinstance(self.transport, EmulatedTransportSpec) else "board"
+
+    def runtime_for(self, name: str) -> RuntimeOptions:
+        """The options of that runtime here: the entry's own when it speaks of this one."""
+        if self.runtime.name == name:
+            return self.runtime
+        return RuntimeOptions(name=name, threads=self.runtime.threads)  # type: ignore[arg-type]
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Runtime to the path of its library on the board, where the entry names one."""
+        return {self.runtime.name: self.runtime.library} if self.runtime.library else {}
 
     def toolchain_for(self, requested: str) -> str:
         """The toolchain that `requested` (`auto` included) means for this board."""

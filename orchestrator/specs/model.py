@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -59,6 +59,11 @@ class ModelSpec(FileSpec):
     licence: str
     provenance: str
     description: str = ""
+
+    @property
+    def input_meta(self) -> dict[str, Any]:
+        """What the model wants at its input, as plain JSON."""
+        return self.input.model_dump(mode="json")
 
     @property
     def path(self) -> Path:

@@ -59,7 +59,7 @@ def onnx_facts(model: bytes) -> dict[str, Any]:
             "name": info.input.name,
             "shape": list(info.input.shape),
             "dtype": info.input.dtype,
-            "layout": "NCHW",
+            "layout": "NCHW" if info.input.shape[1:2] == (3,) else "NHWC",
             "normalized_by": "caller",
         },
         "output": {

@@ -11,6 +11,7 @@ import hashlib
 import os
 from importlib.metadata import version as installed
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -127,6 +128,9 @@ class TengineToolchain:
             **finish.onnx_facts(quantized),
             "precision": "float32" if scales is None else "uint8",
         }
+        if scales is not None:
+            for end in ("input", "output"):
+                facts[end] = facts[end] | _quantized(facts[end]["name"], scales)
         return Artifact(data, "tmfile", facts)
 
     def _float_file(self, folder: Path, size: int) -> bytes:
@@ -156,6 +160,21 @@ class TengineToolchain:
                 f"to repeat it by hand: {run.command}",
             )
         return data
+
+
+def _quantized(tensor: str, scales: str) -> dict[str, Any]:
+    """What the uint8 file has at its input or output: both are quantized by its caller.
+
+    Raises:
+        UserError: the scale file does not have it.
+    """
+    for line in scales.splitlines():
+        name, scale, zero = line.rsplit(" ", 2)
+        if name == tensor:
+            return {"dtype": "uint8", "scale": float(scale), "zero_point": int(zero)}
+    raise UserError(
+        f"the scales of the file to convert do not have '{tensor}'", "quantize the model again"
+    )
 
 
 def quantize_arguments(height: int, width: int, target: str) -> list[str]:

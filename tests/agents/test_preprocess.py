@@ -60,9 +60,21 @@ def test_quantized_input(dtype, zero, low, high):
     image = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     meta = described(dtype=dtype, mean=127.5, std=127.5, scale=0.0071, zero_point=zero)
     value = (image.astype(np.float32) - np.float32(127.5)) / np.float32(127.5)
-    steps = np.rint(value / np.float32(0.0071)) + zero
+    sums = (value / np.float32(0.0071) + np.float32(zero)).astype(np.float64)
+    steps = np.trunc(sums + np.copysign(0.5, sums))
     expected = np.clip(steps, low, high).astype(dtype).transpose(2, 0, 1)
     assert bytes(Preprocessor(meta)(image.tobytes())) == expected.tobytes()
+
+
+def test_the_usual_input_keeps_every_level_of_the_pixels():
+    """(-1, 1) in 255 steps puts each pixel on a half: rounded to even, pairs would merge."""
+    image = np.zeros((5, 52, 3), np.uint8)
+    image.reshape(-1)[:256] = np.arange(256)
+    meta = described(
+        width=52, layout="NHWC", dtype="uint8", mean=127.5, std=127.5, scale=2 / 255, zero_point=127
+    )
+    made = np.frombuffer(Preprocessor(meta)(image.tobytes()), np.uint8)[:256]
+    assert len(set(made.tolist())) >= 254
 
 
 @pytest.mark.parametrize(

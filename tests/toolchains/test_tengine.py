@@ -11,6 +11,7 @@ import pytest
 from orchestrator.calibration import CalibrationTable, calibrate
 from orchestrator.errors import ToolchainError, TransientError, UserError
 from orchestrator.graphs.prepare import prepare
+from orchestrator.specs.artifact import ArtifactInterface
 from orchestrator.toolchains import Scheme, tengine, toolchain, vendor_rules
 from tests.toolchains import fake_tengine, nets
 
@@ -112,6 +113,12 @@ def test_both_tools_run_in_a_folder_of_their_own(tmp_path, monkeypatch):
     made = chain.convert(quantized())
     assert made.format == "tmfile"
     assert made.manifest["precision"] == "uint8"
+    interface = ArtifactInterface.of(made.manifest, "it")
+    ranges = table().ranges()
+    for end, tensor in ((interface.input, "data"), (interface.output, interface.output.name)):
+        scale, zero = vendor_rules.tengine_activation(*ranges[tensor])
+        assert (end.dtype, np.float32(end.scale), end.zero_point) == ("uint8", scale, zero)
+    assert interface.input.normalized_by == "caller"
     assert len(made.data) == pytest.approx(len(quantized()) / 4, abs=2)
     assert chain.version() != toolchain("tengine").version()
     float_file = chain.quantize(nets.iresnet(), None, Scheme("float32")).data

@@ -1,0 +1,110 @@
+"""Stand-ins for vendors' libraries, compiled here from the documented C declarations.
+
+They check how they are called and compute something simple but real, so that a wrong layout,
+colour order, scale or zero point is seen in the features. What they cannot show is a vendor's own
+arithmetic, nor what its library does beyond its documentation.
+"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import struct
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+FOLDER = Path(__file__).parent
+GCC = shutil.which("gcc") or shutil.which("cc") or ""
+TYPES = {"float32": 0, "int8": 2, "uint8": 3}
+
+
+@functools.cache
+def _built() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="farm-shims")
+
+
+@functools.cache
+def library(name: str, *flags: str) -> Path:
+    """A compiled shim: `tengine`, `rknn1` or `rknn2`; once for all tests of this process.
+
+    Args:
+        flags: more of gcc's, such as `-m32`.
+    """
+    source, defines = name, ()
+    if name.startswith("rknn"):
+        source, defines = "rknn", (f"-DRKNN_VERSION={name[-1]}",)
+    folder = Path(_built().name) / "-".join([name, *flags])
+    folder.mkdir()
+    files = {"tengine": "libtengine-lite.so", "rknn1": "librknn_api.so", "rknn2": "librknnrt.so"}
+    target = folder / files[name]
+    command = [GCC, "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", *defines, *flags]
+    command += ["-o", str(target), str(FOLDER / f"{source}_shim.c"), "-lm"]
+    subprocess.run(command, check=True, capture_output=True)
+    return target
+
+
+@dataclass(frozen=True)
+class ShimFile:
+    """A file that a shim runs, and what comes of it, worked out here with numpy.
+
+    Attributes:
+        vendor: `T` (Tengine, normalized input NCHW) or `R` (RKNN, raw pixels NHWC).
+        dtype: of input and output.
+    """
+
+    vendor: str
+    dtype: str
+    size: int = 16
+    dim: int = 24
+    in_scale: float = 2 / 255
+    in_zero: int = 127
+    out_scale: float = 0.007
+    out_zero: int = 120
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    std: tuple[float, float, float] = (127.5, 127.5, 127.5)
+
+    @property
+    def data(self) -> bytes:
+        """The file."""
+        return struct.pack(
+            "<8s4ififi6f",
+            b"FSHIM" + self.vendor.encode(),
+            TYPES[self.dtype],
+            self.size,
+            self.size,
+            self.dim,
+            self.in_scale,
+            self.in_zero,
+            self.out_scale,
+            self.out_zero,
+            *self.mean,
+            *self.std,
+        )
+
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the shim makes of raw images: float32 (n, dim)."""
+        values = (images.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)
+        low, high = (-128, 127) if self.dtype == "int8" else (0, 255)
+        if self.vendor == "T" and self.dtype != "float32":
+            # Tengine's own programs: round(x / scale + zero_point) in float32, halves away from 0.
+            sums = values / np.float32(self.in_scale) + np.float32(self.in_zero)
+            levels = np.trunc(sums.astype(np.float64) + np.copysign(0.5, sums))
+            levels = np.clip(levels, low, high)
+            values = (levels - self.in_zero) * np.float64(np.float32(self.in_scale))
+        count = self.size * self.size
+        k, c, i = np.ogrid[: self.dim, :3, :count]
+        weights = (k * 31 + c * 17 + i * 7 + (k + 1) * i % 13) % 11 - 5
+        planes = values.astype(np.float64).transpose(0, 3, 1, 2).reshape(len(images), 3, count)
+        exact = np.einsum("nci,kci->nk", planes, weights) / count
+        if self.dtype == "float32":
+            return exact.astype(np.float32)
+        steps = exact / np.float64(np.float32(self.out_scale)) + self.out_zero
+        levels = np.clip(np.trunc(steps + np.copysign(0.5, steps)), low, high)
+        return ((levels - self.out_zero) * np.float64(np.float32(self.out_scale))).astype(
+            np.float32
+        )
