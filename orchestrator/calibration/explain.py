@@ -77,9 +77,14 @@ class LayerReport:
         return min(self.layers, key=lambda layer: layer.own_channel_db)
 
     @property
+    def usual_db(self) -> float:
+        """The median of the layers' own channel SQNR, which a layer is held against."""
+        return statistics.median(layer.own_channel_db for layer in self.layers)
+
+    @property
     def first_bad(self) -> LayerLoss | None:
         """The first layer far worse than the others by its own error, if there is one."""
-        usual = statistics.median(layer.own_channel_db for layer in self.layers)
+        usual = self.usual_db
         for layer in self.layers:
             if layer.own_channel_db < usual - BAD_BELOW_MEDIAN_DB:
                 return layer

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from orchestrator import __version__
-from orchestrator.cli import boards, completion, doctor, kept, schema, toolchain
+from orchestrator.cli import boards, completion, doctor, explain, kept, schema, toolchain
 
 EPILOG = """\
 exit codes:
@@ -39,7 +39,8 @@ class Parser(argparse.ArgumentParser):
 
 
 COMMANDS = (
-    *("run", "resume", "plan", "boards", "toolchain", "schema", "doctor", "completion"),
+    *("run", "resume", "plan", "boards", "toolchain", "schema", "doctor", "explain"),
+    "completion",
     *kept.WORDS,
 )
 
@@ -109,6 +110,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_parser(commands)
     toolchain.add_parser(commands)
     completion.add_parser(commands)
+    explain.add_parser(commands)
     kept.add_parsers(commands)
     return top
 

@@ -385,8 +385,10 @@ def _artifact_name(encoder: Encoder) -> str:
     return f"{encoder.maker.replace(' ', '-')}/{scheme_name(encoder.quantization)}"
 
 
-def only(cells: list[Cell], names: tuple[str, ...], where: str) -> list[Cell]:
-    """The cells that `--only` names: by cell, entry or board.
+def only(
+    cells: list[Cell], names: tuple[str, ...], where: str, what: str = "--only "
+) -> list[Cell]:
+    """The cells that `--only` (or `what`) names: by cell, entry, board or kind.
 
     Raises:
         UserError: a name matches nothing; the nearest that would is given.
@@ -400,7 +402,7 @@ def only(cells: list[Cell], names: tuple[str, ...], where: str) -> list[Cell]:
             valid = sorted({n for c in cells for n in (c.name, c.entry, c.board)})
             near = difflib.get_close_matches(name, valid, 1)
             raise UserError(
-                f"--only {name}: no row, entry or board of {where} is called that",
+                f"{what}{name}: no row, entry or board of {where} is called that",
                 f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(valid)}",
             )
         chosen.extend(cell for cell in hits if cell not in chosen)

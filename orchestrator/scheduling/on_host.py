@@ -11,15 +11,18 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.errors import ToolchainError, UserError
 from orchestrator.events import Event, StepStarted
+from orchestrator.fleet.board import Artifact, preprocessing_of
+from orchestrator.hashing import sha256_bytes
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.resolving import needed
 from orchestrator.scheduling import hosts
@@ -104,6 +107,37 @@ def _left(plan: Plan, targets: tuple[str, ...], deployed: set[str]) -> list[str]
     return [step_id for step_id in todo if step_id not in deployed]
 
 
+def encode(
+    model: bytes,
+    images: Path,
+    preprocessing: Mapping[str, Any],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> NDArray[np.float32]:
+    """Features of all images of a file, as a faithful emulated board makes them.
+
+    Args:
+        model: an ONNX file.
+        images: `.npy`, uint8 (n, height, width, 3).
+        preprocessing: the model manifest's `input`.
+        progress: told (images done, all).
+
+    Returns:
+        float32 (n, embedding).
+    """
+    sha256 = sha256_bytes(model)
+    options = {"providers": ["CPUExecutionProvider"], "intra_op_threads": 1, "faithful": True}
+    artifact = Artifact(f"{sha256[:32]}.onnx", sha256, "onnxruntime", options, preprocessing)
+    count = len(np.load(images, mmap_mode="r", allow_pickle=False))
+    every = hosts.ImageFile(str(images), ((0, count),))
+    rows: list[NDArray[np.float32]] = []
+    with HostBoards() as boards:
+        list(boards.call("", "deploy", artifact, model))
+        for made in boards.call("", "extract", artifact, every, ROWS):
+            rows.append(made.features)
+            progress(made.start + len(made.features), count)
+    return np.concatenate(rows)
+
+
 class HostCompute:
     """Computing stages, run here and now."""
 
@@ -179,7 +213,6 @@ class HostBoards:
     def _open(self, artifact: Any) -> tuple[Any, Any]:
         from orchestrator.agents.preprocess import Preprocessor
         from orchestrator.agents.runtimes import open_runtime
-        from orchestrator.fleet.board import preprocessing_of
 
         preprocess = Preprocessor(preprocessing_of(artifact).to_meta())
         path = str(self._path(artifact))

@@ -8,6 +8,13 @@ from typing import Any
 from orchestrator.stages.made import Made
 
 FILE = "quantized.onnx"
+FLOAT32: Mapping[str, Any] = {
+    "dtype": "float32",
+    "granularity": None,
+    "symmetry": None,
+    "calibrator": None,
+    "keep_float": (),
+}
 
 
 def quantize(

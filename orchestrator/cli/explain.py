@@ -1,0 +1,190 @@
+"""`farm explain CELL`: which layer loses the accuracy, and what keeping it float gives back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestrator.planning.cells import Cell
+    from orchestrator.scheduling.explaining import Effect, Explanation
+    from orchestrator.scheduling.planner import Plan, Request
+
+IMAGES = 64
+LIMIT = 500
+
+
+def add_parser(commands: Any) -> None:
+    """Add `explain` to the command line."""
+    made = commands.add_parser(
+        "explain",
+        help="each layer of a row against float32; which one is bad, and its effect on Rank-1",
+        description="Compares every layer of a row's quantized model with float32 on this host, "
+        "names the first bad one, and measures Rank-1 with that layer kept in float32. A real "
+        "board's row is explained by its twin.",
+    )
+    made.set_defaults(call=explain)
+    made.add_argument("cell", help="a row, as `farm plan` names it")
+    made.add_argument("matrix", nargs="?", default="matrix.yaml", help="(%(default)s)")
+    made.add_argument("--inventory", metavar="FILE", help="the boards")
+    made.add_argument("--run", metavar="NAME", help="a row of this run's matrix instead")
+    made.add_argument(
+        "--images",
+        metavar="N",
+        type=_count,
+        default=IMAGES,
+        help="probe images that the layers are compared on (%(default)s)",
+    )
+    made.add_argument(
+        "--limit",
+        metavar="N",
+        type=_count,
+        default=LIMIT,
+        help="gallery identities that the effect is measured on (%(default)s)",
+    )
+    made.add_argument("--no-effect", action="store_true", help="only the layers")
+    made.add_argument("--plot", metavar="FILE", help=".svg or .png (explain-CELL.svg)")
+    made.add_argument("--json", action="store_true", help="for programs; draws only --plot FILE")
+    made.add_argument("--state", metavar="DIR", default=".farm", help="(%(default)s)")
+    made.add_argument("--runs", metavar="DIR", default="runs", help="(%(default)s)")
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    """Explain a row."""
+    from orchestrator.cli.predict import heard_by
+    from orchestrator.scheduling.explaining import explain_cell
+    from orchestrator.scheduling.on_host import host_plan
+
+    plot = Path(arguments.plot) if arguments.plot else None
+    if plot is not None:
+        from orchestrator.reporting.layers import FORMATS
+
+        if plot.suffix.lower() not in FORMATS:
+            raise UserError(f"--plot {plot}: a plot is written as {' or '.join(FORMATS)}")
+    plan = host_plan(_request(arguments))
+    cell = _cell(plan, arguments.cell)
+    console = Console(highlight=False, stderr=arguments.json)
+    with heard_by(console) as hear:
+        found = explain_cell(plan, cell, arguments.images, not arguments.no_effect, hear)
+    if plot is None and not arguments.json:
+        plot = Path(f"explain-{cell.name.rstrip('*').replace('/', '-')}.svg")
+    if plot is not None:
+        _draw(plot, found)
+    if arguments.json:
+        print(json.dumps(_plain(found), indent=1))
+        return 0
+    _show(console, found)
+    console.print(f"\n{plot}", style="dim")
+    return 0
+
+
+def _request(arguments: argparse.Namespace) -> Request:
+    from orchestrator.running import request_of
+    from orchestrator.scheduling.planner import Request, find_inventory
+
+    if arguments.run:
+        return replace(request_of(arguments.runs, arguments.run), only=(), limit=arguments.limit)
+    return Request(
+        matrix=arguments.matrix,
+        inventory=find_inventory(arguments.matrix, arguments.inventory),
+        state=arguments.state,
+        runs=arguments.runs,
+        limit=arguments.limit,
+    )
+
+
+def _cell(plan: Plan, name: str) -> Cell:
+    from orchestrator.planning.graph import only
+
+    found = only(plan.cells, (name,), plan.request.matrix, what="")
+    encoders = {cell.probe.name for cell in found}
+    if len(encoders) > 1:
+        raise UserError(
+            f"{name!r} means several rows",
+            f"name one: {', '.join(dict.fromkeys(cell.name for cell in found))}",
+        )
+    return found[0]
+
+
+def _show(console: Console, found: Explanation) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("Layer", overflow="fold")
+    table.add_column("Operator", overflow="fold")
+    for name in ("own", "channels", "cosine", "reached", "cosine"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for layer in found.report.layers:
+        style = "red" if found.is_bad and layer.name == found.named.name else ""
+        table.add_row(
+            escape(layer.name),
+            layer.operator,
+            f"{layer.own_db:.1f}",
+            f"{layer.own_channel_db:.1f}",
+            f"{layer.own_cosine:.5f}",
+            f"{layer.reached_db:.1f}",
+            f"{layer.reached_cosine:.5f}",
+            style=style,
+        )
+    console.print(table)
+    console.print()
+    console.print(
+        f"{found.cell}: {found.scheme}, executed by {found.executed_by}, against float32 on "
+        f"{found.report.images} probe images. Signal to quantization noise in dB; own: given "
+        "float32 inputs; channels: mean of the channels' own; reached: with every error before.",
+        style="dim",
+    )
+    console.print(f"\n{_verdict(found)}", style="bold")
+    if found.effect is not None:
+        console.print(_effect(found.effect))
+
+
+def _verdict(found: Explanation) -> str:
+    name, usual = found.named.name, found.report.usual_db
+    figures = f"{found.named.own_channel_db:.1f} dB where the median layer has {usual:.1f} dB"
+    if found.is_bad:
+        return f"First bad layer: {name} ({found.named.operator}): {figures}."
+    return f"No layer is far worse than the others. The worst is {name}: {figures}."
+
+
+def _effect(effect: Effect) -> str:
+    return (
+        f"With {effect.layer} kept in float32, Rank-1 goes from {100 * effect.quantized:.2f} to "
+        f"{100 * effect.kept:.2f} % (float32: {100 * effect.float32:.2f} %): {effect.gained} "
+        f"probes gained, {effect.lost} lost, p = {effect.p:.2g} (McNemar); "
+        f"{effect.mated:,} mated probes, {effect.gallery:,} enrolled."
+    )
+
+
+def _draw(path: Path, found: Explanation) -> None:
+    from orchestrator.reporting.layers import draw_layers
+
+    title = f"{found.cell}: {found.scheme}, executed by {found.executed_by}"
+    draw_layers(path, title, found.report.layers, found.named.name, found.report.usual_db)
+
+
+def _plain(found: Explanation) -> dict[str, Any]:
+    return {
+        "cell": found.cell,
+        "executed_by": found.executed_by,
+        "scheme": found.scheme,
+        "images": found.report.images,
+        "layers": [asdict(layer) for layer in found.report.layers],
+        "usual_channel_db": found.report.usual_db,
+        "first_bad": found.named.name if found.is_bad else None,
+        "worst": found.report.worst.name,
+        "effect": asdict(found.effect) if found.effect else None,
+    }
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, not {text!r}")
+    return int(text)
