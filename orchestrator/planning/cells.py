@@ -145,7 +145,7 @@ def _cell(
     gallery: str,
     reference: Encoder | None,
 ) -> Cell:
-    mixed = gallery == "float32" and not encoder.quantization.is_float
+    mixed = gallery == "float32" and encoder.quantization.dtype != "float32"
     if mixed and reference is None:
         reason = reason or (
             "mixed mode needs a float32 reference for the gallery, and no float32 row is possible"
@@ -298,7 +298,7 @@ def _reference(
         return None
     for quantization in entry.quantization:
         for pool in _pools(entry, inventory):
-            if quantization.is_float:
+            if quantization.dtype == "float32":
                 encoder, reason = _encoder(model, entry, quantization, pool, kinds, offers, namer)
                 if not reason:
                     return encoder

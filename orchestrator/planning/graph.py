@@ -247,7 +247,7 @@ class _Builder:
         version = self._versions.get(encoder.maker, "")
         name = self._prefix(encoder) + _artifact_name(encoder)
         inputs: dict[str, str] = {}
-        if quantization.dtype != "float32":
+        if not quantization.is_float:
             preprocessing = model.input_meta
             calibrate = self._add(
                 Step(

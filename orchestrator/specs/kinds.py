@@ -13,6 +13,7 @@ from orchestrator.specs.quantization import Quantization, Scheme
 
 BoardType = Literal["GPU", "ASIC", "CPU"]
 RuntimeName = Literal["onnxruntime", "tensorrt", "tengine", "rknn"]
+ToolchainName = Literal["onnxruntime", "tensorrt", "tengine", "rknn", "rknn1"]
 
 
 class Signatures(Spec):
@@ -26,7 +27,8 @@ class Kind(FileSpec):
     """A kind of board.
 
     `rule` is the vendor's quantization rule in words, for messages.
-    `schemes` are what its accelerator runs; `float32` tells whether it runs that too.
+    `schemes` are what its accelerator runs; `float32` and `float16` tell whether it runs these
+    too. `target` is what the toolchain calls its processor, where a file fits only one.
     """
 
     name: str = Field(pattern=SLUG)
@@ -36,9 +38,11 @@ class Kind(FileSpec):
     soc: str
     accelerator: str
     runtime: RuntimeName
-    toolchain: RuntimeName
+    toolchain: ToolchainName
+    target: str = ""
     rule: str
     float32: bool
+    float16: bool = False
     schemes: Many[Scheme] = ()
     signatures: Signatures = Signatures()
     thermal: Many[str] = ()  # glob patterns of files that hold millidegrees Celsius
@@ -46,14 +50,15 @@ class Kind(FileSpec):
 
     def accepts(self, quantization: Quantization) -> bool:
         """Whether boards of this kind run `quantization`."""
-        scheme = quantization.scheme
-        return self.float32 if scheme is None else scheme in self.schemes
+        if quantization.scheme is None:
+            return self.float32 if quantization.dtype == "float32" else self.float16
+        return quantization.scheme in self.schemes
 
     @property
     def offers(self) -> str:
         """What this kind runs, in words: `uint8 per-tensor asymmetric`."""
         ways = [f"{s.dtype} {s.granularity} {s.symmetry}" for s in self.schemes]
-        return ", ".join(["float32"] * self.float32 + ways)
+        return ", ".join(["float32"] * self.float32 + ["float16"] * self.float16 + ways)
 
 
 @cache

@@ -125,8 +125,8 @@ class Rule(Spec):
     @classmethod
     def _words(cls, value: str | None) -> str | None:
         valid = (
-            *("float32", "int8", "uint8", "per-channel", "per-tensor"),
-            *("symmetric", "asymmetric", "minmax", "percentile", "entropy"),
+            *("float32", "float16", "int8", "uint8", "per-channel", "per-tensor"),
+            *("symmetric", "asymmetric", "minmax", "percentile", "entropy", "mmse"),
         )
         for word in (value or "").split():
             if word not in valid:
@@ -216,7 +216,9 @@ class Matrix(FileSpec):
     def reference_entry(self) -> Entry | None:
         """The entry that makes the float32 galleries, or None when no entry runs float32."""
         for entry in self.entries:
-            if self.reference in (None, entry.name) and any(q.is_float for q in entry.quantization):
+            if self.reference in (None, entry.name) and any(
+                q.dtype == "float32" for q in entry.quantization
+            ):
                 return entry
         return None
 

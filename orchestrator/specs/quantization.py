@@ -12,10 +12,11 @@ from orchestrator.specs.yamlfile import nearest
 Granularity = Literal["per-channel", "per-tensor"]
 Symmetry = Literal["symmetric", "asymmetric"]
 IntType = Literal["int8", "uint8"]
-Calibrator = Literal["minmax", "percentile", "entropy"]
+Calibrator = Literal["minmax", "percentile", "entropy", "mmse"]
 
 _WORDS = {
     "float32": "dtype",
+    "float16": "dtype",
     "int8": "dtype",
     "uint8": "dtype",
     "per-channel": "granularity",
@@ -25,6 +26,7 @@ _WORDS = {
     "minmax": "calibrator",
     "percentile": "calibrator",
     "entropy": "calibrator",
+    "mmse": "calibrator",
 }
 
 
@@ -40,13 +42,14 @@ class Scheme(Spec):
 
 
 class Quantization(Spec):
-    """A scheme and how its ranges are found; `float32` is none.
+    """A scheme and how its ranges are found; `float32` and `float16` have none.
 
     In a file it may be written as words: `float32`, `int8 per-channel symmetric`,
-    `uint8 per-tensor asymmetric percentile`.
+    `uint8 per-tensor asymmetric percentile`. `mmse` (least mean squared error) is known to
+    Rockchip's toolkits only.
     """
 
-    dtype: Literal["float32", "int8", "uint8"]
+    dtype: Literal["float32", "float16", "int8", "uint8"]
     granularity: Granularity | None = None
     symmetry: Symmetry | None = None
     calibrator: Calibrator = "minmax"
@@ -71,7 +74,7 @@ class Quantization(Spec):
     def _whole(self) -> Quantization:
         if self.is_float:
             if self.granularity or self.symmetry or self.keep_float:
-                raise wrong("float32 takes no granularity, symmetry or keep_float")
+                raise wrong(f"{self.dtype} takes no granularity, symmetry or keep_float")
         elif self.granularity is None or self.symmetry is None:
             raise wrong(
                 f"{self.dtype} needs granularity (per-channel or per-tensor) "
@@ -81,13 +84,15 @@ class Quantization(Spec):
 
     @property
     def is_float(self) -> bool:
-        """True for float32: nothing is quantized."""
-        return self.dtype == "float32"
+        """True for float32 and float16: nothing is quantized."""
+        return self.dtype in ("float32", "float16")
 
     @property
     def scheme(self) -> Scheme | None:
-        """What a runtime must accept; None for float32."""
-        if self.dtype == "float32" or self.granularity is None or self.symmetry is None:
+        """What a runtime must accept; None for the float types."""
+        if self.dtype == "float32" or self.dtype == "float16":
+            return None
+        if self.granularity is None or self.symmetry is None:
             return None
         return Scheme(dtype=self.dtype, granularity=self.granularity, symmetry=self.symmetry)
 
@@ -95,7 +100,7 @@ class Quantization(Spec):
     def label(self) -> str:
         """Short text for a table; equal quantizations have equal labels."""
         if self.is_float:
-            return "float32"
+            return self.dtype
         parts = [self.dtype, str(self.granularity), str(self.symmetry)]
         if self.calibrator != "minmax":
             parts.append(self.calibrator)

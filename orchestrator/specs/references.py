@@ -11,7 +11,7 @@ from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.testset import RenderedSet
 from orchestrator.specs.yamlfile import PathKey, Problem, fail, nearest
 
-TOOLCHAINS = ("onnxruntime", "tensorrt", "tengine", "rknn")
+TOOLCHAINS = ("onnxruntime", "tensorrt", "tengine", "rknn", "rknn1")
 
 RENDERED_SIZE = (112, 112)
 

@@ -56,7 +56,7 @@ def scheme_of(scheme: Mapping[str, Any]) -> Any:
     """The toolchains' scheme for a matrix's quantization."""
     from orchestrator.toolchains.base import Scheme
 
-    quantized = scheme["dtype"] != "float32"
+    quantized = scheme["granularity"] is not None
     return Scheme(
         dtype=scheme["dtype"],
         granularity=scheme["granularity"],

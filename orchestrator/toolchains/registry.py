@@ -7,6 +7,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.toolchains.base import Toolchain
@@ -17,6 +18,7 @@ GROUP = "farm.toolchains"
 BUILT_IN = {
     "onnxruntime": "orchestrator.toolchains.onnxruntime:OnnxRuntimeToolchain",
     "rknn": "orchestrator.toolchains.rknn:RknnToolchain",
+    "rknn1": "orchestrator.toolchains.rknn1:Rknn1Toolchain",
     "tengine": "orchestrator.toolchains.tengine:TengineToolchain",
     "tensorrt": "orchestrator.toolchains.tensorrt:TensorRtToolchain",
 }
@@ -27,7 +29,7 @@ def toolchain_names() -> tuple[str, ...]:
     return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
 
 
-def toolchain(name: str, options: Mapping[str, str] | None = None) -> Toolchain:
+def toolchain(name: str, options: Mapping[str, Any] | None = None) -> Toolchain:
     """The toolchain of that name.
 
     Args:

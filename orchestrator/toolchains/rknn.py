@@ -132,7 +132,14 @@ class RknnToolchain:
             words = [self._environment.python, rknn_files.TOOL]
             words += [rknn_files.REQUEST, rknn_files.RESULT]
             run = run_tool(words, folder=folder, deadline=deadline, environment=CLEAN)
-            result = read_result(folder, run, proto, self.toolkit(), wanted.target)
+            told = folder / rknn_files.RESULT
+            result = read_result(
+                told.read_bytes() if told.is_file() else b"",
+                run,
+                proto,
+                self.toolkit(),
+                wanted.target,
+            )
             data = require_artifact(
                 folder / rknn_files.OUTPUT, run, at_least=1024, tool=self.toolkit()
             )
@@ -215,17 +222,20 @@ def calibration_facts(
 
 
 def read_result(
-    folder: Path, run: ToolRun, proto: onnx.ModelProto, toolkit: str, target: str
+    told: bytes, run: ToolRun, proto: onnx.ModelProto, toolkit: str, target: str
 ) -> dict[str, Any]:
     """What the script says it did.
+
+    Args:
+        told: the result file; empty when there is none.
 
     Raises:
         ToolchainError: it says that it failed, or says nothing: with the toolkit's own words, the
             nodes that they name and the command to repeat.
     """
     try:
-        result: dict[str, Any] = json.loads((folder / rknn_files.RESULT).read_text("utf-8"))
-    except (OSError, ValueError):
+        result: dict[str, Any] = json.loads(told)
+    except ValueError:
         ended = f"ended with exit code {run.returncode} and left no {rknn_files.RESULT}"
         result = {"ok": False, "error": ended, "calls": []}
     if result["ok"]:

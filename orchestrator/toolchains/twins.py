@@ -32,14 +32,14 @@ _Axes = tuple[Dtype, Granularity, Symmetry]
 
 _RULES: Mapping[str, Mapping[_Axes, VendorRule]] = {
     "tengine": {("uint8", "per-tensor", "asymmetric"): vendor_rules.TENGINE},
+    "rknn1": {("uint8", "per-tensor", "asymmetric"): vendor_rules.RKNN1},
     "rknn": {
-        ("uint8", "per-tensor", "asymmetric"): vendor_rules.RKNN1,
         ("int8", "per-channel", "asymmetric"): vendor_rules.RKNN2_CHANNEL,
         ("int8", "per-tensor", "asymmetric"): vendor_rules.RKNN2_LAYER,
     },
 }
 # Without quantization RKNN computes in float16, of which there is no twin.
-_FLOATS: Mapping[str, tuple[Dtype, ...]] = {"tengine": ("float32",), "rknn": ()}
+_FLOATS: Mapping[str, tuple[Dtype, ...]] = {"tengine": ("float32",), "rknn": (), "rknn1": ()}
 
 _TENSORRT = "TensorRT"
 _TENSORRT_FACTS = (
@@ -85,7 +85,7 @@ def make_twin(
     """An ONNX file, batch 1, that onnxruntime computes as the vendor's board is known to.
 
     Args:
-        vendor: tengine, rknn (uint8 is RKNN 1.x, int8 RKNN 2) or tensorrt.
+        vendor: tengine, rknn (RKNN 2), rknn1 (RKNN 1.x) or tensorrt.
         model: the float32 ONNX file.
         table: ranges of that model; None for float32.
         scheme: one that the vendor has.

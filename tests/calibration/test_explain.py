@@ -83,11 +83,11 @@ def test_own_error_is_that_of_the_layer_alone():
     table = calibrate(model, [nets.images(16)])
     nodes = [n.name for n in onnx.load_model_from_string(prepare(model)).graph.node]
     batch = nets.images(4, seed=6)
-    full = make_twin("rknn", model, table, U8).data
+    full = make_twin("rknn1", model, table, U8).data
     own = {layer.name: layer.own_db for layer in explain(prepare(model), full, [batch]).layers}
     # Its input is quantized by the layer before, so that one stays too.
     kept = tuple(name for name in nodes if name not in ("prelu", "conv2"))
-    alone = make_twin("rknn", model, table, Scheme(*U8.axes, calibrator="minmax", keep_float=kept))
+    alone = make_twin("rknn1", model, table, Scheme(*U8.axes, calibrator="minmax", keep_float=kept))
     proto = onnx.load_model_from_string(alone.data)
     proto.graph.output.append(onnx.helper.make_tensor_value_info("bn3", 1, None))
     reference = onnx.load_model_from_string(prepare(model))
@@ -105,7 +105,7 @@ def test_kept_layers_lose_nothing_themselves():
     model = nets.iresnet()
     table = calibrate(model, [nets.images(16)])
     kept = Scheme(*U8.axes, calibrator="minmax", keep_float=("stem.conv",))
-    made = make_twin("rknn", model, table, kept).data
+    made = make_twin("rknn1", model, table, kept).data
     first = explain(prepare(model), made, [nets.images(2)]).layers[0]
     assert first.name == "stem.conv"
     assert first.own_db > 30

@@ -35,7 +35,8 @@ OFFERS = {
     "tengine": offer("tengine", FLOAT32, UINT8, missing="convert_tool not found; build it"),
     "tensorrt twin": offer("onnxruntime", FLOAT32, INT8),
     "tengine twin": offer("onnxruntime", FLOAT32, UINT8),
-    "rknn twin": offer("onnxruntime", UINT8, ("int8", "per-channel", "asymmetric")),
+    "rknn twin": offer("onnxruntime", ("int8", "per-channel", "asymmetric")),
+    "rknn1 twin": offer("onnxruntime", UINT8),
 }
 FACTS = BoardFacts("x86_64", "some cpu", "3.11", {"onnxruntime": "1.32.0"})
 
@@ -142,7 +143,7 @@ def test_a_board_is_not_given_another_vendors_toolchain(tmp_path: Path, place: s
     inventory = inventory_of(tmp_path, (old, f"kind: rv1126\n    transport: {place}"))
     cells, _ = planned(matrix_of(tmp_path, wrong), inventory)
     reasons = {cell.reason for cell in cells if cell.board == "rv1126"}
-    assert reasons == {"rv1126 is a RV1126, which runs rknn, not tengine"}
+    assert reasons == {"rv1126 is a RV1126, which runs rknn1, not tengine"}
 
 
 def test_one_calibration_serves_every_toolchain(tmp_path: Path) -> None:
@@ -253,7 +254,7 @@ def test_a_scheme_that_the_toolchain_cannot_make_is_impossible(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("board", "kind", "why"),
     [
-        ("rv1126", "rv1126", "toolchain 'rknn', which this farm does not have"),
+        ("rv1126", "rv1126", "toolchain 'rknn1', which this farm does not have"),
         ("khadas-vim3", "khadas-vim3", "'tengine': convert_tool not found; build it"),
     ],
 )

@@ -101,7 +101,7 @@ def test_default_fleet(inventory):
     assert [b.runtime.faithful for b in inventory.boards] == [False] + [True] * 4
     assert {b.runtime.name for b in inventory.boards} == {"onnxruntime"}
     assert [b.toolchain_for("auto") for b in inventory.boards] == [
-        *("onnxruntime", "tensorrt", "tengine", "tengine", "rknn"),
+        *("onnxruntime", "tensorrt", "tengine", "tengine", "rknn1"),
     ]
 
 

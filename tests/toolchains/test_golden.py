@@ -73,12 +73,12 @@ def deployed(scheme: Scheme) -> bytes:
             {(1, 1, 1): "18164ddc84ca198b"},
         ),
         (
-            lambda: make_twin("rknn", MODEL, table(), U8).data,
+            lambda: make_twin("rknn1", MODEL, table(), U8).data,
             (PREPARE, TWIN, FINISH),
             {(1, 1, 1): "df9ef28f8f0b5bc8"},
         ),
     ],
-    ids=["prepared", "int8", "uint8", "tengine", "rknn"],
+    ids=["prepared", "int8", "uint8", "tengine", "rknn1"],
 )
 def test_a_recipe_makes_what_it_made(make, recipes, expected):
     found = digest(make())

@@ -25,7 +25,7 @@ from tests.toolchains import nets
 U8 = Scheme("uint8", "per-tensor", "asymmetric", "minmax")
 CASES = [
     ("tengine", U8),
-    ("rknn", U8),
+    ("rknn1", U8),
     ("rknn", Scheme("int8", "per-channel", "asymmetric", "minmax")),
     ("rknn", Scheme("int8", "per-tensor", "asymmetric", "minmax")),
     ("tensorrt", Scheme("int8", "per-channel", "symmetric", "minmax")),
@@ -150,7 +150,7 @@ def test_kept_layers_are_float_in_a_twin():
     names = {
         t.name
         for t in onnx.load_model_from_string(
-            make_twin("rknn", nets.iresnet(), table(), kept).data
+            make_twin("rknn1", nets.iresnet(), table(), kept).data
         ).graph.initializer
     }
     assert "conv1.w" in names
