@@ -222,7 +222,7 @@ def test_a_missing_score_needs_no_board(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("quantization", "reason"),
     [
-        ("int8 per-channel symmetric", "takes only uint8 per-tensor asymmetric"),
+        ("int8 per-channel symmetric", "takes only float16, uint8 per-tensor asymmetric"),
         ("float32", "cannot run float32"),
         ("int8 per-tensor symmetric", "RV1126 cannot run int8 per-tensor symmetric"),
         ("uint8 per-tensor asymmetric entropy", "has no calibrator 'entropy'"),

@@ -88,10 +88,25 @@ def test_each_kind_accepts_what_the_matrix_asks_of_it(matrix, inventory):
 def test_vendors_rules():
     kinds = load_kinds()
     assert kinds["jetson-xavier-nx"].offers == "float32, int8 per-channel symmetric"
-    for name in ("khadas-vim3", "imx8mp", "rv1126"):
+    for name in ("khadas-vim3", "imx8mp"):
         assert kinds[name].offers == "uint8 per-tensor asymmetric"
+    assert kinds["rv1126"].offers == "float16, uint8 per-tensor asymmetric"
     assert not kinds["rv1126"].accepts(Quantization(dtype="float32"))
     assert all(kind.name == name for name, kind in kinds.items())
+
+
+def test_rockchips_two_generations_are_never_taken_for_each_other():
+    kinds = load_kinds()
+    assert (kinds["rv1126"].toolchain, kinds["rv1126"].target) == ("rknn1", "rv1126")
+    assert (kinds["rv1126b"].toolchain, kinds["rv1126b"].target) == ("rknn", "rv1126b")
+    second = [kind for kind in kinds.values() if kind.toolchain == "rknn"]
+    assert {kind.target for kind in second} == {kind.name for kind in second}
+    assert not kinds["rv1126b"].accepts(kinds_scheme("uint8"))
+    assert kinds["rv1126b"].accepts(Quantization(dtype="float16"))
+
+
+def kinds_scheme(dtype: str) -> Quantization:
+    return Quantization.model_validate(f"{dtype} per-tensor asymmetric")
 
 
 def test_default_fleet(inventory):
