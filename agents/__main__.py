@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import Any, List, Optional
 
-from . import VERSION, cleanup, lock, lockfile, runtimes
+from . import VERSION, cleanup, lock, lockfile, pinning, runtimes
 from .errors import BOARD, AgentError
 from .link import say, take_stdio
 from .session import Session, refuse
@@ -36,6 +36,7 @@ def serve(options: argparse.Namespace) -> int:
         # A stopped agent's lease ends a little after a running one would have ended itself.
         held = _lock(options, workdir, options.reason, 3 * options.idle_s)
         held.acquire(options.take_over)
+        pinning.restore(workdir, options.root)
         cleanup.clean(workdir, program, options.cache_mb << 20, options.images == "clear")
         images = os.path.join(workdir, cleanup.IMAGES)
         session = Session(source, sink, program, held, options.root, images, options.idle_s)
@@ -79,6 +80,7 @@ def release(options: argparse.Namespace) -> int:
     held = _lock(options, workdir, options.reason, 1.0)
     before = lock.who(lockfile.paths(workdir, options.lock, options.root))
     held.acquire(take_over=True)
+    pinning.restore(workdir, options.root)
     held.release()
     print(json.dumps({"released": before}, sort_keys=True))
     return 0
@@ -90,6 +92,7 @@ def wipe(options: argparse.Namespace) -> int:
     held = _lock(options, workdir, "wipe", 60.0)
     held.acquire(options.take_over)
     try:
+        pinning.restore(workdir, options.root)
         print(json.dumps({"removed": sorted(cleanup.wipe(workdir))}))
     finally:
         held.release()

@@ -6,7 +6,8 @@ import socket
 from typing import Any, Dict
 
 from . import VERSION, runtimes
-from .telemetry import Telemetry, read_text
+from .files import read_text
+from .telemetry import Telemetry, drivers
 from .wire import PROTOCOL
 
 
@@ -29,6 +30,7 @@ def describe(telemetry: Telemetry, root: str = "/") -> Dict[str, Any]:
         "kernel": platform.release(),
         "model": read_text(os.path.join(root, "proc/device-tree/model"), 200),
         "pid": os.getpid(),
+        "drivers": drivers(root),
         "runtimes": runtimes.available(),
         "telemetry": telemetry.sample(),
     }

@@ -1,14 +1,11 @@
 """The jobs of the runtime child: open a model, time it, make features of images."""
 
-import gc
 import hashlib
-import math
 import os
-import sys
 from array import array
 from typing import Any, Dict, List, Mapping, Union
 
-from . import clock, runtimes
+from . import clock, measuring, runtimes
 from .cleanup import touch
 from .errors import TRANSIENT, USER, AgentError
 from .kept import Kept
@@ -22,7 +19,6 @@ from .wire import (
     MAX_PAYLOAD,
     OPENED,
     READY,
-    TIMES,
     Frame,
     number,
     text,
@@ -30,11 +26,7 @@ from .wire import (
 
 WINDOW = 4 << 20  # bytes of images in flight; the head uses less when the link is short
 _WAIT_S = 0.5
-_REPORT_S = 0.5
 _REASON = 200
-_STABLE_RUNS = 10
-_STABLE = 0.05
-_WARM_UP_LIMIT = 10
 
 
 class Model(object):
@@ -144,115 +136,9 @@ def extract(
 
 
 def measure(frame: Frame, model: Model, pipeline: Pipeline, link: Link, root: str) -> None:
-    """MEASURE: meta `images` (how many will come and are cycled), `warm_up_count`,
-    `min_duration_s`, `min_count`, `max_duration_s`.
-
-    TIMES has `done`, `total` (an estimate), `phase` and `count`; its payload is `count` device
-    times, then `count` end-to-end times, little-endian int64 nanoseconds. Warm-up times are not
-    sent. DONE has `warm_up`, `stable`, `before`, `after` (telemetry).
-    """
+    """MEASURE: see `measuring`. The images come first."""
     images = _receive(frame, model, pipeline, link)
-    policy = _policy(frame.meta)
-    sensors = Telemetry(root)
-    timer = _Timer(model, images, pipeline, link, frame.job)
-    gc.collect()
-    gc.disable()
-    try:
-        before = sensors.sample()
-        stable = timer.warm_up(int(policy["warm_up_count"]), policy["max_duration_s"] / 4)
-        timer.run(policy)
-        after = sensors.sample()
-    finally:
-        gc.enable()
-    meta = {"warm_up": timer.warm, "stable": stable, "before": before, "after": after}
-    link.send(Frame(DONE, frame.job, meta))
-
-
-class _Timer(object):
-    def __init__(
-        self, model: Model, images: List[bytes], pipeline: Pipeline, link: Link, job: int
-    ) -> None:
-        self._model, self._images = model, images
-        self._pipeline, self._link, self._job = pipeline, link, job
-        self._turn = 0
-        self.warm = 0
-
-    def _once(self) -> Any:
-        image = self._images[self._turn % len(self._images)]
-        self._turn += 1
-        begin = clock.now_ns()
-        _, device = self._model.runtime.run(self._model.preprocess(image))
-        return device, clock.now_ns() - begin
-
-    def warm_up(self, count: int, limit_s: float) -> bool:
-        """Run `count` times and then until two medians in a row agree; whether they did."""
-        end = clock.now() + limit_s
-        times: List[int] = []
-        most = max(count, 1) * _WARM_UP_LIMIT
-        while True:
-            times.append(self._once()[0])
-            self.warm = len(times)
-            self._pipeline.check()
-            self._link.pulse()
-            if self.warm >= max(count, 1):
-                stable = _settled(times)
-                if stable or self.warm >= most or count == 0 or clock.now() > end:
-                    return stable
-
-    def run(self, policy: Mapping[str, float]) -> None:
-        """Time until both minima are reached, at the longest `max_duration_s`."""
-        device, whole = array("q"), array("q")
-        done, begin = 0, clock.now()
-        reported = begin
-        while True:
-            native, both = self._once()
-            device.append(native)
-            whole.append(both)
-            done += 1
-            now = clock.now()
-            enough = (
-                now - begin >= policy["min_duration_s"] and done >= policy["min_count"]
-            ) or now - begin >= policy["max_duration_s"]
-            if enough or now - reported >= _REPORT_S or len(device) >= 1 << 16:
-                total = done if enough else _expected(done, now - begin, policy)
-                self._send(device, whole, done, total)
-                device, whole, reported = array("q"), array("q"), now
-            self._pipeline.check()
-            if enough:
-                return
-
-    def _send(self, device: Any, whole: Any, done: int, total: int) -> None:
-        meta = {"phase": "timing", "done": done, "total": total, "count": len(device)}
-        if sys.byteorder == "big":
-            device.byteswap()
-            whole.byteswap()
-        payload = device.tobytes() + whole.tobytes()
-        self._link.send(Frame(TIMES, self._job, meta, payload))
-
-
-def _settled(times: List[int]) -> bool:
-    if len(times) < 2 * _STABLE_RUNS:
-        return False
-    recent = sorted(times[-_STABLE_RUNS:])[_STABLE_RUNS // 2]
-    before = sorted(times[-2 * _STABLE_RUNS : -_STABLE_RUNS])[_STABLE_RUNS // 2]
-    return abs(recent - before) <= _STABLE * max(before, 1)
-
-
-def _expected(done: int, seconds: float, policy: Mapping[str, float]) -> int:
-    rate = done / max(seconds, 1e-9)
-    total = max(policy["min_count"], rate * policy["min_duration_s"])
-    return max(done, int(min(total, rate * policy["max_duration_s"])))
-
-
-def _policy(meta: Mapping[str, Any]) -> Dict[str, float]:
-    policy: Dict[str, float] = {}
-    for key in ("warm_up_count", "min_duration_s", "min_count", "max_duration_s"):
-        value: Any = meta.get(key)
-        good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not good or not math.isfinite(value) or value < 0:
-            raise AgentError(USER, "%s is %.80r, expected a number from 0 on" % (key, value))
-        policy[key] = value
-    return policy
+    measuring.measure(frame, model, images, pipeline, link, root)
 
 
 def _receive(frame: Frame, model: Model, pipeline: Pipeline, link: Link) -> List[bytes]:

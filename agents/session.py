@@ -9,7 +9,7 @@ import os
 import select
 from typing import Any, Dict, List, Optional, Set
 
-from . import clock, facts
+from . import clock, facts, pinning
 from .child import READ, Child, Outbox, unblock
 from .errors import BOARD, BUG, TRANSIENT, AgentError
 from .link import say
@@ -25,6 +25,7 @@ from .wire import (
     ERROR,
     FACTS,
     HELLO,
+    MEASURE,
     OPEN,
     Conversation,
     Decoder,
@@ -67,6 +68,7 @@ class Session(object):
     ) -> None:
         self._source, self._sink = source, sink
         self._program, self._lock, self._root, self._images = program, lock, root, images
+        self._workdir = os.path.dirname(images)
         self._idle_s = idle_s
         self._telemetry = Telemetry(root)
         self._talk = Conversation(is_agent=True)
@@ -75,6 +77,7 @@ class Session(object):
         self._child: Optional[Child] = None
         self._limit_s = idle_s
         self._cancelled_at = 0.0
+        self._pinned = False
         now = clock.now()
         self._heard = self._renewed = now
         self._beat_s = BEAT_S
@@ -180,6 +183,10 @@ class Session(object):
                 self._fresh_child()
             elif self._child is None:
                 raise AgentError(TRANSIENT, "no model is open", "no-model")
+            if frame.type == MEASURE and frame.meta.get("clocks") == pinning.PINNED:
+                # Here and not in the child, which a vendor's library may take down.
+                pinning.pin(self._workdir, self._root)
+                self._pinned = True
         except AgentError as error:
             self._send(Frame(ERROR, frame.job, error.meta()))
             return
@@ -269,6 +276,8 @@ class Session(object):
                     continue
                 if frame.type not in ENDS and self._talk.job != frame.job:
                     continue
+                if frame.type in ENDS:
+                    self._unpin()
                 self._send(frame)
         except WireError as error:
             self._fail(BUG, "the runtime's process broke the protocol: %s" % error)
@@ -296,7 +305,14 @@ class Session(object):
             meta["model_lost"] = True
             self._send(Frame(ERROR, self._talk.job, meta))
 
+    def _unpin(self) -> None:
+        if self._pinned:
+            self._pinned = False
+            for path in pinning.restore(self._workdir, self._root):
+                say("agent: %s could not be put back" % path)
+
     def _drop_child(self) -> List[str]:
+        self._unpin()
         child, self._child = self._child, None
         if child is None:
             return []

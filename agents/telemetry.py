@@ -1,60 +1,79 @@
-"""What a board's kernel tells of heat, clocks, throttling, memory and power. Files only."""
+"""What a board's kernel tells of heat, clocks, throttling, memory, load and power. Files only."""
 
-import glob
 import os
-from typing import Any, Dict, List, Optional
+from fnmatch import fnmatch
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from .files import find, read_int, read_text
+from .power import Rails
 
 _CPU = "sys/devices/system/cpu"
-
-
-def read_text(path: str, limit: int = 4096) -> str:
-    """A small file's text without the white space around it; empty when it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(limit).decode("utf-8", "replace").strip("\0 \t\r\n")
-    except (IOError, OSError):
-        return ""
-
-
-def read_int(path: str) -> Optional[int]:
-    """A small file's whole number; None when there is none."""
-    try:
-        return int(read_text(path, 64))
-    except ValueError:
-        return None
+# Cooling devices whose work slows no processor down, or whose step says something else than work.
+_HARMLESS = (
+    "*fan*",
+    "tcc offset*",
+    "*iwlwifi*",
+    "*wifi*",
+    "*mt76*",
+    "ath1*",
+    "*modem*",
+    "*charg*",
+    "*lcd*",
+    "*backlight*",
+)
 
 
 class Telemetry(object):
     """Reads the sensors below `root`, whose places are looked up once.
 
     A sample has `temperatures_c` by zone, `temperature_c` (the hottest), `clocks_mhz` by CPU and
-    accelerator, `clock_mhz` (the fastest CPU's), `governors`, `throttling` (cooling devices that
-    are at work, with their step), `memory_available_bytes`, `load_1m`, `power_w` by rail. What the
-    board does not tell is left out.
+    accelerator, `clock_mhz` (the fastest CPU's), `limits_mhz` (the highest clock that is allowed
+    now) and `highest_mhz` where the hardware could do more, `governors`, `cooling_devices` (how
+    many there are that slow something down), `throttling` (those at work, with their step),
+    `throttle_events` (counters that rise with each event), `memory_available_bytes`, `load_1m`,
+    `cpu_busy_s` (of all processors since the start, a hypervisor's share included), `power_w` and
+    `energy_j` by rail. What the board does not tell is left out.
+
+    Args:
+        root: where sysfs and procfs are found.
+        zones: patterns of the thermal zones that count for `temperature_c`; all when none fits.
+        clocks: patterns of more files with a clock in Hz, which cpufreq and devfreq do not have.
     """
 
-    def __init__(self, root: str = "/") -> None:
+    def __init__(
+        self, root: str = "/", zones: Sequence[str] = (), clocks: Sequence[str] = ()
+    ) -> None:
         self._root = root
-        self._zones = self._find("sys/class/thermal/thermal_zone*")
-        self._coolers = self._find("sys/class/thermal/cooling_device*")
-        self._cpus = self._find(_CPU + "/cpu[0-9]*/cpufreq")
-        self._devfreq = self._find("sys/class/devfreq/*")
-        self._rails = self._find("sys/class/hwmon/hwmon*")
-
-    def _find(self, pattern: str) -> List[str]:
-        return sorted(glob.glob(os.path.join(self._root, pattern)))[:64]
+        self._wanted = list(zones)
+        self._zones = find(root, "sys/class/thermal/thermal_zone*")
+        self._coolers = [
+            folder
+            for folder in find(root, "sys/class/thermal/cooling_device*")
+            if not _fits(read_text(os.path.join(folder, "type"), 64).lower(), _HARMLESS)
+        ]
+        self._cpus = find(root, _CPU + "/cpu[0-9]*/cpufreq")
+        self._devfreq = find(root, "sys/class/devfreq/*")
+        self._clocks = [path for pattern in clocks for path in find(root, pattern, 8)]
+        self._counters = find(root, _CPU + "/cpu[0-9]*/thermal_throttle/*_throttle_count")
+        # Over-current throttling of Jetsons.
+        self._counters += find(root, "sys/class/hwmon/hwmon*/oc*_event_cnt", 8)
+        self._rails = Rails(root)
 
     def sample(self) -> Dict[str, Any]:
         """What the sensors say now."""
         found: Dict[str, Any] = {}
         self._heat(found)
-        self._clocks(found)
-        throttling = self._throttling()
-        if throttling:
-            found["throttling"] = throttling
-        power = self._power()
-        if power:
-            found["power_w"] = power
+        self._speed(found)
+        if self._coolers:
+            found["cooling_devices"] = len(self._coolers)
+        for name, values in (
+            ("throttling", self._throttling()),
+            ("throttle_events", self._events()),
+            ("power_w", self._rails.watts()),
+            ("energy_j", self._rails.joules()),
+        ):
+            if values:
+                found[name] = values
         available = self.memory("MemAvailable")
         if available is not None:
             found["memory_available_bytes"] = available
@@ -64,6 +83,9 @@ class Telemetry(object):
                 found["load_1m"] = float(load[0])
             except ValueError:
                 pass
+        busy = self._busy_s()
+        if busy is not None:
+            found["cpu_busy_s"] = busy
         return found
 
     def memory(self, field: str) -> Optional[int]:
@@ -75,7 +97,7 @@ class Telemetry(object):
         return None
 
     def _heat(self, found: Dict[str, Any]) -> None:
-        heat = {}
+        heat: Dict[str, float] = {}
         for zone in self._zones:
             value = read_int(os.path.join(zone, "temp"))
             # Sensors that are switched off answer with absurd values.
@@ -86,64 +108,113 @@ class Telemetry(object):
                 heat[name] = value / 1000.0
         if heat:
             found["temperatures_c"] = heat
-            found["temperature_c"] = max(heat.values())
+            found["temperature_c"] = hottest(heat, self._wanted)
 
-    def _clocks(self, found: Dict[str, Any]) -> None:
-        clocks, governors, cpu = {}, {}, []
+    def _speed(self, found: Dict[str, Any]) -> None:
+        clocks: Dict[str, float] = {}
+        limits: Dict[str, float] = {}
+        highest: Dict[str, float] = {}
+        governors: Dict[str, str] = {}
+        cpu = []
         for folder in self._cpus:
-            khz = read_int(os.path.join(folder, "scaling_cur_freq"))
             name = os.path.basename(os.path.dirname(folder))
+            khz = read_int(os.path.join(folder, "scaling_cur_freq"))
             if khz:
-                clocks[name] = khz / 1000.0
-                cpu.append(khz / 1000.0)
-            governor = read_text(os.path.join(folder, "scaling_governor"), 64)
-            if governor:
-                governors[name] = governor
+                clocks[name] = khz / 1e3
+                cpu.append(khz / 1e3)
+            most = read_int(os.path.join(folder, "scaling_max_freq"))
+            if most:
+                limits[name] = most / 1e3
+                hardware = read_int(os.path.join(folder, "cpuinfo_max_freq"))
+                if hardware and hardware > most:
+                    highest[name] = hardware / 1e3
+            _keep(governors, name, read_text(os.path.join(folder, "scaling_governor"), 64))
         for folder in self._devfreq:
-            hertz = read_int(os.path.join(folder, "cur_freq"))
             name = os.path.basename(folder)
+            hertz = read_int(os.path.join(folder, "cur_freq"))
             if hertz:
                 clocks[name] = hertz / 1e6
-            governor = read_text(os.path.join(folder, "governor"), 64)
-            if governor:
-                governors[name] = governor
+            most = read_int(os.path.join(folder, "max_freq"))
+            if most:
+                limits[name] = most / 1e6
+            _keep(governors, name, read_text(os.path.join(folder, "governor"), 64))
+        for path in self._clocks:
+            hertz = read_int(path)
+            if hertz:
+                clocks[os.path.basename(os.path.dirname(path))] = hertz / 1e6
         if clocks:
             found["clocks_mhz"] = clocks
         if cpu:
             found["clock_mhz"] = max(cpu)
+        if limits:
+            found["limits_mhz"] = limits
+        if highest:
+            found["highest_mhz"] = highest
         if governors:
             found["governors"] = governors
 
     def _throttling(self) -> Dict[str, int]:
         active = {}
         for folder in self._coolers:
-            kind = read_text(os.path.join(folder, "type"), 64)
             state = read_int(os.path.join(folder, "cur_state"))
-            # A fan at work is not throttling; a slowed processor is.
-            if state and "fan" not in kind.lower():
+            if state is not None and state > 0:
+                kind = read_text(os.path.join(folder, "type"), 64)
                 active["%s (%s)" % (kind, os.path.basename(folder))] = state
         return active
 
-    def _power(self) -> Dict[str, float]:
-        power: Dict[str, float] = {}
-        for folder in self._rails:
-            chip = read_text(os.path.join(folder, "name"), 64)
-            for path in sorted(glob.glob(os.path.join(folder, "power*_input")))[:16]:
-                micro = read_int(path)
-                if micro is not None:
-                    power[self._rail(folder, chip, path, "power")] = micro / 1e6
-            # INA3221 (Jetson) gives millivolts and milliamperes for each rail.
-            for path in sorted(glob.glob(os.path.join(folder, "curr*_input")))[:16]:
-                number = os.path.basename(path)[len("curr") : -len("_input")]
-                milliamperes = read_int(path)
-                millivolts = read_int(os.path.join(folder, "in%s_input" % number))
-                if milliamperes is not None and millivolts is not None:
-                    place = os.path.join(folder, "in%s_input" % number)
-                    power[self._rail(folder, chip, place, "in")] = milliamperes * millivolts / 1e6
-        return power
+    def _events(self) -> Dict[str, int]:
+        events: Dict[str, int] = {}
+        for path in self._counters:
+            count, name = read_int(path), os.path.basename(path)
+            if count is not None:
+                events[name] = events.get(name, 0) + count
+        return events
 
-    @staticmethod
-    def _rail(folder: str, chip: str, path: str, kind: str) -> str:
-        number = os.path.basename(path)[len(kind) : -len("_input")]
-        label = read_text(os.path.join(folder, "%s%s_label" % (kind, number)), 64)
-        return label or "%s %s%s" % (chip, kind, number)
+    def _busy_s(self) -> Optional[float]:
+        first = read_text(os.path.join(self._root, "proc/stat"), 512).split("\n")[0].split()
+        if len(first) < 5 or first[0] != "cpu":
+            return None
+        try:
+            ticks = [int(word) for word in first[1:9]]
+        except ValueError:
+            return None
+        # Without idle and waiting for a disk.
+        return (sum(ticks) - sum(ticks[3:5])) / float(os.sysconf("SC_CLK_TCK"))
+
+
+def hottest(zones: Mapping[str, float], wanted: Sequence[str]) -> float:
+    """The highest temperature of the zones that are wanted, of all when none is."""
+    chosen = [value for name, value in zones.items() if _fits(name, wanted)]
+    return max(chosen or zones.values())
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+def _keep(into: Dict[str, str], name: str, value: str) -> None:
+    if value:
+        into[name] = value
+
+
+def drivers(root: str = "/") -> Dict[str, str]:
+    """Versions of accelerators' drivers and of the board's own software, where files tell them."""
+    found: Dict[str, str] = {}
+    for name, places in _DRIVERS:
+        for place in places:
+            lines = read_text(os.path.join(root, place), 400).splitlines()
+            if lines:
+                found[name] = " ".join(lines[0].split())[:200]
+                break
+    return found
+
+
+_DRIVERS: List[Any] = [
+    ("galcore", ("sys/module/galcore/version", "sys/kernel/debug/gc/version")),
+    (
+        "rknpu",
+        ("sys/kernel/debug/rknpu/version", "proc/rknpu/version", "sys/module/rknpu/version"),
+    ),
+    ("nvidia", ("proc/driver/nvidia/version", "sys/module/nvidia/version")),
+    ("l4t", ("etc/nv_tegra_release",)),
+]

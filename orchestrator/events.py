@@ -114,7 +114,7 @@ class StepStarted(Base):
 
 
 class StepProgress(Base):
-    """How far a running step is; `total` is 0 while unknown."""
+    """How far a running step is; `total` is 0 while unknown, `note` says what else goes on."""
 
     event: Literal["step_progress"] = "step_progress"
     step: str
@@ -122,6 +122,7 @@ class StepProgress(Base):
     done: int
     total: int
     unit: str
+    note: str = ""
 
 
 class StepFinished(Base):
@@ -136,6 +137,7 @@ class StepFinished(Base):
     cached: bool = False
     seconds: float = 0.0
     summary: str = ""
+    verdict: str = ""  # of a measurement
 
 
 class StepFailed(Base):

@@ -52,11 +52,49 @@ class Times(Part):
     mad_ms: float
 
 
+class Transfer(Part):
+    """What an image takes over the link to the board, of a burst of `images` of them."""
+
+    images: int
+    image_bytes: int
+    image_ms: float
+    round_trip_ms: float
+
+
+class Energy(Part):
+    """Energy of one inference, where a rail is measured: `mean_w` of `rail` times its time.
+
+    Attributes:
+        inference_j: joules, the board's idle power included.
+        rails_w: mean power of every rail.
+    """
+
+    rail: str
+    mean_w: float
+    inference_j: float
+    rails_w: dict[str, float] = {}
+
+
 class Latency(Part):
-    """`device`: inside the native run call; `end_to_end`: with pre- and postprocessing there."""
+    """Single inferences on the board; docs/measuring.md draws the borders.
+
+    Attributes:
+        device: inside the native run call.
+        end_to_end: from the raw image on the board to the feature there.
+        pre, post: of that, preprocessing, and copies and dequantizing.
+        transfer: over the link, which no other part holds.
+        blocks: `device` of each block; they are timed with pauses between them.
+        unseen: what the board does not tell, so that the verdict says nothing of it.
+    """
 
     device: Times
     end_to_end: Times
+    pre: Times | None = None
+    post: Times | None = None
+    transfer: Transfer | None = None
+    energy: Energy | None = None
+    blocks: list[Times] = []
+    unseen: list[str] = []
     timing_valid: bool
 
 
@@ -136,6 +174,7 @@ class CellResult(Part):
     failed_images: int = 0
     verdict: str
     verdict_reason: str = ""
+    verdict_reasons: list[str] = []
     artifact_sha256: str
     artifact_bytes: int
     warnings: list[str] = []

@@ -18,8 +18,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .. import clock
 from ..errors import BOARD, TOOLCHAIN, USER, AgentError
+from ..files import read_text
 from ..preprocess import Preprocessor
-from ..telemetry import read_text
 from . import BaseRuntime, Input, check_shape, native
 
 NAME = "tengine"

@@ -1,10 +1,12 @@
 """A runtime that takes an exact time: for trying a farm, a link or a board without a model.
 
-Options: `ms`, the time an image takes (16 by default); `dim`, the feature's length (128).
+Options: `ms`, the time an image takes (16 by default); `dim`, the feature's length (128);
+`jitter_ms`, what is added at most, evenly spread (0).
 The feature is a hash of the input, so that order and content are checkable.
 """
 
 import hashlib
+import random
 import struct
 import sys
 import time
@@ -44,6 +46,11 @@ class Runtime(BaseRuntime):
         ms, dim = options.get("ms", 16), options.get("dim", 128)
         if not isinstance(ms, (int, float)) or not 0 <= ms <= 60000:
             raise AgentError(USER, "timed: ms is %r, expected 0 to 60000" % (ms,))
+        jitter = options.get("jitter_ms", 0)
+        if not isinstance(jitter, (int, float)) or not 0 <= jitter <= 60000:
+            raise AgentError(USER, "timed: jitter_ms is %r, expected 0 to 60000" % (jitter,))
+        self._jitter_ns = int(jitter * 1e6)
+        self._random = random.Random(0)
         if not isinstance(dim, int) or not 1 <= dim <= 8192:
             raise AgentError(USER, "timed: dim is %r, expected 1 to 8192" % (dim,))
         self._ns = int(ms * 1e6)
@@ -55,7 +62,8 @@ class Runtime(BaseRuntime):
     def run(self, data: Input) -> Tuple[bytes, int]:
         begin = clock.now_ns()
         row = feature(data, self.dim)
-        left = begin + self._ns - clock.now_ns()
+        more = self._random.random() * self._jitter_ns
+        left = begin + self._ns + more - clock.now_ns()
         if left > 0:
             time.sleep(left / 1e9)
         return row, clock.now_ns() - begin

@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -241,13 +241,19 @@ class BoardLink:
         self._open = want
         return self._model
 
-    def measure(self, images: Any, policy: Mapping[str, Any]) -> Iterator[Any]:
+    def measure(
+        self,
+        images: Any,
+        policy: Mapping[str, Any],
+        sensors: Mapping[str, Sequence[str]] | None = None,
+    ) -> Iterator[Any]:
         """Time inferences; see `AgentSession.measure`."""
         from orchestrator.fleet.session import MeasurePolicy
 
         _, session = self._connected()
-        limit = policy["max_duration_s"] + self.address.deadlines.chunk_s
-        yield from session.measure(images, MeasurePolicy(**policy), timeout_s=limit)
+        asked = MeasurePolicy(**policy)
+        limit = asked.longest_s + self.address.deadlines.chunk_s
+        yield from session.measure(images, asked, timeout_s=limit, sensors=sensors)
 
     def extract(
         self, images: Any, chunk: int, offer: Callable[[], Offer] | None = None

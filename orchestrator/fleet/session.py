@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,6 @@ from orchestrator.agents.wire import (
     MEASURE,
     OPEN,
     PROTOCOL,
-    TIMES,
     Frame,
     WireError,
     number,
@@ -36,6 +37,7 @@ from orchestrator.fleet.deadline import Deadline
 from orchestrator.fleet.session_images import Sender, features
 from orchestrator.fleet.session_kept import DAMAGED, Damaged, Offer, Rest, missing, moved
 from orchestrator.fleet.session_link import SessionLink
+from orchestrator.fleet.session_times import measure_facts, times_and_samples
 from orchestrator.fleet.session_types import (
     AgentBug,
     AgentFacts,
@@ -49,6 +51,7 @@ from orchestrator.fleet.session_types import (
     Preprocessing,
     Progress,
     RuntimeFacts,
+    SensorSample,
     TensorFacts,
     TimesBlock,
     clean_mapping,
@@ -71,6 +74,7 @@ __all__ = [
     "Preprocessing",
     "Progress",
     "RuntimeFacts",
+    "SensorSample",
     "TensorFacts",
     "TimesBlock",
 ]
@@ -196,21 +200,28 @@ class AgentSession:
         return self._open_again()
 
     def measure(
-        self, images: NDArray[np.uint8], policy: MeasurePolicy, *, timeout_s: float
-    ) -> Iterator[Progress | TimesBlock]:
+        self,
+        images: NDArray[np.uint8],
+        policy: MeasurePolicy,
+        *,
+        timeout_s: float,
+        sensors: Mapping[str, Sequence[str]] | None = None,
+    ) -> Iterator[Progress | TimesBlock | SensorSample]:
         """Time single inferences on the board.
 
         Args:
             images: uint8 (n, height, width, 3), RGB; cycled. Those that do not fit 16 MiB are left
                 out.
-            policy: when it ends.
+            policy: how, and when it ends.
             timeout_s: for all of it.
+            sensors: `zones` that count as the board's temperature, files with more `clocks`.
 
         Yields:
-            times as they come, and how far it is. Warm-up runs are not among them.
+            times and sensors as they come, and how far it is. Warm-up runs are not among them.
 
         Raises:
-            UserError: the images have another shape than the model's input.
+            UserError: the images have another shape than the model's input, or the clocks may not
+                be pinned.
             Cancelled, TransientError, BoardError: as named.
         """
         model = self._ready()
@@ -218,35 +229,35 @@ class AgentSession:
         if not len(images):
             raise UserError("no images to measure with, expected at least one")
         few = np.ascontiguousarray(images[: max(1, MAX_PAYLOAD // int(images[0].nbytes))])
-        meta = {
-            "images": len(few),
-            "warm_up_count": policy.warm_up_count,
-            "min_duration_s": policy.min_duration_s,
-            "min_count": policy.min_count,
-            "max_duration_s": policy.max_duration_s,
-            "limit_s": timeout_s,
-        }
+        meta = {"images": len(few), "limit_s": timeout_s, **asdict(policy)}
+        meta["sensors"] = {name: list(each) for name, each in (sensors or {}).items()}
         self.measurement = None
         doing = f"measuring with {model.runtime}"
         job = self._link.begin(MEASURE, meta)
+        transfer: dict[str, Any] = {}
         try:
             deadline = Deadline(timeout_s + _GRACE_S)
             ready = self._receive(deadline.remaining(), doing)
             with self._strict():
                 number(ready.meta, "window", few.nbytes, 1 << 30)
             part = {"start": 0, "count": len(few)}
+            began = time.monotonic()
             self._link.send_images(Frame(IMAGES, job, part, few.data.cast("B")))
             while True:
                 frame = self._receive(deadline.remaining(), doing)
                 if frame.type == DONE:
-                    self.measurement = _measure_facts(frame.meta)
+                    self.measurement = measure_facts(frame.meta, transfer)
                     return
                 with self._strict():
-                    block = self._times(frame)
-                    done = number(frame.meta, "done", 0, 1 << 40)
-                    total = number(frame.meta, "total", done, 1 << 40)
-                yield block
-                yield Progress(done, total)
+                    news = times_and_samples(frame)
+                if not transfer:  # the first word after the images says that they are there
+                    spent = max(0.0, time.monotonic() - began - self._link.rtt_s)
+                    transfer = {"images": len(few), "bytes": few.nbytes, "seconds": spent}
+                    transfer["rtt_s"] = self._link.rtt_s
+                for each in news:
+                    if isinstance(each, SensorSample):
+                        self._link.telemetry = each.values
+                    yield each
         finally:
             self._link.abandon(job)
 
@@ -414,17 +425,6 @@ class AgentSession:
                 "the model's manifest says the size of its input",
             )
 
-    def _times(self, frame: Frame) -> TimesBlock:
-        if frame.type != TIMES:
-            raise WireError(f"{frame.name} within a measurement")
-        count = number(frame.meta, "count", 0, 1 << 20)
-        if len(frame.payload) != 16 * count:
-            raise WireError(f"{count} times in {len(frame.payload)} bytes")
-        both = np.frombuffer(frame.payload, "<i8").astype(np.int64)
-        if np.any(both < 0):
-            raise WireError("a negative time")
-        return TimesBlock(both[:count], both[count:])
-
     def _strict(self) -> _Strict:
         return _Strict(self._link, self._board)
 
@@ -443,15 +443,6 @@ class _Strict:
             problem = TransientError(f"{self._board}: the agent broke the protocol: {error}")
             self._link.fail(problem)
             raise problem from error
-
-
-def _measure_facts(meta: Mapping[str, Any]) -> MeasureFacts:
-    return MeasureFacts(
-        warm_up=whole(meta.get("warm_up")),
-        stable=meta.get("stable") is True,
-        before=clean_mapping(meta.get("before")),
-        after=clean_mapping(meta.get("after")),
-    )
 
 
 def _extract_facts(meta: Mapping[str, Any]) -> ExtractFacts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -44,6 +45,7 @@ class AgentFacts:
         memory_bytes: of the whole board; 0 when unknown.
         pid: the agent's process on the board.
         telemetry: the sensors when the session began.
+        drivers: versions of the accelerator's driver and the board's own software.
     """
 
     agent: str
@@ -59,6 +61,7 @@ class AgentFacts:
     pid: int
     runtimes: Mapping[str, RuntimeFacts] = field(default_factory=dict)
     telemetry: Mapping[str, Any] = field(default_factory=dict)
+    drivers: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> AgentFacts:
@@ -72,6 +75,7 @@ class AgentFacts:
             pid=whole(meta.get("pid")),
             runtimes=runtimes_from(meta.get("runtimes")),
             telemetry=clean_mapping(meta.get("telemetry")),
+            drivers=clean_mapping(meta.get("drivers")),
         )
 
 
@@ -183,34 +187,65 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class MeasurePolicy:
-    """When a measurement ends: at both minima, at the latest after `max_duration_s`.
+    """How single inferences are timed.
 
-    `warm_up_count` inferences at least come before, more until two medians in a row agree.
+    Timing ends at both minima, at the latest after `max_duration_s`; it is done in `blocks` with
+    pauses of `pause_s` between them. `warm_up_count` inferences at least come before, more until
+    two medians in a row agree. Before these the board is waited for until its temperature is
+    below `cool_below_c` or falls no more, at the longest `cool_deadline_s`. `clocks` may be
+    `pinned`: the lowest clock becomes the highest for as long as it takes.
     """
 
     warm_up_count: int = 20
     min_duration_s: float = 3.0
     min_count: int = 200
     max_duration_s: float = 60.0
+    blocks: int = 1
+    pause_s: float = 0.0
+    cool_below_c: float | None = None
+    cool_deadline_s: float = 300.0
+    clocks: str = "untouched"
+
+    @property
+    def longest_s(self) -> float:
+        """All that may pass between the first image and the last time."""
+        cooling = 0.0 if self.cool_below_c is None else self.cool_deadline_s
+        return cooling + 1.25 * self.max_duration_s
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How many inferences have been timed, of about how many."""
+    """How many inferences have been timed, of about how many; `note` says what else goes on."""
 
     done: int
     total: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class TimesBlock:
     """Raw times of the next inferences, int64 nanoseconds (n,) each, in order.
 
-    `device_ns` is inside the native run call, `end_to_end_ns` with preprocessing and copies.
+    Attributes:
+        device_ns: inside the native run call.
+        end_to_end_ns: with preprocessing before and copies after it, on the board.
+        pre_ns: preprocessing alone.
+        begin_ns: when each began, since the first block did.
+        block: the number of the block, of all of them.
     """
 
     device_ns: NDArray[np.int64]
     end_to_end_ns: NDArray[np.int64]
+    pre_ns: NDArray[np.int64]
+    begin_ns: NDArray[np.int64]
+    block: int = 0
+
+
+@dataclass(frozen=True)
+class SensorSample:
+    """The board's sensors within a measurement; `at_s` since its first block began."""
+
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -228,12 +263,29 @@ class FeatureBlock:
 
 @dataclass(frozen=True)
 class MeasureFacts:
-    """How a measurement went: warm-up runs, whether they settled, the sensors around it."""
+    """How a measurement went.
+
+    Attributes:
+        warm_up, warm_up_s: inferences and seconds before the timing began.
+        stable: whether these settled at a pace.
+        cooling: `ended` (`cool`, `settled`, `too late`, `no sensor`), `from_c`, `to_c`,
+            `below_c`, `waited_s`; empty where nothing was waited for.
+        before, after: the sensors around it.
+        cpu: `elapsed_s`, `own_s` (processor time of the agent) and `cores` while it was timed.
+        drivers: versions of the accelerator's driver and the board's own software.
+        transfer: of the images to the board: `images`, `bytes`, `seconds` (without the round
+            trip `rtt_s`).
+    """
 
     warm_up: int
     stable: bool
     before: Mapping[str, Any]
     after: Mapping[str, Any]
+    warm_up_s: float = 0.0
+    cooling: Mapping[str, Any] = field(default_factory=dict)
+    cpu: Mapping[str, Any] = field(default_factory=dict)
+    drivers: Mapping[str, Any] = field(default_factory=dict)
+    transfer: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -273,6 +325,17 @@ def whole(value: Any) -> int:
     """A whole number from a board, 0 for anything else."""
     usable = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
     return int(value) if usable else 0
+
+
+def real(value: Any) -> float:
+    """A number from a board, 0 for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return 0.0
+    try:
+        number = float(value)
+    except OverflowError:  # JSON's whole numbers have no bound
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def runtimes_from(value: Any) -> dict[str, RuntimeFacts]:

@@ -17,6 +17,7 @@ from orchestrator.events import ExecutedBy
 from orchestrator.planning.cells import Cell, Encoder, scheme_name
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.specs.inventory import Board
+from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.model import ModelSpec
 
@@ -27,7 +28,7 @@ RECIPES: Mapping[str, int] = {
     "quantize": 1,
     "convert": 2,
     "deploy": 1,
-    "measure": 1,
+    "measure": 2,
     "extract": 1,
     "score": 1,
     "compare": 1,
@@ -319,6 +320,11 @@ class _Builder:
     def _measure(self, encoder: Encoder, cell: str) -> str:
         board, params = self._on_board(encoder)
         policy = self._matrix.measurement
+        if encoder.executed_by == "emulated":
+            # Its times say nothing of the board, and what cools or is clocked is this host.
+            policy = policy.model_copy(update={"clocks": "untouched", "cool_below_c": None})
+        elif board.clocks is not None:
+            policy = policy.model_copy(update={"clocks": board.clocks})
         return self._add(
             Step(
                 id=f"measure/{encoder.name}",
@@ -334,7 +340,11 @@ class _Builder:
                 board=board.name,
                 executed_by=encoder.executed_by,
                 units=policy.min_count,
-                extra={"model": encoder.model, "runtime": encoder.runtime},
+                extra={
+                    "model": encoder.model,
+                    "runtime": encoder.runtime,
+                    "sensors": load_kinds()[board.kind].sensors.model_dump(mode="json"),
+                },
             ),
             cell,
         )

@@ -7,14 +7,17 @@ it shows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from orchestrator.reporting import svg
-from orchestrator.reporting.figures import Curve, TimesOf
+from orchestrator.reporting.figures import Curve, Float64, TimesOf
 from orchestrator.reporting.table import far_text
 from orchestrator.results import CellResult
+from orchestrator.stages.measure import Sustained
+from orchestrator.stages.measure import sustained as made_sustained
 
 MANY = 40  # rows of a chart with a line of text for each
 NAMED = 40  # points that carry a number
@@ -248,32 +251,84 @@ def latencies(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
 
 
 def sustained(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
-    """Whether a board keeps its pace: running median of one inference, against its own median."""
-    boards = [one for one in times if one.on_board and one.device_ms.size >= 40][:CURVES]
-    if not boards:
+    """Whether boards keep their pace: median of one inference against their own, over seconds.
+
+    Temperature and clock stand below on the same axis, where a board tells them. The boards that
+    moved most come first; the title says how many are shown.
+    """
+    known = [one for one in times if one.on_board and one.device_ms.size > 9]
+    curves = [(one, _pace(one)) for one in known]
+    curves.sort(key=lambda pair: -pair[1].spread)
+    shown = curves[:CURVES]
+    if not shown:
         return ""
+    panels = [
+        (name, unit)
+        for name, unit in (("temperature", "°C"), ("clock", "MHz"))
+        if any(getattr(pace.curve, name) for _, pace in shown)
+    ]
     tips = svg.Tips()
     with svg.style():
-        figure = svg.new_figure(WIDTH, 2.6 + 0.1 * len(boards))
-        ax: Any = figure.subplots()
-        ax.axhline(100, color=svg.FAINT, linewidth=0.8)
-        for place, one in enumerate(boards):
-            parts = np.array_split(one.device_ms, min(60, one.device_ms.size // 10))
-            middle = np.array([np.median(part) for part in parts])
-            seconds = np.cumsum([part.sum() for part in parts]) / 1e3
+        height = 2.6 + 0.1 * len(shown) + 1.1 * len(panels)
+        figure = svg.new_figure(WIDTH, height)
+        ratios = [2.2] + [1.0] * len(panels)
+        axes: Any = figure.subplots(
+            len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios
+        )[:, 0]
+        axes[0].axhline(100, color=svg.FAINT, linewidth=0.8)
+        for place, (one, pace) in enumerate(shown):
             text = ", ".join(names[name] for name in one.names)
-            (line,) = ax.plot(
-                seconds,
-                100 * middle / np.median(one.device_ms),
-                color=svg.SERIES[place],
+            colour = svg.SERIES[place]
+            (line,) = axes[0].plot(
+                pace.curve.at_s,
+                pace.percent,
+                color=colour,
                 linewidth=1.4,
+                marker="." if len(pace.percent) < 8 else None,
                 label=text if len(text) < 60 else text[:57] + "…",
             )
-            tips.add(line, f"{text}: first {middle[0]:.2f} ms, last {middle[-1]:.2f} ms")
-        ax.set_xlabel("seconds of inference")
-        ax.set_ylabel("time, % of median")
+            middle = pace.curve.p50_ms
+            told = f"{text}: first {middle[0]:.2f} ms, last {middle[-1]:.2f} ms, {one.verdict}"
+            tips.add(line, told)
+            for ax, (name, unit) in zip(axes[1:], panels, strict=True):
+                points = getattr(pace.curve, name)
+                if points:
+                    at, values = zip(*points, strict=True)
+                    (line,) = ax.plot(at, values, color=colour, linewidth=1.2, marker=".")
+                    tips.add(line, f"{text}: {min(values):.0f} to {max(values):.0f} {unit}")
+        axes[0].set_ylabel("time, % of median")
+        for ax, (_, unit) in zip(axes[1:], panels, strict=True):
+            ax.set_ylabel(unit)
+        axes[-1].set_xlabel("seconds since the first block began")
+        if len(shown) < len(times):
+            axes[0].set_title(_which(len(shown), len(known), len(times)), loc="left")
         figure.legend(loc="outside lower left", ncols=2, fontsize=8.5)
-    return svg.inline(figure, "sus", "Running median of inference time.", tips)
+    return svg.inline(figure, "sus", "Inference time, temperature and clock over seconds.", tips)
+
+
+def _which(shown: int, known: int, measurements: int) -> str:
+    said = f"{shown} of {known} boards, those whose pace changed most"
+    if shown == known:
+        said = f"all {known} boards that were timed"
+    left = measurements - known
+    return said + (f"; {left} measurements of a stand-in are left out" if left else "")
+
+
+@dataclass(frozen=True, eq=False)
+class _Pace:
+    """A sustained curve, and its points in percent of the median of all."""
+
+    curve: Sustained
+    percent: Float64
+
+    @property
+    def spread(self) -> float:
+        return float(self.percent.max() - self.percent.min())
+
+
+def _pace(one: TimesOf) -> _Pace:
+    curve = made_sustained(one.raw, one.conditions)
+    return _Pace(curve, 100 * curve.p50_ms / float(np.median(one.device_ms)))
 
 
 def _plain_ticks(axis: Any, *, rates: bool = False) -> None:

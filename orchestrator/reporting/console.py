@@ -38,6 +38,7 @@ STATE_STYLES = {
     "unfit": "red",
     "connecting": "yellow",
 }
+VERDICT_STYLES = {"VALID": "green", "SUSPECT": "yellow"}
 
 
 class View:
@@ -117,6 +118,7 @@ class View:
         if wide:
             table.add_column("°C", justify="right", no_wrap=True, width=5)
             table.add_column("MHz", justify="right", no_wrap=True, width=6)
+            table.add_column("Time", no_wrap=True, width=8)
         for board in self._state.boards.values():
             table.add_row(*self._board_row(board, wide, widest))
         for running in list(self._state.head.values()):
@@ -162,8 +164,10 @@ class View:
         if wide:
             heat = board.temperature_c if board else None
             clock = board.clock_mhz if board else None
+            verdict = board.verdict if board else ""
             cells.append(Text("" if heat is None else f"{heat:.0f}"))
             cells.append(Text("" if clock is None else f"{clock:.0f}"))
+            cells.append(Text(verdict, style=VERDICT_STYLES.get(verdict, "dim")))
         return cells
 
     def _step(self, running: Running, board: str = "") -> list[RenderableType]:
@@ -175,7 +179,7 @@ class View:
         )
         rate = running.rate
         return [
-            Text(" ".join(words)),
+            Text(" ".join([running.note or "", *words]).strip()),
             bar,
             Text("" if rate is None else _rate(rate, running.unit)),
             Text(_duration(running.seconds_left)),

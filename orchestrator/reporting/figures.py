@@ -5,7 +5,6 @@ Rows that share a step share its numbers: they are read once and carry all their
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,7 @@ from orchestrator.errors import FarmError
 from orchestrator.reporting.history import Run
 from orchestrator.results import CellResult
 from orchestrator.scoring import ScoringError, Searches
-from orchestrator.stages.measure import FILE as TIMES
+from orchestrator.stages.raw_times import SAMPLES, TIMES, Conditions, RawTimes, samples_from
 from orchestrator.stages.score import SEARCHES
 
 Float64 = NDArray[np.float64]
@@ -44,6 +43,8 @@ class TimesOf:
     on_board: bool
     executed_by: str
     verdict: str
+    raw: RawTimes
+    conditions: Conditions
 
 
 def numbered(rows: Sequence[CellResult]) -> dict[str, str]:
@@ -94,14 +95,23 @@ def searches_of(run: Run, row: CellResult) -> Searches | None:
 
 def device_ms_of(run: Run, row: CellResult) -> Float64 | None:
     """The row's raw device times in milliseconds, in order; None where the store has none."""
+    found = raw_of(run, row)
+    return None if found is None else found[0].device_ns / 1e6
+
+
+def raw_of(run: Run, row: CellResult) -> tuple[RawTimes, Conditions] | None:
+    """The row's raw times and the sensors beside them; None where the store has none."""
     held = run.held(row, "measure")
     if held is None:
         return None
     try:
-        with np.load(io.BytesIO(held.read(TIMES)), allow_pickle=False) as file:
-            return np.asarray(file["device_ns"], np.float64) / 1e6
+        raw = RawTimes.from_bytes(held.read(TIMES))
     except (FarmError, OSError, ValueError, KeyError):
         return None
+    try:
+        return raw, Conditions(samples_from(held.read(SAMPLES)))
+    except (FarmError, OSError, ValueError):
+        return raw, Conditions()
 
 
 def measured(run: Run) -> list[TimesOf]:
@@ -113,17 +123,18 @@ def measured(run: Run) -> list[TimesOf]:
             groups.setdefault(key, []).append(row)
     found = []
     for rows in groups.values():
-        times = device_ms_of(run, rows[0])
-        if times is not None and times.size:
+        raw = raw_of(run, rows[0])
+        if raw is not None and raw[0].device_ns.size:
             first = rows[0]
             found.append(
                 TimesOf(
                     tuple(row.name for row in rows),
                     first.board,
-                    times,
+                    raw[0].device_ns / 1e6,
                     first.latency is not None,
                     first.executed_by,
                     first.verdict,
+                    *raw,
                 )
             )
     return found

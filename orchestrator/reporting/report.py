@@ -16,6 +16,7 @@ from orchestrator.reporting.crosstable import cross_tables
 from orchestrator.reporting.history import Run
 from orchestrator.reporting.table import (
     COLUMNS,
+    energy_text,
     far_text,
     footnotes,
     interval,
@@ -274,6 +275,7 @@ def _sections(run: Run) -> list[dict[str, Any]]:
                 (charts.latencies(times, names), LATENCY),
                 (charts.sustained(times, names), SUSTAINED),
             ],
+            tables=_parts_of_time(run.results),
             side_by_side=False,
         ),
         _section(
@@ -307,7 +309,10 @@ LATENCY = (
     "Line: 1st to 99th percentile; bar: middle half; tick: median; dot: slowest. "
     "Amber: the verdict is SUSPECT. Grey: this host stood in for a board; not a board's time."
 )
-SUSTAINED = "Each board against its own median: a rising line is a board that slows down."
+SUSTAINED = (
+    "Each board against its own median, over elapsed seconds with the pauses between blocks: a "
+    "rising line is a board that slows down. Below, what its sensors said meanwhile."
+)
 GANTT = "Red edge: a failed attempt (+ tried again, × given up); hatched: board out of the run."
 TELEMETRY = "As the boards tell it themselves."
 
@@ -329,6 +334,36 @@ def _section(
         "texts": list(texts),
         "side_by_side": side_by_side,
     }
+
+
+def _parts_of_time(rows: Sequence[CellResult]) -> list[dict[str, Any]]:
+    """Where the time of an inference goes, a line a measurement."""
+    lines = []
+    for number, row in enumerate(rows, 1):
+        latency = row.latency
+        if latency is None or row.mixed:
+            continue
+        parts = [latency.pre, latency.device, latency.post, latency.end_to_end]
+        link = latency.transfer
+        lines.append(
+            [
+                f"{number} {row.hardware}",
+                *("" if part is None else f"{part.p50_ms:.3f}" for part in parts),
+                "" if link is None else f"{link.image_ms:.3f}",
+                f"{latency.device.p90_ms:.3f}",
+                f"{latency.device.p99_ms:.3f}",
+                f"{latency.device.mad_ms:.3f}",
+                energy_text(row) or "not measured",
+                f"{row.verdict} {row.verdict_reason}".strip(),
+                ", ".join(latency.unseen) or "nothing",
+            ]
+        )
+    if not lines:
+        return []
+    head = ["Row", "Pre", "Device", "Post", "End to end", "Transfer", "Device p90", "p99", "MAD"]
+    head += ["Energy", "Verdict", "Not told by the board"]
+    title = "Where the time of one inference goes: medians in ms; transfer is no part of the others"
+    return [{"title": title, "head": head, "body": lines}]
 
 
 def _real_or_not(rows: Sequence[CellResult]) -> str:

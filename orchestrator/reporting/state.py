@@ -40,6 +40,7 @@ class Running:
     done: int = 0
     total: int = 0
     unit: str = ""
+    note: str = ""
     first_done: int | None = None
     first_at: float = 0.0
     at: float = 0.0
@@ -75,6 +76,7 @@ class BoardLine:
     running: Running | None = None
     temperature_c: float | None = None
     clock_mhz: float | None = None
+    verdict: str = ""
     steps_left: int = 0
 
 
@@ -261,9 +263,10 @@ class RunState:
         running = self._line(event.board).running if event.board else self.head.get(event.step)
         if running is None or running.step != event.step:
             return
-        if running.first_done is None:
+        if running.first_done is None or event.note:  # what has a note is not yet the work itself
             running.first_done, running.first_at = event.done, event.at
         running.done, running.total, running.unit = event.done, event.total, event.unit
+        running.note = plain(event.note)
         running.at = event.at
 
     def _end(self, step: str, board: str, state: str) -> None:
@@ -279,6 +282,8 @@ class RunState:
         self._end(event.step, event.board, "done")
         if not event.cached:
             self.made.add(event.step)
+        if event.verdict:
+            self._line(event.board).verdict = event.verdict
         how = "from the store" if event.cached else f"{event.seconds:.1f} s"
         what = f", {event.summary}" if event.summary else ""
         return self._say(event.at, "info", f"{event.step}: done ({how}{what})")

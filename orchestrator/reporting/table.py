@@ -51,11 +51,26 @@ def interval(estimate: Estimate) -> str:
 
 
 def time_text(result: CellResult) -> str:
-    """The Time column: the p50 of a board; never that of a host which stood in."""
+    """The Time column: the p50 of a board; never that of a host which stood in.
+
+    A suspect time carries its reasons in a word each, `16.2 ms SUSPECT (throttled)`.
+    """
     if result.latency is None:
         return DASH
     text = f"{result.latency.device.p50_ms:.1f} ms"
-    return text if result.verdict == "VALID" else f"{text} ?"
+    if result.verdict == "VALID":
+        return text
+    reasons = result.verdict_reasons or [result.verdict_reason]
+    words = [reason.partition(":")[0] for reason in reasons if reason]
+    return f"{text} {result.verdict}" + (f" ({', '.join(words)})" if words else "")
+
+
+def energy_text(result: CellResult) -> str:
+    """Energy of one inference and its rail, `45.2 mJ (VDD_IN, 9.1 W)`; empty where not measured."""
+    energy = result.latency.energy if result.latency is not None else None
+    if energy is None:
+        return ""
+    return f"{1e3 * energy.inference_j:.3g} mJ ({energy.rail}, {energy.mean_w:.1f} W)"
 
 
 def tar_text(tar: Tar, with_interval: bool = True) -> str:
@@ -118,7 +133,11 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         notes.extend(_shared(emulated))
     notes.extend(_differences(results))
     suspect = [r for r in results if r.verdict == "SUSPECT"]
-    notes.extend(f"? {r.hardware}: time is SUSPECT: {r.verdict_reason}" for r in suspect)
+    notes.extend(f"{r.hardware}: its time is SUSPECT: {r.verdict_reason}." for r in suspect)
+    drawn = {r.hardware.rstrip("*"): energy_text(r) for r in results if energy_text(r)}
+    if drawn:
+        listed = "; ".join(f"{name} {text}" for name, text in drawn.items())
+        notes.append(f"Energy of one inference, the board's idle power included: {listed}.")
     if any(result.partial for result in results):
         notes.append("(partial): only a part of the test set was used (--limit).")
     notes.extend(

@@ -215,6 +215,7 @@ class Driver:
                 cached=outcome.cached,
                 seconds=seconds,
                 summary=outcome.summary,
+                verdict=outcome.verdict,
             )
         )
         if step.board:

@@ -24,6 +24,7 @@ from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.planner import Plan
 from orchestrator.stages import calibrate, convert, images, measure, quantize, score
 from orchestrator.stages.made import Made
+from orchestrator.stages.raw_times import Conditions, RawTimes
 from orchestrator.store.artifacts import Held
 from orchestrator.store.features import FeatureWriter
 
@@ -40,6 +41,7 @@ class Outcome:
     content: str
     cached: bool = False
     summary: str = ""
+    verdict: str = ""
 
 
 class Computes(Protocol):
@@ -119,7 +121,8 @@ class Executor:
             alone = step.stage == "measure"
             with working_in(self._plan.domains()[step.board], alone=alone, stop=self._stop):
                 held: Held = work(step, key)
-        return Outcome(held.content, summary=_summary(held))
+        verdict = str(held.manifest["facts"].get("verdict", ""))
+        return Outcome(held.content, summary=_summary(held), verdict=verdict)
 
     def close(self) -> None:
         """Stop the processes that make images."""
@@ -211,20 +214,32 @@ class Executor:
         count = min(MEASURED_IMAGES, self._count(pictures))
         sample = hosts.ImageFile(str(pictures.verify(images.FILE)), ((0, count),))
         policy = step.params["policy"]
-        device: list[Any] = []
-        whole: list[Any] = []
+        sensors = step.extra["sensors"]
+        parts: list[RawTimes] = []
+        samples: list[dict[str, Any]] = []
         about: dict[str, Any] = {}
         works_s = float(policy["max_duration_s"])
-        calls = self._boards.call(step.board, "measure", artifact, sample, policy, works_s=works_s)
+        calls = self._boards.call(
+            step.board, "measure", artifact, sample, policy, sensors, works_s=works_s
+        )
         for news in calls:
             if isinstance(news, hosts.Times):
-                device.append(news.device_ns)
-                whole.append(news.end_to_end_ns)
+                parts.append(
+                    RawTimes(
+                        news.device_ns,
+                        news.end_to_end_ns,
+                        news.pre_ns,
+                        news.begin_ns,
+                        np.full(len(news.device_ns), news.block, np.int64),
+                    )
+                )
             else:
+                if isinstance(news, hosts.Sensors) and news.within:
+                    samples.append(dict(news.values))
                 self._heard(step, news, about, "inferences")
         made = measure.pack(
-            np.concatenate(device),
-            np.concatenate(whole),
+            RawTimes.joined(parts),
+            Conditions(samples, about.get("measured", {})),
             policy,
             str(step.executed_by),
             self._provenance(step, about) | {"board": step.params["board"], "policy": policy},
@@ -306,7 +321,7 @@ class Executor:
 
     def _heard(self, step: Step, news: Any, about: dict[str, Any], unit: str) -> None:
         if isinstance(news, hosts.Progress):
-            self._progress(step, news.done, news.total, unit)
+            self._progress(step, news.done, news.total, unit, news.note)
         elif isinstance(news, hosts.Opened):
             about["opened"] = dict(news.facts)
         elif isinstance(news, hosts.Measured):
@@ -375,9 +390,11 @@ class Executor:
             facts=made.facts,
         )
 
-    def _progress(self, step: Step, done: int, total: int, unit: str) -> None:
+    def _progress(self, step: Step, done: int, total: int, unit: str, note: str = "") -> None:
         self._reporter.emit(
-            StepProgress(step=step.id, board=step.board, done=done, total=total, unit=unit)
+            StepProgress(
+                step=step.id, board=step.board, done=done, total=total, unit=unit, note=note
+            )
         )
 
     def _processes(self) -> ProcessPoolExecutor:
@@ -390,7 +407,8 @@ class Executor:
 def _summary(held: Held) -> str:
     facts = held.manifest["facts"]
     if held.manifest["stage"] == "measure":
-        return f"p50 {facts['device']['p50_ms']:.2f} ms, {facts['verdict']}"
+        why = f" ({facts['reason']})" if facts["verdict"] == "SUSPECT" else ""
+        return f"p50 {facts['device']['p50_ms']:.2f} ms, {facts['verdict']}{why}"
     if held.manifest["stage"] == "score":
         return f"Rank-1 {100 * facts['rank1']['value']:.2f} %"
     if "count" in facts:

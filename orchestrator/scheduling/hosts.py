@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -40,18 +40,22 @@ FEATURES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a call is."""
+    """How far a call is; `note` says what else goes on."""
 
     done: int
     total: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Times:
-    """Raw times of inferences, int64 nanoseconds each."""
+    """Raw times of inferences of one block, int64 nanoseconds each; see `TimesBlock`."""
 
     device_ns: NDArray[np.int64]
     end_to_end_ns: NDArray[np.int64]
+    pre_ns: NDArray[np.int64]
+    begin_ns: NDArray[np.int64]
+    block: int
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,10 @@ class Features:
 
 @dataclass(frozen=True)
 class Sensors:
-    """What the board's sensors said."""
+    """What the board's sensors said; `within` a measurement they count for its verdict."""
 
     values: Mapping[str, Any]
+    within: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Measured:
-    """How a measurement went: warm-up runs, whether they settled, the sensors around it."""
+    """How a measurement went; see `MeasureFacts`."""
 
     facts: Mapping[str, Any]
 
@@ -155,23 +160,31 @@ class HostActor:
         yield result[0]
 
     def measure(
-        self, board: str, artifact: Artifact, images: ImageFile, policy: Mapping[str, Any]
+        self,
+        board: str,
+        artifact: Artifact,
+        images: ImageFile,
+        policy: Mapping[str, Any],
+        sensors: Mapping[str, Sequence[str]],
     ) -> Iterator[Any]:
-        """Time inferences. Yields Opened, Progress, Sensors and Times."""
+        """Time inferences. Yields Opened, Progress, Sensors and Times, last Measured."""
         from orchestrator.fleet.session import Progress as Step
+        from orchestrator.fleet.session import SensorSample
 
         link = self._link(board)
         yield Opened(dataclasses.asdict(link.open(artifact)))
         every = _Every(PROGRESS_S)
         sample = _read(images)
-        for item in link.measure(sample, policy):
+        for item in link.measure(sample, policy, sensors):
             if isinstance(item, Step):
                 if every.due():
-                    yield Progress(item.done, item.total)
-                    yield Sensors(dict(link.telemetry()))
+                    yield Progress(item.done, item.total, item.note)
+            elif isinstance(item, SensorSample):
+                yield Sensors(dict(item.values), within="at_s" in item.values)
             else:
-                yield Times(item.device_ns, item.end_to_end_ns)
-        yield Sensors(dict(link.telemetry()))
+                yield Times(
+                    item.device_ns, item.end_to_end_ns, item.pre_ns, item.begin_ns, item.block
+                )
         if link.measured is not None:
             yield Measured(dataclasses.asdict(link.measured))
 

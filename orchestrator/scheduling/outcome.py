@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.hashing import digest
 from orchestrator.planning.cells import Cell
-from orchestrator.results import CellResult
+from orchestrator.results import CellResult, Latency
 from orchestrator.scheduling.planner import Plan, encoder_backend
 from orchestrator.store.artifacts import Held
 
@@ -24,7 +24,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
         return None
     board = plan.boards[cell.board]
     timed = measure.manifest["facts"]
-    latency = {key: timed[key] for key in ("device", "end_to_end", "timing_valid")}
+    latency = {key: timed[key] for key in Latency.model_fields}
     figures = score.manifest["facts"]
     quantization = cell.probe.quantization
     gallery, probe = held(plan, targets.gallery), held(plan, targets.probe)
@@ -56,9 +56,10 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "failed_images": figures["failed"],
             "verdict": timed["verdict"],
             "verdict_reason": timed["reason"],
+            "verdict_reasons": timed["reasons"],
             "artifact_sha256": artifact.manifest["facts"]["sha256"],
             "artifact_bytes": artifact.manifest["facts"]["bytes"],
-            "warnings": figures["warnings"],
+            "warnings": [*figures["warnings"], *timed["notes"]],
             "provenance": {
                 "model_sha256": plan.models[cell.model].sha256,
                 "artifact": artifact.manifest["provenance"],

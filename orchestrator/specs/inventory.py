@@ -95,6 +95,8 @@ Transport = Annotated[
 ]
 
 
+Clocks = Literal["untouched", "pinned"]
+
 # What executes when the entry does not say it: the accelerator that the runtime is there for.
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("CPUExecutionProvider",),
@@ -167,7 +169,8 @@ class Board(Spec):
 
     `lock` is what a run holds: the whole `board`, against every user of that machine, which is the
     rule over SSH; or its `workdir` alone, where several boards are really one machine, as emulated
-    ones are.
+    ones are. `clocks: pinned` allows its clocks to be held while it is measured, `untouched`
+    forbids it; left out, the matrix's `measurement: clocks:` counts.
     """
 
     name: str = Field(pattern=SLUG, max_length=63)
@@ -182,6 +185,7 @@ class Board(Spec):
     python: str
     workdir: str = "~/.farm"
     lock: LockScope
+    clocks: Clocks | None = None
     runtime: RuntimeOptions
 
     @model_validator(mode="before")

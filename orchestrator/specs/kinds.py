@@ -23,6 +23,17 @@ class Signatures(Spec):
     files: Many[str] = ()  # files that only this kind has
 
 
+class Sensors(Spec):
+    """What of a board's sensors counts, beyond what every kernel tells in one place.
+
+    `zones` are the thermal zones (by type) of what computes: the hottest of them is the board's
+    temperature; all count when none is there. `clocks` are files with a clock in Hz.
+    """
+
+    zones: Many[str] = ()
+    clocks: Many[str] = ()
+
+
 class Kind(FileSpec):
     """A kind of board.
 
@@ -45,7 +56,7 @@ class Kind(FileSpec):
     float16: bool = False
     schemes: Many[Scheme] = ()
     signatures: Signatures = Signatures()
-    thermal: Many[str] = ()  # glob patterns of files that hold millidegrees Celsius
+    sensors: Sensors = Sensors()
     notes: str = ""
 
     def accepts(self, quantization: Quantization) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from orchestrator.specs.base import SLUG, FileSpec, Many, OneOrMany, Spec, load, wrong
-from orchestrator.specs.inventory import Board, Inventory
+from orchestrator.specs.inventory import Board, Clocks, Inventory
 from orchestrator.specs.model import ModelSpec, load_model
 from orchestrator.specs.quantization import Quantization
 from orchestrator.specs.testset import CalibrationSpec, RenderedCalibration, RenderedSet, TestSet
@@ -19,12 +19,23 @@ Gallery = Literal["same", "float32"]
 
 
 class MeasurementPolicy(Spec):
-    """When a latency measurement ends: at both minima, at the latest at `max_duration_s`."""
+    """How latency is measured; docs/measuring.md explains each part.
+
+    Timing ends at both minima, at the latest at `max_duration_s`, and is done in `blocks` with
+    pauses of `pause_s` between them. With `cool_below_c` the board is waited for, by its
+    temperature, at the longest `cool_deadline_s`. `clocks: pinned` is the user's leave to hold a
+    board's clocks meanwhile; a board's own `clocks:` in the inventory outweighs it.
+    """
 
     warm_up_count: int = Field(20, ge=0)
     min_duration_s: float = Field(3.0, ge=0, allow_inf_nan=False)
     min_count: int = Field(200, ge=1)
     max_duration_s: float = Field(60.0, gt=0, allow_inf_nan=False)
+    blocks: int = Field(5, ge=1, le=1000)
+    pause_s: float = Field(0.2, ge=0, le=60, allow_inf_nan=False)
+    cool_below_c: float | None = Field(None, gt=0, le=150)
+    cool_deadline_s: float = Field(300.0, gt=0, le=3600)
+    clocks: Clocks = "untouched"
 
     @model_validator(mode="after")
     def _ordered(self) -> MeasurementPolicy:

@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.stages.judging import judge, notes, unseen
 from orchestrator.stages.made import Made
+from orchestrator.stages.raw_times import (
+    SAMPLES,
+    TIMES,
+    Conditions,
+    RawTimes,
+    mapping,
+    number,
+)
 
-FILE = "times.npz"
-NOISY_CV = 0.25  # relative MAD above which a median says little
+FILE = TIMES
+CURVE = 60  # points of a sustained curve
+_LEAST = 5  # inferences behind each of them
 
 
 def pack(
-    device_ns: NDArray[np.int64],
-    end_to_end_ns: NDArray[np.int64],
+    times: RawTimes,
+    conditions: Conditions,
     policy: Mapping[str, Any],
     executed_by: str,
     provenance: Mapping[str, Any],
 ) -> Made:
-    """Keep every raw time, and the figures made of them.
+    """Keep every raw time and sample, and the figures made of them.
 
     Args:
-        device_ns: time inside the native run call, int64 nanoseconds, one an inference, in order.
-        end_to_end_ns: the same with pre- and postprocessing and copies on the board.
+        times: at least one inference.
+        conditions: the sensors beside them.
         policy: the measurement policy that was asked for.
         executed_by: what ran the inferences.
         provenance: board, runtime and telemetry.
     """
-    buffer = io.BytesIO()
-    np.savez(buffer, device_ns=device_ns, end_to_end_ns=end_to_end_ns)
-    device, whole = summary(device_ns), summary(end_to_end_ns)
-    verdict, reason = judge(device_ns, end_to_end_ns, policy, executed_by)
+    verdict, reasons = judge(times, conditions, policy, executed_by)
     facts = {
-        "device": device,
-        "end_to_end": whole,
+        "device": summary(times.device_ns),
+        "end_to_end": summary(times.end_to_end_ns),
+        "pre": summary(times.pre_ns),
+        "post": summary(times.post_ns),
+        "transfer": transfer(conditions),
+        "energy": energy(times, conditions),
+        "blocks": [{"count": len(part), **summary(times.device_ns[part])} for part in times.blocks],
         "timing_valid": executed_by == "board",
         "verdict": verdict,
-        "reason": reason,
+        "reasons": list(reasons),
+        "reason": "; ".join(reasons),
+        "notes": list(notes(conditions)),
+        "unseen": list(unseen(conditions)),
     }
-    return Made({FILE: buffer.getvalue()}, facts, provenance)
+    files = {TIMES: times.to_bytes(), SAMPLES: conditions.to_bytes()}
+    return Made(files, facts, provenance)
 
 
 def summary(times_ns: NDArray[np.int64]) -> dict[str, float | int]:
@@ -70,26 +86,103 @@ def summary(times_ns: NDArray[np.int64]) -> dict[str, float | int]:
     }
 
 
-def judge(
-    device_ns: NDArray[np.int64],
-    end_to_end_ns: NDArray[np.int64],
-    policy: Mapping[str, Any],
-    executed_by: str,
-) -> tuple[str, str]:
-    """The verdict on a measurement: VALID, SUSPECT with its reason, or EMULATED."""
-    if executed_by != "board":
-        return "EMULATED", "times are this host's, not the board's"
-    seconds = float(end_to_end_ns.sum()) / 1e9
-    if len(device_ns) < policy["min_count"]:
-        return "SUSPECT", f"too short: {len(device_ns)} inferences of {policy['min_count']}"
-    if seconds < 0.9 * policy["min_duration_s"]:
-        return "SUSPECT", f"too short: {seconds:.1f} s of {policy['min_duration_s']:.1f} s"
-    middle = float(np.median(device_ns))
-    spread = float(np.median(np.abs(device_ns - middle))) / max(middle, 1.0)
-    if spread > NOISY_CV:
-        return "SUSPECT", f"noisy: median absolute deviation is {spread:.0%} of the median"
-    halves = np.array_split(device_ns, 2)
-    drift = float(np.median(halves[1]) / max(float(np.median(halves[0])), 1.0)) - 1
-    if abs(drift) > NOISY_CV:
-        return "SUSPECT", f"drifting: the second half's median differs by {drift:+.0%}"
-    return "VALID", ""
+def transfer(conditions: Conditions) -> dict[str, float | int] | None:
+    """What an image takes over the link to the board, or None where it is not known.
+
+    Of one burst of all images of the measurement, without a round trip; nothing else ran.
+    """
+    seen = mapping(conditions.facts.get("transfer"))
+    images, seconds = int(number(seen.get("images"))), number(seen.get("seconds"))
+    if images <= 0:
+        return None
+    return {
+        "images": images,
+        "image_bytes": int(number(seen.get("bytes"))) // images,
+        "image_ms": 1e3 * seconds / images,
+        "round_trip_ms": 1e3 * number(seen.get("rtt_s")),
+    }
+
+
+def energy(times: RawTimes, conditions: Conditions) -> dict[str, Any] | None:
+    """Energy of one inference by rail, or None where no rail is measured.
+
+    The mean power of a rail while blocks ran, times the mean time end to end: what the board drew
+    meanwhile, its idle power included. A rail with an energy counter tells its mean power over
+    each block; the others are sampled. `rail` is the one that feeds the board (its name ends in
+    IN, as on Jetsons), else the one that draws most.
+    """
+    watts = {name: float(np.mean(values)) for name, values in conditions.each("power_w").items()}
+    watts |= _counted(conditions)
+    if not watts:
+        return None
+    seconds = float(times.end_to_end_ns.mean()) / 1e9
+    inlets = [name for name in watts if name.upper().split(" ")[0].endswith(("_IN", "VIN"))]
+    rail = max(inlets or watts, key=watts.__getitem__)
+    return {
+        "rail": rail,
+        "mean_w": watts[rail],
+        "inference_j": watts[rail] * seconds,
+        "rails_w": watts,
+    }
+
+
+def _counted(conditions: Conditions) -> dict[str, float]:
+    """Mean power within blocks, by the counters' differences; one that wrapped is left out."""
+    spent: dict[str, float] = {}
+    took: dict[str, float] = {}
+    for before, after in zip(conditions.samples, conditions.samples[1:], strict=False):
+        if before.get("block") != after.get("block"):
+            continue
+        seconds = number(after.get("at_s")) - number(before.get("at_s"))
+        first = mapping(before.get("energy_j"))
+        for name, joules in mapping(after.get("energy_j")).items():
+            more = number(joules) - number(first.get(name))
+            if name in first and more >= 0 and seconds > 0:
+                spent[name] = spent.get(name, 0.0) + more
+                took[name] = took.get(name, 0.0) + seconds
+    return {name: joules / took[name] for name, joules in spent.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Sustained:
+    """Whether a board keeps its pace; float64 (n,) each.
+
+    `at_s` are seconds since the first block began, pauses included; `p50_ms` and `p90_ms` of the
+    inferences around them. `temperature` and `clock` are (seconds, °C) and (seconds, MHz).
+    """
+
+    at_s: NDArray[np.float64]
+    p50_ms: NDArray[np.float64]
+    p90_ms: NDArray[np.float64]
+    temperature: list[tuple[float, float]]
+    clock: list[tuple[float, float]]
+
+
+def sustained(times: RawTimes, conditions: Conditions, points: int = CURVE) -> Sustained:
+    """The curve of inference time over elapsed seconds, with the sensors beside it.
+
+    Each point joins consecutive inferences, at least `_LEAST` of them where there are as many.
+    """
+    count = len(times.device_ns)
+    parts = np.array_split(np.arange(count), max(1, min(points, count // _LEAST)))
+    device = times.device_ns / 1e6
+    return Sustained(
+        np.array([times.begin_ns[part].mean() / 1e9 for part in parts]),
+        np.array([np.percentile(device[part], 50) for part in parts]),
+        np.array([np.percentile(device[part], 90) for part in parts]),
+        conditions.series("temperature_c"),
+        _accelerator(conditions) or conditions.series("clock_mhz"),
+    )
+
+
+def _accelerator(conditions: Conditions) -> list[tuple[float, float]]:
+    """The clock of what computes, where the board has a GPU or an NPU that tells it."""
+    for word in ("npu", "gpu", "gv11b", "gp10b", "ga10b", "vip"):
+        for name in conditions.each("clocks_mhz"):
+            if word in name.lower():
+                return [
+                    (number(sample.get("at_s")), number(mapping(sample["clocks_mhz"]).get(name)))
+                    for sample in conditions.samples
+                    if name in mapping(sample.get("clocks_mhz"))
+                ]
+    return []

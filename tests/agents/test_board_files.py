@@ -6,7 +6,7 @@ import time
 import pytest
 
 from orchestrator.agents import cleanup, processes, runtimes
-from orchestrator.agents.telemetry import Telemetry
+from orchestrator.agents.telemetry import Telemetry, drivers
 
 
 def write(root, path, text):
@@ -30,14 +30,33 @@ def board(tmp_path):
     cpu = "sys/devices/system/cpu/cpu0/cpufreq"
     write(tmp_path, f"{cpu}/scaling_cur_freq", "1416000\n")
     write(tmp_path, f"{cpu}/scaling_governor", "schedutil\n")
+    write(tmp_path, f"{cpu}/scaling_max_freq", "1416000\n")
+    write(tmp_path, f"{cpu}/cpuinfo_max_freq", "1908000\n")
+    throttle = "sys/devices/system/cpu/cpu0/thermal_throttle"
+    write(tmp_path, f"{throttle}/core_throttle_count", "12\n")
     write(tmp_path, "sys/class/devfreq/17000000.gv11b/cur_freq", "1109250000\n")
+    write(tmp_path, "sys/kernel/debug/clk/npu_core/clk_rate", "800000000\n")
     rail = "sys/class/hwmon/hwmon3"
     write(tmp_path, f"{rail}/name", "ina3221\n")
     write(tmp_path, f"{rail}/in1_input", "5000\n")
     write(tmp_path, f"{rail}/in1_label", "VDD_IN\n")
     write(tmp_path, f"{rail}/curr1_input", "800\n")
+    # What follows the three channels are shunts: not the voltage of a rail, and their sum.
+    write(tmp_path, f"{rail}/in4_input", "40\n")
+    write(tmp_path, f"{rail}/curr4_input", "900\n")
+    write(tmp_path, "sys/class/hwmon/hwmon4/name", "soctherm_oc\n")
+    write(tmp_path, "sys/class/hwmon/hwmon4/oc3_event_cnt", "5\n")
+    iio = "sys/bus/i2c/drivers/ina3221x/7-0040/iio:device0"
+    write(tmp_path, f"{iio}/in_power0_input", "4100\n")
+    write(tmp_path, f"{iio}/rail_name_0", "POM_5V_GPU\n")
+    write(tmp_path, "sys/class/powercap/intel-rapl:0/energy_uj", "2500000\n")
+    write(tmp_path, "sys/class/powercap/intel-rapl:0/name", "package-0\n")
     write(tmp_path, "proc/meminfo", "MemTotal: 512000 kB\nMemAvailable:  100000 kB\n")
     write(tmp_path, "proc/loadavg", "0.50 0.40 0.30 1/100 1234\n")
+    # user nice system idle iowait irq softirq steal guest
+    write(tmp_path, "proc/stat", "cpu  1000 0 300 90000 500 10 20 70 5 0\ncpu0 1 2 3\n")
+    write(tmp_path, "sys/module/galcore/version", "6.4.8.7.1.1.1\n")
+    write(tmp_path, "etc/nv_tegra_release", "# R32 (release), REVISION: 7.1\n")
     return tmp_path
 
 
@@ -47,12 +66,37 @@ def test_sensors(board):
         "temperature_c": 71.5,
         "clocks_mhz": {"cpu0": 1416.0, "17000000.gv11b": 1109.25},
         "clock_mhz": 1416.0,
+        "limits_mhz": {"cpu0": 1416.0},
+        "highest_mhz": {"cpu0": 1908.0},
         "governors": {"cpu0": "schedutil"},
+        "cooling_devices": 1,
         "throttling": {"thermal-cpufreq-0 (cooling_device0)": 3},
-        "power_w": {"VDD_IN": 4.0},
+        "throttle_events": {"core_throttle_count": 12, "oc3_event_cnt": 5},
+        "power_w": {"VDD_IN": 4.0, "POM_5V_GPU": 4.1},
+        "energy_j": {"package-0 (intel-rapl:0)": 2.5},
         "memory_available_bytes": 100000 * 1024,
         "load_1m": 0.5,
+        "cpu_busy_s": 1400 / os.sysconf("SC_CLK_TCK"),
     }
+
+
+def test_what_a_kind_of_board_adds(board):
+    write(board, "sys/class/thermal/thermal_zone2/temp", "55000\n")
+    write(board, "sys/class/thermal/thermal_zone2/type", "npu-thermal\n")
+    clocks = ["/sys/kernel/debug/clk/*npu*/clk_rate"]
+    told = Telemetry(str(board), ["npu*", "gpu*"], clocks).sample()
+    assert told["temperature_c"] == 55.0
+    assert told["temperatures_c"]["cpu-thermal"] == 71.5
+    assert told["clocks_mhz"]["npu_core"] == 800.0
+    assert Telemetry(str(board), ["tpu*"]).sample()["temperature_c"] == 71.5
+
+
+def test_drivers(board):
+    assert drivers(str(board)) == {
+        "galcore": "6.4.8.7.1.1.1",
+        "l4t": "# R32 (release), REVISION: 7.1",
+    }
+    assert drivers(str(board / "nowhere")) == {}
 
 
 def test_a_board_that_tells_nothing(tmp_path):

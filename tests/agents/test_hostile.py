@@ -68,7 +68,7 @@ helpful = st.sampled_from(
         Frame(wire.READY, 2, {"window": 1}),
         Frame(wire.FEATURES, 2, {"start": 0, "count": 1, "credit": 192, "failed": []}, bytes(16)),
         Frame(wire.FEATURES, 2, {"start": 0, "count": 2, "credit": 384, "failed": []}, bytes(32)),
-        Frame(wire.TIMES, 2, {"count": 1, "done": 1, "total": 1}, bytes(16)),
+        Frame(wire.TIMES, 2, {"count": 1, "done": 1, "total": 1}, bytes(32)),
         Frame(wire.DONE, 2, {"images": 2}),
     ]
 )

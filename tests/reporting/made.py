@@ -30,9 +30,10 @@ from orchestrator.events import (
     Telemetry,
 )
 from orchestrator.hashing import digest
-from orchestrator.results import CellResult
+from orchestrator.results import CellResult, Latency
 from orchestrator.stages.made import Made
 from orchestrator.stages.measure import pack
+from orchestrator.stages.raw_times import Conditions, RawTimes
 from orchestrator.stages.score import SEARCHES, Features, compare, score
 from orchestrator.store.artifacts import Held, Store
 
@@ -113,6 +114,31 @@ def times_ns(row: Row, count: int = 300) -> np.ndarray:
     return np.asarray(ms * 1e6, np.int64)
 
 
+def raw(device_ns: np.ndarray, blocks: int = 5) -> RawTimes:
+    """These device times as a measurement of some blocks, 0.2 s apart."""
+    pre = np.full(len(device_ns), 200_000)
+    whole = device_ns + 300_000
+    block = np.sort(np.arange(len(device_ns)) % blocks)
+    begin = np.concatenate([[0], np.cumsum(whole)[:-1]]) + block * 200_000_000
+    return RawTimes(device_ns, whole, pre, begin, block)
+
+
+def sensors(device_ns: np.ndarray, celsius: float = 51.0) -> list[dict[str, Any]]:
+    """A sample each second of a board that keeps its temperature and clock."""
+    seconds = float(device_ns.sum()) / 1e9
+    return [
+        {
+            "at_s": float(at),
+            "temperature_c": celsius,
+            "clocks_mhz": {"cpu0": 1800.0, "17000000.gv11b": 1109.25},
+            "clock_mhz": 1800.0,
+            "limits_mhz": {"cpu0": 1800.0},
+            "power_w": {"VDD_IN": 9.5},
+        }
+        for at in np.arange(0, seconds, 1.0)
+    ]
+
+
 def _keep(store: Store, stage: str, made: Made, **named: Any) -> Held:
     key = digest({"stage": stage, "facts": json.loads(json.dumps(made.facts)), **named})
     held = store.lookup(stage, key)
@@ -127,10 +153,11 @@ def cell_result(store: Store, row: Row, reference: Row | None, size: Size, test:
     scored = _scored(row.noise, row.lot, row.own, size)
     score_key = _keep(store, "score", scored, noise=row.noise, lot=row.lot, own=row.own)
     ns = times_ns(row)
-    measured = pack(ns, ns + 300_000, MEASUREMENT, row.executed_by, {"board_name": row.board})
+    times, seen = raw(ns), Conditions(sensors(ns) if row.executed_by == "board" else [])
+    measured = pack(times, seen, MEASUREMENT, row.executed_by, {"board_name": row.board})
     measure_key = _keep(store, "measure", measured, board=row.board)
     facts, timed = scored.facts, measured.facts
-    latency = {k: timed[k] for k in ("device", "end_to_end", "timing_valid")}
+    latency = {k: timed[k] for k in Latency.model_fields}
     keys = {"score": score_key.key, "measure": measure_key.key, "artifact": "a" * 64}
     keys |= {"probe": digest({"probe": row.board, "noise": row.noise}), "gallery": "g" * 64}
     difference = None
@@ -172,6 +199,7 @@ def cell_result(store: Store, row: Row, reference: Row | None, size: Size, test:
             "difference": difference,
             "verdict": timed["verdict"],
             "verdict_reason": timed["reason"],
+            "verdict_reasons": timed["reasons"],
             "artifact_sha256": "b" * 64,
             "artifact_bytes": 1000,
             "provenance": {

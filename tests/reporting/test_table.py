@@ -67,9 +67,10 @@ def test_a_board_has_its_time_and_an_emulated_one_has_none() -> None:
 
 
 def test_a_suspect_time_is_marked_and_explained() -> None:
-    suspect = result(verdict="SUSPECT", verdict_reason="throttled at 84 °C")
-    assert row(suspect)[4] == "4.3 ms ?"
-    assert any("throttled at 84 °C" in note for note in footnotes([suspect], {}))
+    reasons = ["throttled: thermal-cpufreq-0 at step 3", "too noisy: 31 % of the median"]
+    suspect = result(verdict="SUSPECT", verdict_reason="; ".join(reasons), verdict_reasons=reasons)
+    assert row(suspect)[4] == "4.3 ms SUSPECT (throttled, too noisy)"
+    assert any("thermal-cpufreq-0 at step 3" in note for note in footnotes([suspect], {}))
 
 
 def test_percent_with_intervals() -> None:
