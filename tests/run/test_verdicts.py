@@ -1,0 +1,107 @@
+"""A whole run over OpenSSH: what is wrong with a board's time stands in the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.fleet.emulated import ensure_key
+from tests.openssh import running_sshd
+from tests.run.boards import THERMAL, make_board
+from tests.run.project import FLOAT, HOST, Project, entry
+
+pytestmark = [pytest.mark.slow, pytest.mark.needs("sshd")]
+
+CUDA = "{name: onnxruntime, providers: [CUDAExecutionProvider]}"
+MIN_FREQ = "sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("verdicts")
+    key = folder / "key"
+    public = ensure_key(key)
+    made = Project(folder / "project")
+    made.folder.mkdir()
+    boards = folder / "boards"
+    with running_sshd(folder, public) as sshd:
+        hot = {f"{THERMAL}/cooling_device0/cur_state": "3"}
+        inventory = [
+            make_board(boards, "calm", sshd, key, more="    clocks: pinned\n"),
+            make_board(boards, "hot", sshd, key, sysfs=hot),
+            make_board(boards, "noisy", sshd, key, jitter_s=0.02),
+            make_board(boards, "fallback", sshd, key, runtime=CUDA),
+        ]
+        entries = [entry(name, "float32") for name in ("calm", "hot", "noisy", "fallback")]
+        made.write(FLOAT + "".join(entries), HOST + "".join(inventory), 12, 10)
+        done = made.farm("run")
+        (made.folder / "said.txt").write_text(done.stdout + done.stderr)
+        yield made, done, boards
+
+
+def line(project: Project, hardware: str) -> list[str]:
+    table = (project.latest / "table.md").read_text().splitlines()
+    found = next(each for each in table if each.startswith(f"| {hardware} "))
+    return [cell.strip() for cell in found.strip("|").split("|")]
+
+
+def test_a_throttled_board_is_suspect_with_its_reason(project: Any) -> None:
+    made, _, _ = project
+    row = made.cells()["hot"]
+    assert row["verdict"] == "SUSPECT"
+    assert "throttled: thermal-cpufreq-0 (cooling_device0) at step 3" in row["verdict_reasons"]
+    assert row["executed_by"] == "board"
+    assert "ms SUSPECT (throttled" in line(made, "hot")[4]
+    notes = (made.latest / "table.md").read_text()
+    assert "hot: its time is SUSPECT: throttled: thermal-cpufreq-0" in notes
+
+
+def test_a_noisy_board_is_suspect_with_its_reason(project: Any) -> None:
+    made, _, _ = project
+    row = made.cells()["noisy"]
+    assert row["verdict"] == "SUSPECT"
+    assert any(reason.startswith("too noisy:") for reason in row["verdict_reasons"])
+    assert "throttled" not in row["verdict_reason"]
+    assert "too noisy" in line(made, "noisy")[4]
+
+
+def test_a_cpu_fallback_is_an_error_and_has_no_time(project: Any) -> None:
+    made, done, _ = project
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "fallback" not in made.cells()
+    notes = (made.latest / "table.md").read_text()
+    assert "No result for fallback: " in notes
+    assert "CUDAExecutionProvider was asked for" in notes
+
+
+def test_a_calm_board_has_its_parts_its_energy_and_its_clocks_back(project: Any) -> None:
+    made, _, boards = project
+    row = made.cells()["calm"]
+    latency = row["latency"]
+    assert not {"throttled", "clocks moved"} & {r.partition(":")[0] for r in row["verdict_reasons"]}
+    parts = sum(latency[part]["mean_ms"] for part in ("pre", "device", "post"))
+    assert parts == pytest.approx(latency["end_to_end"]["mean_ms"], rel=1e-6)
+    assert latency["transfer"]["image_bytes"] == 112 * 112 * 3
+    assert latency["energy"]["rail"] == "VDD_IN"
+    joules = 8.0 * latency["end_to_end"]["mean_ms"] / 1e3
+    assert latency["energy"]["inference_j"] == pytest.approx(joules, rel=1e-6)
+    assert len(latency["blocks"]) == 5
+    measured = row["provenance"]["measure"]["measured"]
+    assert measured["drivers"] == {"galcore": "6.4.8"}
+    assert (boards / "calm" / "root" / MIN_FREQ).read_text().strip() == "408000"
+    assert not (boards / "calm" / "farm" / "clocks.json").exists()
+
+
+def test_remeasure_measures_what_was_suspect_and_the_report_shows_why(project: Any) -> None:
+    made, _, boards = project
+    before = made.cells()
+    (boards / "hot" / "root" / THERMAL / "cooling_device0" / "cur_state").write_text("0\n")
+    done = made.farm("run", "--remeasure", "--only", "hot")
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = made.cells()["hot"]
+    assert "throttled" not in after["verdict_reason"]
+    assert after["latency"]["device"] != before["hot"]["latency"]["device"]
+    assert made.farm("report").returncode == 0
+    report = next(made.latest.glob("*.html")).read_text()
+    assert "Where the time of one inference goes" in report
