@@ -73,7 +73,9 @@ def too_noisy(times: RawTimes) -> str | None:
 def drifting(times: RawTimes) -> str | None:
     """Blocks, or the halves of a single block, of different pace."""
     parts = [part for part in times.blocks if len(part) >= MIN_BLOCK]
+    word = f"{len(parts)} blocks"
     if len(parts) < 2:
+        word = "both halves"
         parts = np.array_split(np.arange(len(times.device_ns)), 2)
         if len(parts[0]) < MIN_BLOCK:
             return None
@@ -82,7 +84,7 @@ def drifting(times: RawTimes) -> str | None:
     allowed = max(DRIFTING * float(np.median(times.device_ns)), DEVICE_FLOOR_NS)
     if high - low <= max(allowed, CHANCE * _standard_error(times, parts, medians)):
         return None
-    return f"drifting: medians of {len(parts)} blocks from {low / 1e6:.2f} to {high / 1e6:.2f} ms"
+    return f"drifting: medians of {word} from {low / 1e6:.2f} to {high / 1e6:.2f} ms"
 
 
 def _standard_error(times: RawTimes, parts: list[Any], medians: list[float]) -> float:
