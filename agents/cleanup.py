@@ -3,7 +3,6 @@
 import glob
 import os
 import re
-import shutil
 import time
 from typing import List
 
@@ -103,6 +102,8 @@ def _remove(paths: List[str]) -> List[str]:
     for path in paths:
         try:
             if os.path.isdir(path) and not os.path.islink(path):
+                import shutil  # brings every archiver with it
+
                 shutil.rmtree(path)
             else:
                 os.unlink(path)

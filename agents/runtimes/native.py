@@ -2,7 +2,6 @@
 
 import ctypes
 import glob
-import hashlib
 import os
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -84,6 +83,8 @@ def identity(path: str, pattern: bytes) -> str:
     Raises:
         OSError: it cannot be read.
     """
+    import hashlib  # with OpenSSL behind it, which an agent without such a library does without
+
     digest, kept, version = hashlib.sha256(), b"", ""
     expression = re.compile(pattern)
     with open(path, "rb") as file:
