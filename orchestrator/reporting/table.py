@@ -50,7 +50,7 @@ def interval(estimate: Estimate) -> str:
     return f"{percent(estimate.value)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
-def time_text(result: CellResult) -> str:
+def time_text(result: CellResult, with_reasons: bool = True) -> str:
     """The Time column: the p50 of a board; never that of a host which stood in.
 
     A suspect time carries its reasons in a word each, `16.2 ms SUSPECT (throttled)`.
@@ -60,6 +60,8 @@ def time_text(result: CellResult) -> str:
     text = f"{result.latency.device.p50_ms:.1f} ms"
     if result.verdict == "VALID":
         return text
+    if not with_reasons:
+        return f"{text} {result.verdict}"
     reasons = result.verdict_reasons or [result.verdict_reason]
     words = [reason.partition(":")[0] for reason in reasons if reason]
     return f"{text} {result.verdict}" + (f" ({', '.join(words)})" if words else "")
@@ -91,7 +93,7 @@ def row(result: CellResult, with_interval: bool = True) -> tuple[str, ...]:
         result.provider,
         result.type,
         result.backend,
-        time_text(result),
+        time_text(result, with_reasons=with_interval),
         result.granularity or "-",
         result.symmetry or "-",
         rank1 + mark,
