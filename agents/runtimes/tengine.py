@@ -12,6 +12,7 @@ compiles the NPU's graph, is part of loading.
 
 import ctypes
 import os
+import struct
 import sys
 from array import array
 from typing import Any, Dict, List, Mapping, Optional, Tuple
@@ -112,6 +113,7 @@ class Runtime(BaseRuntime):
         self.provider = native.provider(NAME, options, PROVIDERS)
         self._lib, self.version = _library(options)
         self._file = os.path.basename(path)
+        _check_file(path, self._file)
         self._context = self._graph = None
         self._ready = False
         try:
@@ -175,7 +177,8 @@ class Runtime(BaseRuntime):
         if lib.get_tensor_layout(tensor) != NCHW:
             raise AgentError(TOOLCHAIN, "%s takes NHWC, Tengine's NPU runs NCHW" % self._file)
         shape = self._shape(tensor, "input")
-        known = [size if size > 0 else None for size in shape]
+        # A file converted with a free batch has no shape until it is given one.
+        known = [size if size > 0 else None for size in shape] or [None] * 4
         check_shape(known, DTYPES[self._type], preprocessing)
         found = self._quantization(tensor, "input", self._type)
         native.check_quantized("input", native.stated_input(preprocessing), found)
@@ -273,7 +276,7 @@ class Runtime(BaseRuntime):
     def _shape(self, tensor: int, what: str) -> List[int]:
         dims = (ctypes.c_int * 8)()
         count = self._lib.get_tensor_shape(tensor, dims, 8)
-        if not 1 <= count <= 8:
+        if not 0 <= count <= 8:
             raise self._failed(TOOLCHAIN, "get_tensor_shape", "of its %s" % what)
         return list(dims[:count])
 
@@ -328,6 +331,17 @@ class Runtime(BaseRuntime):
             kind,
             "tengine %s: %s failed on %s (%s): %s; what the library printed stands in the board's"
             " log" % (self.version, function, self._file, self.provider, why),
+        )
+
+
+def _check_file(path: str, name: str) -> None:
+    """Refuse what is no tmfile of version 2: the library reads offsets unchecked and crashes."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    version, root = struct.unpack("<H6xI", head) if len(head) == 12 else (0, 0)
+    if version != 2 or not 12 <= root < os.path.getsize(path):
+        raise AgentError(
+            TOOLCHAIN, "%s is no tmfile of version 2, or not a whole one; convert it again" % name
         )
 
 

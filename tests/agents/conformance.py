@@ -6,6 +6,8 @@ agent. A case names what its runtime needs, and is skipped (in CI: fails) where 
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
 import textwrap
 from collections.abc import Callable, Mapping
@@ -150,7 +152,7 @@ class RKNNLite(object):
     def load_rknn(self, path, key_path=None):
         data = open(path, "rb").read()
         self._model = data
-        return 0 if data[:6] == b"FSHIMR" else -1
+        return 0 if data[12:18] == b"FSHIMR" else -1
 
     def init_runtime(self, target=None, device_id=None, async_mode=False, core_mask=0):
         self._lib = ctypes.CDLL(os.environ["SHIM_RKNN"])
@@ -207,11 +209,59 @@ def _lite() -> Case:
         environment=lambda: {
             "PYTHONPATH": str(_lite_package()),
             "SHIM_RKNN": str(library("rknn2")),
+            "FARM_RKNN_LIB": "",
         },
         provider="NPU",
         needs=("numpy",),
     )
 
+
+DATA = Path(__file__).parent / "data"
+
+
+@cache
+def _small() -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(
+        (DATA / "small.onnx").read_bytes(), providers=["CPUExecutionProvider"]
+    )
+
+
+def _small_reference(images: Images) -> Features:
+    values = ((images.astype(np.float32) - 127.5) / 127.5).transpose(0, 3, 1, 2)
+    rows = [_small().run(None, {"data": value[None]})[0][0] for value in values]
+    return np.array(rows, np.float32)
+
+
+def real_tengine(dtype: str, cosine: float, within: float) -> Case:
+    """Tengine's own library on the CPU, with files of Tengine's own tools (`data/make.py`)."""
+    interface = json.loads((DATA / f"small-{dtype}.json").read_text())
+    wants = interface["input"]
+    return Case(
+        f"real-tengine-{dtype}",
+        "tengine",
+        (DATA / f"small-{dtype}.tmfile").read_bytes,
+        preprocessing(
+            16, dtype=dtype, scale=wants.get("scale"), zero_point=wants.get("zero_point", 0)
+        ),
+        _small_reference,
+        cosine=cosine,
+        within=within,
+        options=lambda: {
+            "providers": ["CPU"],
+            "library": os.environ["FARM_TENGINE_LIB"],
+            "interface": interface,
+        },
+        provider="CPU",
+    )
+
+
+REAL = (
+    (real_tengine("float32", 0.99999, 1e-4), real_tengine("uint8", 0.995, 0.5))
+    if os.environ.get("FARM_TENGINE_LIB")
+    else ()
+)
 
 CASES = (
     Case(
@@ -240,4 +290,5 @@ CASES = (
     rknn(1, "uint8"),
     rknn(2, "int8"),
     _lite(),
+    *REAL,
 )

@@ -72,7 +72,9 @@ class ShimFile:
     def data(self) -> bytes:
         """The file."""
         return struct.pack(
-            "<8s4ififi6f",
+            "<HxxxxxxI8s4ififi6f",
+            2,  # as a tmfile begins: its version, and where its tables are
+            12,
             b"FSHIM" + self.vendor.encode(),
             TYPES[self.dtype],
             self.size,

@@ -1,7 +1,8 @@
 /* What the stand-ins for vendors' libraries share: their file format, what they compute, how they
  * are told to fail. They print as chattily as the vendors' own do, on stdout.
  *
- * A file is this header alone: "FSHIM", kind, sizes, scales. The feature is, in double,
+ * A file is this header alone: a tmfile's first 12 bytes, "FSHIM", sizes, scales. The feature is,
+ * in double,
  *   feature[k] = sum over channel c and position i of weight(k, c, i) * value(c, i) / positions
  * with small whole weights that differ at each place: another layout, colour order, scale or zero
  * point gives another feature.
@@ -15,6 +16,7 @@
 #include <string.h>
 
 struct shim_file {
+    uint32_t tmfile[3];
     char magic[8]; /* "FSHIM" and the vendor: "T" or "R" */
     int32_t type;  /* of input and output: 0 float32, 2 int8, 3 uint8 */
     int32_t height, width, dim;

@@ -140,8 +140,8 @@ int prerun_graph_multithread(graph_t graph, struct options options)
     if (!it->input.data)
         return -1;
     shim_chat("prerun");
-    it->ready = 1;
-    return shim_result("prerun_graph_multithread", -1, 0);
+    it->ready = shim_result("prerun_graph_multithread", -1, 0) == 0;
+    return it->ready ? 0 : -1;
 }
 
 static double value_of(const struct shim_file* file, int c, int i, const void* data)
