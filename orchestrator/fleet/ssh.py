@@ -24,6 +24,9 @@ from orchestrator.fleet.untrusted import headline, one_line
 
 OUTPUT_LIMIT = 1 << 20
 KEEPALIVE_S = 5
+# A channel that dropbear closed before its command was started is opened again (`settle` of
+# ssh_connection.py says why that happens, and avoids most of it).
+_DROPBEAR_TRIES = 3
 
 
 class SshTransport:
@@ -171,33 +174,53 @@ class SshTransport:
         """A channel with `command` running in it, closed at the end unless it is to be kept."""
         deadline = Deadline(timeout_s)
         with translated(self.board, doing):
-            channel = self._open_channel(deadline)
-            with Guard(channel, deadline.remaining()) as guard:
-                started = False
-                try:
-                    channel.exec_command(command)
-                    started = True
-                    yield channel, deadline
-                    # Closed by the guard, a channel looks like one whose command has ended.
-                    if guard.expired and channel.exit_status < 0:
-                        raise TransientError("too late")
-                except (OSError, EOFError, paramiko.SSHException, TransientError) as error:
-                    close_channel(channel)
-                    if guard.expired:
-                        raise TransientError(
-                            f"{self.board}: no end after {timeout_s:g} s while {doing}"
-                        ) from error
-                    if not started and "dropbear" in channel.get_transport().remote_version:
-                        raise TransientError(
-                            f"{self.board}: the board closed a channel while {doing}",
-                            "dropbear 2022.82 to 2024.85 does that now and then: update it",
-                        ) from error
-                    raise
-                except BaseException:
-                    close_channel(channel)
-                    raise
+            channel, guard = self._execute(command, deadline, doing)
+            try:
+                yield channel, deadline
+                # Closed by the guard, a channel looks like one whose command has ended.
+                if guard.expired and channel.exit_status < 0:
+                    raise TransientError("too late")
+            except (OSError, EOFError, paramiko.SSHException, TransientError) as error:
+                close_channel(channel)
+                if guard.expired:
+                    raise self._too_late(deadline, doing) from error
+                raise
+            except BaseException:
+                close_channel(channel)
+                raise
+            finally:
+                guard.stop()
             if not keep:
                 close_channel(channel)
+
+    def _execute(self, command: str, deadline: Deadline, doing: str) -> tuple[Any, Guard]:
+        """A channel in which `command` was started, and the running guard of its deadline."""
+        for tries_left in reversed(range(_DROPBEAR_TRIES)):
+            channel = self._open_channel(deadline)
+            guard = Guard(channel, deadline.remaining())
+            guard.start()
+            try:
+                channel.exec_command(command)
+                return channel, guard
+            except BaseException as error:
+                guard.stop()
+                close_channel(channel)
+                if not isinstance(error, (OSError, EOFError, paramiko.SSHException)):
+                    raise
+                if guard.expired:
+                    raise self._too_late(deadline, doing) from error
+                server = channel.get_transport()
+                if "dropbear" not in server.remote_version or not server.is_active():
+                    raise
+                if not tries_left:
+                    raise TransientError(
+                        f"{self.board}: the board closed a channel while {doing}",
+                        "dropbear 2022.82 to 2024.85 does that now and then: update it",
+                    ) from error
+        raise AssertionError("unreachable")
+
+    def _too_late(self, deadline: Deadline, doing: str) -> TransientError:
+        return TransientError(f"{self.board}: no end after {deadline.seconds:g} s while {doing}")
 
     @contextmanager
     def _sftp(self, deadline: Deadline) -> Iterator[Any]:

@@ -59,12 +59,20 @@ class Guard:
         self.expired = True
         close_channel(self._channel)
 
-    def __enter__(self) -> Guard:
+    def start(self) -> None:
+        """Count from now on."""
         self._timer.start()
+
+    def stop(self) -> None:
+        """The channel may live."""
+        self._timer.cancel()
+
+    def __enter__(self) -> Guard:
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        self.stop()
 
 
 class StderrDrain:
