@@ -44,8 +44,8 @@ def running_sshd(
         tmp_path: where its configuration, keys and log lie.
         public_key: the one public key line that is let in.
         sftp: whether it has an SFTP subsystem.
-        environment: set for every command, such as HOME and PATH; commands still start in the
-            user's real home directory.
+        environment: set for every command, such as HOME (an empty folder when left out) and PATH;
+            commands still start in the user's real home directory.
         settings: more lines of sshd_config; they outweigh the usual ones.
         wrapped: a command that starts the server, and its environment.
     """
@@ -74,8 +74,9 @@ def running_sshd(
     ]
     if sftp:
         lines.append(f"Subsystem sftp {SFTP_SERVER}")
-    # A board's lock is one for its whole machine; these boards are many on one.
-    variables = {"FARM_LOCK_FOLDER": str(folder), **(environment or {})}
+    # A board's lock is one for its whole machine; these boards are many on one. A home of its own
+    # spares every command the start-up files of the user's shell.
+    variables = {"FARM_LOCK_FOLDER": str(folder), "HOME": str(folder), **(environment or {})}
     lines.append("SetEnv " + " ".join(f'"{k}={v}"' for k, v in variables.items()))
     config = folder / "sshd_config"
     config.write_text("\n".join(lines) + "\n")

@@ -124,7 +124,6 @@ class AgentSession:
         self._open_timeout_s = 0.0
         self._model: ModelFacts | None = None
         self._image_shape: tuple[int, int, int] = (0, 0, 3)
-        self._lost = False
         self.measurement: MeasureFacts | None = None
         self.extraction: ExtractFacts | None = None
 
@@ -358,7 +357,7 @@ class AgentSession:
     # ---- shared by the jobs
 
     def _ready(self) -> ModelFacts:
-        if self._lost and self._open is not None:
+        if self._link.model_lost and self._open is not None:
             # The runtime's process died in an earlier job; the session outlives it.
             return self._open_again()
         if self._model is None:
@@ -375,7 +374,7 @@ class AgentSession:
                 self._model = ModelFacts.from_meta(frame.meta)
             except ValueError as error:
                 raise WireError(str(error)) from error
-        self._lost = False
+        self._link.model_lost = False
         assert self._model is not None
         return self._model
 
@@ -399,7 +398,7 @@ class AgentSession:
         if frame.type != ERROR:
             return frame
         if frame.meta.get("model_lost"):
-            self._model, self._lost = None, True
+            self._model = None
         raise self._error(frame)
 
     def _error(self, frame: Frame) -> FarmError:

@@ -13,6 +13,7 @@ from orchestrator.agents.wire import (
     BEAT,
     CANCEL,
     CLOSE,
+    ERROR,
     FEATURES,
     HELLO,
     MAX_JOB,
@@ -45,6 +46,7 @@ class SessionLink:
     Attributes:
         rtt_s: the shortest round trip seen; 0 before the first.
         telemetry: the sensors as the latest heartbeat told them.
+        model_lost: the runtime's process has ended, perhaps in a job that nobody waits for.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class SessionLink:
     ) -> None:
         self.board = board
         self.rtt_s = 0.0
+        self.model_lost = False
         self.telemetry: Mapping[str, Any] = {}
         self._channel = channel
         self._heartbeat_s = heartbeat_s
@@ -331,6 +334,8 @@ class SessionLink:
                 return
             if frame.type == FEATURES and self._flow is not None:
                 self._flow.returned(int(frame.meta.get("credit", 0)), time.monotonic())
+            if frame.type == ERROR and frame.meta.get("model_lost"):
+                self.model_lost = True
             self._inbox.append(frame)
             self._inbox_bytes += len(frame.payload)
             self._changed.notify_all()

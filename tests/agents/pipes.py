@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -165,3 +166,11 @@ def session(channel: PipeChannel, board: str = "bench", **limits: float) -> Iter
         yield made
     finally:
         made.close()
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """What is done in a `with` must end in time."""
+    begin = time.monotonic()
+    yield
+    assert time.monotonic() - begin < seconds

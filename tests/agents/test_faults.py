@@ -1,4 +1,7 @@
-"""Whatever dies, stops or lies: nobody hangs, nothing is left, the reason is told."""
+"""Whatever dies, stops or lies: nobody hangs, nothing is left, the reason is told.
+
+What does not depend on SSH; the rest is in test_over_ssh.py.
+"""
 
 import contextlib
 import os
@@ -14,14 +17,7 @@ from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.session import AgentSession, MeasurePolicy
 
 from .conftest import Rows, faces, features, open_timed
-from .pipes import agent, bundle_file, session
-
-
-@contextlib.contextmanager
-def within(seconds):
-    begin = time.monotonic()
-    yield
-    assert time.monotonic() - begin < seconds
+from .pipes import agent, bundle_file, session, within
 
 
 def gone(pid, start, seconds=2.0):
@@ -45,27 +41,9 @@ def working(tmp_path, artifact):
         yield channel, made, job, started(facts.pid), started(model.pid)
 
 
-def test_agent_killed(working):
-    _, _, job, own, child = working
-    os.kill(own[0], signal.SIGKILL)
-    with within(5), pytest.raises(TransientError, match="bench: the agent ended"):
-        list(job)
-    assert gone(*child)
-
-
-def test_agent_stopped(working):
-    _, _, job, own, child = working
-    os.kill(own[0], signal.SIGSTOP)
-    with within(6), pytest.raises(TransientError, match="bench: the agent has been silent for"):
-        list(job)
-    os.kill(own[0], signal.SIGCONT)
-    assert gone(*own)
-    assert gone(*child)
-
-
 def test_agent_stopped_while_the_head_writes_to_it(tmp_path, artifact):
     """16 MB do not fit the pipe: the caller itself is stuck in the write."""
-    with agent(tmp_path) as channel, session(channel, dead_after_s=1.0) as made:
+    with agent(tmp_path) as channel, session(channel, dead_after_s=0.5) as made:
         own = started(made.hello().pid)
         open_timed(made, artifact, ms=1, dim=4)
         real = channel.write
@@ -80,24 +58,6 @@ def test_agent_stopped_while_the_head_writes_to_it(tmp_path, artifact):
             list(made.measure(faces(420), MeasurePolicy(), timeout_s=60))
 
 
-def test_channel_closed(working):
-    channel, _, job, own, child = working
-    threading.Timer(0.2, channel.close).start()
-    with within(5), pytest.raises(TransientError):
-        list(job)
-    assert gone(*own)
-    assert gone(*child)
-
-
-def test_runtime_killed_and_the_session_goes_on(working):
-    _, made, job, own, child = working
-    os.kill(child[0], signal.SIGKILL)
-    with within(5), pytest.raises(TransientError, match="process was killed by SIGKILL"):
-        list(job)
-    assert processes.alive(*own)
-    assert len(features(made.extract(Rows(faces(3)), timeout_s=5))) == 3
-
-
 def test_a_crash_is_reported_with_its_last_words(working):
     _, _, job, _, child = working
     os.kill(child[0], signal.SIGSEGV)
@@ -105,19 +65,6 @@ def test_a_crash_is_reported_with_its_last_words(working):
     with within(5), pytest.raises(TransientError, match=told) as caught:
         list(job)
     assert "Fatal Python error: Segmentation fault" in caught.value.hint
-
-
-def test_runtime_hangs(tmp_path, artifact):
-    with agent(tmp_path) as channel, session(channel) as made:
-        made.hello()
-        child = started(open_timed(made, artifact, ms=10, dim=4).pid)
-        job = made.extract(Rows(faces(500)), timeout_s=1.0)
-        next(job)
-        os.kill(child[0], signal.SIGSTOP)
-        with within(6), pytest.raises(BoardError, match="has not answered for"):
-            list(job)
-        assert gone(*child)
-        assert len(features(made.extract(Rows(faces(3)), timeout_s=5))) == 3
 
 
 def test_cancel_of_a_hanging_runtime(working):
@@ -159,7 +106,7 @@ def test_nothing_outlives_the_head(tmp_path, artifact, how):
 
 
 def test_a_silent_head_is_left(tmp_path):
-    with agent(tmp_path, idle_s=0.6) as channel:
+    with agent(tmp_path, idle_s=0.3) as channel:
         made = AgentSession(channel, board="bench", heartbeat_s=60)
         own = started(made.hello().pid)
         with within(5):
@@ -169,9 +116,9 @@ def test_a_silent_head_is_left(tmp_path):
 
 
 def test_beats_keep_an_idle_session(tmp_path):
-    with agent(tmp_path, idle_s=0.6) as channel, session(channel) as made:
+    with agent(tmp_path, idle_s=0.4) as channel, session(channel, heartbeat_s=0.05) as made:
         own = started(made.hello().pid)
-        time.sleep(1.5)
+        time.sleep(0.9)
         assert processes.alive(*own)
 
 
@@ -185,19 +132,6 @@ def test_a_busy_board_names_its_user(tmp_path):
         made.runtimes()
     with agent(tmp_path, owner="bob") as third, session(third) as now:
         now.hello()
-
-
-def test_a_stopped_agent_is_killed_when_its_lease_has_ended(tmp_path, artifact):
-    with agent(tmp_path, idle_s=0.3) as first, session(first) as made:
-        own = started(made.hello().pid)
-        child = started(open_timed(made, artifact, ms=0, dim=4).pid)
-        os.kill(child[0], signal.SIGSTOP)
-        os.kill(own[0], signal.SIGSTOP)
-        time.sleep(1.5)
-        with agent(tmp_path) as second, session(second) as now:
-            now.hello()
-            assert gone(*own)
-            assert gone(*child)
 
 
 def test_a_stopped_agent_within_its_lease_is_left_alone(tmp_path):
@@ -272,56 +206,6 @@ def test_an_unread_stderr_stops_nothing(tmp_path, artifact):
     os.close(unread)
 
 
-class Damaging:
-    """A channel that flips one bit of what is written or read, once armed."""
-
-    def __init__(self, channel, direction):
-        self._channel, self._direction = channel, direction
-        self.armed = False
-
-    def __getattr__(self, name):
-        return getattr(self._channel, name)
-
-    def _damage(self, data, direction):
-        if self.armed and direction == self._direction and len(data) > 24:
-            self.armed = False
-            data = bytearray(data)
-            data[22] ^= 4
-        return bytes(data)
-
-    def read(self, limit):
-        return self._damage(self._channel.read(limit), "read")
-
-    def write(self, data):
-        self._channel.write(self._damage(data, "write"))
-
-
-@pytest.mark.parametrize("direction", ["read", "write"])
-def test_a_flipped_bit_ends_the_session(tmp_path, artifact, direction):
-    with agent(tmp_path) as channel:
-        damaging = Damaging(channel, direction)
-        with session(damaging) as made:
-            own = started(made.hello().pid)
-            open_timed(made, artifact, ms=5, dim=4)
-            job = made.extract(Rows(faces(1000)), timeout_s=5)
-            next(job)
-            damaging.armed = True
-            with within(6), pytest.raises(TransientError, match="checksum"):
-                list(job)
-        assert gone(*own)
-
-
-def test_a_sender_that_waits_for_credit_wakes_when_the_board_dies(tmp_path, artifact):
-    with agent(tmp_path) as channel, session(channel) as made:
-        own = started(made.hello().pid)
-        open_timed(made, artifact, ms=60_000, dim=4)
-        job = made.extract(Rows(faces(500)), timeout_s=120)
-        threading.Timer(0.7, os.kill, (own[0], signal.SIGKILL)).start()
-        with within(6), pytest.raises(TransientError, match="the agent ended"):
-            next(job)
-    assert not [t for t in threading.enumerate() if t.name == "images"]
-
-
 def test_close_ends_a_job_in_another_thread(working):
     _, made, job, own, _ = working
     threading.Timer(0.2, made.close).start()
@@ -379,7 +263,7 @@ def test_a_measurement_that_outlives_its_deadline(tmp_path, artifact, monkeypatc
         open_timed(made, artifact, ms=5, dim=4)
         policy = MeasurePolicy(0, min_duration_s=30, min_count=1, max_duration_s=60)
         with within(5), pytest.raises(TransientError, match="while measuring with timed"):
-            list(made.measure(faces(1), policy, timeout_s=1.0))
+            list(made.measure(faces(1), policy, timeout_s=0.4))
         assert len(features(made.extract(Rows(faces(3)), timeout_s=5))) == 3
 
 
