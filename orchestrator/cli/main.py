@@ -95,6 +95,14 @@ def parser() -> argparse.ArgumentParser:
     )
     resume = commands.add_parser("resume", help="go on with a run that was stopped or lost")
     resume.add_argument("run", nargs="?", default="latest", help="its name (%(default)s)")
+    for command in (run, resume):
+        words = command.add_mutually_exclusive_group()
+        words.add_argument(
+            "-q", "--quiet", action="store_true", help="only warnings, errors and the table"
+        )
+        words.add_argument(
+            "-v", "--verbose", action="store_true", help="every line, progress too; no live view"
+        )
     for command in (run, plan, resume):
         command.add_argument(
             "--state",

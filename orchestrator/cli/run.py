@@ -7,7 +7,7 @@ import argparse
 from rich.console import Console
 
 from orchestrator.cli.asked import asked
-from orchestrator.reporting.console import View, print_table
+from orchestrator.reporting.console import Detail, View, print_table
 from orchestrator.reporting.files import failures_of, write_results
 from orchestrator.running import LOG, Ended, carry_out, request_of
 from orchestrator.scheduling.planner import Request
@@ -15,17 +15,21 @@ from orchestrator.scheduling.planner import Request
 
 def run(arguments: argparse.Namespace) -> int:
     """Start a new run."""
-    return _run(asked(arguments), remeasure=arguments.remeasure)
+    return _run(asked(arguments), _detail(arguments), remeasure=arguments.remeasure)
 
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with an earlier run: the same request, of which only what is missing is done."""
-    return _run(request_of(arguments.runs, arguments.run))
+    return _run(request_of(arguments.runs, arguments.run), _detail(arguments))
 
 
-def _run(request: Request, *, remeasure: bool = False) -> int:
+def _detail(arguments: argparse.Namespace) -> Detail:
+    return "quiet" if arguments.quiet else "verbose" if arguments.verbose else "usual"
+
+
+def _run(request: Request, detail: Detail, *, remeasure: bool = False) -> int:
     console = Console(highlight=False)
-    with View(console) as view:
+    with View(console, detail=detail) as view:
         ended = carry_out(request, view, remeasure=remeasure)
     state, results = write_results(ended.folder)
     print_table(console, results, failures_of(state))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from typing import Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -18,18 +19,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.events import Event
+from orchestrator.events import Event, StepProgress
 from orchestrator.reporting.state import BoardLine, Running, RunState
 from orchestrator.reporting.table import footnotes, headings, row
 from orchestrator.results import CellResult
 
 TAIL = 6
 WARNINGS = 3
+TELL_S = 5.0
 SHORT = 30
 WIDE = 110
 WIDEST = 150
 FULL_TABLE = 132
 LEFT_OUT = ("Provider", "Type", "Granularity", "Symmetry")
+Detail = Literal["quiet", "usual", "verbose"]
 STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
 STATE_STYLES = {
     "ready": "green",
@@ -47,11 +50,20 @@ class View:
     Args:
         console: where to.
         clock: the time of the run, Unix seconds; a replay has its own.
+        detail: `quiet` prints warnings and errors only, `verbose` every line and the progress of
+            long steps; neither has the live view.
     """
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        console: Console,
+        clock: Callable[[], float] = time.time,
+        detail: Detail = "usual",
+    ) -> None:
         self._console = console
         self._clock = clock
+        self._detail = detail
+        self._told: dict[str, float] = {}
         self._state = RunState()
         self._live: Live | None = None
 
@@ -61,7 +73,8 @@ class View:
         return self._state
 
     def __enter__(self) -> View:
-        if self._console.is_terminal or _in_notebook(self._console):
+        live = self._console.is_terminal or _in_notebook(self._console)
+        if live and self._detail == "usual":
             self._live = Live(
                 console=self._console,
                 refresh_per_second=4,
@@ -79,14 +92,32 @@ class View:
 
     def show(self, event: Event) -> None:
         """Take an event in."""
+        before = self._state.said
         lines = self._state.apply(event)
-        if self._live is None:
-            clock = time.strftime("%H:%M:%S", time.localtime(event.at))
-            for line in lines:
-                self._console.print(f"{clock}  {escape(line)}", highlight=False, soft_wrap=True)
+        if self._live is not None:
+            return
+        if self._detail == "quiet":
+            count = self._state.said - before
+            newest = list(self._state.log)[-count:] if count else []
+            lines = [text for _, level, text in newest if level != "info"]
+        elif self._detail == "verbose" and isinstance(event, StepProgress):
+            lines = self._progress(event)
+        clock = time.strftime("%H:%M:%S", time.localtime(event.at))
+        for line in lines:
+            self._console.print(f"{clock}  {escape(line)}", highlight=False, soft_wrap=True)
+
+    def _progress(self, event: StepProgress) -> list[str]:
+        """A line on a long step now and then."""
+        if event.at - self._told.setdefault(event.step, event.at) < TELL_S:
+            return []
+        self._told[event.step] = event.at
+        share = f" ({100 * event.done / event.total:.0f} %)" if event.total else ""
+        return [f"{event.step}: {event.done:,} of {event.total:,} {event.unit}{share}"]
 
     def say(self, text: str, style: str = "") -> None:
         """A line that stays, above the live view."""
+        if self._detail == "quiet" and style == "dim":
+            return
         self._console.print(Text(text, style=style), soft_wrap=True)
 
     def _draw(self) -> RenderableType:

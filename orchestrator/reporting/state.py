@@ -96,6 +96,7 @@ class RunState:
     failures: dict[str, str] = field(default_factory=dict)
     log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     began: float = 0.0
+    said: int = 0
 
     def apply(self, event: Event) -> list[str]:
         """Take an event in.
@@ -195,6 +196,7 @@ class RunState:
     def _say(self, at: float, level: str, text: str) -> list[str]:
         text = plain(text)  # words of a board may carry terminal escapes
         self.log.append((at, level, text))
+        self.said += 1
         return [text]
 
     def _line(self, board: str) -> BoardLine:
