@@ -9,34 +9,62 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import math
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from orchestrator.errors import TransientError
 
 POLL_S = 0.1
+TELL_S = 5.0
 
 
 @contextlib.contextmanager
-def working_in(domain: str, *, alone: bool, stop: threading.Event) -> Iterator[None]:
+def working_in(
+    domain: str,
+    *,
+    alone: bool,
+    stop: threading.Event,
+    waiting: Callable[[], None] = lambda: None,
+) -> Iterator[None]:
     """Work in a domain: beside others, or `alone` in it, waiting for them to end.
+
+    Who waits to be alone comes before all who arrive later, so that runs which overlap without
+    end cannot keep a measurement waiting for ever.
+
+    Args:
+        waiting: called once when another run's work has been waited for a while.
 
     Raises:
         TransientError: the run is being stopped.
     """
     name = hashlib.sha256(domain.encode()).hexdigest()[:16]
-    with open(_folder() / f"{name}.lock", "a") as lock:
-        how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+    how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+    told_at = time.monotonic() + TELL_S
+
+    def take(lock: IO[str]) -> None:
+        nonlocal told_at
         while True:
             try:
                 fcntl.flock(lock, how | fcntl.LOCK_NB)
-                break
+                return
             except BlockingIOError:
+                if time.monotonic() > told_at:
+                    told_at = math.inf
+                    waiting()
                 if stop.wait(POLL_S):
                     raise TransientError("stopped") from None
+
+    folder = _folder()
+    with open(folder / f"{name}.lock", "a") as lock:
+        with open(folder / f"{name}.gate", "a") as gate:
+            take(gate)
+            take(lock)
         yield
 
 

@@ -118,8 +118,14 @@ class Executor:
             if made is not None:
                 return Outcome(made.content, cached=True)
             work = getattr(self, f"_{step.stage}")
-            alone = step.stage == "measure"
-            with working_in(self._plan.domains()[step.board], alone=alone, stop=self._stop):
+            domain, alone = self._plan.domains()[step.board], step.stage == "measure"
+
+            def waiting() -> None:
+                how = "to be alone on" if alone else "for a measurement to end on"
+                text = f"{step.id} waits {how} {domain}: another run works there"
+                self._reporter.emit(Note(level="warning", board=step.board, message=text))
+
+            with working_in(domain, alone=alone, stop=self._stop, waiting=waiting):
                 held: Held = work(step, key)
         verdict = str(held.manifest["facts"].get("verdict", ""))
         return Outcome(held.content, summary=_summary(held), verdict=verdict)

@@ -78,3 +78,30 @@ def test_a_killed_run_frees_its_domain_at_once() -> None:
     began = time.monotonic()
     assert enters("a", alone=True, within_s=5)
     assert time.monotonic() - began < 1
+
+
+def test_who_waits_to_be_alone_comes_before_later_arrivals_and_says_that_it_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator.scheduling.domains.TELL_S", 0.2)
+    other = hold("a", "beside")
+    told, entered, stop = threading.Event(), threading.Event(), threading.Event()
+
+    def measure() -> None:
+        with working_in("a", alone=True, stop=stop, waiting=told.set):
+            entered.set()
+            stop.wait(5)
+
+    thread = threading.Thread(target=measure)
+    thread.start()
+    try:
+        assert told.wait(5)
+        assert not enters("a", alone=False, within_s=0.3)
+        other.kill()
+        other.wait()
+        assert entered.wait(5)
+    finally:
+        other.kill()
+        other.wait()
+        stop.set()
+        thread.join()
