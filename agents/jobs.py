@@ -5,7 +5,7 @@ import os
 from array import array
 from typing import Any, Dict, List, Mapping, Union
 
-from . import clock, measuring, runtimes
+from . import clock, measuring, progress, runtimes
 from .cleanup import touch
 from .errors import TRANSIENT, USER, AgentError
 from .kept import Kept
@@ -18,6 +18,7 @@ from .wire import (
     FEATURES,
     MAX_PAYLOAD,
     OPENED,
+    PROGRESS,
     READY,
     Frame,
     number,
@@ -52,6 +53,7 @@ class Model(object):
             "dim": self.runtime.dim,
             "load_ns": clock.now_ns() - begin,
             "pid": os.getpid(),
+            "facts": self.runtime.facts,
         }
 
 
@@ -77,8 +79,20 @@ def verify(path: str, expected: str) -> None:
 
 
 def open_model(frame: Frame, link: Link) -> Model:
-    """OPEN: meta `artifact`, `sha256`, `runtime`, `options`, `preprocessing`."""
-    model = Model(frame.meta)
+    """OPEN: meta `artifact`, `sha256`, `runtime`, `options`, `preprocessing`.
+
+    PROGRESS comes while something is built first: `doing`, `seconds` so far, `limit_s`.
+    """
+
+    def tell(doing: str, seconds: float, limit_s: float) -> None:
+        meta = {"doing": doing, "seconds": round(seconds, 1), "limit_s": limit_s}
+        link.send(Frame(PROGRESS, frame.job, meta))
+
+    progress.listen(tell)
+    try:
+        model = Model(frame.meta)
+    finally:
+        progress.listen(lambda *_: link.pulse())
     link.send(Frame(OPENED, frame.job, model.facts))
     return model
 
@@ -117,7 +131,7 @@ def extract(
         first = first or begin
         try:
             rows.append(model.runtime.run(_prepared(item))[0])
-        except MemoryError:
+        except (MemoryError, AgentError):
             raise
         except Exception as error:
             rows.append(broken_row)

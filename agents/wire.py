@@ -22,6 +22,7 @@ MAX_JOB = 0xFFFF
 
 HELLO, ERROR, BEAT, OPEN, OPENED, MEASURE, READY, IMAGES = 1, 2, 3, 4, 5, 6, 7, 8
 TIMES, EXTRACT, FEATURES, DONE, CANCEL, CLOSE, BYE, FACTS = 9, 10, 11, 12, 13, 14, 15, 16
+PROGRESS = 17
 NAMES = {
     HELLO: "HELLO",
     ERROR: "ERROR",
@@ -39,10 +40,11 @@ NAMES = {
     CLOSE: "CLOSE",
     BYE: "BYE",
     FACTS: "FACTS",
+    PROGRESS: "PROGRESS",
 }
 # What the agent may answer within each kind of job.
 ANSWERS: Dict[int, FrozenSet[int]] = {
-    OPEN: frozenset((OPENED, ERROR)),
+    OPEN: frozenset((OPENED, PROGRESS, ERROR)),
     FACTS: frozenset((DONE, ERROR)),
     MEASURE: frozenset((READY, TIMES, DONE, ERROR)),
     EXTRACT: frozenset((READY, FEATURES, DONE, ERROR)),

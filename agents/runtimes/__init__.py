@@ -1,6 +1,7 @@
 """Native runtimes behind one protocol. Nothing of a vendor is loaded before it is asked for."""
 
 import importlib
+import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 
 from ..errors import BOARD, AgentError
@@ -8,7 +9,13 @@ from ..preprocess import Preprocessor
 
 Input = Union[bytes, bytearray]
 # Name of a runtime (as in the inventory) to its module here, which has `probe` and `Runtime`.
-MODULES = {"onnxruntime": "onnxruntime", "rknn": "rknn", "tengine": "tengine", "timed": "timed"}
+MODULES = {
+    "onnxruntime": "onnxruntime",
+    "rknn": "rknn",
+    "tengine": "tengine",
+    "tensorrt": "tensorrt",
+    "timed": "timed",
+}
 
 
 class BaseRuntime(object):
@@ -24,6 +31,8 @@ class BaseRuntime(object):
         dim: length of the feature.
         version: the runtime's own version.
         provider: what executes: `CPUExecutionProvider`, `TIMVX`, ...
+        facts: what else belongs into a result's provenance: the device, how the file was built.
+        in_blocks: single runs say nothing of its speed; `times` is asked instead.
 
     Raises:
         AgentError: `board` when the runtime or a provider is missing; `toolchain` when it refuses
@@ -35,6 +44,8 @@ class BaseRuntime(object):
     dim = 0
     version = ""
     provider = ""
+    facts: Dict[str, Any] = {}
+    in_blocks = False
 
     def __init__(self, path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> None:
         raise NotImplementedError
@@ -46,7 +57,17 @@ class BaseRuntime(object):
             `dim` little-endian float32, and nanoseconds inside the native run call.
 
         Raises:
+            AgentError: nothing more can be run.
             Exception: this image failed; the next may work.
+        """
+        raise NotImplementedError
+
+    def times(self, data: Input, count: int, seconds: float) -> Tuple[List[int], List[int]]:
+        """Where `in_blocks`: device and end-to-end nanoseconds of runs of one prepared input.
+
+        Args:
+            count: at least so many.
+            seconds: for at least so long.
         """
         raise NotImplementedError
 
@@ -91,6 +112,17 @@ def open_runtime(
     """
     runtime: Type[BaseRuntime] = _module(name).Runtime
     return runtime(path, options, preprocessing)
+
+
+def source_version(path: str) -> str:
+    """`__version__` as a package's source has it, without importing it; empty when it has none."""
+    try:
+        with open(path, "rb") as file:
+            source = file.read(1 << 16).decode("utf-8", "replace")
+    except (IOError, OSError):
+        return ""
+    found = re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", source, re.MULTILINE)
+    return found.group(1) if found else ""
 
 
 def check_shape(shape: List[Optional[int]], dtype: str, preprocessing: Preprocessor) -> None:

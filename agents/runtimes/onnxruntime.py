@@ -11,13 +11,12 @@ Options:
 
 import importlib.util
 import os
-import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .. import clock
 from ..errors import BOARD, TOOLCHAIN, USER, AgentError
 from ..preprocess import Preprocessor
-from . import BaseRuntime, Input, check_shape
+from . import BaseRuntime, Input, check_shape, source_version
 
 CPU = "CPUExecutionProvider"
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
@@ -40,17 +39,7 @@ def probe(load: bool = False) -> Optional[Dict[str, Any]]:
             "version": str(onnxruntime.__version__),
             "providers": list(onnxruntime.get_available_providers()),
         }
-    return {"version": _source_version(spec.origin)}
-
-
-def _source_version(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            source = file.read(1 << 16).decode("utf-8", "replace")
-    except (IOError, OSError):
-        return ""
-    found = re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", source, re.MULTILINE)
-    return found.group(1) if found else ""
+    return {"version": source_version(spec.origin)}
 
 
 class Runtime(BaseRuntime):

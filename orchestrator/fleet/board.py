@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.fleet.session import (
         AgentFacts,
         AgentSession,
+        Building,
         MeasureFacts,
         ModelFacts,
         Preprocessing,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from orchestrator.fleet.ssh_way import Place
 
 ENVIRONMENT = "FARM_DEADLINES"
+# Runtimes that make their final artifact on the board, which may take long the first time.
+BUILDS_ON_BOARD = frozenset({"tensorrt"})
 
 
 class BoardBusy(TransientError):
@@ -38,15 +41,17 @@ class BoardBusy(TransientError):
 class Deadlines:
     """How long each kind of remote call may take, in seconds; each message says which one ended.
 
-    `transfer_s` is for one file; `silence_s` is how long a working agent may say nothing at all.
-    `queue_s` is how long a run waits for a board that somebody else uses; `lost_s` is how long a
-    board that was lost in the middle of a run is looked for before the run goes on without it.
+    `build_s` is how long a board's runtime may build what it runs, beyond `open_s`. `transfer_s`
+    is for one file; `silence_s` is how long a working agent may say nothing at all. `queue_s` is
+    how long a run waits for a board that somebody else uses; `lost_s` is how long a board that was
+    lost in the middle of a run is looked for before the run goes on without it.
     """
 
     connect_s: float = 20.0
     command_s: float = 30.0
     transfer_s: float = 600.0
     open_s: float = 120.0
+    build_s: float = 1800.0
     silence_s: float = 10.0
     chunk_s: float = 120.0
     queue_s: float = 3600.0
@@ -223,20 +228,30 @@ class BoardLink:
         )
         return place.skipped
 
-    def open(self, artifact: Artifact) -> ModelFacts:
-        """Load a deployed artifact into its runtime, unless it is loaded already."""
+    def open(
+        self, artifact: Artifact, told: Callable[[Building], None] | None = None
+    ) -> ModelFacts:
+        """Load a deployed artifact into its runtime, unless it is loaded already.
+
+        Args:
+            told: how long the board has been building what it runs, about once a second.
+        """
         _, session = self._connected()
         want = (artifact.name, artifact.sha256)
         if self._open == want and self._model is not None:
             return self._model
         self._open = None
+        limits = self.address.deadlines
+        builds = artifact.runtime in BUILDS_ON_BOARD
         self._model = session.open_model(
             runtime=artifact.runtime,
             artifact=f"{self._workdir}/artifacts/{artifact.name}",
             sha256=artifact.sha256,
-            options=artifact.options,
+            options={**artifact.options, **({"build_s": limits.build_s} if builds else {})},
             preprocessing=preprocessing_of(artifact),
-            timeout_s=self.address.deadlines.open_s,
+            timeout_s=limits.open_s,
+            build_s=limits.build_s if builds else 0.0,
+            told=told,
         )
         self._open = want
         return self._model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +20,7 @@ from orchestrator.agents.wire import (
     MAX_PAYLOAD,
     MEASURE,
     OPEN,
+    PROGRESS,
     PROTOCOL,
     Frame,
     WireError,
@@ -41,6 +42,7 @@ from orchestrator.fleet.session_times import measure_facts, times_and_samples
 from orchestrator.fleet.session_types import (
     AgentBug,
     AgentFacts,
+    Building,
     Cancelled,
     ExtractFacts,
     FeatureBlock,
@@ -64,6 +66,7 @@ __all__ = [
     "AgentBug",
     "AgentFacts",
     "AgentSession",
+    "Building",
     "Cancelled",
     "ExtractFacts",
     "FeatureBlock",
@@ -121,7 +124,8 @@ class AgentSession:
         self._start_timeout_s = start_timeout_s
         self._link = SessionLink(channel, board, heartbeat_s, dead_after_s)
         self._open: dict[str, Any] | None = None
-        self._open_timeout_s = 0.0
+        self._open_timeout_s = self._build_s = 0.0
+        self._told: Callable[[Building], None] | None = None
         self._model: ModelFacts | None = None
         self._image_shape: tuple[int, int, int] = (0, 0, 3)
         self.measurement: MeasureFacts | None = None
@@ -171,6 +175,8 @@ class AgentSession:
         options: Mapping[str, Any],
         preprocessing: Preprocessing,
         timeout_s: float,
+        build_s: float = 0.0,
+        told: Callable[[Building], None] | None = None,
     ) -> ModelFacts:
         """Load an artifact into a fresh runtime process; the open model before it is closed.
 
@@ -180,6 +186,9 @@ class AgentSession:
             sha256: of the artifact, verified there.
             options: for the runtime; see its file in `agents/runtimes`.
             preprocessing: how raw images become its input.
+            timeout_s: how long the runtime may not answer.
+            build_s: how long, beyond that, it may build what it runs while it tells of it.
+            told: called with what it tells.
 
         Raises:
             TransientError: the artifact is missing or damaged on the board, or the runtime crashed.
@@ -194,7 +203,7 @@ class AgentSession:
             "options": dict(options),
             "preprocessing": preprocessing.to_meta(),
         }
-        self._open_timeout_s = timeout_s
+        self._open_timeout_s, self._build_s, self._told = timeout_s, build_s, told
         self._image_shape = (preprocessing.height, preprocessing.width, 3)
         return self._open_again()
 
@@ -368,7 +377,7 @@ class AgentSession:
         assert self._open is not None
         self._model = None
         doing = f"opening {clean_text(self._open['artifact'])}"
-        frame = self._only_answer(OPEN, self._open, self._open_timeout_s, doing)
+        frame = self._only_answer(OPEN, self._open, self._open_timeout_s, doing, self._build_s)
         with self._strict():
             try:
                 self._model = ModelFacts.from_meta(frame.meta)
@@ -379,11 +388,22 @@ class AgentSession:
         return self._model
 
     def _only_answer(
-        self, kind: int, meta: Mapping[str, Any], timeout_s: float, doing: str
+        self,
+        kind: int,
+        meta: Mapping[str, Any],
+        timeout_s: float,
+        doing: str,
+        build_s: float = 0.0,
     ) -> Frame:
         job = self._link.begin(kind, {**meta, "limit_s": timeout_s})
+        deadline = Deadline(timeout_s + build_s + _GRACE_S)
         try:
-            return self._receive(timeout_s + _GRACE_S, doing)
+            while True:
+                frame = self._receive(deadline.remaining(), doing)
+                if frame.type != PROGRESS:
+                    return frame
+                if self._told is not None:
+                    self._told(Building.from_meta(frame.meta))
         finally:
             self._link.abandon(job)
 

@@ -152,6 +152,7 @@ class ModelFacts:
         version, provider: the runtime's version, and what of it executes.
         load_s: seconds that loading took, in which some runtimes compile.
         pid: the process on the board in which it runs.
+        facts: what else the runtime tells: the device, how an engine was built, what times mean.
     """
 
     inputs: tuple[TensorFacts, ...]
@@ -162,6 +163,7 @@ class ModelFacts:
     provider: str
     load_s: float
     pid: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> ModelFacts:
@@ -182,7 +184,27 @@ class ModelFacts:
             provider=clean_text(meta.get("provider", "")),
             load_s=whole(meta.get("load_ns")) / 1e9,
             pid=whole(meta.get("pid")),
+            facts=clean_mapping(meta.get("facts")),
         )
+
+
+@dataclass(frozen=True)
+class Building:
+    """What the board does before an artifact can run: for how long already, and at most."""
+
+    doing: str
+    seconds: float
+    limit_s: float
+
+    @classmethod
+    def from_meta(cls, meta: Mapping[str, Any]) -> Building:
+        """From a PROGRESS frame; what is odd becomes 0."""
+        numbers = []
+        for name in ("seconds", "limit_s"):
+            value = meta.get(name)
+            usable = isinstance(value, (int, float)) and value is not True and 0 <= value < 1e9
+            numbers.append(float(value) if usable and value is not None else 0.0)
+        return cls(clean_text(meta.get("doing", "")), *numbers)
 
 
 @dataclass(frozen=True)

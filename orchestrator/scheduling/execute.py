@@ -328,6 +328,9 @@ class Executor:
     def _heard(self, step: Step, news: Any, about: dict[str, Any], unit: str) -> None:
         if isinstance(news, hosts.Progress):
             self._progress(step, news.done, news.total, unit, news.note)
+        elif isinstance(news, hosts.Building):
+            note = f"{news.doing}: {news.seconds:.0f} s of at most {news.limit_s:.0f} s;"
+            self._progress(step, 0, 0, unit, note)
         elif isinstance(news, hosts.Opened):
             about["opened"] = dict(news.facts)
         elif isinstance(news, hosts.Measured):

@@ -13,9 +13,9 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 BOARDS_PER_HOST = 20
 PROGRESS_S = 0.25
 FEATURES_AT_ONCE = 256
+N = TypeVar("N")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,15 @@ class Opened:
     """What a runtime said of the artifact it loaded."""
 
     facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Building:
+    """What a board does before an artifact can run: for how many seconds, of at most `limit_s`."""
+
+    doing: str
+    seconds: float
+    limit_s: float
 
 
 @dataclass(frozen=True)
@@ -137,27 +148,10 @@ class HostActor:
     def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[Any]:
         """Bring an artifact. Yields Progress in bytes, last the word whether it was there."""
         link = self._link(board)
-        news: queue.SimpleQueue[int] = queue.SimpleQueue()
-        result: list[bool | BaseException] = []
-
-        def work() -> None:
-            try:
-                result.append(link.deploy(artifact, data, news.put))
-            except BaseException as error:
-                result.append(error)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(PROGRESS_S)
-            sent = _latest(news)
-            if sent is not None:
-                yield Progress(sent, len(data))
-        if isinstance(result[0], FarmError):
-            raise portable(result[0])
-        if isinstance(result[0], BaseException):
-            raise result[0]
-        yield result[0]
+        call: _Call[int, bool] = _Call(lambda tell: link.deploy(artifact, data, tell))
+        for sent in call.news():
+            yield Progress(sent, len(data))
+        yield call.result()
 
     def measure(
         self,
@@ -167,12 +161,12 @@ class HostActor:
         policy: Mapping[str, Any],
         sensors: Mapping[str, Sequence[str]],
     ) -> Iterator[Any]:
-        """Time inferences. Yields Opened, Progress, Sensors and Times, last Measured."""
+        """Time inferences. Yields Building, Opened, Progress, Sensors, Times, last Measured."""
         from orchestrator.fleet.session import Progress as Step
         from orchestrator.fleet.session import SensorSample
 
         link = self._link(board)
-        yield Opened(dataclasses.asdict(link.open(artifact)))
+        yield from _opened(link, artifact)
         every = _Every(PROGRESS_S)
         sample = _read(images)
         for item in link.measure(sample, policy, sensors):
@@ -191,9 +185,9 @@ class HostActor:
     def extract(
         self, board: str, artifact: Artifact, images: ImageFile, chunk: int
     ) -> Iterator[Any]:
-        """Make features. Yields Opened, Progress, Sensors and Features as they come."""
+        """Make features. Yields Building, Opened, Progress, Sensors and Features as they come."""
         link = self._link(board)
-        yield Opened(dataclasses.asdict(link.open(artifact)))
+        yield from _opened(link, artifact)
         every = _Every(PROGRESS_S)
         data = np.load(images.path, mmap_mode="r", allow_pickle=False)
         total = sum(stop - start for start, stop in images.ranges)
@@ -329,9 +323,45 @@ def _read(images: ImageFile) -> NDArray[np.uint8]:
     return np.concatenate([data[start:stop] for start, stop in images.ranges])
 
 
-def _latest(news: queue.SimpleQueue[int]) -> int | None:
-    last = None
-    with contextlib.suppress(queue.Empty):
-        while True:
-            last = news.get_nowait()
-    return last
+class _Call(Generic[N, R]):
+    """A call in a thread of its own; what it tells is passed on a few times a second."""
+
+    def __init__(self, work: Callable[[Callable[[N], None]], R]) -> None:
+        self._news: queue.SimpleQueue[N] = queue.SimpleQueue()
+        self._result: list[R] = []
+        self._error: BaseException | None = None
+        self._work = work
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            self._result.append(self._work(self._news.put))
+        except BaseException as error:
+            self._error = error
+
+    def news(self) -> Iterator[N]:
+        """The latest word, again and again, until the call has ended."""
+        self._thread.start()
+        while self._thread.is_alive():
+            self._thread.join(PROGRESS_S)
+            last: list[N] = []
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    last = [self._news.get_nowait()]
+            yield from last
+
+    def result(self) -> R:
+        """What it returned; raises what it raised."""
+        if isinstance(self._error, FarmError):
+            raise portable(self._error)
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+
+def _opened(link: BoardLink, artifact: Artifact) -> Iterator[Building | Opened]:
+    """Open an artifact, passing on what the board builds first."""
+    call: _Call[Any, Any] = _Call(lambda tell: link.open(artifact, tell))
+    for news in call.news():
+        yield Building(news.doing, news.seconds, news.limit_s)
+    yield Opened(dataclasses.asdict(call.result()))

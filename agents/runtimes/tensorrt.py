@@ -1,0 +1,108 @@
+"""TensorRT 8.0 to 10.x: an engine built on the board from ONNX, run by the Python bindings or,
+where they are absent, by `trtexec`.
+
+Options:
+    library: path of libcudart or of trtexec on the board, where they are not found alone.
+    output: name of the output that is the feature; the first by default.
+    build_s: seconds that building an engine may take (1800).
+    workspace_mb: memory for the builder's trials (512).
+    fp16: let layers outside of int8 run in float16 (False).
+"""
+
+import glob
+import importlib.util
+import re
+import sys
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from ..errors import BOARD, AgentError
+from ..preprocess import Preprocessor
+from . import BaseRuntime, Input, source_version, trtexec
+
+_LIBRARIES = (
+    "/usr/lib/*-linux-gnu/libnvinfer.so.*",
+    "/usr/lib/*-linux-gnu/tegra/libnvinfer.so.*",
+    "/usr/lib/libnvinfer.so.*",
+    "/usr/local/lib/libnvinfer.so.*",
+    "/usr/local/tensorrt/lib/libnvinfer.so.*",
+)
+_SUFFIX = re.compile(r"libnvinfer\.so\.(\d+(?:\.\d+)+)$")
+
+
+def probe(load: bool = False) -> Optional[Dict[str, Any]]:
+    """Version of the bindings, read from their source, else of the library beside trtexec."""
+    version, problem = _bindings(load)
+    if version is not None and not problem:
+        return {"version": version, "providers": ["bindings"]}
+    if trtexec.find({}):
+        return {"version": library_version(), "providers": ["trtexec"]}
+    if version is not None:
+        return {"version": version, "problem": problem}
+    return None
+
+
+def _bindings(load: bool) -> Tuple[Optional[str], str]:
+    try:
+        spec = importlib.util.find_spec("tensorrt")
+    except (ImportError, ValueError):
+        return None, ""
+    if spec is None or not spec.origin:
+        return None, ""
+    version = source_version(spec.origin)
+    if load:
+        try:
+            import tensorrt
+
+            version = str(tensorrt.__version__)
+        except Exception as error:
+            return version, "%s: %s" % (type(error).__name__, error)
+    return version, ""
+
+
+def library_version(places: Tuple[str, ...] = _LIBRARIES) -> str:
+    """The version in libnvinfer's file name; empty when it is not found."""
+    found = [_SUFFIX.search(path) for pattern in places for path in glob.glob(pattern)]
+    versions = [match.group(1) for match in found if match]
+    return max(versions, key=len) if versions else ""
+
+
+class Runtime(BaseRuntime):
+    """Whichever of the two ways works here; see `BaseRuntime`."""
+
+    def __init__(self, path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> None:
+        self._inner = _open(path, options, preprocessing)
+        inner = self._inner
+        self.inputs, self.outputs, self.dim = inner.inputs, inner.outputs, inner.dim
+        self.version, self.provider, self.facts = inner.version, inner.provider, inner.facts
+        self.in_blocks = inner.in_blocks
+
+    def run(self, data: Input) -> Tuple[bytes, int]:
+        return self._inner.run(data)
+
+    def times(self, data: Input, count: int, seconds: float) -> Tuple[List[int], List[int]]:
+        return self._inner.times(data, count, seconds)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _open(path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> BaseRuntime:
+    version, problem = _bindings(load=True)
+    program = trtexec.find(options)
+    if version is not None and not problem:
+        from . import trt_bindings
+
+        return trt_bindings.Runtime(path, options, preprocessing)
+    if program:
+        return trtexec.Runtime(path, options, preprocessing, library_version(), program)
+    raise AgentError(
+        BOARD,
+        "TensorRT cannot be used here: %s, and there is no trtexec (looked in PATH, %s)"
+        % (
+            "its Python bindings do not load (%s)" % problem
+            if problem
+            else "%s has no module tensorrt" % (sys.executable or "python3"),
+            ", ".join(trtexec.PLACES),
+        ),
+        "no-runtime",
+    )
