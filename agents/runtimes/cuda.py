@@ -1,6 +1,6 @@
 """Device memory, streams and events of CUDA through libcudart, without pycuda.
 
-The declarations are those of the CUDA runtime API, which are the same from 10.2 to 12: every call
+The declarations are those of the CUDA runtime API, which are the same from 10.2 to 13: every call
 returns 0 or an error number, sizes are size_t, handles are pointers. `cudaDeviceProp` begins with
 `char name[256]` in all of them; nothing behind it is read.
 """
@@ -19,6 +19,7 @@ _PROPERTIES_BYTES = 16384  # far more than any version's structure, which is abo
 _MULTIPROCESSORS, _MAJOR, _MINOR = 16, 75, 76
 _NAMES = (
     "libcudart.so",
+    "libcudart.so.13",
     "libcudart.so.12",
     "libcudart.so.11.0",
     "libcudart.so.10.2",

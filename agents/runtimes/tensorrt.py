@@ -11,6 +11,7 @@ Options:
 
 import glob
 import importlib.util
+import os
 import re
 import sys
 from typing import Any, Dict, List, Mapping, Optional, Tuple
@@ -34,8 +35,9 @@ def probe(load: bool = False) -> Optional[Dict[str, Any]]:
     version, problem = _bindings(load)
     if version is not None and not problem:
         return {"version": version, "providers": ["bindings"]}
-    if trtexec.find({}):
-        return {"version": library_version(), "providers": ["trtexec"]}
+    program = trtexec.find({})
+    if program:
+        return {"version": library_version(program), "providers": ["trtexec"]}
     if version is not None:
         return {"version": version, "problem": problem}
     return None
@@ -59,11 +61,15 @@ def _bindings(load: bool) -> Tuple[Optional[str], str]:
     return version, ""
 
 
-def library_version(places: Tuple[str, ...] = _LIBRARIES) -> str:
-    """The version in libnvinfer's file name; empty when it is not found."""
-    found = [_SUFFIX.search(path) for pattern in places for path in glob.glob(pattern)]
-    versions = [match.group(1) for match in found if match]
-    return max(versions, key=len) if versions else ""
+def library_version(program: str) -> str:
+    """The version in libnvinfer's file name, beside `program` first; empty when not found."""
+    folder = os.path.dirname(os.path.dirname(program))
+    for place in (os.path.join(folder, "lib", "libnvinfer.so.*"),) + _LIBRARIES:
+        found = [_SUFFIX.search(path) for path in glob.glob(place)]
+        versions = [match.group(1) for match in found if match]
+        if versions:
+            return max(versions, key=len)
+    return ""
 
 
 class Runtime(BaseRuntime):
@@ -94,7 +100,7 @@ def _open(path: str, options: Mapping[str, Any], preprocessing: Preprocessor) ->
 
         return trt_bindings.Runtime(path, options, preprocessing)
     if program:
-        return trtexec.Runtime(path, options, preprocessing, library_version(), program)
+        return trtexec.Runtime(path, options, preprocessing, library_version(program), program)
     raise AgentError(
         BOARD,
         "TensorRT cannot be used here: %s, and there is no trtexec (looked in PATH, %s)"

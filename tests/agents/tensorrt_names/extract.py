@@ -31,7 +31,7 @@ CLASSES = (
     *("OnnxParser", "ParserError", "ProfilingVerbosity", "Runtime", "Severity", "TensorIOMode"),
 )
 _TOKEN = re.compile(
-    r'py::(?:class_|enum_)<[^;]*?>\s*\w*\(\s*(\w+),\s*"(\w+)"'
+    r'py::(?:class_|enum_)<[^;]*?>\s*\w*[({]\s*(\w+),\s*"(\w+)"'
     r'|\.(?:def\w*|value)\(\s*"(\w+)"'
 )
 _DUNDER = re.compile(r"__\w+__")
