@@ -18,7 +18,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..errors import BOARD, AgentError
 from ..preprocess import Preprocessor
-from . import BaseRuntime, Input, source_version, trtexec
+from . import BaseRuntime, Input, source_version
 
 _LIBRARIES = (
     "/usr/lib/*-linux-gnu/libnvinfer.so.*",
@@ -27,6 +27,7 @@ _LIBRARIES = (
     "/usr/local/lib/libnvinfer.so.*",
     "/usr/local/tensorrt/lib/libnvinfer.so.*",
 )
+PROGRAMS = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec")
 _SUFFIX = re.compile(r"libnvinfer\.so\.(\d+(?:\.\d+)+)$")
 
 
@@ -35,7 +36,7 @@ def probe(load: bool = False) -> Optional[Dict[str, Any]]:
     version, problem = _bindings(load)
     if version is not None and not problem:
         return {"version": version, "providers": ["bindings"]}
-    program = trtexec.find({})
+    program = find_program({})
     if program:
         return {"version": library_version(program), "providers": ["trtexec"]}
     if version is not None:
@@ -59,6 +60,19 @@ def _bindings(load: bool) -> Tuple[Optional[str], str]:
         except Exception as error:
             return version, "%s: %s" % (type(error).__name__, error)
     return version, ""
+
+
+def find_program(options: Mapping[str, Any]) -> str:
+    """Path of trtexec: `library` when it names it, in PATH, or where JetPack puts it; or empty."""
+    named = str(options.get("library") or "")
+    if os.path.basename(named) == "trtexec":
+        return named
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    places = [os.path.join(folder, "trtexec") for folder in folders if folder]
+    for path in places + list(PROGRAMS):
+        if os.access(path, os.X_OK) and os.path.isfile(path):
+            return path
+    return ""
 
 
 def library_version(program: str) -> str:
@@ -94,12 +108,14 @@ class Runtime(BaseRuntime):
 
 def _open(path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> BaseRuntime:
     version, problem = _bindings(load=True)
-    program = trtexec.find(options)
+    program = find_program(options)
     if version is not None and not problem:
         from . import trt_bindings
 
         return trt_bindings.Runtime(path, options, preprocessing)
     if program:
+        from . import trtexec
+
         return trtexec.Runtime(path, options, preprocessing, library_version(program), program)
     raise AgentError(
         BOARD,
@@ -108,7 +124,7 @@ def _open(path: str, options: Mapping[str, Any], preprocessing: Preprocessor) ->
             "its Python bindings do not load (%s)" % problem
             if problem
             else "%s has no module tensorrt" % (sys.executable or "python3"),
-            ", ".join(trtexec.PLACES),
+            ", ".join(PROGRAMS),
         ),
         "no-runtime",
     )

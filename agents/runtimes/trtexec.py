@@ -30,22 +30,10 @@ from . import BaseRuntime, Input, check_shape, onnx_file
 from .cuda import Cuda
 from .trt_engine import Recipe, in_time, provide
 
-PLACES = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec")
 RUN_S = 120.0
 WARM_UP_MS = 200
 _ODD = re.compile(r"(?<=[\[,\s])-?(?:nan|inf)(?=\s*[,\]])")
 _WORDS = {"nan": "NaN", "inf": "NaN"}
-
-
-def find(options: Mapping[str, Any]) -> str:
-    """The program's path; empty when there is none."""
-    named = str(options.get("library") or "")
-    if os.path.basename(named) == "trtexec":
-        return named
-    found = shutil.which("trtexec")
-    if found:
-        return found
-    return next((path for path in PLACES if os.access(path, os.X_OK)), "")
 
 
 class Runtime(BaseRuntime):
