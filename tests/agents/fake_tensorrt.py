@@ -200,7 +200,7 @@ class Fake:
             if fake.mode == "build-hangs":
                 time.sleep(600)
             if fake.mode == "build-slow":
-                time.sleep(2.5)
+                time.sleep(4)
             if fake.mode == "build-dies":
                 os.kill(os.getpid(), 11)
             size = (

@@ -42,14 +42,14 @@ def test_a_build_longer_than_any_silence_allowed(tmp_path):
     model = onnx_file(tmp_path / "artifacts" / "model.onnx")
     machine = Machine(tmp_path, settings={"mode": "build-slow", "ms": 1})
     told = []
-    with agent(tmp_path, before=exported(machine), idle_s=1.5) as channel:
-        with session(channel, dead_after_s=1.5) as made:
+    with agent(tmp_path, before=exported(machine), idle_s=3) as channel:
+        with session(channel, dead_after_s=3) as made:
             assert made.hello().runtimes["tensorrt"].version == "8.6.1"
             begin = time.monotonic()
-            facts = opened(made, model, timeout_s=1.8, told=told.append)
-            assert time.monotonic() - begin > 2.5
+            facts = opened(made, model, timeout_s=3, told=told.append)
+            assert time.monotonic() - begin > 4
             assert facts.facts["gpu"] == "Xavier"
-            assert facts.facts["build_s"] >= 2.5
+            assert facts.facts["build_s"] >= 4
             assert (facts.version, facts.provider, facts.dim) == ("8.6.1", "TensorRT", DIM)
             seconds = [news.seconds for news in told]
             assert len(seconds) >= 2
@@ -71,8 +71,8 @@ def test_a_build_longer_than_any_silence_allowed(tmp_path):
             assert np.all(whole > device)
             # A fresh runtime process finds the engine.
             begin = time.monotonic()
-            again = opened(made, model, timeout_s=1.8)
-            assert time.monotonic() - begin < 2.5
+            again = opened(made, model, timeout_s=3)
+            assert time.monotonic() - begin < 4
             assert again.facts["engine_sha256"] == facts.facts["engine_sha256"]
     assert channel.exit_status(2.0) == 0
 
