@@ -9,7 +9,10 @@ from importlib import import_module
 from typing import Any
 
 WORDS = ("report", "runs", "watch", "compare", "gate", "export")
-FORMATS = ("csv", "parquet", "junit", "mlflow")
+FORMATS = (
+    *("csv", "parquet", "junit", "mlflow", "scores-csv", "scores-npz", "scores-safetensors"),
+    *("features-csv", "features-npz", "features-safetensors"),
+)
 
 
 def add_parsers(commands: Any) -> None:
@@ -75,7 +78,7 @@ def add_parsers(commands: Any) -> None:
     )
 
     made = command(
-        "export", "export_command", "a run's rows as CSV, Parquet, JUnit XML or into MLflow"
+        "export", "export_command", "a run's rows, scores or features for other programs"
     )
     with_run(made)
     made.add_argument(
@@ -84,7 +87,7 @@ def add_parsers(commands: Any) -> None:
         type=_format,
         action="append",
         default=[],
-        help="csv, parquet, junit or mlflow; may be repeated (all files; parquet with pyarrow)",
+        help=f"{', '.join(FORMATS)}; may be repeated (csv and junit; parquet with pyarrow)",
     )
     made.add_argument(
         "--tracking-uri",

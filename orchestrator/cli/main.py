@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from orchestrator import __version__
-from orchestrator.cli import boards, completion, doctor, explain, kept, schema, toolchain
+from orchestrator.cli import boards, completion, doctor, explain, kept, schema, score, toolchain
 
 EPILOG = """\
 exit codes:
@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
 COMMANDS = (
     *("run", "resume", "plan", "boards", "toolchain", "schema", "doctor", "explain"),
-    "completion",
+    *("completion", "score"),
     *kept.WORDS,
 )
 
@@ -120,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     completion.add_parser(commands)
     explain.add_parser(commands)
     kept.add_parsers(commands)
+    score.add_parser(commands)
     return top
 
 

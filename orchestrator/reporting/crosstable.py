@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from orchestrator.reporting.table import DASH, percent, tar_text
-from orchestrator.results import CellResult
+from orchestrator.reporting.table import DASH, interval, percent, tar_text
+from orchestrator.results import CellResult, Estimate, Tar
 
 SAME = "itself"
+CROSS = "cross.json"
+"""What `farm score --cross` leaves in a run's `scored` folder."""
 
 
 def cross_tables(rows: Sequence[CellResult]) -> list[dict[str, Any]]:
@@ -44,3 +48,37 @@ def cross_tables(rows: Sequence[CellResult]) -> list[dict[str, Any]]:
 
 def _text(row: CellResult) -> str:
     return f"{percent(row.rank1.value)} / {tar_text(row.tar, with_interval=False)}"
+
+
+def scored_tables(path: Path) -> list[dict[str, Any]]:
+    """The tables of a `cross.json`, in the form of `cross_tables`; none where there is no file."""
+    try:
+        tables = json.loads(path.read_text())["tables"]
+    except FileNotFoundError:
+        return []
+    made = []
+    for table in tables:
+        pairs = {(pair["gallery"], pair["probe"]): pair for pair in table["pairs"]}
+        galleries = list(dict.fromkeys(gallery for gallery, _ in pairs))
+        body = []
+        for encoder in table["encoders"]:
+            found = [pairs.get((gallery, encoder["name"])) for gallery in galleries]
+            cells = [_both(pair) if pair else DASH for pair in found]
+            body.append((encoder["name"], encoder["executed_by"], *cells))
+        head = ["Probe", "Executed by", *(f"Gallery by {name}" for name in galleries)]
+        made.append({"title": f"{table['model']}: every encoder", "head": head, "body": body})
+    return made
+
+
+def _both(pair: dict[str, Any]) -> str:
+    rank1, tar = Estimate.model_validate(pair["rank1"]), Tar.model_validate(pair["tar"])
+    return f"{interval(rank1)} / {tar_text(tar)}"
+
+
+def cross_text(table: dict[str, Any]) -> str:
+    """A cross table as Markdown."""
+    lines = [f"{table['title']} (Rank1 / TAR, percent)", ""]
+    lines.append("| " + " | ".join(table["head"]) + " |")
+    lines.append("|" + "---|" * len(table["head"]))
+    lines += ["| " + " | ".join(cells) + " |" for cells in table["body"]]
+    return "\n".join(lines)

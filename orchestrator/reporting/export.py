@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from orchestrator.errors import UserError
+from orchestrator.reporting.export_scores import KINDS, export_kind
 from orchestrator.reporting.history import Run
 from orchestrator.reporting.table import interval, tar_text, time_text
 from orchestrator.reporting.text import plain
@@ -133,6 +134,9 @@ def export(run: Run, folder: Path, formats: tuple[str, ...]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in formats:
+        if name in KINDS:
+            written += export_kind(run, folder, name)
+            continue
         path = folder / FILES[name]
         if name == "csv":
             path.write_text(csv_text(run), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ SIGNIFICANT = 0.05
 
 def results_of(state: RunState) -> list[CellResult]:
     """Finished rows in the plan's order, their p values adjusted over the rows (Holm)."""
-    rows = [state.results[name] for name in state.cells if name in state.results]
+    return with_holm([state.results[name] for name in state.cells if name in state.results])
+
+
+def with_holm(found: Sequence[CellResult]) -> list[CellResult]:
+    """The rows of one table, the p values of their differences adjusted (Holm)."""
+    rows = list(found)
     compared = [i for i, row in enumerate(rows) if row.difference is not None]
     if compared:
         from orchestrator.scoring import holm
@@ -62,6 +68,25 @@ def write_results(folder: Path) -> tuple[RunState, list[CellResult]]:
     _replace(folder / "results.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
     _replace(folder / "table.md", markdown(rows, failures))
     return state, rows
+
+
+def write_table(folder: Path, rows: Sequence[CellResult], about: dict[str, Any]) -> dict[str, Any]:
+    """Write results.json and table.md of rows that were scored anew; returns the former.
+
+    Args:
+        folder: exists.
+        rows: with their new figures.
+        about: which run they are of, and what was asked for.
+    """
+    document: dict[str, Any] = {
+        "version": RESULTS_VERSION,
+        "farm": __version__,
+        **about,
+        "cells": [row.model_dump(mode="json") for row in rows],
+    }
+    _replace(folder / "results.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
+    _replace(folder / "table.md", markdown(rows, {}))
+    return document
 
 
 def _replace(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator import __version__
 from orchestrator.reporting import charts, figures, gantt
-from orchestrator.reporting.crosstable import cross_tables
+from orchestrator.reporting.crosstable import CROSS, cross_tables, scored_tables
 from orchestrator.reporting.history import Run
 from orchestrator.reporting.table import (
     COLUMNS,
@@ -265,7 +265,10 @@ def _sections(run: Run) -> list[dict[str, Any]]:
         _section(
             "cross",
             "Gallery × probe",
-            tables=cross_tables(run.results),
+            tables=[
+                *cross_tables(run.results),
+                *scored_tables(run.folder / "scored" / CROSS),
+            ],
             texts=["Who enrolled (across) against who searches (down): Rank1 / TAR, percent."],
         ),
         _section(

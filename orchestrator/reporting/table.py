@@ -118,10 +118,11 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         "" if test.difficulty is None else f", rendered faces of difficulty {test.difficulty:g}"
     )
     tar = first.tar
+    confidence = first.provenance.get("score", {}).get("confidence", 0.95)
     notes.append(
         f"1:N over {test.gallery:,} enrolled identities, {test.mated:,} mated and "
-        f"{test.unknown:,} unknown probes{difficulty}; [95 % interval]; FAR is a search's, "
-        f"K = {tar.k} false alarms allowed."
+        f"{test.unknown:,} unknown probes{difficulty}; [{100 * confidence:g} % interval]; "
+        f"FAR is a search's, K = {tar.k} false alarms allowed."
     )
     if any(result.mixed for result in results):
         notes.append("* mixed mode: float32 model for the gallery, quantized model for the probes.")

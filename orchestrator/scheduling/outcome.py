@@ -62,6 +62,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "warnings": [*figures["warnings"], *timed["notes"]],
             "provenance": {
                 "model_sha256": plan.models[cell.model].sha256,
+                "preprocessing": plan.models[cell.model].input.model_dump(mode="json"),
                 "artifact": artifact.manifest["provenance"],
                 "gallery": {
                     "executed_by": cell.gallery.executed_by,

@@ -22,7 +22,10 @@ from orchestrator.scoring.figures import (
 from orchestrator.scoring.interchange import (
     pool_templates,
     read_features_npy,
+    read_identities,
+    read_matrix,
     read_template_media,
+    read_template_subjects,
     write_safetensors,
     write_scores_csv,
 )
@@ -68,7 +71,10 @@ __all__ = [
     "merge_shards",
     "pool_templates",
     "read_features_npy",
+    "read_identities",
+    "read_matrix",
     "read_template_media",
+    "read_template_subjects",
     "search",
     "search_shard",
     "tar_at",

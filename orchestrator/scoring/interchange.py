@@ -72,30 +72,124 @@ def write_safetensors(
                 file.write(np.ascontiguousarray(array[start : start + 4096], little).tobytes())
 
 
-def read_features_npy(path: PathLike, list_path: PathLike) -> tuple[Float32, NDArray[np.str_]]:
-    """Features made elsewhere: a float32 ``.npy`` and a list with one identity a line.
+def read_features_npy(
+    path: PathLike, list_path: PathLike
+) -> tuple[Float32, NDArray[np.str_], NDArray[np.bool_]]:
+    """Features made elsewhere: a ``.npy`` of floats and a list of identities.
 
-    A line may be ``identity`` or ``image<white space>identity``: the last word counts.
+    Args:
+        path: float32, or float16 or float64 (converted), of shape ``(n, D)``.
+        list_path: see ``read_identities``.
 
     Returns:
-        Memory-mapped float32 ``(n, D)`` and identities ``(n,)``.
+        float32 ``(n, D)`` (memory-mapped where it is kept so), identities ``(n,)`` and which rows
+        failed ``(n,)``.
 
     Raises:
         ScoringError: not such a file, another dtype, or another number of lines.
     """
+    features = read_matrix(path)
+    ids, failed = read_identities(list_path)
+    if len(ids) != len(features):
+        raise ScoringError(
+            f"{list_path}: {len(ids)} identities for the {len(features)} feature rows of {path}"
+        )
+    return features, ids, failed
+
+
+def read_matrix(path: PathLike) -> Float32:
+    """A ``.npy`` file of features, float32 ``(n, D)``.
+
+    Raises:
+        ScoringError: not there, no such file, not of two dimensions, or not of floats.
+    """
     try:
         features = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise ScoringError(f"{path}: not a .npy file of numbers ({error})") from error
-    if features.ndim != 2 or features.dtype != np.float32:
+    except OSError as error:
+        raise ScoringError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not isinstance(features, np.ndarray) or features.ndim != 2 or features.dtype.kind != "f":
         raise ScoringError(
-            f"{path}: float32 of shape (rows, values) expected, "
-            f"got {features.dtype} of shape {features.shape}"
+            f"{path}: float32 of shape (rows, values) expected, got "
+            f"{getattr(features, 'dtype', 'an archive')} of shape "
+            f"{getattr(features, 'shape', '?')}; dequantize integer features first"
         )
-    words = [line.split() for line in Path(list_path).read_text().splitlines() if line.strip()]
-    if len(words) != len(features):
-        raise ScoringError(f"{list_path}: {len(words)} identities for {len(features)} feature rows")
-    return features, np.array([line[-1] for line in words])
+    if features.dtype == np.float32:
+        return features
+    return np.asarray(features, np.float32)
+
+
+def read_identities(path: PathLike) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:
+    """Who each feature row shows.
+
+    Either a CSV file whose first line names the columns, with ``identity`` and optionally
+    ``failed`` (0 or 1: the image could not be embedded; its row is not looked at), or one row a
+    line: ``identity`` or ``image<white space>identity``, where the last word counts.
+
+    Returns:
+        Identities ``(n,)`` and failed rows ``(n,)``.
+
+    Raises:
+        ScoringError: not there, or a line of another form; names file and line.
+    """
+    lines = _text(path).splitlines()
+    columns = [word.strip() for word in lines[0].split(",")] if lines else []
+    if "identity" not in columns:
+        if len(columns) > 1:
+            raise ScoringError(
+                f"{path}:1: the column 'identity' is missing (there are: {', '.join(columns)})"
+            )
+        words = [line.split() for line in lines if line.strip()]
+        return np.array([line[-1] for line in words], np.str_), np.zeros(len(words), bool)
+    ids, failed = [], []
+    for number, row in enumerate(csv.DictReader(lines), 2):
+        row = {(name or "").strip(): (value or "").strip() for name, value in row.items() if name}
+        if not row["identity"]:
+            raise ScoringError(f"{path}:{number}: identity is empty")
+        if row.get("failed", "0") not in ("0", "1"):
+            raise ScoringError(f"{path}:{number}: failed must be 0 or 1, not {row['failed']!r}")
+        ids.append(row["identity"])
+        failed.append(row.get("failed") == "1")
+    return np.array(ids, np.str_), np.array(failed, bool)
+
+
+def read_template_subjects(path: PathLike) -> dict[int, str]:
+    """InsightFace's IJB list of an 1:N side (``ijbc_1N_gallery_G1.csv``, ``..._probe_mixed.csv``).
+
+    The first two columns are template and subject, the first line is a heading; further columns
+    and lines that repeat a template (one a face) are allowed.
+
+    Returns:
+        Subject of each template.
+
+    Raises:
+        ScoringError: not there, a line of another form, or one template of two subjects.
+    """
+    found: dict[int, str] = {}
+    for number, row in enumerate(csv.reader(_text(path).splitlines()), 1):
+        if number == 1 or not row:
+            continue
+        if len(row) < 2 or not row[0].strip().lstrip("-").isdigit() or not row[1].strip():
+            raise ScoringError(f"{path}:{number}: 'template,subject,...' expected, got {row[:3]}")
+        template, subject = int(row[0]), row[1].strip()
+        if found.setdefault(template, subject) != subject:
+            raise ScoringError(
+                f"{path}:{number}: template {template} is of subject {subject}, "
+                f"but of {found[template]} before"
+            )
+    if not found:
+        raise ScoringError(f"{path}: 0 rows")
+    return found
+
+
+def _text(path: PathLike) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ScoringError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ScoringError(f"{path}: not a text in UTF-8 ({error})") from error
 
 
 def read_template_media(
@@ -110,7 +204,7 @@ def read_template_media(
         ScoringError: a line of another form; names file and line.
     """
     names, templates, media = [], [], []
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+    for number, line in enumerate(_text(path).splitlines(), 1):
         words = line.split()
         if not words:
             continue

@@ -105,15 +105,15 @@ class EncoderFeatures:
     Attributes:
         space: name of the embedding space (the model and its preprocessing, hashed): features of
             different spaces cannot be compared.
-        gallery: float32 ``(G, D)``.
-        probes: float32 ``(P, D)``.
+        gallery: float32 ``(G, D)``; None when this encoder enrolled nobody.
+        probes: float32 ``(P, D)``; None when nobody was searched for with it.
         failed_gallery: bool ``(G,)`` or None.
         failed_probes: bool ``(P,)`` or None.
     """
 
     space: str
-    gallery: Float32
-    probes: Float32
+    gallery: Float32 | None
+    probes: Float32 | None
     failed_gallery: NDArray[np.bool_] | None = None
     failed_probes: NDArray[np.bool_] | None = None
 
@@ -131,16 +131,18 @@ def cross(
     Returns:
         Searches by ``(gallery encoder, probe encoder)``; pairs of different spaces are left out.
     """
-    return {
-        (one, other): search(
-            encoders[one].gallery,
-            encoders[other].probes,
-            trials,
-            failed_gallery=encoders[one].failed_gallery,
-            failed_probes=encoders[other].failed_probes,
-            **options,
-        )
-        for one in encoders
-        for other in encoders
-        if encoders[one].space == encoders[other].space
-    }
+    found = {}
+    for one, enrolled in encoders.items():
+        for other, searched in encoders.items():
+            if enrolled.gallery is None or searched.probes is None:
+                continue
+            if enrolled.space == searched.space:
+                found[one, other] = search(
+                    enrolled.gallery,
+                    searched.probes,
+                    trials,
+                    failed_gallery=enrolled.failed_gallery,
+                    failed_probes=searched.failed_probes,
+                    **options,
+                )
+    return found

@@ -100,6 +100,14 @@ class Store:
             return None
         return Held(key, folder, manifest["content"], manifest)
 
+    def by_content(self, stage: str, content: str) -> Held | None:
+        """A result of `stage` with this content, under whatever key; None when there is none."""
+        for manifest in sorted((self.root / stage).glob(f"*/{MANIFEST}")):
+            held = self.lookup(stage, manifest.parent.name)
+            if held is not None and held.content == content:
+                return held
+        return None
+
     def part(self, stage: str, key: str) -> Path:
         """The folder in which `key` is being made; what an earlier try left there is kept."""
         folder = self.root / stage / f"{key}.part"

@@ -30,12 +30,14 @@ from orchestrator.events import (
     Telemetry,
 )
 from orchestrator.hashing import digest
+from orchestrator.reporting.history import load_run
 from orchestrator.results import CellResult, Latency
 from orchestrator.stages.made import Made
 from orchestrator.stages.measure import pack
 from orchestrator.stages.raw_times import Conditions, RawTimes
 from orchestrator.stages.score import SEARCHES, Features, compare, score
 from orchestrator.store.artifacts import Held, Store
+from orchestrator.store.features import FeatureWriter
 
 DIM = 24
 POLICY: dict[str, Any] = {
@@ -58,6 +60,7 @@ class Row:
         noise: added to a probe's features; 0.9 gives a Rank-1 of about 94 %.
         lot: of its noise: rows of one lot and noise have equal features.
         own: share of the noise that is drawn by the row's lot; the rest is the probe's, in common.
+        enrols: noise in the features of the gallery that the row's encoder made.
         median_ms: of its times.
         fails: why it has no result.
     """
@@ -69,6 +72,7 @@ class Row:
     noise: float = 0.9
     lot: int = 0
     own: float = 0.25
+    enrols: float = 0.0
     median_ms: float = 20.0
     spread: float = 0.05
     time_lot: int = 0
@@ -92,18 +96,47 @@ def _faces(size: Size) -> tuple[np.ndarray, np.ndarray]:
     return faces, random.normal(size=faces.shape).astype(np.float32)
 
 
-@functools.cache
-def _scored(noise: float, lot: int, own: float, size: Size) -> Made:
+def features(row: Row, size: Size) -> tuple[Features, Features]:
+    """What a row's encoders made: the gallery and the probes."""
     faces, shared = _faces(size)
-    mine = np.random.default_rng(1000 + lot).normal(size=faces.shape).astype(np.float32)
-    probes = faces + noise * (np.sqrt(1 - own * own) * shared + own * mine).astype(np.float32)
-    gallery = faces[: size.mated]
+    mine = np.random.default_rng(1000 + row.lot).normal(size=faces.shape).astype(np.float32)
+    own = row.own
+    probes = faces + row.noise * (np.sqrt(1 - own * own) * shared + own * mine).astype(np.float32)
+    gallery = faces[: size.mated] + np.float32(row.enrols) * mine[: size.mated]
     names = [f"p{number}" for number in range(len(faces))]
-    return score(
+    return (
         Features(gallery, np.zeros(len(gallery), bool), names[: size.mated]),
         Features(probes, np.zeros(len(probes), bool), names),
-        POLICY,
     )
+
+
+@functools.cache
+def _scored_as(noise: float, lot: int, own: float, enrols: float, size: Size) -> Made:
+    row = Row("", noise=noise, lot=lot, own=own, enrols=enrols)
+    return score(*features(row, size), POLICY)
+
+
+def _scored(row: Row, size: Size) -> Made:
+    return _scored_as(row.noise, row.lot, row.own, row.enrols, size)
+
+
+def keep_features(root: Path, folder: Path, rows: list[Row], size: Size) -> None:
+    """Put the features behind a run's rows into the store, as extraction would have."""
+    store = Store(root / ".farm" / "store")
+    for row, result in zip(rows, load_run(folder).results, strict=True):
+        for role, side in zip(("gallery", "probe"), features(row, size), strict=True):
+            listed = json.dumps(list(side.ids)).encode()
+            pictures = _keep(store, "images", Made({"rows.json": listed}, {"role": role}))
+            key = result.provenance["keys"][role]
+            if store.lookup("extract", key) is not None:
+                continue
+            part = store.part("extract", key)
+            head = {"images": pictures.content}
+            with FeatureWriter.open(part, *side.rows.shape, "float32", head) as writer:
+                writer.write(0, side.rows)
+                writer.finish()
+            apart = ("journal.jsonl", "features.json")
+            store.commit("extract", key, provenance={}, apart=apart)
 
 
 def times_ns(row: Row, count: int = 300) -> np.ndarray:
@@ -150,7 +183,7 @@ def _keep(store: Store, stage: str, made: Made, **named: Any) -> Held:
 
 def cell_result(store: Store, row: Row, reference: Row | None, size: Size, test: str) -> CellResult:
     """A row's entry in results.json, over what the store now holds."""
-    scored = _scored(row.noise, row.lot, row.own, size)
+    scored = _scored(row, size)
     score_key = _keep(store, "score", scored, noise=row.noise, lot=row.lot, own=row.own)
     ns = times_ns(row)
     times, seen = raw(ns), Conditions(sensors(ns) if row.executed_by == "board" else [])
@@ -158,11 +191,14 @@ def cell_result(store: Store, row: Row, reference: Row | None, size: Size, test:
     measure_key = _keep(store, "measure", measured, board=row.board)
     facts, timed = scored.facts, measured.facts
     latency = {k: timed[k] for k in Latency.model_fields}
-    keys = {"score": score_key.key, "measure": measure_key.key, "artifact": "a" * 64}
+    keys = {"score": score_key.key, "measure": measure_key.key}
+    keys["artifact"] = digest({"of": row.name})
     keys |= {"probe": digest({"probe": row.board, "noise": row.noise}), "gallery": "g" * 64}
+    if row.enrols:
+        keys["gallery"] = digest({"gallery": row.board})
     difference = None
     if reference is not None:
-        other = _scored(reference.noise, reference.lot, reference.own, size)
+        other = _scored(reference, size)
         compared = compare(other.files[SEARCHES], scored.files[SEARCHES], POLICY)
         keys["compare"] = _keep(store, "compare", compared).key
         difference = compared.facts

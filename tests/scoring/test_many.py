@@ -142,13 +142,14 @@ def test_features_made_elsewhere(tmp_path):
     features = np.eye(3, dtype=np.float32)
     np.save(tmp_path / "f.npy", features)
     (tmp_path / "list.txt").write_text("a/1.png ann\nbob\n\nc/3.png cat\n")
-    got, ids = read_features_npy(tmp_path / "f.npy", tmp_path / "list.txt")
+    got, ids, failed = read_features_npy(tmp_path / "f.npy", tmp_path / "list.txt")
     assert np.array_equal(got, features)
+    assert not failed.any()
     assert ids.tolist() == ["ann", "bob", "cat"]
     (tmp_path / "list.txt").write_text("ann\n")
-    with pytest.raises(ScoringError, match="1 identities for 3 feature rows"):
+    with pytest.raises(ScoringError, match="1 identities for the 3 feature rows"):
         read_features_npy(tmp_path / "f.npy", tmp_path / "list.txt")
-    np.save(tmp_path / "f.npy", features.astype(np.float64))
+    np.save(tmp_path / "f.npy", features.astype(np.int8))
     with pytest.raises(ScoringError, match="float32 of shape"):
         read_features_npy(tmp_path / "f.npy", tmp_path / "list.txt")
     (tmp_path / "f.npy").write_bytes(b"no")

@@ -1,0 +1,286 @@
+"""`farm score`: kept runs, or features made elsewhere, scored anew; no board is needed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import ToolchainError, UserError
+
+DESCRIPTION = """\
+Score a kept run anew with another FAR, fusion, confidence or gallery, from the features that the
+store keeps: no board is needed, and the run itself is not touched. Or score features that were
+made elsewhere.
+
+  farm score latest --far 1e-2                  another FAR in the table
+  farm score latest --gallery float32           all rows searched in that row's gallery
+  farm score latest --gallery 20261101:float32  ... of another run
+  farm score latest --distractors 1000          fewer enrolled strangers
+  farm score latest --cross                     every encoder against every gallery
+  farm score --gallery g.npy g.csv --probes p.npy p.csv
+  farm score --features f.npy --templates ijbc_face_tid_mid.txt \\
+             --gallery ijbc_1N_gallery_G1.csv --probes ijbc_1N_probe_mixed.csv
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Add `farm score`."""
+    made = commands.add_parser(
+        "score",
+        help="score a kept run anew, or features made elsewhere",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.set_defaults(call=score)
+    made.add_argument("run", nargs="?", help="a run's name, its beginning, or its folder (latest)")
+    made.add_argument("--runs", metavar="DIR", default="runs", help="where runs are kept")
+    made.add_argument(
+        "--far",
+        type=_rate("a FAR from above 0 to 1"),
+        action="append",
+        default=[],
+        help="false alarms a search; the first is the table's; may be repeated",
+    )
+    made.add_argument("--fusion", choices=("mean", "max"), help="of several gallery images")
+    made.add_argument("--confidence", type=_rate("a share between 0 and 1"), help="of intervals")
+    made.add_argument("--bootstrap", type=_count, metavar="N", help="resamples, at least 100")
+    made.add_argument("--seed", type=_count, metavar="N", help="of the bootstrap")
+    made.add_argument(
+        "--gallery",
+        nargs="+",
+        metavar="ROW",
+        default=[],
+        help="ROW or RUN:ROW whose encoder's gallery is searched; or NPY LIST; or an IJB list",
+    )
+    made.add_argument("--probes", nargs="+", metavar="FILE", default=[], help="NPY LIST, or a list")
+    made.add_argument("--features", metavar="NPY", help="features of all images of --templates")
+    made.add_argument("--templates", metavar="LIST", help="`image template media` a line")
+    made.add_argument(
+        "--distractors", type=_count, metavar="N", help="keep only N identities nobody searches for"
+    )
+    made.add_argument(
+        "--row", action="append", default=[], metavar="NAME", help="only this; may be repeated"
+    )
+    made.add_argument("--cross", action="store_true", help="every encoder against every gallery")
+    made.add_argument("--output", metavar="DIR", help="where to (scored/ in the run's folder)")
+    made.add_argument("--json", action="store_true", help="for programs")
+
+
+def _rate(words: str) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value <= 1:
+            raise argparse.ArgumentTypeError(f"expected {words}, not {text!r}")
+        return value
+
+    return read
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, not {text!r}")
+    return int(text)
+
+
+def score(arguments: argparse.Namespace) -> int:
+    """Score and print; returns the exit code.
+
+    Raises:
+        UserError: arguments that do not go together, or features that cannot be scored.
+    """
+    if arguments.bootstrap is not None and arguments.bootstrap < 100:
+        raise UserError(f"--bootstrap {arguments.bootstrap}: at least 100 are needed")
+    if arguments.confidence == 1:
+        raise UserError("--confidence 1: an interval that is always right would hold everything")
+    if arguments.probes or arguments.features or arguments.templates:
+        return _outside(arguments)
+    if len(arguments.gallery) > 1:
+        raise UserError(
+            f"--gallery {' '.join(arguments.gallery)}: one row is expected, or two files "
+            "together with --probes NPY LIST",
+            "the run's name stands before --gallery: farm score RUN --gallery ROW",
+        )
+    return _kept(arguments)
+
+
+def _kept(arguments: argparse.Namespace) -> int:
+    from orchestrator.reporting.history import find_run, load_run
+    from orchestrator.reporting.rescoring import Asked, rescore
+
+    runs = Path(arguments.runs)
+    run = load_run(find_run(runs, arguments.run or "latest"))
+    named = arguments.gallery[0] if arguments.gallery else ""
+    other, _, row = named.rpartition(":")
+    asked = Asked(
+        far=tuple(dict.fromkeys(arguments.far)),
+        fusion=arguments.fusion,
+        confidence=arguments.confidence,
+        bootstrap=arguments.bootstrap,
+        seed=arguments.seed,
+        gallery=row,
+        distractors=arguments.distractors,
+        rows=tuple(arguments.row),
+    )
+    if arguments.cross:
+        return _cross(arguments, run, asked)
+    gallery_run = load_run(find_run(runs, other)) if other else None
+    with _progress(arguments) as progress:
+        found = rescore(run, asked, gallery_run, progress)
+    label = asked.label if gallery_run is None else f"{asked.label}_of-{gallery_run.name}"
+    folder = Path(arguments.output) if arguments.output else run.folder / "scored" / label
+    from orchestrator.reporting.files import write_table
+
+    about = {"run": run.name, "asked": asked.to_json()}
+    if gallery_run is not None:
+        about["gallery_run"] = gallery_run.name
+    with _writing(folder):
+        document = write_table(folder, found.results, about)
+        for name, searches in found.searches.items():
+            searches.save(folder / f"{name}.searches.npz")
+    if arguments.json:
+        print(json.dumps(document, indent=1, allow_nan=False))
+        return 0
+    _show(found.results, folder)
+    return 0
+
+
+def _cross(arguments: argparse.Namespace, run: Any, asked: Any) -> int:
+    from orchestrator.reporting.crossing import cross_run
+    from orchestrator.reporting.crosstable import CROSS, cross_text, scored_tables
+
+    if asked.gallery or asked.distractors is not None:
+        raise UserError(
+            "--cross takes every gallery of the run", "leave --gallery and --distractors out"
+        )
+    with _progress(arguments) as progress:
+        tables = cross_run(run, asked, progress)
+    folder = Path(arguments.output) if arguments.output else run.folder / "scored"
+    document = {"run": run.name, "asked": asked.to_json(), "tables": tables}
+    with _writing(folder):
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        (folder / CROSS).write_text(text)
+    if arguments.json:
+        print(text, end="")
+        return 0
+    print("\n\n".join(cross_text(table) for table in scored_tables(folder / CROSS)))
+    print(f"\n{folder / CROSS}; `farm report` shows it")
+    return 0
+
+
+def _outside(arguments: argparse.Namespace) -> int:
+    from orchestrator.stages import outside
+    from orchestrator.stages.score import figures, search
+
+    if arguments.run or arguments.cross or arguments.row or arguments.distractors is not None:
+        raise UserError(
+            "a run, --row, --cross and --distractors do not go with features made elsewhere",
+            "farm score --gallery g.npy g.csv --probes p.npy p.csv",
+        )
+    gallery, probes = arguments.gallery, arguments.probes
+    if arguments.features or arguments.templates:
+        lists = [arguments.features, arguments.templates, *gallery, *probes]
+        if None in lists or (len(gallery), len(probes)) != (1, 1):
+            raise UserError(
+                "IJB-style lists need all of --features NPY --templates LIST --gallery LIST "
+                "--probes LIST"
+            )
+        sides = outside.read_templates(*map(Path, lists))
+    else:
+        if (len(gallery), len(probes)) != (2, 2):
+            raise UserError(
+                "--gallery and --probes need two files each: a .npy and the list of identities",
+                "farm score --gallery g.npy g.csv --probes p.npy p.csv",
+            )
+        sides = (outside.read_side(*map(Path, gallery)), outside.read_side(*map(Path, probes)))
+    rates = list(dict.fromkeys(arguments.far)) or [1e-3, 1e-1, 1e-2, 1e-4]
+    policy = {
+        "far": rates,
+        "table_far": rates[0],
+        "fusion": arguments.fusion or "mean",
+        "confidence": arguments.confidence or 0.95,
+        "bootstrap": arguments.bootstrap or 1000,
+        "seed": arguments.seed or 0,
+    }
+    with _progress(arguments) as progress:
+        report = (lambda done, total: progress("search", done, total)) if progress else None
+        searches, warnings = search(*sides, policy["fusion"], report)
+    facts = figures(searches, policy, warnings) | {"policy": policy}
+    if arguments.output:
+        folder = Path(arguments.output)
+        with _writing(folder):
+            (folder / "scores.json").write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n")
+            searches.save(folder / "searches.npz")
+    if arguments.json:
+        print(json.dumps(facts, indent=1, allow_nan=False))
+    else:
+        print(_facts_text(facts))
+    return 0
+
+
+def _facts_text(facts: dict[str, Any]) -> str:
+    from orchestrator.reporting.table import far_text, interval, tar_text
+    from orchestrator.results import Estimate, Tar
+
+    lines = [f"Rank1             {interval(Estimate.model_validate(facts['rank1']))}"]
+    lines += [
+        f"{f'TAR@FAR<={far_text(tar.far_target)}':<17} {tar_text(tar)}   K = {tar.k}"
+        for tar in map(Tar.model_validate, facts["tar_all"])
+    ]
+    lines.append(
+        f"\n1:N over {facts['gallery']:,} enrolled identities, {facts['mated']:,} mated and "
+        f"{facts['unknown']:,} unknown probes; [{100 * facts['policy']['confidence']:g} % "
+        "interval]; FAR is a search's, K false alarms allowed."
+    )
+    if facts["failed"]:
+        lines.append(f"{facts['failed']:,} images failed and count as misses.")
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in facts["warnings"])])
+
+
+def _show(results: Any, folder: Path) -> None:
+    from rich.console import Console
+
+    from orchestrator.reporting.console import print_table
+
+    console = Console(highlight=False)
+    print_table(console, results, {})
+    console.print(f"\n{folder}/table.md, results.json", style="dim", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise ToolchainError(
+            f"{folder}: cannot be written: {error.strerror}", "say where with --output DIR"
+        ) from error
+
+
+@contextlib.contextmanager
+def _progress(arguments: argparse.Namespace) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A line on the terminal while features are searched; nothing where nobody looks."""
+    if arguments.json or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def told(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done, total=total)
+
+        yield told
