@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import time
+import zlib
 from array import array
 from typing import Any, Dict, List, Mapping, Sequence
 
@@ -28,6 +29,9 @@ _STABLE = 0.05
 _WARM_UP_LIMIT = 10
 _MOST_TIMES = 1 << 16
 _MOST_BLOCKS = 1000
+_WORK = bytes(bytearray(range(256))) * 256
+_WORK_TURNS = 16
+_WORK_TRIES = 7
 _DEFAULTS = {"blocks": 1, "pause_s": 0, "cool_deadline_s": 300}
 
 
@@ -40,9 +44,10 @@ def measure(
 
     TIMES has `phase` (`received`, `cooling`, `warming up`, `timing`), `done`, `total` (an
     estimate), `block`, `count` and `samples` (telemetry, each with `at_s` since the first block
-    began and its `block`). Its payload is four rows of `count` little-endian int64 nanoseconds:
-    when each inference began, since the first block did; its preprocessing; inside the native run
-    call; end to end. Warm-up times are not sent.
+    began and its `block`; the last of a block also has its `yardstick_ms`). Its payload is four
+    rows of `count` little-endian int64 nanoseconds: when each inference began, since the first
+    block did; its preprocessing; inside the native run call; end to end. Warm-up times are not
+    sent.
 
     DONE has `warm_up`, `warm_up_s`, `stable`, `cooling`, `before`, `after` (telemetry), `cpu`
     (`elapsed_s`, `own_s`, `cores`) and `drivers`.
@@ -200,7 +205,10 @@ class _Timer(object):
             now = clock.now()
             spent = timed + now - begin
             over = (spent >= want_s and done >= want) or now >= end
-            if over or now - self._sampled >= _SAMPLE_S:
+            if over:
+                self._sample(block)
+                self._samples[-1]["yardstick_ms"] = yardstick_ms()
+            elif now - self._sampled >= _SAMPLE_S:
                 self._sample(block)
             if over or now - reported >= _REPORT_S or len(self._rows[0]) >= _MOST_TIMES:
                 last = (over and block + 1 == blocks) or now >= end
@@ -272,6 +280,22 @@ class _Timer(object):
         self._rows = [array("q") for _ in range(4)]
         self._samples = []
         self._link.send(Frame(TIMES, self._job, meta, payload))
+
+
+def yardstick_ms() -> float:
+    """The same piece of processor work each time: the fastest of some tries, in milliseconds.
+
+    Timed between blocks of inferences, it tells a processor that became slower from a model that
+    did, also where the kernel tells no clock.
+    """
+    best = 0
+    for _ in range(_WORK_TRIES):
+        begin = clock.now_ns()
+        for _ in range(_WORK_TURNS):
+            zlib.crc32(_WORK)
+        took = clock.now_ns() - begin
+        best = min(best or took, took)
+    return best / 1e6
 
 
 def _own_cpu_s() -> float:

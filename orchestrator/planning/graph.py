@@ -320,7 +320,7 @@ class _Builder:
     def _measure(self, encoder: Encoder, cell: str) -> str:
         board, params = self._on_board(encoder)
         policy = self._matrix.measurement
-        if encoder.executed_by == "emulated":
+        if encoder.executed_by != "board":
             # Its times say nothing of the board, and what cools or is clocked is this host.
             policy = policy.model_copy(update={"clocks": "untouched", "cool_below_c": None})
         elif board.clocks is not None:

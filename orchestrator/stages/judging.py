@@ -19,6 +19,7 @@ DRIFTING = 0.10  # from the fastest block's median to the slowest one's, over th
 DEVICE_FLOOR_NS = 20_000  # spreads below this are the clock's and the scheduler's
 CHANCE = 4.0  # standard errors by which medians of noisy blocks may differ
 CLOCKS = 0.05  # how far a clock may fall below its highest
+YARDSTICK = 0.10  # by how much a fixed piece of processor work may take longer between blocks
 OTHER_LOAD = 0.25  # processors busy with something else, on average
 HEATING_C = 3.0  # rise within the second half of the time
 MIN_BLOCK = 5  # inferences that make a block's median say something
@@ -114,7 +115,7 @@ def throttled(conditions: Conditions) -> str | None:
 
 
 def clocks_moved(conditions: Conditions) -> str | None:
-    """A clock that did not stay: the fastest processor's, or an accelerator's."""
+    """A clock that did not stay: the fastest processor's, an accelerator's, or the yardstick's."""
     series = {
         name: values
         for name, values in conditions.each("clocks_mhz").items()
@@ -129,6 +130,9 @@ def clocks_moved(conditions: Conditions) -> str | None:
         for name, values in series.items()
         if max(values) - min(values) > CLOCKS * max(values)
     ]
+    pace = [value for _, value in conditions.series("yardstick_ms")]
+    if len(pace) > 1 and max(pace) - min(pace) > YARDSTICK * min(pace):
+        said.append(f"the same piece of work took {min(pace):.2f} to {max(pace):.2f} ms")
     return f"clocks moved: {_few(said)}" if said else None
 
 

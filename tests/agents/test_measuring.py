@@ -78,6 +78,7 @@ def test_blocks_with_pauses_and_the_parts_of_each_time(board, artifact):
     at = [sample["at_s"] for sample in seen.samples]
     assert len(at) >= 8
     assert at == sorted(at)
+    assert sum("yardstick_ms" in sample for sample in seen.samples) == 4
     assert {sample["block"] for sample in seen.samples} == {0, 1, 2, 3}
     assert all(sample["temperature_c"] == 45.0 for sample in seen.samples)
 

@@ -200,6 +200,24 @@ def test_the_name_of_a_board_changes_its_latency_but_not_its_features(tmp_path: 
     assert before["measure/khadas-vim3"] != after["measure/vim3-b"]
 
 
+def test_clocks_are_held_with_leave_only_and_never_for_a_stand_in(tmp_path: Path) -> None:
+    text = (ROOT / "matrix.yaml").read_text()
+    pinned = text.replace("  min_count: 200", "  min_count: 200\n  clocks: pinned")
+    pinned = pinned.replace("  min_count: 200", "  min_count: 200\n  cool_below_c: 50")
+    matrix = matrix_of(tmp_path, pinned)
+
+    def policy(inventory: Inventory, step: str) -> dict[str, Any]:
+        found: dict[str, Any] = planned(matrix, inventory)[1].steps[step].params["policy"]
+        return found
+
+    host = policy(inventory_of(tmp_path), "measure/this-host")
+    assert (host["clocks"], host["cool_below_c"]) == ("pinned", 50.0)
+    stand_in = policy(inventory_of(tmp_path), "measure/khadas-vim3")
+    assert (stand_in["clocks"], stand_in["cool_below_c"]) == ("untouched", None)
+    protected = ("    kind: host-cpu\n", "    kind: host-cpu\n    clocks: untouched\n")
+    assert policy(inventory_of(tmp_path, protected), "measure/this-host")["clocks"] == "untouched"
+
+
 def test_nothing_held_means_everything_to_do_and_unknown_keys(tmp_path: Path) -> None:
     _, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
     found = resolve(graph, lambda stage, key: None)

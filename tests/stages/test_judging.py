@@ -101,6 +101,12 @@ def test_clocks_moved() -> None:
     ]
 
 
+def test_a_yardstick_tells_of_a_clock_that_no_file_tells() -> None:
+    bare = [{"at_s": float(at), "yardstick_ms": ms} for at, ms in enumerate((1.0, 1.05, 1.3))]
+    assert reasons(seen=bare) == ["clocks moved: the same piece of work took 1.00 to 1.30 ms"]
+    assert reasons(seen=bare[:2]) == []
+
+
 def test_a_processor_that_idles_beside_the_one_at_work_is_no_movement() -> None:
     idle = {"clocks_mhz": {"cpu0": 400.0, "fdab0000.npu": 1000.0}}
     assert reasons(seen=samples({}, idle)) == []
