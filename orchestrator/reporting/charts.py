@@ -311,7 +311,7 @@ def _which(shown: int, known: int, measurements: int) -> str:
     if shown == known:
         said = f"all {known} boards that were timed"
     left = measurements - known
-    return said + (f"; {left} measurements of a stand-in are left out" if left else "")
+    return said + (f"; stand-ins and boards of few times are left out ({left})" if left else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,15 +7,17 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from orchestrator.reporting.charts import pareto
-from orchestrator.reporting.figures import cmc_curves, det_curves, measured
+from orchestrator.reporting.charts import pareto, sustained
+from orchestrator.reporting.figures import TimesOf, cmc_curves, det_curves, measured
 from orchestrator.reporting.history import load_run
 from orchestrator.reporting.report import report_html, write_report
 from orchestrator.reporting.timeline import HEAD, timeline
+from orchestrator.stages.raw_times import Conditions
 
-from .made import Row, fleet, make_run, troubles
+from .made import Row, fleet, make_run, raw, sensors, times_ns, troubles
 
 
 class Page(HTMLParser):
@@ -183,3 +185,44 @@ def test_in_a_browser_charts_are_drawn_and_nothing_complains(folder: Path, tmp_p
     assert re.search(r'<details id="p4" open', dom), "a link to a figure opens what it stands in"
     assert '<th scope="col" class="n"><button type="button">#</button></th>' in dom
     assert "CONSOLE" not in done.stderr, done.stderr
+
+
+def timed(number: int, executed_by: str = "board", slows_by: float = 0.0) -> TimesOf:
+    ns = times_ns(Row(f"row{number}", median_ms=10, spread=0.01, time_lot=number))
+    ns = (ns * np.linspace(1, 1 + slows_by, len(ns))).astype(np.int64)
+    return TimesOf(
+        (f"row{number}",),
+        f"board{number}",
+        ns / 1e6,
+        executed_by == "board",
+        executed_by,
+        "VALID",
+        raw(ns),
+        Conditions(sensors(ns, 40.0 + number)),
+    )
+
+
+def test_the_sustained_chart_says_which_boards_it_shows() -> None:
+    many = [timed(number) for number in range(9)] + [timed(9, slows_by=0.5)]
+    names = {f"row{number}": f"{number} Board" for number in range(11)}
+    drawn = sustained([*many, timed(10, "emulated")], names)
+    assert "8 of 10 boards, those whose pace changed most; stand-ins and boards" in drawn
+    assert "9 Board" in drawn  # the one that slows down, although it is the last
+    assert "49 to 49 °C" in drawn
+    assert "1109 to 1109 MHz" in drawn
+    assert "10 Board" not in drawn
+    few = sustained(many[:3], names)
+    assert "boards" not in few
+    assert all(f"{number} Board" in few for number in range(3))
+    assert sustained([timed(10, "emulated")], names) == ""
+
+
+def test_the_parts_of_a_time_stand_apart(text: str) -> None:
+    table = text[text.index("Where the time of one inference goes") :]
+    line = table[table.index("2 A311D") :].split("</tr>")[0]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", line, re.DOTALL)
+    pre, device, post, whole = (float(cell) for cell in cells[:4])
+    assert (pre, post) == (0.2, 0.1)
+    assert whole == pytest.approx(pre + device + post, abs=0.01)
+    assert "mJ (VDD_IN, 9.5 W)" in line
+    assert "6 RV1126" not in table.split("</table>")[0]
