@@ -155,7 +155,7 @@ class Runtime(BaseRuntime):
                 BOARD,
                 "tengine: TIMVX was asked for, but this libtengine-lite.so (%s) has no device of"
                 " that name: it was built without TIM-VX; name one that was by runtime.library, or"
-                " ask for the CPU: `providers: CPU`" % self.version,
+                " ask for the CPU: `providers: [CPU]`" % self.version,
                 "no-provider",
             )
 

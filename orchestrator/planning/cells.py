@@ -12,7 +12,7 @@ from typing import Protocol
 
 from orchestrator.errors import UserError
 from orchestrator.events import ExecutedBy
-from orchestrator.specs.inventory import Board, Inventory
+from orchestrator.specs.inventory import PROVIDERS, Board, Inventory
 from orchestrator.specs.kinds import Kind
 from orchestrator.specs.matrix import Entry, Matrix
 from orchestrator.specs.quantization import Quantization
@@ -42,7 +42,8 @@ class Offer(Protocol):
 class Encoder:
     """What turns images into features: a model, made by a toolchain, executed somewhere.
 
-    `name` is unique in a plan: the board, with model and scheme where it has several.
+    `name` is unique in a plan: the board, with model and scheme where it has several. `provider`
+    is what of a native runtime executes where that is not its accelerator.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Encoder:
     executed_by: ExecutedBy
     pool: tuple[str, ...]
     name: str
+    provider: str = ""
 
     @property
     def twin(self) -> bool:
@@ -230,15 +232,18 @@ def _encoder(
     toolchain = board.toolchain_for(entry.toolchain)
     twin = board.executed_by == "emulated" and toolchain != "onnxruntime"
     offer = offers.get(offer_name(toolchain, twin))
+    runtime = offer.runtime if offer else kind.runtime
+    native = board.runtime_for(runtime).providers
     encoder = Encoder(
         model=model,
         quantization=quantization,
         toolchain=toolchain,
-        runtime=offer.runtime if offer else kind.runtime,
+        runtime=runtime,
         kind=board.kind,
         executed_by="twin" if twin else board.executed_by,
         pool=tuple(member.name for member in pool),
         name=namer.name(model, board.name, quantization, toolchain),
+        provider=native[0] if runtime == "tengine" and native[0] != PROVIDERS[runtime][0] else "",
     )
     elsewhere = {k.toolchain for k in kinds.values()} - {kind.toolchain, "onnxruntime"}
     if toolchain in elsewhere:

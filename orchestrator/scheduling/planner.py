@@ -447,4 +447,5 @@ def encoder_backend(encoder: Encoder) -> str:
     if encoder.executed_by == "emulated":
         return f"{encoder.runtime} (emulated)"
     names = {"tensorrt": "TensorRT", "tengine": "Tengine", "rknn": "RKNN"}
-    return names.get(encoder.runtime, encoder.runtime)
+    name = names.get(encoder.runtime, encoder.runtime)
+    return f"{name} ({encoder.provider})" if encoder.provider else name

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -243,7 +243,12 @@ class Board(Spec):
         """The options of that runtime here: the entry's own when it speaks of this one."""
         if self.runtime.name == name:
             return self.runtime
-        return RuntimeOptions(name=name, threads=self.runtime.threads)  # type: ignore[arg-type]
+        # Unchecked, since a toolchain of another distribution may need a runtime unknown here.
+        return RuntimeOptions.model_construct(
+            name=cast(RuntimeName, name),
+            providers=PROVIDERS.get(name, ())[:1],
+            threads=self.runtime.threads,
+        )
 
     @property
     def libraries(self) -> dict[str, str]:

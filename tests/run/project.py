@@ -47,6 +47,7 @@ class Project:
     """A folder with a matrix and an inventory, and the means to run it as a person would."""
 
     folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
     # Short, since Ray's sockets lie below; its own, so that no other run is waited for.
     temporary: str = field(default_factory=lambda: tempfile.mkdtemp(prefix="farm-t"))
 
@@ -67,7 +68,8 @@ class Project:
     def environment(self) -> dict[str, str]:
         """A plain environment, so that nothing of the caller's leaks in."""
         kept = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
-        return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "TMPDIR": self.temporary}
+        given = {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "TMPDIR": self.temporary}
+        return kept | given | self.variables
 
     def farm(self, *arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
         """Run `farm` to its end."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent
 GCC = shutil.which("gcc") or shutil.which("cc") or ""
+FORMAT = "<8s4ififif6f"
 TYPES = {"float32": 0, "int8": 2, "uint8": 3}
 
 
@@ -65,28 +66,28 @@ class ShimFile:
     in_zero: int = 127
     out_scale: float = 0.007
     out_zero: int = 120
+    gain: float = 1.0
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
     std: tuple[float, float, float] = (127.5, 127.5, 127.5)
 
     @property
     def data(self) -> bytes:
         """The file."""
-        return struct.pack(
-            "<HxxxxxxI8s4ififi6f",
-            2,  # as a tmfile begins: its version, and where its tables are
-            12,
-            b"FSHIM" + self.vendor.encode(),
-            TYPES[self.dtype],
-            self.size,
-            self.size,
-            self.dim,
-            self.in_scale,
-            self.in_zero,
-            self.out_scale,
-            self.out_zero,
-            *self.mean,
-            *self.std,
-        )
+        magic = b"FSHIM" + self.vendor.encode()
+        # As a tmfile begins (its version, and where its tables are), or an RKNN file.
+        head = struct.pack("<HxxxxxxI", 2, 12) if self.vendor == "T" else b"RKNN".ljust(12, b"\0")
+        size, scales = (self.size, self.size), (self.in_scale, self.in_zero)
+        ends = (*scales, self.out_scale, self.out_zero, self.gain)
+        values = (TYPES[self.dtype], *size, self.dim, *ends, *self.mean, *self.std)
+        return head + struct.pack(FORMAT, magic, *values)
+
+    @classmethod
+    def read(cls, data: bytes) -> ShimFile:
+        """The inverse of `data`; what stands behind it in a file is no matter."""
+        magic, kind, size, _, dim, *rest = struct.unpack_from(FORMAT, data, 12)
+        dtype = next(name for name, number in TYPES.items() if number == kind)
+        vendor, ends, mean, std = magic[5:6].decode(), rest[:5], rest[5:8], rest[8:]
+        return cls(vendor, dtype, size, dim, *ends, tuple(mean), tuple(std))
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What the shim makes of raw images: float32 (n, dim)."""
@@ -102,7 +103,8 @@ class ShimFile:
         k, c, i = np.ogrid[: self.dim, :3, :count]
         weights = (k * 31 + c * 17 + i * 7 + (k + 1) * i % 13) % 11 - 5
         planes = values.astype(np.float64).transpose(0, 3, 1, 2).reshape(len(images), 3, count)
-        exact = np.einsum("nci,kci->nk", planes, weights) / count
+        exact = np.einsum("nci,kci->nk", planes, weights) * np.float64(np.float32(self.gain))
+        exact /= count
         if self.dtype == "float32":
             return exact.astype(np.float32)
         steps = exact / np.float64(np.float32(self.out_scale)) + self.out_zero

@@ -29,8 +29,8 @@ int rknn_init(rknn_context* context, void* model, uint32_t size, uint32_t flag, 
     int code = shim_result("rknn_init", -1, 0);
     if (code)
         return code;
-    if (flag || size != sizeof file)
-        return size < sizeof file ? -6 : -5;
+    if (flag || size < sizeof file)
+        return flag ? -5 : -6;
     memcpy(&file, model, sizeof file);
     if (memcmp(file.magic, "FSHIMR", 6))
         return -6;

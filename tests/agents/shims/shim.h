@@ -3,7 +3,7 @@
  *
  * A file is this header alone: a tmfile's first 12 bytes, "FSHIM", sizes, scales. The feature is,
  * in double,
- *   feature[k] = sum over channel c and position i of weight(k, c, i) * value(c, i) / positions
+ *   feature[k] = sum over channel c and position i of weight(k, c, i) * value(c, i) * gain / positions
  * with small whole weights that differ at each place: another layout, colour order, scale or zero
  * point gives another feature.
  */
@@ -24,6 +24,7 @@ struct shim_file {
     int32_t in_zero;
     float out_scale;
     int32_t out_zero;
+    float gain;
     float mean[3], std[3]; /* R only */
 };
 
@@ -52,7 +53,7 @@ static inline double shim_feature(const struct shim_file* file, int k,
     for (int c = 0; c < 3; c++)
         for (int i = 0; i < positions; i++)
             sum += shim_weight(k, c, i) * value(file, c, i, data);
-    return sum / positions;
+    return sum * file->gain / positions;
 }
 
 static inline int shim_quantized(double value, float scale, int zero, int low, int high)
