@@ -72,6 +72,7 @@ class BoardLine:
     name: str
     state: str = "waiting"
     reason: str = ""
+    told: str = ""
     executed_by: str = ""
     running: Running | None = None
     temperature_c: float | None = None
@@ -246,6 +247,9 @@ class RunState:
         if event.state in ("unreachable", "unfit") and changed:
             return self._say(event.at, "error", f"{event.board} {event.state}: {reason}")
         if event.state == "connecting" and event.reason:
+            if line.told == event.reason:
+                return []
+            line.told = event.reason
             return self._say(event.at, "warning", f"{event.board}: {reason}; trying again")
         if event.state == "ready" and event.facts:
             return self._say(event.at, "info", f"{event.board}: connected")

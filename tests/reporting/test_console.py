@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from orchestrator.events import (
+    BoardChanged,
     Event,
     EventReader,
     Note,
@@ -92,3 +93,12 @@ def test_time_left_is_that_of_the_busiest_domain_at_the_pace_seen() -> None:
     for name, board in (("a", "x"), ("b", "x"), ("c", "y")):
         state.apply(StepFinished(at=T0 + 40, step=name, stage="extract", board=board, key="k"))
     assert state.seconds_left(T0 + 40) is None
+
+
+def test_a_board_that_stays_busy_is_said_once() -> None:
+    state = RunState()
+    busy = BoardChanged(board="x", state="connecting", executed_by="board", reason="in use by me")
+    assert state.apply(busy) == ["x: in use by me; trying again"]
+    state.apply(busy.model_copy(update={"reason": ""}))
+    assert state.apply(busy) == []
+    assert state.apply(busy.model_copy(update={"reason": "no answer"})) != []
