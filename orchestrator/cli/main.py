@@ -9,7 +9,17 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from orchestrator import __version__
-from orchestrator.cli import boards, completion, doctor, explain, kept, schema, score, toolchain
+from orchestrator.cli import (
+    boards,
+    completion,
+    doctor,
+    explain,
+    init,
+    kept,
+    schema,
+    score,
+    toolchain,
+)
 
 EPILOG = """\
 exit codes:
@@ -40,7 +50,7 @@ class Parser(argparse.ArgumentParser):
 
 COMMANDS = (
     *("run", "resume", "plan", "boards", "toolchain", "schema", "doctor", "explain"),
-    *("completion", "score"),
+    *("completion", "score", "init"),
     *kept.WORDS,
 )
 
@@ -121,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     explain.add_parser(commands)
     kept.add_parsers(commands)
     score.add_parser(commands)
+    init.add_parser(commands)
     return top
 
 

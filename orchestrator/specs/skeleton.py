@@ -1,0 +1,136 @@
+"""The first files of a project, as `farm init` writes them: manifest, matrix, inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.specs.kinds import Kind
+
+HOST = "host-cpu"
+
+
+def quoted(text: str) -> str:
+    """A text as YAML's double-quoted scalar."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _numbers(values: Sequence[float]) -> str:
+    texts = [f"{value:g}" for value in values]
+    return texts[0] if len(set(texts)) == 1 else f"[{', '.join(texts)}]"
+
+
+def manifest_text(
+    *,
+    name: str,
+    file: str,
+    sha256: str,
+    input_name: str,
+    layout: str,
+    size: tuple[int, int],
+    colour: str,
+    mean: Sequence[float],
+    std: Sequence[float],
+    output: str,
+    embedding_size: int,
+    why: str,
+) -> str:
+    """models/<name>.yaml; `why` says on what colour, mean and std rest."""
+    return f"""\
+# Written by `farm init`. The model eats (pixel - mean) / std; `file` is relative to this manifest.
+# {why}
+name: {name}
+file: {quoted(file)}
+sha256: "{sha256}"
+input:
+  name: {quoted(input_name)}
+  layout: {layout}
+  height: {size[0]}
+  width: {size[1]}
+  colour: {colour}
+  mean: {_numbers(mean)}
+  std: {_numbers(std)}
+output: {quoted(output)}
+embedding_size: {embedding_size}
+licence: unknown                # say which before you show figures to others
+provenance: unknown             # who trained it, on what
+"""
+
+
+def matrix_text(
+    model: str, kinds: Sequence[Kind], faces: str | None, calibration: str | None
+) -> str:
+    """matrix.yaml: the float32 reference on this host, and one entry a kind of board.
+
+    Args:
+        model: its name.
+        kinds: of the boards; host-cpu is there anyway.
+        faces: folder of the test set, or None for rendered faces.
+        calibration: folder of calibration images, or None for rendered faces.
+    """
+    test_set = (
+        """\
+  rendered:                     # drawn faces of nobody; `folder:` and `list:` take your own images
+    seed: 0
+    identities: 3000            # enrolled with one image and searched for with another
+    unknown: 1000               # searched for, never enrolled
+    difficulty: 1.5"""
+        if faces is None
+        else f"  folder: {quoted(faces)}   # gallery/<identity>/* and probe/<identity>/*"
+    )
+    calibrates = (
+        "  rendered: {images: 200, difficulty: 1.5}"
+        if calibration is None
+        else f"  folder: {quoted(calibration)}   # aligned faces of people outside the test set"
+    )
+    entries = ["  - {name: float32, boards: this-host, quantization: float32}"]
+    for kind in kinds:
+        if kind.name == HOST:
+            continue
+        scheme = kind.schemes[0] if kind.schemes else None
+        words = (
+            f"{scheme.dtype} {scheme.granularity} {scheme.symmetry}"
+            if scheme
+            else ("float32" if kind.float32 else "float16")
+        )
+        lines = [
+            f"  - name: {kind.name}",
+            f"    boards: {{kind: {kind.name}}}",
+            f"    quantization: {words}",
+        ]
+        if scheme:
+            lines.append("    gallery: [same, float32]   # the second is mixed mode (*)")
+        entries.append("\n".join(lines))
+    return f"""\
+# Written by `farm init`. Look first: farm plan; then a part: farm run --limit 300; then: farm run
+models: {model}
+
+test_set:
+{test_set}
+
+calibration:
+{calibrates}
+
+scoring:
+  far: [1e-1, 1e-2, 1e-3]
+  table_far: 1e-3               # a rate needs about 1/rate searches to mean something
+
+entries:
+{chr(10).join(entries)}
+"""
+
+
+def inventory_text(kinds: Sequence[Kind]) -> str:
+    """device_inventory.yaml: this host, and an emulated board of each kind."""
+    boards = ["  - {name: this-host, kind: host-cpu, transport: local}"]
+    boards += [
+        f"  - {{name: {kind.name}, kind: {kind.name}, transport: emulated}}"
+        for kind in kinds
+        if kind.name != HOST
+    ]
+    return f"""\
+# Written by `farm init`. An emulated board shows what its vendor's arithmetic does to accuracy; it
+# has no time. `farm boards add user@host` puts a real one in its place.
+boards:
+{chr(10).join(boards)}
+"""
