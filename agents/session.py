@@ -158,6 +158,7 @@ class Session(object):
             beat_s = frame.meta.get("heartbeat_s")
             if isinstance(beat_s, (int, float)) and 0.05 <= beat_s <= 3600:
                 self._beat_s = beat_s
+                self._next_beat = min(self._next_beat, clock.now() + beat_s)
         elif kind == CLOSE:
             self._drop_child()
             self._send(Frame(BYE))

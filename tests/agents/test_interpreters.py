@@ -2,9 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,15 +47,3 @@ def test_a_whole_session(tmp_path, artifact, version):
             list(job)
         assert len(features(made.extract(Rows(images), timeout_s=10))) == 60
     assert channel.exit_status(2.0) == 0
-
-
-def test_vermin_agrees():
-    agents = Path(__file__).parents[2] / "agents"
-    options = ["-q", "--no-tips", "--violations", "-t=3.6-"]
-    told = subprocess.run(
-        [sys.executable, "-c", "import vermin; vermin.main()", *options, agents],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert told.returncode == 0, told.stdout

@@ -126,9 +126,8 @@ def test_a_journal_that_is_not_ours_changes_nothing(root, workdir, tmp_path, jou
 LONG = MeasurePolicy(1, 20.0, 10, 30.0, clocks="pinned")
 
 
-def begin(made, artifact, policy=LONG):
+def begin(made, policy=LONG):
     """A pinned measurement under way."""
-    open_timed(made, artifact, size=8, ms=2, dim=4)
     job = made.measure(faces(1, size=8), policy, timeout_s=40)
     while not isinstance(next(job), TimesBlock):
         pass
@@ -138,21 +137,22 @@ def begin(made, artifact, policy=LONG):
 def test_a_measurement_holds_the_clocks_for_as_long_as_it_takes(root, workdir, artifact):
     with agent(workdir, extra=f"--root {root}") as channel, session(channel) as made:
         made.hello()
+        open_timed(made, artifact, size=8, ms=2, dim=4)
         short = MeasurePolicy(1, 0.05, 10, 5.0, clocks="pinned")
-        job = begin(made, artifact, short)
-        list(job)
+        list(begin(made, short))
         assert values(root) == LOW
-        begin(made, artifact).close()  # cancelled
+        begin(made).close()  # cancelled
         assert values(root) == LOW
-        job = begin(made, artifact)
+        held = begin(made)
         assert values(root) == HIGH
-    assert values(root) == LOW  # the session ended
+    assert values(root) == LOW, held  # the session ended
 
 
 def test_the_runtime_dies_and_the_clocks_come_back(root, workdir, artifact):
     with agent(workdir, extra=f"--root {root}") as channel, session(channel) as made:
         made.hello()
-        job = begin(made, artifact)
+        open_timed(made, artifact, size=8, ms=2, dim=4)
+        job = begin(made)
         os.kill(made._model.pid, signal.SIGKILL)
         with pytest.raises(TransientError, match="SIGKILL"):
             list(job)
@@ -162,7 +162,8 @@ def test_the_runtime_dies_and_the_clocks_come_back(root, workdir, artifact):
 def test_the_agent_is_killed_and_the_next_contact_puts_them_back(root, workdir, artifact):
     with agent(workdir, extra=f"--root {root}") as channel, session(channel) as made:
         pid = made.hello().pid
-        job = begin(made, artifact)
+        open_timed(made, artifact, size=8, ms=2, dim=4)
+        job = begin(made)
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(TransientError):
             list(job)

@@ -29,10 +29,10 @@ from .pipes import agent, bundle_file, session
 QUICK = MeasurePolicy(warm_up_count=3, min_duration_s=0.05, min_count=10, max_duration_s=5.0)
 
 
-@pytest.fixture
-def board(tmp_path):
-    """A session that has been greeted."""
-    with agent(tmp_path) as channel, session(channel) as made:
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """A session that has been greeted; what a test makes of it, the next one finds mended."""
+    with agent(tmp_path_factory.mktemp("board")) as channel, session(channel) as made:
         made.hello()
         yield made
 
@@ -96,7 +96,7 @@ def test_more_images_than_the_window_holds(board, artifact):
 
 def test_measure_streams_every_time(board, artifact):
     open_timed(board, artifact, ms=3, dim=4)
-    policy = MeasurePolicy(warm_up_count=5, min_duration_s=1.2, min_count=30, max_duration_s=10)
+    policy = MeasurePolicy(warm_up_count=5, min_duration_s=0.7, min_count=30, max_duration_s=10)
     items = list(board.measure(faces(3), policy, timeout_s=20))
     blocks = [item for item in items if isinstance(item, TimesBlock)]
     steps = [item for item in items if isinstance(item, Progress)]
@@ -107,7 +107,7 @@ def test_measure_streams_every_time(board, artifact):
     assert device.dtype == whole.dtype == np.int64
     assert np.all(device >= 3_000_000)
     assert np.all(whole > device)
-    assert whole.sum() >= 0.9 * 1.2e9
+    assert whole.sum() >= 0.9 * 0.7e9
     assert board.measurement.warm_up >= 5
 
 
@@ -280,7 +280,7 @@ def test_a_slow_reader_gets_everything(board, artifact):
     images = faces(400, size=8)
     job = board.extract(Rows(images), chunk=20, timeout_s=5)
     first = next(job)
-    time.sleep(1.0)
+    time.sleep(0.3)
     rest = list(job)
     assert features([first, *rest]).tobytes() == timed_features(images, 4, size=8).tobytes()
 
