@@ -2,6 +2,7 @@
 
 import ctypes
 import glob
+import importlib
 import os
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -83,9 +84,7 @@ def identity(path: str, pattern: bytes) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    import hashlib  # with OpenSSL behind it, which an agent without such a library does without
-
-    digest, kept, version = hashlib.sha256(), b"", ""
+    digest, kept, version = _sha256(), b"", ""
     expression = re.compile(pattern)
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(_BLOCK), b""):
@@ -95,6 +94,18 @@ def identity(path: str, pattern: bytes) -> str:
                 version = found.group(1).decode("ascii", "replace") if found else ""
                 kept = block[-_OVERLAP:]
     return ("%s file %s" % (version, digest.hexdigest()[:12])).strip()
+
+
+def _sha256() -> Any:
+    """Python's own sha256: hashlib brings OpenSSL, 4 MB that a session's process can do without."""
+    for name in ("_sha2", "_sha256"):  # since Python 3.12, and before
+        try:
+            return importlib.import_module(name).sha256()
+        except ImportError:
+            continue
+    import hashlib
+
+    return hashlib.sha256()
 
 
 def probe(runtime: str, names: Sequence[str], pattern: bytes) -> Optional[Dict[str, Any]]:

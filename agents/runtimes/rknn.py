@@ -49,7 +49,7 @@ ERRORS = {
 }
 # Who must act: codes that another conversion mends, and those that another attempt may.
 _FILE = (-6, -8, -9, -11, -12, -13, -14)
-_PASSING = (-2,)
+_PASSING = (-1, -2)
 
 
 class InOutNum(ctypes.Structure):

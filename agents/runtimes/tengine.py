@@ -18,7 +18,7 @@ from array import array
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .. import clock
-from ..errors import BOARD, TOOLCHAIN, USER, AgentError
+from ..errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
 from ..files import read_text
 from ..preprocess import Preprocessor
 from . import BaseRuntime, Input, check_shape, native
@@ -299,11 +299,11 @@ class Runtime(BaseRuntime):
         result = run(graph, 1)
         took = clock.now_ns() - begin
         if result < 0:
-            raise self._failed(BOARD, "run_graph", "the device stopped or ran out of memory")
+            raise self._failed(TRANSIENT, "run_graph", "the device stopped or ran out of memory")
         # It may lie elsewhere after each run.
         place = self._lib.get_tensor_buffer(self._output)
         if not place:
-            raise self._failed(BOARD, "get_tensor_buffer", "there is no output")
+            raise self._failed(TRANSIENT, "get_tensor_buffer", "there is no output")
         return self._values(ctypes.string_at(place, self._bytes)), took
 
     def _values(self, raw: bytes) -> bytes:
