@@ -5,7 +5,7 @@ import platform
 import socket
 from typing import Any, Dict
 
-from . import VERSION, runtimes
+from . import VERSION, gpu, runtimes
 from .files import read_text
 from .telemetry import Telemetry, drivers
 from .wire import PROTOCOL
@@ -28,6 +28,7 @@ def describe(telemetry: Telemetry, root: str = "/") -> Dict[str, Any]:
         "memory_bytes": telemetry.memory("MemTotal") or 0,
         "os": _os(root),
         "kernel": platform.release(),
+        "gpu": gpu.name(root),
         "model": read_text(os.path.join(root, "proc/device-tree/model"), 200),
         "pid": os.getpid(),
         "drivers": drivers(root),

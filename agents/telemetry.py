@@ -4,6 +4,7 @@ import os
 from fnmatch import fnmatch
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from . import gpu
 from .files import find, read_int, read_text
 from .power import Rails
 
@@ -206,7 +207,7 @@ def drivers(root: str = "/") -> Dict[str, str]:
             if lines:
                 found[name] = " ".join(lines[0].split())[:200]
                 break
-    return found
+    return dict(found, **gpu.jetson(root))
 
 
 _DRIVERS: List[Any] = [

@@ -1,8 +1,17 @@
 """onnxruntime on whatever execution provider was asked for, and on no other.
 
+Where anything but the CPU was asked for, one profiled run tells which provider runs each node:
+nodes elsewhere than asked are an error, and so is a first provider that runs none. (A session's own
+list of providers does not tell: one that takes no node stands in it too.)
+
+Device time is wall time around the run. On the CPU and on unknown providers that is `session.run`,
+copies of input and output included. On CUDA and TensorRT, input and output are bound in the GPU's
+memory and the run is waited for: copies are outside of it, and inside of the end-to-end time.
+
 Options:
     providers: list of names, each alone or as [name, {option: value}]; CPUExecutionProvider by
         default. Nodes may fall back to the CPU only when it is in the list.
+    bound: bind input and output in the device's memory; by default on CUDA and TensorRT.
     intra_op_threads: 1 by default, 0 is onnxruntime's own choice.
     faithful: compute the dequantized graph in float32 instead of fusing QuantizeLinear and
         DequantizeLinear pairs into integer kernels, some of which saturate on x86 without VNNI.
@@ -13,12 +22,13 @@ import importlib.util
 import os
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from .. import clock
+from .. import clock, gpu
 from ..errors import BOARD, TOOLCHAIN, USER, AgentError
 from ..preprocess import Preprocessor
-from . import BaseRuntime, Input, check_shape, source_version
+from . import BaseRuntime, Input, check_shape, ort_nodes, source_version
 
-CPU = "CPUExecutionProvider"
+CPU = ort_nodes.CPU
+ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 
 
@@ -59,39 +69,47 @@ class Runtime(BaseRuntime):
         self._numpy = numpy
         self.version = str(onnxruntime.__version__)
         asked = _asked(options.get("providers") or [CPU])
-        session = self._open(onnxruntime, path, options, asked)
+        names = [name for name, _ in asked]
+        setup = self._setup(onnxruntime, options, names)
+        session = self._open(onnxruntime, path, setup, asked)
         used = list(session.get_providers())
-        for name, _ in asked:
+        for name in names:
             if name not in used:
                 raise AgentError(
                     BOARD,
                     "%s was asked for, onnxruntime %s uses %s"
                     % (name, self.version, ", ".join(used)),
+                    "fallback",
                 )
-        self.provider = asked[0][0]
+        self.provider = names[0]
         self._session = session
         self._describe(session, options, preprocessing)
         self._dtype = numpy.dtype(preprocessing.dtype)
         self._shape = preprocessing.shape
+        if names != [CPU]:
+            blank = numpy.zeros(self._shape, self._dtype)
+            nodes = ort_nodes.placed(
+                self._setup(onnxruntime, options, names),
+                lambda given: self._open(onnxruntime, path, given, asked),
+                {self._input: blank},
+            )
+            ort_nodes.check(names, nodes, self.version)
+            self.provider, self.facts = ort_nodes.words(names[0], nodes)
+        self._bound: Any = None
+        if options.get("bound", names[0] in ON_GPU):
+            device = "cuda" if names[0] in ON_GPU else "cpu"
+            self._bind(onnxruntime, device)
+        self.facts = dict(
+            self.facts,
+            device_time="wall time of a bound run, without copies"
+            if self._bound
+            else "wall time of session.run, with copies of input and output",
+            **(_gpu() if names[0] in ON_GPU else {}),
+        )
         if not self.dim:
             self.dim = len(self.run(bytes(preprocessing.input_bytes))[0]) // 4
 
-    def _open(
-        self,
-        onnxruntime: Any,
-        path: str,
-        options: Mapping[str, Any],
-        asked: List[Tuple[str, Dict[str, Any]]],
-    ) -> Any:
-        available = onnxruntime.get_available_providers()
-        for name, _ in asked:
-            if name not in available:
-                raise AgentError(
-                    BOARD,
-                    "%s was asked for; this onnxruntime %s has %s"
-                    % (name, self.version, ", ".join(available)),
-                    "no-provider",
-                )
+    def _setup(self, onnxruntime: Any, options: Mapping[str, Any], names: List[str]) -> Any:
         threads = options.get("intra_op_threads", 1)
         if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= 1024:
             raise AgentError(USER, "intra_op_threads is %r, expected 0 to 1024" % (threads,))
@@ -103,14 +121,41 @@ class Runtime(BaseRuntime):
         setup.add_session_config_entry("session.inter_op.allow_spinning", "0")
         if options.get("faithful"):
             setup.add_session_config_entry("session.disable_quant_qdq", "1")
-        names = [name for name, _ in asked]
         if CPU not in names:
+            # Older versions do not know it; the profile of a run tells then.
             setup.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        return setup
+
+    def _open(
+        self,
+        onnxruntime: Any,
+        path: str,
+        setup: Any,
+        asked: List[Tuple[str, Dict[str, Any]]],
+    ) -> Any:
+        available = onnxruntime.get_available_providers()
+        for name, _ in asked:
+            if name not in available:
+                raise AgentError(
+                    BOARD,
+                    "%s was asked for; this onnxruntime %s has %s"
+                    % (name, self.version, ", ".join(available)),
+                    "no-provider",
+                )
+        names = [name for name, _ in asked]
         try:
             session = onnxruntime.InferenceSession(
                 path, setup, providers=names, provider_options=[given for _, given in asked]
             )
         except Exception as error:
+            if "fallback to CPU EP has been explicitly disabled" in str(error):
+                raise AgentError(
+                    BOARD,
+                    "only %s was asked for, but onnxruntime %s has nodes that it must run on the "
+                    "CPU; put %s into `providers` to allow that"
+                    % (", ".join(names), self.version, CPU),
+                    "fallback",
+                )
             raise AgentError(
                 TOOLCHAIN,
                 "onnxruntime %s refuses %s: %s" % (self.version, os.path.basename(path), error),
@@ -141,16 +186,36 @@ class Runtime(BaseRuntime):
             for size in sizes:
                 self.dim *= size
 
+    def _bind(self, onnxruntime: Any, device: str) -> None:
+        blank = self._numpy.zeros(self._shape, self._dtype)
+        self._there = onnxruntime.OrtValue.ortvalue_from_numpy(blank, device, 0)
+        self._bound = self._session.io_binding()
+        self._bound.bind_ortvalue_input(self._input, self._there)
+        self._bound.bind_output(self._output, device, 0)
+
     def run(self, data: Input) -> Tuple[bytes, int]:
         array = self._numpy.frombuffer(data, dtype=self._dtype).reshape(self._shape)
+        if self._bound is not None:
+            return self._run_bound(array)
         feed, wanted, run = {self._input: array}, [self._output], self._session.run
         begin = clock.now_ns()
         result = run(wanted, feed)
         took = clock.now_ns() - begin
         return self._numpy.ascontiguousarray(result[0], dtype="<f4").tobytes(), took
 
+    def _run_bound(self, array: Any) -> Tuple[bytes, int]:
+        bound, run = self._bound, self._session.run_with_iobinding
+        self._there.update_inplace(array)
+        bound.synchronize_inputs()
+        begin = clock.now_ns()
+        run(bound)
+        bound.synchronize_outputs()
+        took = clock.now_ns() - begin
+        result = bound.get_outputs()[0].numpy()
+        return self._numpy.ascontiguousarray(result, dtype="<f4").tobytes(), took
+
     def close(self) -> None:
-        self._session = None
+        self._bound = self._there = self._session = None
 
 
 def _asked(providers: Any) -> List[Tuple[str, Dict[str, Any]]]:
@@ -170,3 +235,17 @@ def _tensor(value: Any) -> Dict[str, Any]:
         "shape": shape,
         "dtype": _DTYPES.get(value.type, value.type),
     }
+
+
+def _gpu() -> Dict[str, Any]:
+    """The first CUDA device, as far as libcudart can be asked; the GPU's name else from files."""
+    from .cuda import Cuda
+
+    try:
+        cuda = Cuda()
+        try:
+            return cuda.device()
+        finally:
+            cuda.close()
+    except AgentError:
+        return {"gpu": gpu.name()}

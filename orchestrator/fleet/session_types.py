@@ -42,6 +42,7 @@ class AgentFacts:
     Attributes:
         agent: the agent's version.
         cpu, model: the processor's name; the board's own, where its device tree tells it.
+        gpu: an NVIDIA GPU's name; empty where there is none.
         memory_bytes: of the whole board; 0 when unknown.
         pid: the agent's process on the board.
         telemetry: the sensors when the session began.
@@ -59,6 +60,7 @@ class AgentFacts:
     kernel: str
     model: str
     pid: int
+    gpu: str = ""
     runtimes: Mapping[str, RuntimeFacts] = field(default_factory=dict)
     telemetry: Mapping[str, Any] = field(default_factory=dict)
     drivers: Mapping[str, Any] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class AgentFacts:
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> AgentFacts:
         """Facts from a HELLO frame; what is missing or odd becomes empty or 0."""
-        names = ("agent", "python", "hostname", "machine", "cpu", "os", "kernel", "model")
+        names = ("agent", "python", "hostname", "machine", "cpu", "os", "kernel", "model", "gpu")
         texts = {name: clean_text(meta.get(name, "")) for name in names}
         return cls(
             **texts,

@@ -218,6 +218,16 @@ def _pools(entry: Entry, inventory: Inventory) -> list[tuple[Board, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
+def _executing(board: Board, runtime: str, provider: str) -> str:
+    """What of the runtime executes, where a reader of the row would expect something else."""
+    if runtime == "tengine":
+        return "" if provider == PROVIDERS[runtime][0] else provider
+    if runtime == "onnxruntime" and board.executed_by == "board":
+        short = provider.removesuffix("ExecutionProvider")
+        return "" if short == board.type == "CPU" else short
+    return ""
+
+
 def _encoder(
     model: str,
     entry: Entry,
@@ -243,7 +253,7 @@ def _encoder(
         executed_by="twin" if twin else board.executed_by,
         pool=tuple(member.name for member in pool),
         name=namer.name(model, board.name, quantization, toolchain),
-        provider=native[0] if runtime == "tengine" and native[0] != PROVIDERS[runtime][0] else "",
+        provider=_executing(board, runtime, native[0]) if native else "",
     )
     elsewhere = {k.toolchain for k in kinds.values()} - {kind.toolchain, "onnxruntime"}
     if toolchain in elsewhere:

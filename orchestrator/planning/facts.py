@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+ON_GPU = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider"})
 
 
 @dataclass(frozen=True)
@@ -17,20 +19,27 @@ class BoardFacts:
             differ between processors.
         python: version of the Python that runs the agent.
         runtimes: runtime name to its version.
+        gpu: an NVIDIA GPU's name; part of the key of what it computed.
     """
 
     machine: str
     cpu: str
     python: str
     runtimes: Mapping[str, str] = field(default_factory=dict)
+    gpu: str = ""
 
-    def runtime_identity(self, runtime: str) -> dict[str, Any]:
-        """What of this board changes the features that `runtime` makes on it."""
+    def runtime_identity(self, runtime: str, providers: Sequence[str] = ()) -> dict[str, Any]:
+        """What of this board changes the features that `runtime` makes on it.
+
+        Args:
+            providers: what of the runtime executes.
+        """
+        on_gpu = runtime == "tensorrt" or bool(ON_GPU & set(providers))
         return {
             "runtime": runtime,
             "version": self.runtimes.get(runtime),
             "machine": self.machine,
-            "cpu": self.cpu,
+            **({"gpu": self.gpu} if on_gpu and self.gpu else {"cpu": self.cpu}),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -40,4 +49,5 @@ class BoardFacts:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BoardFacts:
         """The facts that `to_json` wrote."""
-        return cls(data["machine"], data["cpu"], data["python"], dict(data["runtimes"]))
+        runtimes = dict(data["runtimes"])
+        return cls(data["machine"], data["cpu"], data["python"], runtimes, data.get("gpu", ""))

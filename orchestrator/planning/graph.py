@@ -293,10 +293,11 @@ class _Builder:
         board = self._boards[encoder.pool[0]]
         facts = self._facts.get(board.name)
         model = self._models[encoder.model]
+        providers = board.runtime_for(encoder.runtime).providers
         return board, {
             "executed_by": encoder.executed_by,
             "kind": encoder.kind,
-            "runtime": facts.runtime_identity(encoder.runtime) if facts else None,
+            "runtime": facts.runtime_identity(encoder.runtime, providers) if facts else None,
             "options": _runtime_options(board, encoder.runtime),
             "preprocessing": model.input_meta,
         }

@@ -25,14 +25,15 @@ def error_class(error: BaseException) -> ErrorClass:
 def board_facts(facts: dict[str, Any]) -> BoardFacts:
     """What an agent told, reduced to what changes results."""
     runtimes = {name: str(found.get("version")) for name, found in facts["runtimes"].items()}
-    return BoardFacts(facts["machine"], facts["cpu"], facts["python"], runtimes)
+    known = (facts["machine"], facts["cpu"], facts["python"], runtimes)
+    return BoardFacts(*known, gpu=facts.get("gpu", ""))
 
 
 def change(old: BoardFacts, new: BoardFacts) -> str:
     """What is different about a board that was met before."""
     parts = [
         f"{word} {getattr(old, word)} -> {getattr(new, word)}"
-        for word in ("machine", "cpu", "python", "runtimes")
+        for word in ("machine", "cpu", "python", "runtimes", "gpu")
         if getattr(old, word) != getattr(new, word)
     ]
     return "; ".join(parts)

@@ -212,6 +212,8 @@ class Board(Spec):
         if isinstance(runtime, dict):
             native = kind.runtime if kind and ssh else "onnxruntime"
             runtime = {"name": native, "faithful": emulated, **runtime}
+            if kind and kind.providers and not emulated and runtime["name"] == "onnxruntime":
+                runtime.setdefault("providers", list(kind.providers))
         filled["runtime"] = runtime
         return filled
 
@@ -243,10 +245,11 @@ class Board(Spec):
         """The options of that runtime here: the entry's own when it speaks of this one."""
         if self.runtime.name == name:
             return self.runtime
+        own = load_kinds()[self.kind].providers if name == "onnxruntime" else ()
         # Unchecked, since a toolchain of another distribution may need a runtime unknown here.
         return RuntimeOptions.model_construct(
             name=cast(RuntimeName, name),
-            providers=PROVIDERS.get(name, ())[:1],
+            providers=own or PROVIDERS.get(name, ())[:1],
             threads=self.runtime.threads,
         )
 

@@ -52,6 +52,7 @@ class Kind(FileSpec):
     toolchain: ToolchainName
     target: str = ""
     rule: str
+    providers: Many[str] = ()  # onnxruntime's, where an entry does not say them; else the CPU
     float32: bool
     float16: bool = False
     schemes: Many[Scheme] = ()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from orchestrator.fleet.session import Preprocessing
 
+from . import gpu
 from .conftest import MODEL, preprocessing, timed_features
 from .shims import ShimFile, library
 
@@ -216,6 +217,28 @@ def _lite() -> Case:
     )
 
 
+def tensorrt(version: str) -> Case:
+    """An ONNX file, of which the board builds an engine with a pretended TensorRT."""
+
+    def file() -> bytes:
+        return gpu.onnx_file(gpu.scratch() / "model.onnx").read_bytes()
+
+    def reference(images: Images) -> Features:
+        prepared = (images.astype(np.float32) - 128).transpose(0, 3, 1, 2)
+        return gpu.expected(gpu.onnx_file(gpu.scratch() / "model.onnx"), prepared)
+
+    return Case(
+        f"tensorrt-{version}",
+        "tensorrt",
+        file,
+        Preprocessing("NCHW", "RGB", 128.0, 1.0, gpu.SIZE, gpu.SIZE),
+        reference,
+        options=lambda: {"providers": ["TensorRT"], "library": str(gpu.shim())},
+        environment=lambda: gpu.Machine(gpu.scratch(), version).environment(),
+        provider="TensorRT",
+    )
+
+
 DATA = Path(__file__).parent / "data"
 
 
@@ -290,5 +313,7 @@ CASES = (
     rknn(1, "uint8"),
     rknn(2, "int8"),
     _lite(),
+    tensorrt("8.4.1"),  # by bindings
+    tensorrt("10.3.0"),  # by tensor names
     *REAL,
 )

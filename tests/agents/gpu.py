@@ -37,6 +37,12 @@ def shim() -> Path:
     return path
 
 
+@functools.cache
+def scratch() -> Path:
+    """A folder for what tests of one process share."""
+    return Path(tempfile.mkdtemp(prefix="farm-gpu-"))
+
+
 def onnx_file(path: Path, *, quantized: bool = True) -> Path:
     """A small ONNX file; only its bytes, names and shapes matter to the fakes."""
     nodes = [

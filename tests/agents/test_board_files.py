@@ -94,7 +94,7 @@ def test_what_a_kind_of_board_adds(board):
 def test_drivers(board):
     assert drivers(str(board)) == {
         "galcore": "6.4.8.7.1.1.1",
-        "l4t": "# R32 (release), REVISION: 7.1",
+        "l4t": "32.7.1",
     }
     assert drivers(str(board / "nowhere")) == {}
 

@@ -215,6 +215,59 @@ def test_a_provider_that_is_not_there_is_an_error(board):
         open_onnx(board, providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
 
 
+# A provider that every build of onnxruntime for this machine has, and that takes no node of a
+# plain model: what a GPU's would be where it takes none.
+IDLE = "AzureExecutionProvider"
+
+
+def test_nodes_that_fall_back_to_the_cpu_are_an_error(board):
+    import onnxruntime
+
+    if IDLE not in onnxruntime.get_available_providers():
+        pytest.skip(f"no {IDLE} in this onnxruntime")
+    with pytest.raises(BoardError, match=r"only Azure.* has nodes that it must run on the CPU"):
+        open_onnx(board, providers=[IDLE])
+    # Allowed to help out, the CPU must not do it all: the session lists the provider all the same.
+    told = r"AzureExecutionProvider was asked for, but .* runs none of the nodes on it: \d+ on CPU"
+    with pytest.raises(BoardError, match=told):
+        open_onnx(board, providers=[IDLE, "CPUExecutionProvider"])
+    model = open_onnx(board, providers=["CPUExecutionProvider", IDLE])
+    assert model.facts["nodes"].keys() == {"CPUExecutionProvider"}
+
+
+def test_a_bound_run_gives_the_same_features(board):
+    """As on a GPU, but for the place of the memory."""
+    images = faces(5)
+    model = open_onnx(board, bound=True)
+    assert model.facts["device_time"] == "wall time of a bound run, without copies"
+    got = features(board.extract(Rows(images), timeout_s=20))
+    assert got.tobytes() == direct(images, False).tobytes()
+
+
+def test_shares_of_nodes_are_told_and_foreign_ones_refused():
+    from orchestrator.agents.errors import AgentError
+    from orchestrator.agents.runtimes import ort_nodes
+
+    cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
+    event = {"name": "Conv_kernel_time", "args": {"node_index": "1", "provider": cuda}}
+    other = {"name": "Odd_kernel_time", "args": {"node_index": "2", "provider": cpu}}
+    nodes = ort_nodes.count([event, event, other, {"name": "session"}, "x"])
+    assert nodes == {cuda: 1, cpu: 1}
+    ort_nodes.check([cuda, cpu], nodes, "1.16")
+    words, facts = ort_nodes.words(cuda, nodes)
+    assert words == f"{cuda} + {cpu} (1 of 2 nodes)"
+    assert facts == {"nodes": nodes}
+    for asked, found, told in [
+        ([cuda], nodes, f"runs nodes elsewhere: 1 on {cpu}, 1 on {cuda}"),
+        ([cuda, cpu], {cpu: 9}, f"runs none of the nodes on it: 9 on {cpu}"),
+        ([cuda], {}, "cannot be ruled out"),
+    ]:
+        with pytest.raises(AgentError) as caught:
+            ort_nodes.check(asked, found, "1.16")
+        assert told in caught.value.message
+        assert caught.value.kind == "board"
+
+
 def test_a_runtime_that_is_not_there_is_an_error(board, artifact):
     with pytest.raises(BoardError, match="no runtime 'abacus' in this agent; it knows"):
         board.open_model(
