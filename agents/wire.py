@@ -19,6 +19,8 @@ MAX_META = 64 << 10
 MAX_PAYLOAD = 16 << 20
 MAX_NOISE = 64 << 10
 MAX_JOB = 0xFFFF
+_FRAME_COST = 1 << 10
+_META_COST = 16
 
 HELLO, ERROR, BEAT, OPEN, OPENED, MEASURE, READY, IMAGES = 1, 2, 3, 4, 5, 6, 7, 8
 TIMES, EXTRACT, FEATURES, DONE, CANCEL, CLOSE, BYE, FACTS = 9, 10, 11, 12, 13, 14, 15, 16
@@ -59,9 +61,12 @@ class WireError(Exception):
 
 
 class Frame(object):
-    """One message. `meta` is a JSON object, `payload` raw bytes."""
+    """One message. `meta` is a JSON object, `payload` raw bytes.
 
-    __slots__ = ("job", "meta", "payload", "type")
+    `cost` is about what one that was received occupies, in bytes: JSON grows when it is parsed.
+    """
+
+    __slots__ = ("cost", "job", "meta", "payload", "type")
 
     def __init__(
         self,
@@ -74,6 +79,7 @@ class Frame(object):
         self.job = job
         self.meta: Dict[str, Any] = dict(meta) if meta else {}
         self.payload = payload
+        self.cost = len(payload)
 
     @property
     def name(self) -> str:
@@ -207,6 +213,7 @@ class Decoder(object):
         if zlib.crc32(payload, zlib.crc32(meta)) & 0xFFFFFFFF != crc:
             raise WireError("the checksum of a %s frame is wrong" % NAMES[kind])
         frame = Frame(kind, job, _parse_meta(meta), payload)
+        frame.cost = _FRAME_COST + _META_COST * meta_length + length
         del buffer[:end]
         return frame
 

@@ -162,7 +162,7 @@ class SessionLink:
             if self._cancelled:
                 raise Cancelled(f"{self.board}: stopped while {doing}")
             frame = self._inbox.popleft()
-            self._inbox_bytes -= len(frame.payload)
+            self._inbox_bytes -= frame.cost
             self._changed.notify_all()
             return frame
 
@@ -337,7 +337,7 @@ class SessionLink:
             if frame.type == ERROR and frame.meta.get("model_lost"):
                 self.model_lost = True
             self._inbox.append(frame)
-            self._inbox_bytes += len(frame.payload)
+            self._inbox_bytes += frame.cost
             self._changed.notify_all()
             while self._inbox_bytes > INBOX_BYTES and self._error is None:
                 self._changed.wait(1.0)

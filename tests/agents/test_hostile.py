@@ -2,7 +2,11 @@
 
 import collections
 import contextlib
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from orchestrator.agents.wire import Decoder, Frame
 from orchestrator.errors import FarmError
 from orchestrator.fleet.session import AgentSession, MeasurePolicy, Progress, TimesBlock
 
+from . import fuzz
 from .conftest import Rows, faces, preprocessing
 from .pipes import agent
 
@@ -132,7 +137,7 @@ class Dialogue(Script):
     st.binary(max_size=40),
     st.booleans(),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_hostile_agent_gets_farms_own_errors(at_once, then, rest, measuring):
     answers = {
         wire.OPEN: [Frame(wire.OPENED, 1, {"dim": 4})],
@@ -206,7 +211,7 @@ head_says = st.lists(
 
 
 @given(head_says, st.binary(max_size=30))
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_hostile_head_gets_frames_or_the_end(talk, said, rest):
     hello = wire.join(Frame(wire.HELLO, 0, {"heartbeat_s": 1}))
     frames = talk(hello + b"".join(map(wire.join, said)) + rest)
@@ -245,3 +250,58 @@ def test_an_agent_that_plays_by_the_rules_is_believed():
     (block,) = made.extract(Rows(faces(2, size=8)), timeout_s=1)
     assert block.features.shape == (2, 4)
     made.close(0.1)
+
+
+@pytest.mark.parametrize("target", sorted(fuzz.TARGETS))
+@given(data=st.binary(min_size=1, max_size=300))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_either_side_of_a_session_takes_anything(target, data):
+    """The same functions that atheris drives for longer; see fuzz.py."""
+    before = threading.active_count()
+    fuzz.TARGETS[target](data)
+    assert threading.active_count() <= before
+
+
+def test_a_flood_of_words_is_bounded(monkeypatch):
+    """A caller that is slow to read, an agent that sends frames of nothing but meta."""
+    monkeypatch.setattr("orchestrator.fleet.session_link.INBOX_BYTES", 1 << 20)
+    flood = Frame(wire.TIMES, 2, {"count": 0, "done": 0, "total": 0, "x": "y" * 10_000})
+    channel = Dialogue({wire.OPEN: [Frame(wire.OPENED, 1, {"dim": 4})]})
+    made = AgentSession(channel, board="liar")
+    made.hello()
+    made.open_model(
+        runtime="timed",
+        artifact="x",
+        sha256="y",
+        options={},
+        preprocessing=preprocessing(8),
+        timeout_s=1,
+    )
+    link = made._link
+    link.begin(wire.MEASURE, {})
+    channel._pieces.extend([wire.join(flood)] * 500)
+    channel._more.release(500)
+    time.sleep(0.1)
+    assert len(link._inbox) * flood_cost(flood) <= (1 << 20) + flood_cost(flood)
+    made.close(0.1)
+
+
+def flood_cost(frame):
+    (got,) = Decoder().feed(wire.join(frame))
+    assert got.cost > 100_000
+    return got.cost
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("target", sorted(fuzz.TARGETS))
+def test_for_a_minute(target, tmp_path):
+    pytest.importorskip("atheris")
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.agents.fuzz", target, "-max_total_time=60"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert told.returncode == 0, told.stderr[-3000:]
