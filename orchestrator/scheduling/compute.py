@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from orchestrator.errors import FarmError, TransientError
@@ -72,6 +72,39 @@ class Compute:
             with translated(function.__name__):
                 heard = ray.get(reference)
             yield heard
+
+    def each(
+        self, function: Callable[[Any], Any], arguments: Iterable[Any], at_a_time: int
+    ) -> Iterator[tuple[Any, Any]]:
+        """Call a function on each argument in Ray workers; yields argument and result.
+
+        Results come in any order. A task whose worker died is repeated by Ray, so the function must
+        depend on its argument alone.
+
+        Raises:
+            TransientError: a worker died again and again, or the run is being stopped.
+            FarmError: what the function raised.
+        """
+        self._head.wait()
+        import ray
+
+        remote = ray.remote(num_cpus=1, max_retries=2, runtime_env=worker_environment())(function)
+        waiting = iter(arguments)
+        running: dict[Any, Any] = {}
+        while True:
+            while len(running) < at_a_time and (argument := next(waiting, None)) is not None:
+                running[remote.remote(argument)] = argument
+            if not running:
+                return
+            ready, _ = ray.wait(list(running), timeout=POLL_S)
+            if self._stop.is_set():
+                for reference in running:
+                    ray.cancel(reference, force=True)
+                raise TransientError("stopped")
+            for reference in ready:
+                with translated(function.__name__):
+                    result = ray.get(reference)
+                yield running.pop(reference), result
 
     def _put(self, argument: Any) -> Any:
         import ray

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import platform
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts
 from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.planner import Plan
-from orchestrator.stages import calibrate, convert, images, measure, quantize, score
+from orchestrator.stages import calibrate, convert, images, measure, quantize, score, shards
 from orchestrator.stages.made import Made
 from orchestrator.stages.raw_times import Conditions, RawTimes
 from orchestrator.store.artifacts import Held
@@ -30,6 +30,7 @@ from orchestrator.store.features import FeatureWriter
 
 MEASURED_IMAGES = 16
 CHUNK = 32
+PARTS_AT_A_TIME = 2
 OTHER_RUN_S = 3600.0
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -52,6 +53,11 @@ class Computes(Protocol):
 
     def watch(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
         """Call a generator."""
+
+    def each(
+        self, function: Callable[[Any], Any], arguments: Iterable[Any], at_a_time: int
+    ) -> Iterator[tuple[Any, Any]]:
+        """Call a function on each argument."""
 
 
 class Calls(Protocol):
@@ -300,21 +306,32 @@ class Executor:
             role: images.read_rows(self._input(step, f"{role}_images").read(images.ROWS))
             for role in ("gallery", "probe")
         }
-        # Ray's head is on this machine, so its worker maps the store's files: no copy is made.
-        news = self._compute.watch(
-            score.score_kept,
-            str(self._input(step, "gallery").folder),
-            str(self._input(step, "probe").folder),
-            ids["gallery"],
-            ids["probe"],
-            step.params["scoring"],
-        )
+        gallery, probe = (self._input(step, role).folder for role in ("gallery", "probe"))
+        sides = score.kept(gallery, ids["gallery"]), score.kept(probe, ids["probe"])
+        policy = step.params["scoring"]
+        if shards.too_big(*sides):
+            news = shards.score_sharded(*sides, policy, self._in_parts)
+        else:
+            # Ray's head is on this machine: its worker maps the store's files, nothing is copied.
+            news = self._compute.watch(
+                score.score_kept,
+                str(gallery),
+                str(probe),
+                ids["gallery"],
+                ids["probe"],
+                policy,
+            )
         for heard in news:
             if isinstance(heard, score.Scanned):
                 self._progress(step, heard.done, heard.total, "pairs")
             else:
                 made = heard
         return self._commit(step, key, made)
+
+    def _in_parts(
+        self, function: Callable[[Any], Any], tasks: Iterable[Any]
+    ) -> Iterator[tuple[Any, Any]]:
+        return self._compute.each(function, tasks, PARTS_AT_A_TIME)
 
     def _compare(self, step: Step, key: str) -> Held:
         made = self._compute.run(

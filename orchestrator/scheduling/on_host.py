@@ -149,6 +149,12 @@ class HostCompute:
         """Call a generator."""
         return function(*arguments)
 
+    def each(
+        self, function: Callable[[Any], Any], arguments: Iterable[Any], at_a_time: int
+    ) -> Iterator[tuple[Any, Any]]:
+        """Call a function on each argument."""
+        return ((argument, function(argument)) for argument in arguments)
+
 
 class HostReporter:
     """Events go to a listener."""

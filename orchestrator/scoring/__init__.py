@@ -34,13 +34,14 @@ from orchestrator.scoring.many import (
     EncoderFeatures,
     cross,
     cut_gallery,
+    join_probes,
     merge_shards,
     search_shard,
 )
 from orchestrator.scoring.paired import Comparison, compare, holm, mcnemar
 from orchestrator.scoring.sanity import Finding, check_features
 from orchestrator.scoring.searches import PairThreshold, Searches
-from orchestrator.scoring.searching import search
+from orchestrator.scoring.searching import mates, search
 from orchestrator.scoring.templates import Fusion, dequantize
 from orchestrator.scoring.trials import TrialSet
 
@@ -67,6 +68,8 @@ __all__ = [
     "det_points",
     "holm",
     "identify",
+    "join_probes",
+    "mates",
     "mcnemar",
     "merge_shards",
     "pool_templates",

@@ -43,6 +43,7 @@ def search_shard(
     rows: NDArray[np.intp],
     *,
     failed_gallery: NDArray[np.bool_] | None = None,
+    known_mate: Float32 | None = None,
     **options: Any,
 ) -> Searches | None:
     """Search one shard, wherever it lies; ``merge_shards`` puts the parts together.
@@ -53,7 +54,9 @@ def search_shard(
         trials: the whole test set.
         rows: the shard's rows in the whole gallery, from ``cut_gallery``.
         failed_gallery: failed rows of the shard, bool ``(len(rows),)``.
-        options: of ``search``, but ``ranks`` and ``tar_pairs_far``, which need the whole gallery.
+        known_mate: mate scores in the whole gallery, from ``mates``; with them each shard counts
+            its part of the ranks.
+        options: of ``search``, but ``tar_pairs_far``, which needs the whole gallery.
 
     Returns:
         None when every image of the shard failed.
@@ -64,10 +67,19 @@ def search_shard(
     refused = sorted({"ranks", "tar_pairs_far"} & options.keys())
     if refused:
         raise ScoringError(f"{', '.join(refused)}: a shard does not know the other shards' scores")
+    ranks = known_mate is not None
     if failed_gallery is not None and failed_gallery.all():
         return None
     part = TrialSet(trials.gallery_ids[rows], trials.probe_ids)
-    return search(gallery, probes, part, failed_gallery=failed_gallery, ranks=False, **options)
+    return search(
+        gallery,
+        probes,
+        part,
+        failed_gallery=failed_gallery,
+        ranks=ranks,
+        known_mate=known_mate,
+        **options,
+    )
 
 
 def merge_shards(trials: TrialSet, parts: Sequence[Searches | None]) -> Searches:
@@ -88,13 +100,44 @@ def merge_shards(trials: TrialSet, parts: Sequence[Searches | None]) -> Searches
         raise ScoringError("the shards were searched with different probes")
     used = sum(part.gallery_size - part.gallery_failed for part in found)
     names = int(trials.gallery_names.size)
+    counted = [part.rank for part in found if part.rank is not None]
+    rank = None
+    if len(counted) == len(found):
+        # Each shard counts from 1; a probe without mate score has rank 0 in all of them.
+        rank = np.add.reduce(counted) - (len(counted) - 1) * (counted[0] > 0)
     return replace(
         found[0],
+        rank=rank,
         mate=np.fmax.reduce([part.mate for part in found]),
         impostor=np.maximum.reduce([part.impostor for part in found]),
         mated=trials.probe_mated,
         gallery_size=names,
         gallery_failed=names - used,
+    )
+
+
+def join_probes(trials: TrialSet, parts: Sequence[Searches]) -> Searches:
+    """The searches of all probes from those of consecutive blocks of them, in order.
+
+    Args:
+        trials: the whole test set.
+        parts: of one gallery, searched by the same method.
+
+    Raises:
+        ScoringError: not as many probes as the test set has.
+    """
+    size = sum(part.mate.size for part in parts)
+    if size != trials.probe_ids.size:
+        raise ScoringError(f"{size} searches for {trials.probe_ids.size} probes")
+    ranks = [part.rank for part in parts if part.rank is not None]
+    return replace(
+        parts[0],
+        mate=np.concatenate([part.mate for part in parts]),
+        impostor=np.concatenate([part.impostor for part in parts]),
+        failed=np.concatenate([part.failed for part in parts]),
+        rank=np.concatenate(ranks) if len(ranks) == len(parts) else None,
+        mated=trials.probe_mated,
+        identity=trials.probe_codes,
     )
 
 

@@ -44,6 +44,7 @@ def search(
     method: Method = "auto",
     tile: int = scan.TILE,
     block: int = scan.BLOCK,
+    known_mate: Float32 | None = None,
 ) -> Searches:
     """Search every probe in the gallery.
 
@@ -72,12 +73,18 @@ def search(
             are the same to the bit.
         tile: gallery templates a product.
         block: probes a product.
+        known_mate: mate scores from ``mates``, ``(P,)``, when this gallery is part of a larger
+            one: ranks then count the identities of this part that reach them.
 
     Raises:
         ScoringError: unusable input, with set, row and identity.
     """
     check_matrix(gallery, "gallery", trials.gallery_ids.size)
     check_matrix(probes, "probes", trials.probe_ids.size)
+    if known_mate is not None and known_mate.shape != trials.probe_ids.shape:
+        raise ScoringError(
+            f"known_mate: {known_mate.shape} scores for {trials.probe_ids.size} probes"
+        )
     if gallery.shape[1] != probes.shape[1]:
         raise ScoringError(
             f"gallery features have {gallery.shape[1]} dimensions, probe features "
@@ -115,7 +122,9 @@ def search(
         rows = alive[start : start + RESIDENT]
         unit = _unit_probes(probes, rows, trials.probe_ids, workers)
         own = _own_pairs(trials.mate_codes[rows], has_mate[start : start + RESIDENT], *by_identity)
-        mine = mate_scores(unit, templates, own, workers)
+        mine = (
+            mate_scores(unit, templates, own, workers) if known_mate is None else known_mate[rows]
+        )
         report = _scaled(progress, start * templates.count, rows.size, total)
         mate[rows] = mine
         if product is not None:
@@ -143,6 +152,48 @@ def search(
         fusion=fusion,
         method="float32" if product is None else "int8",
     )
+
+
+def mates(
+    gallery: Float32,
+    probes: Float32,
+    trials: TrialSet,
+    *,
+    fusion: Fusion = "mean",
+    failed_gallery: NDArray[np.bool_] | None = None,
+    failed_probes: NDArray[np.bool_] | None = None,
+    workers: int = 2,
+) -> Float32:
+    """Each probe's score with its own identity, as ``search`` gives it, and nothing else.
+
+    Returns:
+        float32 ``(P,)``; NaN for an unknown or failed probe, or a mate without usable image.
+
+    Raises:
+        ScoringError: a row that cannot be used.
+    """
+    gallery_out = check_mask(failed_gallery, "gallery", trials.gallery_ids.size)
+    probes_out = check_mask(failed_probes, "probes", trials.probe_ids.size)
+    templates = Templates(
+        gallery,
+        trials.gallery_ids,
+        trials.gallery_codes,
+        trials.gallery_names.size,
+        gallery_out,
+        fusion,
+    )
+    result = np.full(trials.probe_ids.size, np.nan, np.float32)
+    alive = np.flatnonzero(~probes_out)
+    by_identity = templates.of_identity()
+    for start in range(0, alive.size, RESIDENT):
+        rows = alive[start : start + RESIDENT]
+        codes = trials.mate_codes[rows]
+        has_mate = codes >= 0
+        has_mate[has_mate] = templates.present[codes[has_mate]]
+        unit = _unit_probes(probes, rows, trials.probe_ids, workers)
+        own = _own_pairs(codes, has_mate, *by_identity)
+        result[rows] = mate_scores(unit, templates, own, workers)
+    return result
 
 
 def _choose(

@@ -93,14 +93,7 @@ def search(
 
     try:
         trials = scoring.TrialSet(np.array(gallery.ids), np.array(probes.ids))
-        warnings = [
-            finding.message
-            for what, side, ids in (
-                ("gallery", gallery, trials.gallery_ids),
-                ("probes", probes, trials.probe_ids),
-            )
-            for finding in scoring.check_features(side.rows, what=what, ids=ids, failed=side.failed)
-        ]
+        warnings = suspicions(gallery, probes)
         searches = scoring.search(
             gallery.rows,
             probes.rows,
@@ -113,6 +106,23 @@ def search(
     except scoring.ScoringError as error:
         raise UserError(f"scoring: {error}") from error
     return searches, warnings
+
+
+def suspicions(gallery: Features, probes: Features) -> list[str]:
+    """What is suspect about the features, before they are searched.
+
+    Raises:
+        ScoringError: a row that cannot be used, with set, row and identity.
+    """
+    from orchestrator import scoring
+
+    return [
+        finding.message
+        for what, side in (("gallery", gallery), ("probes", probes))
+        for finding in scoring.check_features(
+            side.rows, what=what, ids=np.array(side.ids), failed=side.failed
+        )
+    ]
 
 
 def figures(

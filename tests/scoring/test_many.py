@@ -14,6 +14,7 @@ from orchestrator.scoring import (
     TrialSet,
     cross,
     cut_gallery,
+    mates,
     merge_shards,
     pool_templates,
     read_features_npy,
@@ -41,7 +42,9 @@ def test_shards_merge_to_the_whole(fusion, shards):
     board = faces() | {"fusion": fusion, "gallery_ids": rng.permutation(np.arange(300) // 3)}
     board["gallery_failed"][board["gallery_ids"] == 5] = True
     trials = TrialSet(board["gallery_ids"], board["probe_ids"])
-    whole = search(board["gallery"], board["probes"], trials, ranks=False, **options(board))
+    whole = search(board["gallery"], board["probes"], trials, **options(board))
+    known = mates(board["gallery"], board["probes"], trials, **options(board))
+    assert np.array_equal(known, whole.mate, equal_nan=True)
     cuts = cut_gallery(trials, shards)
     assert sorted(np.concatenate(cuts)) == list(range(300))
     parts = [
@@ -53,6 +56,7 @@ def test_shards_merge_to_the_whole(fusion, shards):
             failed_gallery=board["gallery_failed"][rows],
             failed_probes=board["probe_failed"],
             fusion=fusion,
+            known_mate=known,
         )
         for rows in cuts
     ]
@@ -63,6 +67,20 @@ def test_shards_merge_to_the_whole(fusion, shards):
             assert equal, name
         else:
             assert getattr(merged, name) == value, name
+
+
+def test_shards_without_mate_scores_have_no_ranks():
+    board = faces()
+    trials = TrialSet(board["gallery_ids"], board["probe_ids"])
+    parts = [
+        search_shard(board["gallery"][rows], board["probes"], trials, rows)
+        for rows in cut_gallery(trials, 3)
+    ]
+    whole = search(board["gallery"], board["probes"], trials, ranks=False)
+    merged = merge_shards(trials, parts)
+    assert merged.rank is None
+    assert np.array_equal(merged.mate, whole.mate, equal_nan=True)
+    assert np.array_equal(merged.impostor, whole.impostor)
 
 
 def test_shards_refuse_what_needs_the_whole_gallery():
