@@ -238,7 +238,9 @@ class Session(object):
             raise _Gone("nothing heard from the head for %.1f s" % (now - self._heard))
         if now >= self._next_beat:
             self._next_beat = now + self._beat_s
-            self._beat({"telemetry": self._telemetry.sample()})
+            # Nothing is read beside an inference that is timed: the child tells its own samples.
+            timing = self._talk.job and self._talk.kind == MEASURE
+            self._beat({} if timing else {"telemetry": self._telemetry.sample()})
         if now - self._renewed > self._idle_s:
             self._lock.renew()
             self._renewed = now

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.events import ExecutedBy
 
 RESULTS_VERSION = 1
+# By how much a fixed piece of processor work may take longer before paces count as different.
+YARDSTICK = 0.10
 
 
 class Part(BaseModel):
@@ -84,6 +86,7 @@ class Latency(Part):
         pre, post: of that, preprocessing, and copies and dequantizing.
         transfer: over the link, which no other part holds.
         blocks: `device` of each block; they are timed with pauses between them.
+        yardstick_ms: a fixed piece of processor work between blocks, to compare measurements by.
         unseen: what the board does not tell, so that the verdict says nothing of it.
     """
 
@@ -94,6 +97,7 @@ class Latency(Part):
     transfer: Transfer | None = None
     energy: Energy | None = None
     blocks: list[Times] = []
+    yardstick_ms: float | None = None
     unseen: list[str] = []
     timing_valid: bool
 

@@ -122,8 +122,7 @@ class RunState:
             case StepStarted():
                 return self._started(event)
             case StepProgress():
-                self._progress(event)
-                return []
+                return self._progress(event)
             case StepFinished():
                 return self._finished(event)
             case StepFailed():
@@ -265,15 +264,18 @@ class RunState:
         again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
         return [f"{event.step}: started{again}"]
 
-    def _progress(self, event: StepProgress) -> None:
+    def _progress(self, event: StepProgress) -> list[str]:
         running = self._line(event.board).running if event.board else self.head.get(event.step)
         if running is None or running.step != event.step:
-            return
+            return []
         if running.first_done is None or event.note:  # what has a note is not yet the work itself
             running.first_done, running.first_at = event.done, event.at
         running.done, running.total, running.unit = event.done, event.total, event.unit
-        running.note = plain(event.note)
+        before, running.note = running.note, plain(event.note)
         running.at = event.at
+        # Said once for what it is; the live view shows how it goes on.
+        new = running.note.startswith("cooling") and not before.startswith("cooling")
+        return [f"{event.step}: {running.note}"] if new else []
 
     def _end(self, step: str, board: str, state: str) -> None:
         self.step_state[step] = state

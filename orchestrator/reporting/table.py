@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.results import CellResult, Estimate, Tar
+from orchestrator.results import YARDSTICK, CellResult, Estimate, Tar
 
 COLUMNS = (
     "Hardware",
@@ -141,6 +141,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
     if drawn:
         listed = "; ".join(f"{name} {text}" for name, text in drawn.items())
         notes.append(f"Energy of one inference, the board's idle power included: {listed}.")
+    notes.extend(_different_paces(results))
     if any(result.partial for result in results):
         notes.append("(partial): only a part of the test set was used (--limit).")
     notes.extend(
@@ -154,6 +155,22 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         for name, reason in failures.items()
     )
     return notes
+
+
+def _different_paces(results: Sequence[CellResult]) -> list[str]:
+    """Encoders of one board that were measured while its processor was of different speed."""
+    by_board: dict[str, list[tuple[float, str]]] = {}
+    for result in results:
+        if result.latency is not None and result.latency.yardstick_ms:
+            pair = (result.latency.yardstick_ms, f"{result.hardware} {result.dtype}")
+            by_board.setdefault(result.board, []).append(pair)
+    return [
+        f"{slow[1]} and {fast[1]} were measured on {board} while its processor was of different "
+        f"speed (the same piece of work took {slow[0]:.2f} and {fast[0]:.2f} ms): compare their "
+        "times with care."
+        for board, pairs in by_board.items()
+        if (slow := max(pairs))[0] > (1 + YARDSTICK) * (fast := min(pairs))[0]
+    ]
 
 
 def _shared(emulated: Sequence[CellResult]) -> list[str]:

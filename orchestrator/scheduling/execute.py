@@ -24,7 +24,7 @@ from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.planner import Plan
 from orchestrator.stages import calibrate, convert, images, measure, quantize, score, shards
 from orchestrator.stages.made import Made
-from orchestrator.stages.raw_times import Conditions, RawTimes
+from orchestrator.stages.raw_times import Conditions, RawTimes, pace_mhz
 from orchestrator.store.artifacts import Held
 from orchestrator.store.features import FeatureWriter
 
@@ -355,7 +355,7 @@ class Executor:
         elif isinstance(news, hosts.Sensors) and news.values:
             about["sensors"] = dict(news.values)
             temperature = news.values.get("temperature_c")
-            clock = news.values.get("clock_mhz")
+            clock = pace_mhz(news.values)
             if isinstance(temperature, (int, float)):
                 self.heat[step.board] = float(temperature)
             if temperature is not None or clock is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.agents.cooling import SETTLED, TOO_LATE, UNKNOWN
+from orchestrator.results import YARDSTICK
 from orchestrator.stages.raw_times import Conditions, RawTimes, mapping, number
 
 NOISY = 0.10  # median absolute deviation over the median
@@ -19,7 +20,6 @@ DRIFTING = 0.10  # from the fastest block's median to the slowest one's, over th
 DEVICE_FLOOR_NS = 20_000  # spreads below this are the clock's and the scheduler's
 CHANCE = 4.0  # standard errors by which medians of noisy blocks may differ
 CLOCKS = 0.05  # how far a clock may fall below its highest
-YARDSTICK = 0.10  # by how much a fixed piece of processor work may take longer between blocks
 OTHER_LOAD = 0.25  # processors busy with something else, on average
 HEATING_C = 3.0  # rise within the second half of the time
 MIN_BLOCK = 5  # inferences that make a block's median say something

@@ -18,6 +18,7 @@ from orchestrator.stages.raw_times import (
     RawTimes,
     mapping,
     number,
+    pace_mhz,
 )
 
 FILE = TIMES
@@ -50,6 +51,7 @@ def pack(
         "transfer": transfer(conditions),
         "energy": energy(times, conditions),
         "blocks": [{"count": len(part), **summary(times.device_ns[part])} for part in times.blocks],
+        "yardstick_ms": yardstick(conditions),
         "timing_valid": executed_by == "board",
         "verdict": verdict,
         "reasons": list(reasons),
@@ -101,6 +103,12 @@ def transfer(conditions: Conditions) -> dict[str, float | int] | None:
         "image_ms": 1e3 * seconds / images,
         "round_trip_ms": 1e3 * number(seen.get("rtt_s")),
     }
+
+
+def yardstick(conditions: Conditions) -> float | None:
+    """How long the fixed piece of processor work took, the median over blocks."""
+    seen = [value for _, value in conditions.series("yardstick_ms")]
+    return float(np.median(seen)) if seen else None
 
 
 def energy(times: RawTimes, conditions: Conditions) -> dict[str, Any] | None:
@@ -171,18 +179,9 @@ def sustained(times: RawTimes, conditions: Conditions, points: int = CURVE) -> S
         np.array([np.percentile(device[part], 50) for part in parts]),
         np.array([np.percentile(device[part], 90) for part in parts]),
         conditions.series("temperature_c"),
-        _accelerator(conditions) or conditions.series("clock_mhz"),
+        [
+            (number(sample.get("at_s")), clock)
+            for sample in conditions.samples
+            if (clock := pace_mhz(sample)) is not None
+        ],
     )
-
-
-def _accelerator(conditions: Conditions) -> list[tuple[float, float]]:
-    """The clock of what computes, where the board has a GPU or an NPU that tells it."""
-    for word in ("npu", "gpu", "gv11b", "gp10b", "ga10b", "vip"):
-        for name in conditions.each("clocks_mhz"):
-            if word in name.lower():
-                return [
-                    (number(sample.get("at_s")), number(mapping(sample["clocks_mhz"]).get(name)))
-                    for sample in conditions.samples
-                    if name in mapping(sample.get("clocks_mhz"))
-                ]
-    return []

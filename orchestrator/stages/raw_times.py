@@ -132,6 +132,21 @@ def samples_from(data: bytes) -> list[dict[str, Any]]:
     return [dict(sample) for sample in told if isinstance(sample, dict)]
 
 
+def pace_mhz(sample: Mapping[str, Any]) -> float | None:
+    """The clock of what computes: the accelerator's where a board tells it, else the fastest CPU's.
+
+    Args:
+        sample: one of a board's sensors; see `agents/telemetry.py`.
+    """
+    clocks = mapping(sample.get("clocks_mhz"))
+    for word in ("npu", "gpu", "gv11b", "gp10b", "ga10b", "vip"):
+        for name, value in clocks.items():
+            if word in name.lower() and is_number(value):
+                return float(value)
+    clock = sample.get("clock_mhz")
+    return float(clock) if clock is not None and is_number(clock) else None
+
+
 def is_number(value: Any) -> bool:
     """Whether a value that a board told is a finite number."""
     usable = isinstance(value, (int, float)) and not isinstance(value, bool)

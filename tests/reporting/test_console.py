@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from orchestrator.events import (
     StepInfo,
     StepProgress,
     StepStarted,
+    Telemetry,
 )
 from orchestrator.reporting.console import View
 from orchestrator.reporting.state import RunState
@@ -102,3 +104,24 @@ def test_a_board_that_stays_busy_is_said_once() -> None:
     state.apply(busy.model_copy(update={"reason": ""}))
     assert state.apply(busy) == []
     assert state.apply(busy.model_copy(update={"reason": "no answer"})) != []
+
+
+def test_cooling_clock_and_verdict_of_a_measurement_stand_on_the_boards_line() -> None:
+    step = dict(step="measure/vim3", board="vim3")
+    work = dict(done=0, total=0, unit="inferences", **step)
+    told: list[Event] = [
+        plan(StepInfo(id="measure/vim3", stage="measure", board="vim3")),
+        StepStarted(at=T0 + 1, stage="measure", **step),
+        StepProgress(at=T0 + 2, note="cooling 61 °C → 55 °C", **work),
+        StepProgress(at=T0 + 3, note="cooling 58 °C → 55 °C", **work),
+        Telemetry(at=T0 + 3, board="vim3", temperature_c=58.0, clock_mhz=800.0),
+    ]
+    state = RunState()
+    lines = [line for event in told for line in state.apply(event)]
+    assert lines.count("measure/vim3: cooling 61 °C → 55 °C") == 1
+    assert not any("58 °C → 55" in line for line in lines)
+    text = "\n".join(drawn(told, 200, 40))
+    assert "cooling 58 °C → 55 °C" in text
+    assert re.search(r"58\s+800", text)
+    done = StepFinished(at=T0 + 9, stage="measure", key="k", verdict="SUSPECT", **step)
+    assert re.search(r"vim3 .*SUSPECT", "\n".join(drawn([*told, done], 200, 40)))

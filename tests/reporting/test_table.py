@@ -73,6 +73,19 @@ def test_a_suspect_time_is_marked_and_explained() -> None:
     assert any("thermal-cpufreq-0 at step 3" in note for note in footnotes([suspect], {}))
 
 
+def test_encoders_of_one_board_measured_at_different_paces_are_told_apart() -> None:
+    def at(yardstick_ms: float, **changes: Any) -> CellResult:
+        latency = {"device": TIMES, "end_to_end": TIMES, "timing_valid": True}
+        return result(latency=latency | {"yardstick_ms": yardstick_ms}, **changes)
+
+    def said(*results: CellResult) -> bool:
+        return any("compare their times with care" in note for note in footnotes(results, {}))
+
+    assert said(at(1.0), at(1.3, dtype="float32"))
+    assert not said(at(1.0), at(1.05, dtype="float32"))
+    assert not said(at(1.0), at(1.3, board="another"))
+
+
 def test_percent_with_intervals() -> None:
     assert row(result())[7:] == ("80.94 [80.0, 82.0]", "30.77 [28.0, 33.0]")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.stages.judging import judge, notes, unseen
-from orchestrator.stages.raw_times import Conditions, RawTimes
+from orchestrator.stages.raw_times import Conditions, RawTimes, pace_mhz
 
 POLICY = {"min_count": 100, "min_duration_s": 1.0}
 STEADY = np.full(200, 10_000_000)
@@ -159,6 +159,12 @@ def test_unsettled_and_not_cool() -> None:
     ]
     settled = Conditions((), {"cooling": cooling | {"ended": "settled"}})
     assert "where the board stopped cooling" in notes(settled)[0]
+
+
+def test_the_pace_is_the_accelerators_where_it_is_told() -> None:
+    assert pace_mhz({"clock_mhz": 1800.0, "clocks_mhz": {"fdab0000.npu": 900.0}}) == 900.0
+    assert pace_mhz({"clock_mhz": 1800.0, "clocks_mhz": {"dmc": 900.0}}) == 1800.0
+    assert pace_mhz({"clock_mhz": "fast", "clocks_mhz": {"gpu": None}}) is None
 
 
 def test_reasons_stand_together() -> None:
