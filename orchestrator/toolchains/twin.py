@@ -22,9 +22,19 @@ from orchestrator.toolchains.emit import resolve_nodes
 from orchestrator.toolchains.vendor_rules import Parameters, VendorRule, round_half_away
 
 # Raised when the twin may differ for the same inputs; part of every key made from it.
-RECIPE = 1
+RECIPE = 2
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
+
+# round(x / scale + zero) on the way to the nearest level, and back: operator and constant.
+_SNAP = (
+    ("Div", "scale"),
+    ("Add", "zero"),
+    ("Add", "half"),
+    ("Floor", ""),
+    ("Sub", "zero"),
+    ("Mul", "scale"),
+)
 
 
 def emit_twin(
@@ -92,7 +102,8 @@ class _Twin:
         for info in self._graph.input:
             if info.name in self._activations and not self._kept_readers(info.name):
                 renamed[info.name] = f"{info.name}.dq"
-                self._round_trip(info.name, info.name, f"{info.name}.dq")
+                source = self._snapped(info.name) if self._rule.caller_quantizes else info.name
+                self._round_trip(info.name, source, f"{info.name}.dq")
         for original in self._graph.node:
             node = NodeProto.FromString(original.SerializeToString())
             for i, name in enumerate(node.input):
@@ -114,6 +125,24 @@ class _Twin:
         """Whether only float nodes read the graph's input."""
         readers = [node.name for node in self._graph.node if name in node.input]
         return bool(readers) and all(reader in self._kept for reader in readers)
+
+    def _snapped(self, tensor: str) -> str:
+        """The input on the level that the board's agent gives it: QuantizeLinear rounds to even.
+
+        Levels below 0, where halves would go down, are clipped anyway.
+        """
+        scale, zero = self._activations[tensor]
+        constants = {"scale": scale, "zero": np.float32(zero), "half": np.float32(0.5)}
+        names = {
+            name: self._store(f"{tensor}.agent.{name}", np.asarray(value, np.float32))
+            for name, value in constants.items()
+        }
+        last = tensor
+        for number, (operator, constant) in enumerate(_SNAP):
+            inputs = [last, names[constant]] if constant else [last]
+            last = f"{tensor}.agent.{number}"
+            self._nodes.append(helper.make_node(operator, inputs, [last], name=last))
+        return last
 
     def _round_trip(self, tensor: str, source: str, target: str) -> None:
         scale, zero = self._activations[tensor]

@@ -7,7 +7,9 @@ What is known is cited; what is assumed is said so. All arithmetic is float32, a
   off, not rounded; weights one scale a tensor, (max - min) / 255, 0 **not** included; biases
   int32 = roundf(b / (s_in * s_w)); PReLU slopes float16 (for TIM-VX); every operator takes and
   gives uint8, its arithmetic is float between (reference kernels). Max pooling, ReLU, Flatten
-  and Reshape pass their output's scale on to an input that nothing else reads.
+  and Reshape pass their output's scale on to an input that nothing else reads. Measured against
+  Tengine's own library (CPU, uint8, the default model, 32 rendered faces): mean cosine of the
+  twin's features to the library's 0.9993, least 0.9972.
 - RKNN-Toolkit 1.x, `asymmetric_affine-u8` (closed): (max - min) / 255 with 0 included and the
   zero point rounded, for activations and weights alike. Assumed: int32 biases, PReLU slopes in
   float16, every operator uint8.
@@ -44,6 +46,9 @@ class VendorRule:
         weight: values that share a scale to their parameters.
         per_channel: whether each output channel of a weight has a scale of its own.
         pass_through: operators that hand their output's parameters to their input.
+        caller_quantizes: whether farm's agent quantizes the input, which it rounds as Tengine's own
+            programs do: round(value / scale + zero point), halves away from zero. Over (-1, 1) in
+            255 steps every pixel is such a half, and to even a quarter of the levels would merge.
         facts: what a reader of a result should know about the rule.
     """
 
@@ -54,6 +59,7 @@ class VendorRule:
     per_channel: bool
     pass_through: frozenset[str]
     facts: tuple[str, ...]
+    caller_quantizes: bool = False
 
 
 def round_half_away(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -111,6 +117,7 @@ TENGINE = VendorRule(
         "scales, zero points, int32 biases and float16 PReLU slopes by Tengine's source",
         "requantization in float32 as in its reference kernels; the NPU's is not public",
     ),
+    caller_quantizes=True,
 )
 
 RKNN1 = VendorRule(

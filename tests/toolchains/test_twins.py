@@ -6,9 +6,11 @@ from functools import lru_cache
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from orchestrator.agents.preprocess import Preprocessor
 from orchestrator.calibration import CalibrationTable, calibrate
 from orchestrator.errors import UserError
 from orchestrator.toolchains import (
@@ -102,7 +104,9 @@ def by_hand(model: bytes, ranges, image: np.ndarray) -> np.ndarray:
     def bias(values: np.ndarray, scale: np.float32) -> np.ndarray:
         return vendor_rules.round_half_away(values / scale) * scale
 
-    x = activation("data", image)
+    scale, zero = vendor_rules.tengine_activation(*ranges["data"])
+    levels = np.clip(vendor_rules.round_half_away(image / scale + np.float32(zero)), 0, 255)
+    x = ((levels - zero) * scale).astype(np.float32)  # by the board's agent
     w, _ = weight(constant["conv.w"])
     windows = np.lib.stride_tricks.sliding_window_view(x[0], (3, 3), axis=(1, 2))
     y = activation("conv", np.einsum("chwij,ocij->ohw", windows, w))
@@ -125,6 +129,28 @@ def test_tengines_twin_equals_its_arithmetic_done_by_hand():
         off = np.abs(nets.run(twin, image[None])[0] - expected) / step
         assert off.max() < 1.01
         assert (off > 0.5).mean() <= 0.25
+
+
+def test_tengines_twin_sees_the_levels_that_the_agent_makes():
+    """QuantizeLinear alone rounds halves to even, which merges a quarter of the pixels' levels."""
+    model = small()
+    ramp = np.zeros((1, 3, 16, 16), np.float32)
+    ramp[0, 0] = (np.arange(256, dtype=np.float32).reshape(16, 16) - 127.5) / np.float32(127.5)
+    found = calibrate(model, [ramp, nets.images(4)])
+    proto = onnx.load_model_from_string(make_twin("tengine", model, found, U8).data)
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("data.q", 2, [1, 3, 16, 16]))
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (levels,) = session.run(["data.q"], {"data": ramp})
+    scale, zero = vendor_rules.tengine_activation(*found.ranges()["data"])
+    described = {"height": 16, "width": 16, "dtype": "uint8", "mean": 127.5, "std": 127.5}
+    prepare = Preprocessor({**described, "scale": float(scale), "zero_point": zero})
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[..., 0] = np.arange(256).reshape(16, 16)
+    made = np.frombuffer(prepare(pixels.tobytes()), np.uint8).reshape(3, 16, 16)
+    np.testing.assert_array_equal(levels[0, 0], made[0])
+    assert len(np.unique(made[0])) >= 255
 
 
 def test_an_all_positive_weight_keeps_the_zero_point_that_uint8_cannot_hold():
