@@ -144,11 +144,8 @@ class RuntimeOptions(Spec):
             return value
         known = PROVIDERS[name]
         if len(value) != 1 or value[0] not in known:
-            raise wrong(
-                f"{name} runs on one of {', '.join(known)}{nearest(value[0], known)}"
-                if value
-                else f"{name} runs on one of {', '.join(known)}"
-            )
+            near = nearest(value[0] if value else "", known)
+            raise wrong(f"{name} runs on one of {', '.join(known)}{near}")
         return value
 
     def to_options(self) -> dict[str, Any]:

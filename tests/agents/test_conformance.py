@@ -141,11 +141,21 @@ def test_the_features_depend_on_how_the_image_is_fed(tmp_path, held):
 
 
 NATIVE = [case for case in CASES if case.runtime in ("tengine", "rknn") and case not in REAL]
-OLD_AND_NEW = [version for version in ("3.6", "3.13") if version in PYTHONS]
+QUICK = {("tengine-timvx-uint8", "3.6"), ("rknn1", "3.6")}
+OLD_AND_NEW = [
+    pytest.param(
+        case,
+        version,
+        id=f"{case.name}-{version}",
+        marks=() if (case.name, version) in QUICK else pytest.mark.slow,
+    )
+    for case in [*NATIVE, *REAL]
+    for version in ("3.6", "3.13")
+    if version in PYTHONS
+]
 
 
-@pytest.mark.parametrize("version", OLD_AND_NEW)
-@pytest.mark.parametrize("case", [*NATIVE, *REAL], ids=lambda case: case.name)
+@pytest.mark.parametrize(("case", "version"), OLD_AND_NEW)
 def test_under_the_oldest_and_the_newest_python(tmp_path, case, version):
     gone = lacking(case, PYTHONS[version])
     if gone:

@@ -120,6 +120,23 @@ def test_default_fleet(inventory):
     ]
 
 
+def test_a_native_runtime_runs_on_its_accelerator_unless_the_entry_says_otherwise():
+    ssh = {"ssh": {"host": "10.0.0.7"}}
+    npu = Board(name="a", kind="khadas-vim3", transport=ssh)
+    assert npu.runtime.providers == ("TIMVX",)
+    assert npu.libraries == {}
+    own = {"library": "/opt/lib/libtengine-lite.so", "providers": ["CPU"], "threads": 4}
+    cpu = Board(name="b", kind="khadas-vim3", transport=ssh, runtime=own)
+    assert cpu.runtime.providers == ("CPU",)
+    assert cpu.libraries == {"tengine": "/opt/lib/libtengine-lite.so"}
+    assert cpu.runtime.to_options()["library"] == "/opt/lib/libtengine-lite.so"
+    # An ONNX file on that board's CPU is no business of Tengine's options, save its threads.
+    other = cpu.runtime_for("onnxruntime")
+    assert (other.providers, other.threads) == (("CPUExecutionProvider",), 4)
+    assert "library" not in other.to_options()
+    assert cpu.runtime_for("tengine") is cpu.runtime
+
+
 def test_a_real_board_takes_its_kinds_runtime():
     board = Board.model_validate(
         {"name": "nx-1", "kind": "jetson-xavier-nx", "transport": {"ssh": {"host": "10.0.0.7"}}}

@@ -178,6 +178,24 @@ MISTAKES = [
         "did you mean 'threads'?",
     ),
     ("device_inventory.yaml", "tags: [reference]", "runtime: {threads: yes}", "not 'yes'"),
+    (
+        "device_inventory.yaml",
+        "tags: [reference]",
+        "runtime: {name: tengine, providers: [TIM-VX]}",
+        "tengine runs on one of TIMVX, CPU; did you mean 'TIMVX'?",
+    ),
+    (
+        "device_inventory.yaml",
+        "tags: [reference]",
+        "runtime: {name: rknn, providers: [NPU, CPU]}",
+        "rknn runs on one of NPU",
+    ),
+    (
+        "device_inventory.yaml",
+        "tags: [reference]",
+        "runtime: {name: rknn, library: librknnrt.so}",
+        "expected an absolute path on the board",
+    ),
     # models/synthface-ir.yaml
     (
         "models/synthface-ir.yaml",
