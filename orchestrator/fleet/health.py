@@ -28,6 +28,7 @@ from orchestrator.store.fleet_log import Checked, Proof, State
 TAKES_ONNX = ("onnxruntime", "tensorrt")
 VENDOR_RUNTIMES = ("onnxruntime", "rknn", "tengine", "tensorrt")
 _OPEN_S = 45.0
+_BUILD_S = 300.0  # the proof is tiny, but a Jetson's first build loads the whole of TensorRT
 _RUN_S = 20.0
 
 
@@ -154,7 +155,9 @@ def connect_and_prove(
 
 def limited(address: Address) -> Address:
     """An address whose deadlines are those of a tiny job."""
-    limits = dataclasses.replace(address.deadlines, open_s=_OPEN_S, chunk_s=_RUN_S)
+    limits = dataclasses.replace(
+        address.deadlines, open_s=_OPEN_S, build_s=_BUILD_S, chunk_s=_RUN_S
+    )
     return dataclasses.replace(address, deadlines=limits)
 
 

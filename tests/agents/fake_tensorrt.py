@@ -8,8 +8,11 @@ The feature is sum over i of input[i] * weight(i, k), with small whole weights t
 ONNX file's hash: exact in float32 for whole inputs. It is computed on "device" memory of
 `cudart_shim.c`, when the stream is waited for.
 
-`FAKE_TENSORRT` in the environment, JSON: `version`, `input` and `output` ([name, shape]), `half`
-(types as float16), `mode` (how it fails), `ms` (time of the engine), `log` (file of calls).
+With `onnxruntime` set it is what onnxruntime makes of the file in float32 instead.
+
+`FAKE_TENSORRT` in the environment, JSON or the path of such a file: `version`, `input` and `output`
+([name, shape]), `half` (types as float16), `mode` (how it fails), `ms` (time of the engine), `log`
+(file of calls).
 """
 
 import ctypes
@@ -100,7 +103,7 @@ class Fake:
         return type(name, (), {w: Enum(name, w, i) for i, w in enumerate(words)})
 
     def module(self):
-        fake = self
+        fake, s = self, self.s
         module = types.ModuleType("tensorrt")
         listed = self.names["module"]
 
@@ -219,7 +222,8 @@ class Fake:
             }
             if (network._qdq) != ("INT8" in config._flags):
                 raise RuntimeError("explicit int8 and BuilderFlag.INT8 do not fit")
-            return bytearray(b"FAKEPLAN" + json.dumps(facts).encode())
+            model = b"\0" + network._data if s.get("onnxruntime") else b""
+            return bytearray(b"FAKEPLAN" + json.dumps(facts).encode() + model)
 
         made["Builder"] = self.guarded(
             "Builder",
@@ -244,6 +248,7 @@ class Fake:
                 return False
             self._network._seed = hashlib.sha256(data).hexdigest()
             self._network._qdq = b"QuantizeLinear" in data
+            self._network._data = data
             return True
 
         def get_error(self, index):
@@ -271,7 +276,9 @@ class Fake:
 
         def deserialize(self, data):
             data = bytes(data)
-            facts = json.loads(data[8:].decode()) if data.startswith(b"FAKEPLAN") else {}
+            text, _, model = data[8:].partition(b"\0")
+            facts = json.loads(text.decode()) if data.startswith(b"FAKEPLAN") else {}
+            fake.model = model
             gpu = os.environ.get("SHIM_GPU", "Xavier")
             if (facts.get("version"), facts.get("gpu")) != (fake.version, gpu):
                 tell(
@@ -302,6 +309,10 @@ class Fake:
     def engine(self, made, facts, logger):
         fake, s = self, self.s
         types_ = made["DataType"]
+        if s.get("onnxruntime"):
+            session = self.session()
+            s["input"] = [session.get_inputs()[0].name, session.get_inputs()[0].shape]
+            s["output"] = [session.get_outputs()[0].name, session.get_outputs()[0].shape]
         dtype = types_.HALF if s.get("half") else types_.FLOAT
         if fake.mode == "int-output":
             dtype = types_.INT32
@@ -352,6 +363,15 @@ class Fake:
             },
         )()
 
+    def session(self):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        return onnxruntime.InferenceSession(self.model, options, ["CPUExecutionProvider"])
+
     def context(self, made, facts, tensors, by_name):
         fake, s = self, self.s
         places = {}
@@ -362,6 +382,8 @@ class Fake:
             for size in shape:
                 count *= size
             return count
+
+        session = self.session() if s.get("onnxruntime") else None
 
         def run(stream, addresses):
             if type(stream) is not int:
@@ -379,6 +401,13 @@ class Fake:
                 raw = ctypes.string_at(source, sizes[0])
                 values = struct.unpack("<%d%s" % (count, kind), raw)
                 time.sleep(s.get("ms", 0) / 1e3)
+                if session is not None:
+                    import numpy
+
+                    given = numpy.frombuffer(raw, "<f4").reshape(tensors[0][2])
+                    raw = session.run([tensors[1][0]], {tensors[0][0]: given})[0].tobytes()
+                    ctypes.memmove(result, raw, len(raw))
+                    return
                 out = [
                     sum(v * weight(seed, i, k) for i, v in enumerate(values) if v)
                     for k in range(dim)
@@ -419,7 +448,11 @@ class Fake:
 
 def module():
     """The module that `tensorrt/__init__.py` of a test becomes."""
-    settings = json.loads(os.environ["FAKE_TENSORRT"])
+    text = os.environ["FAKE_TENSORRT"]
+    if not text.startswith("{"):
+        with open(text) as file:
+            text = file.read()
+    settings = json.loads(text)
     if settings.get("mode") == "import":
         raise ImportError("libnvinfer.so.8: cannot open shared object file")
     return Fake(settings).module()
