@@ -98,7 +98,7 @@ def carry_out(request: Request, view: View, *, remeasure: bool = False) -> Ended
 
 def _forget_suspect_times(plan: Plan) -> None:
     for target in plan.graph.targets.values():
-        measured = held(plan, target.measure)
+        measured = held(plan, target.measure) if target.measure else None
         if measured is not None and measured.manifest["facts"]["verdict"] == "SUSPECT":
             plan.store.discard(measured)
     plan.forget()

@@ -12,6 +12,7 @@ Input = Union[bytes, bytearray]
 MODULES = {
     "onnxruntime": "onnxruntime",
     "rknn": "rknn",
+    "rknn_simulator": "rknn_simulator",
     "tengine": "tengine",
     "tensorrt": "tensorrt",
     "timed": "timed",

@@ -150,7 +150,8 @@ def place(board: Board) -> str:
         user = f"{transport.user}@" if transport.user else ""
         over = "".join(f" over {hop.host}:{hop.port}" for hop in transport.jump)
         return f"{user}{transport.host}:{transport.port}{over}"
-    return {"local": "this host", "emulated": "emulated on this host"}[transport.type]
+    places = {"local": "this host", "emulated": "emulated on this host"}
+    return places.get(transport.type, "simulator on this host")
 
 
 def age(at: float | None) -> str:

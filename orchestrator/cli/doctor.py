@@ -19,6 +19,9 @@ FREE_BYTES = 2 << 30
 INVENTORY = "device_inventory.yaml"
 
 
+State = Literal["ok", "note", "missing"]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing looked at.
@@ -30,7 +33,7 @@ class Finding:
         mend: what to type or change; empty when nothing is to be done.
     """
 
-    state: Literal["ok", "note", "missing"]
+    state: State
     about: str
     text: str
     mend: str = ""
@@ -195,12 +198,12 @@ def _place(name: str, place: JumpHost, usual: bool) -> Iterator[Finding]:
 
 def _toolchains(inventory: Inventory) -> Iterator[Finding]:
     from orchestrator.errors import FarmError
-    from orchestrator.specs.inventory import SshTransportSpec
     from orchestrator.toolchains import toolchain, toolchain_names
 
-    wanted: dict[str, list[str]] = {"onnxruntime": []}
+    # An emulated board runs the twin, which needs nothing of the vendor's.
+    wanted: dict[str, list[str]] = {name: [] for name in ("onnxruntime", *toolchain_names())}
     for board in inventory.boards:
-        if isinstance(board.transport, SshTransportSpec):
+        if board.executed_by != "emulated" and board.transport.type != "local":
             wanted.setdefault(board.toolchain_for("auto"), []).append(board.name)
     for name, boards in wanted.items():
         about = f"toolchain {name}" + (f" (for {', '.join(boards)})" if boards else "")
@@ -209,14 +212,15 @@ def _toolchains(inventory: Inventory) -> Iterator[Finding]:
             yield Finding("missing", about, text, "`toolchain: onnxruntime` in the matrix")
             continue
         try:
-            chain = toolchain(name)
+            told = inventory.toolchains.get(name)
+            chain = toolchain(name, told.to_options() if told else None)
             missing: tuple[str, ...] = getattr(chain, "missing", tuple)()
             text = f"lacks {', '.join(missing)}" if missing else chain.version()
         except FarmError as error:
             yield Finding("missing", about, error.message, error.hint)
             continue
-        mend = f"FARM_{name.upper()}_BIN_DIR=/folder/with/{missing[0]}" if missing else ""
-        yield Finding("missing" if missing else "ok", about, text, mend)
+        state: State = "ok" if not missing else "missing" if boards else "note"
+        yield Finding(state, about, text, getattr(chain, "install", "") if missing else "")
 
 
 def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:

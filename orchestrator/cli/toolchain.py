@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.toolchains.environments import Environment
+    from orchestrator.environments import Environment
     from orchestrator.toolchains.installing import Plan
 
 
@@ -42,7 +42,8 @@ def add_parser(commands: Any) -> None:
 
 def install(arguments: argparse.Namespace) -> int:
     """Make an environment; 0 when it is there and works."""
-    from orchestrator.toolchains import environments, installing
+    from orchestrator import environments
+    from orchestrator.toolchains import installing
 
     recipe = _recipe(arguments.name)
     there = environments.find(recipe.name)
@@ -64,8 +65,9 @@ def install(arguments: argparse.Namespace) -> int:
 
 def show(_: argparse.Namespace) -> int:
     """List toolchains."""
+    from orchestrator import environments
     from orchestrator.errors import FarmError
-    from orchestrator.toolchains import environments, installing, toolchain, toolchain_names
+    from orchestrator.toolchains import installing, toolchain, toolchain_names
     from orchestrator.toolchains.recipes import RECIPES
 
     for name in toolchain_names():
@@ -90,7 +92,8 @@ def show(_: argparse.Namespace) -> int:
 
 def remove(arguments: argparse.Namespace) -> int:
     """Delete an environment."""
-    from orchestrator.toolchains import environments, installing
+    from orchestrator import environments
+    from orchestrator.toolchains import installing
 
     recipe = _recipe(arguments.name)
     folder = environments.folder_of(recipe.name)
@@ -135,7 +138,7 @@ def _recipe(name: str) -> Any:
 
 
 def _state(plan: Plan) -> None:
-    from orchestrator.toolchains import environments
+    from orchestrator import environments
 
     recipe = plan.recipe
     print(f"{recipe.package} {recipe.version}: {recipe.title}")

@@ -9,10 +9,12 @@ import os
 import shlex
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import BoardError, TransientError
+from orchestrator import environments
+from orchestrator.errors import BoardError, TransientError, UserError
 from orchestrator.fleet.agent_bundle import agent_bundle
 from orchestrator.fleet.board import Address, Deadlines, make_transport
 from orchestrator.fleet.channel import Transport
@@ -22,11 +24,13 @@ from orchestrator.fleet.session_types import clean_mapping
 from orchestrator.fleet.ssh_way import Place
 from orchestrator.fleet.untrusted import one_line
 from orchestrator.specs.inventory import Board, JumpHost, SshTransportSpec
+from orchestrator.specs.kinds import load_kinds
 
 DEFAULT_WORKDIR = "~/.farm"
 # Small jobs: a person waits for them.
 PATIENCE = Deadlines(connect_s=15.0, command_s=20.0, transfer_s=120.0, open_s=60.0, chunk_s=30.0)
 _REFUSED = 3
+BUILD_S = 3600.0
 
 
 def me(doing: str) -> str:
@@ -84,6 +88,17 @@ def address_of(
             libraries=board.libraries,
             deadlines=deadlines,
         )
+    if transport.type == "simulator":
+        return Address(
+            board.name,
+            "local",
+            python=_simulator(board),
+            workdir=str(state.resolve() / "local" / board.name),
+            owner=owner,
+            lock=board.lock,
+            # Opening builds the model: minutes, an hour with the slowest calibrator.
+            deadlines=replace(deadlines, open_s=max(deadlines.open_s, BUILD_S)),
+        )
     server = emulated.start(board.name)
     return Address(
         board.name,
@@ -104,6 +119,18 @@ def address_of(
 def places(hosts: Iterable[JumpHost]) -> tuple[Place, ...]:
     """Jump hosts of the inventory as the way to a board."""
     return tuple(Place(h.host, h.port, h.user, h.key, h.host_key) for h in hosts)
+
+
+def _simulator(board: Board) -> str:
+    """The Python of the environment that has the vendor's simulator."""
+    name = load_kinds()[board.kind].toolchain
+    there = environments.find(name)
+    if there is None:
+        raise UserError(
+            f"{board.name}: the simulator of {name} is not installed",
+            f"farm toolchain install {name}",
+        )
+    return there.python
 
 
 @contextlib.contextmanager

@@ -34,6 +34,18 @@ class Offer(Protocol):
         """Calibrators it can use."""
 
     @property
+    def targets(self) -> Collection[str]:
+        """Processors that it makes one file each for; empty when one serves all."""
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether its own tool calibrates, from the images."""
+
+    @property
+    def simulator(self) -> str:
+        """The runtime that is its vendor's simulator on the head; empty when there is none."""
+
+    @property
     def missing(self) -> str:
         """What has to be installed before it can make anything; empty when nothing."""
 
@@ -55,6 +67,13 @@ class Encoder:
     pool: tuple[str, ...]
     name: str
     provider: str = ""
+    target: str = ""
+    calibrates: bool = False
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its vendor's simulator executes it, which has no time."""
+        return self.executed_by == "simulator"
 
     @property
     def twin(self) -> bool:
@@ -243,6 +262,8 @@ def _encoder(
     twin = board.executed_by == "emulated" and toolchain != "onnxruntime"
     offer = offers.get(offer_name(toolchain, twin))
     runtime = offer.runtime if offer else kind.runtime
+    if board.executed_by == "simulator" and offer is not None:
+        runtime = offer.simulator or runtime
     native = board.runtime_for(runtime).providers
     encoder = Encoder(
         model=model,
@@ -254,6 +275,8 @@ def _encoder(
         pool=tuple(member.name for member in pool),
         name=namer.name(model, board.name, quantization, toolchain),
         provider=_executing(board, runtime, native[0]) if native else "",
+        target=kind.target if offer is not None and offer.targets else "",
+        calibrates=offer is not None and offer.calibrates,
     )
     elsewhere = {k.toolchain for k in kinds.values()} - {kind.toolchain, "onnxruntime"}
     if toolchain in elsewhere:
@@ -275,6 +298,16 @@ def _impossible(
         return (
             f"{board.name} needs the toolchain {toolchain!r}, which this farm does not have; "
             "`toolchain: onnxruntime` runs an ONNX file on the board's CPU instead"
+        )
+    if encoder.simulated and not offer.simulator:
+        return (
+            f"{board.name} is a simulator, and the toolchain {toolchain!r} has none; "
+            "`transport: emulated` runs the twin instead"
+        )
+    if offer.targets and encoder.target not in offer.targets:
+        return (
+            f"{toolchain} makes no file for {encoder.target or kind.hardware}, only for "
+            f"{', '.join(offer.targets)}"
         )
     if offer.missing:
         return f"{board.name} needs the toolchain {toolchain!r}: {offer.missing}"

@@ -86,10 +86,10 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class CellTargets:
-    """The steps that hold a cell's figures."""
+    """The steps that hold a cell's figures; a simulator is not measured."""
 
     score: str
-    measure: str
+    measure: str | None
     gallery: str
     probe: str
     artifact: str
@@ -167,7 +167,7 @@ class _Builder:
         name = cell.name
         gallery = self._extract(cell.gallery, "gallery", name)
         probe = self._extract(cell.probe, "probe", name)
-        measure = self._measure(cell.probe, name)
+        measure = None if cell.probe.simulated else self._measure(cell.probe, name)
         scoring = self._matrix.scoring
         score = self._add(
             Step(
@@ -244,11 +244,23 @@ class _Builder:
         model = self._models[encoder.model]
         quantization = encoder.quantization
         scheme = quantization.model_dump(mode="json")
-        base = {"model": model.sha256, "toolchain": encoder.toolchain, "twin": encoder.twin}
+        base: dict[str, Any] = {
+            "model": model.sha256,
+            "toolchain": encoder.toolchain,
+            "twin": encoder.twin,
+        }
         version = self._versions.get(encoder.maker, "")
         name = self._prefix(encoder) + _artifact_name(encoder)
         inputs: dict[str, str] = {}
-        if not quantization.is_float:
+        if encoder.target:
+            base |= {
+                "target": encoder.target,
+                "simulate": encoder.simulated,
+                "preprocessing": model.input_meta,
+            }
+        if not quantization.is_float and encoder.calibrates:
+            inputs["images"] = self._images(encoder.model, "calibration", cell)
+        elif not quantization.is_float:
             preprocessing = model.input_meta
             calibrate = self._add(
                 Step(
@@ -393,7 +405,10 @@ def _identity(board: Board) -> dict[str, Any]:
 
 
 def _artifact_name(encoder: Encoder) -> str:
-    return f"{encoder.maker.replace(' ', '-')}/{scheme_name(encoder.quantization)}"
+    parts = [encoder.maker.replace(" ", "-"), scheme_name(encoder.quantization)]
+    if encoder.target:
+        parts.insert(1, f"{encoder.target}-simulator" if encoder.simulated else encoder.target)
+    return "/".join(parts)
 
 
 def only(

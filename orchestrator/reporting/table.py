@@ -134,6 +134,11 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
             "it as latency_host)."
         )
         notes.extend(_shared(emulated))
+    if any(result.executed_by == "simulator" for result in results):
+        notes.append(
+            f"{DASH} in Time of a simulator's row: the vendor's simulator on this host executed "
+            "it; it tells accuracy and knows no time."
+        )
     notes.extend(_differences(results))
     suspect = [r for r in results if r.verdict == "SUSPECT"]
     notes.extend(f"{r.hardware}: its time is SUSPECT: {r.verdict_reason}." for r in suspect)

@@ -31,6 +31,9 @@ from orchestrator.store.features import FeatureWriter
 MEASURED_IMAGES = 16
 CHUNK = 32
 PARTS_AT_A_TIME = 2
+MADE_FOR = ("target", "simulate", "preprocessing")
+# A simulator builds the model anew before it can execute it.
+BUILD_S = 3600.0
 OTHER_RUN_S = 3600.0
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -197,18 +200,23 @@ class Executor:
     def _convert(self, step: Step, key: str) -> Held:
         if "quantized" in step.inputs:
             data = self._input(step, "quantized").read(quantize.FILE)
-            made = self._compute.run(
-                convert.convert, data, step.params["toolchain"], step.params["twin"]
-            )
+            made = self._compute.run(convert.convert, data, *self._tools(step))
         else:
+            pictures = self._input(step, "images") if "images" in step.inputs else None
             made = self._compute.run(
-                convert.convert_float,
+                convert.convert_model,
                 self._model(step),
                 step.params["scheme"],
-                step.params["toolchain"],
-                step.params["twin"],
+                *self._tools(step),
+                {k: step.params[k] for k in MADE_FOR} if "target" in step.params else None,
+                np.load(pictures.verify(images.FILE)) if pictures else None,
             )
         return self._commit(step, key, made)
+
+    def _tools(self, step: Step) -> tuple[str, bool, dict[str, Any] | None]:
+        """A step's toolchain as the stages take it: name, whether its twin, options."""
+        name = step.params["toolchain"]
+        return name, step.params["twin"], self._plan.tools.get(name)
 
     def _deploy(self, step: Step) -> Outcome:
         held, artifact = self._artifact(step)
@@ -272,7 +280,14 @@ class Executor:
             done = rows - sum(stop - start for start, stop in missing)
             wanted = hosts.ImageFile(str(pictures.verify(images.FILE)), missing)
             if missing:
-                calls = self._boards.call(step.board, "extract", artifact, wanted, CHUNK)
+                calls = self._boards.call(
+                    step.board,
+                    "extract",
+                    artifact,
+                    wanted,
+                    CHUNK,
+                    works_s=BUILD_S if step.executed_by == "simulator" else 0.0,
+                )
                 for news in calls:
                     if isinstance(news, hosts.Features):
                         failed = np.zeros(len(news.features), bool)

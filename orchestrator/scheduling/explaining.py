@@ -169,7 +169,7 @@ class _Work:
         scheme = self._scheme | {"keep_float": sorted({*self._scheme["keep_float"], layer})}
         made = quantize.quantize(model, self._table, scheme, encoder.toolchain, encoder.twin)
         kept = convert.convert(made.files[quantize.FILE], encoder.toolchain, encoder.twin)
-        real = convert.convert_float(model, quantize.FLOAT32, "onnxruntime")
+        real = convert.convert_model(model, quantize.FLOAT32, "onnxruntime")
         found = {
             name: self._searches(name, data)
             for name, data in (

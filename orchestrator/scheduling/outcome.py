@@ -10,21 +10,28 @@ from orchestrator.results import CellResult, Latency
 from orchestrator.scheduling.planner import Plan, encoder_backend
 from orchestrator.store.artifacts import Held
 
+# A simulator's row: it was not measured, and could not be.
+UNTIMED: dict[str, Any] = {
+    "timing_valid": False,
+    "verdict": "SIMULATED",
+    "reason": "a simulator says nothing of a board's time",
+}
+
 
 def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
     """The row's figures, or None while one of its steps is missing."""
     targets = plan.graph.targets[cell.name]
     score = held(plan, targets.score)
-    measure = held(plan, targets.measure)
+    measure = held(plan, targets.measure) if targets.measure else None
     artifact = held(plan, targets.artifact)
     compare = held(plan, targets.compare) if targets.compare else None
-    if score is None or measure is None or artifact is None:
+    if score is None or artifact is None or (targets.measure and measure is None):
         return None
     if targets.compare and compare is None:
         return None
     board = plan.boards[cell.board]
-    timed = measure.manifest["facts"]
-    latency = {key: timed[key] for key in Latency.model_fields}
+    timed = measure.manifest["facts"] if measure else UNTIMED
+    latency = {key: timed[key] for key in Latency.model_fields} if measure else None
     figures = score.manifest["facts"]
     quantization = cell.probe.quantization
     gallery, probe = held(plan, targets.gallery), held(plan, targets.probe)
@@ -34,7 +41,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "hardware": plan.hardware(cell),
             "provider": board.provider,
             "type": board.type,
-            "backend": encoder_backend(cell.probe),
+            "backend": _backend(cell, artifact),
             "board": cell.board,
             "kind": cell.kind,
             "executed_by": cell.probe.executed_by,
@@ -70,7 +77,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
                     **(gallery.manifest["provenance"] if gallery else {}),
                 },
                 "probe": probe.manifest["provenance"] if probe else {},
-                "measure": measure.manifest["provenance"],
+                "measure": measure.manifest["provenance"] if measure else {},
                 "score": score.manifest["provenance"],
                 "keys": {
                     stage: plan.resolution.keys[step]
@@ -80,6 +87,14 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             },
         }
     )
+
+
+def _backend(cell: Cell, artifact: Held) -> str:
+    """The Backend column; a simulator's with the version of the toolkit that it is of."""
+    words = encoder_backend(cell.probe)
+    if not cell.probe.simulated:
+        return words
+    return f"{words} ({str(artifact.manifest['provenance']['version']).split(',')[0]})"
 
 
 def held(plan: Plan, step_id: str) -> Held | None:

@@ -19,11 +19,12 @@ from orchestrator.planning.graph import CALIBRATION, Graph, ImageSet, Step, buil
 from orchestrator.planning.resolving import Resolution, resolve
 from orchestrator.scheduling.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
-from orchestrator.specs.inventory import Board, load_inventory
+from orchestrator.specs.inventory import Board, Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import load_matrix, load_models
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.references import check_references
+from orchestrator.specs.yamlfile import fail, nearest
 from orchestrator.store.artifacts import Store
 
 
@@ -65,6 +66,9 @@ class Offered:
     calibrators: frozenset[str]
     version: str
     missing: str = ""
+    targets: tuple[str, ...] = ()
+    calibrates: bool = False
+    simulator: str = ""
 
 
 @dataclass
@@ -74,6 +78,7 @@ class Plan:
     Attributes:
         cells: all rows, impossible ones included.
         graph, resolution: the steps of the possible rows, their keys, what is left to do.
+        tools: options of the toolchains that the inventory speaks of.
         rows: (model, role) to its images.
         book: how the boards stand in the fleet log.
     """
@@ -84,6 +89,7 @@ class Plan:
     models: dict[str, ModelSpec]
     cells: list[Cell]
     offers: dict[str, Offered]
+    tools: dict[str, dict[str, Any]]
     rows: dict[tuple[str, str], Any]
     store: Store
     book: FleetBook
@@ -233,8 +239,8 @@ def make_plan(
         inventory = inventory.model_copy(update={"boards": taken})
     kinds = load_kinds()
     models = load_models(matrix)
-    offers = _offers()
-    check_references(matrix, inventory, kinds, models)
+    offers = _offers(inventory)
+    check_references(matrix, inventory, kinds, models, _names())
     cells = expand(matrix, inventory, kinds, list(models), offers)
     cells = only(cells, request.only, request.matrix)
     for name in {cell.model for cell in cells}:
@@ -249,6 +255,7 @@ def make_plan(
         models={name: models[name] for name in models if any(c.model == name for c in cells)},
         cells=cells,
         offers=offers,
+        tools={name: told.to_options() for name, told in inventory.toolchains.items()},
         rows=_rows(matrix, models, cells, request.limit),
         store=Store(Path(request.state) / "store"),
         book=book,
@@ -260,16 +267,41 @@ def make_plan(
     return plan
 
 
-def _offers() -> dict[str, Offered]:
+def _offers(inventory: Inventory) -> dict[str, Offered]:
     from orchestrator import toolchains
 
+    names = _names()
+    for name in inventory.toolchains:
+        if name not in names:
+            text = f"unknown toolchain {name!r}{nearest(name, names)}"
+            fail([inventory.source.problem(("toolchains", name), text)])
     offers = {}
-    for name in toolchains.toolchain_names():
-        offers[offer_name(name, twin=False)] = _offered(toolchains.toolchain(name), name)
+    for name in names:
+        chain = _built(inventory, name)
+        offers[offer_name(name, twin=False)] = _offered(chain, chain.capabilities.runtime or name)
     for name in toolchains.twin_names():
         twin = toolchains.twin_toolchain(name)
         offers[offer_name(name, twin=True)] = _offered(twin, "onnxruntime")
     return offers
+
+
+def _names() -> tuple[str, ...]:
+    from orchestrator import toolchains
+
+    return toolchains.toolchain_names()
+
+
+def _built(inventory: Inventory, name: str) -> Any:
+    from orchestrator import toolchains
+
+    told = inventory.toolchains.get(name)
+    try:
+        return toolchains.toolchain(name, told.to_options() if told else None)
+    except UserError as error:
+        if told is None:
+            raise
+        fail([inventory.source.problem(("toolchains", name), f"{error.message}; {error.hint}")])
+        raise
 
 
 def _offered(chain: Any, runtime: str) -> Offered:
@@ -283,6 +315,9 @@ def _offered(chain: Any, runtime: str) -> Offered:
         frozenset(can.calibrators),
         chain.version(),
         f"{' and '.join(missing)} not found; {chain.install}" if missing else "",
+        can.targets,
+        can.calibrates,
+        can.simulator,
     )
 
 
@@ -438,14 +473,18 @@ def find_inventory(matrix: str, named: str | None) -> str:
     )
 
 
+NAMES = {"tensorrt": "TensorRT", "tengine": "Tengine", "rknn": "RKNN"}
+
+
 def encoder_backend(encoder: Encoder) -> str:
     """The Backend column: what really ran, and for whom when it only stood in."""
     if encoder.executed_by == "twin":
         from orchestrator.toolchains import twin_of
 
         return f"{twin_of(encoder.toolchain, encoder.quantization.dtype)} twin ({encoder.runtime})"
+    if encoder.simulated:
+        return f"{NAMES.get(encoder.toolchain, encoder.toolchain)} simulator"
     if encoder.executed_by == "emulated":
         return f"{encoder.runtime} (emulated)"
-    names = {"tensorrt": "TensorRT", "tengine": "Tengine", "rknn": "RKNN"}
-    name = names.get(encoder.runtime, encoder.runtime)
+    name = NAMES.get(encoder.runtime, encoder.runtime)
     return f"{name} ({encoder.provider})" if encoder.provider else name

@@ -85,11 +85,18 @@ class EmulatedTransportSpec(Spec):
     type: Literal["emulated"] = "emulated"
 
 
-TRANSPORTS = ("ssh", "local", "emulated")
+class SimulatorTransportSpec(Spec):
+    """The vendor's own simulator on this host: it tells accuracy, never a time."""
+
+    type: Literal["simulator"] = "simulator"
+
+
+TRANSPORTS = ("ssh", "local", "emulated", "simulator")
 
 Transport = Annotated[
     Annotated[
-        SshTransportSpec | LocalTransportSpec | EmulatedTransportSpec, Field(discriminator="type")
+        SshTransportSpec | LocalTransportSpec | EmulatedTransportSpec | SimulatorTransportSpec,
+        Field(discriminator="type"),
     ],
     BeforeValidator(lambda value: tagged(value, "type", TRANSPORTS)),
 ]
@@ -103,7 +110,10 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "tensorrt": ("TensorRT",),
     "tengine": ("TIMVX", "CPU"),
     "rknn": ("NPU",),
+    "rknn_simulator": ("simulator",),
 }
+# The runtime that stands for another on this host.
+SIMULATORS: Mapping[str, RuntimeName] = {"rknn": "rknn_simulator"}
 
 
 class RuntimeOptions(Spec):
@@ -208,6 +218,8 @@ class Board(Spec):
             runtime = {"name": runtime}
         if isinstance(runtime, dict):
             native = kind.runtime if kind and ssh else "onnxruntime"
+            if kind and transport in ("simulator", {"type": "simulator"}, {"simulator": None}):
+                native = SIMULATORS.get(kind.runtime, native)
             runtime = {"name": native, "faithful": emulated, **runtime}
             if kind and kind.providers and not emulated and runtime["name"] == "onnxruntime":
                 runtime.setdefault("providers", list(kind.providers))
@@ -234,8 +246,10 @@ class Board(Spec):
         return value
 
     @property
-    def executed_by(self) -> Literal["board", "emulated"]:
-        """What a result of this board may be called: never `board` when it is emulated."""
+    def executed_by(self) -> Literal["board", "emulated", "simulator"]:
+        """What a result of this board may be called: never `board` when none is there."""
+        if isinstance(self.transport, SimulatorTransportSpec):
+            return "simulator"
         return "emulated" if isinstance(self.transport, EmulatedTransportSpec) else "board"
 
     def runtime_for(self, name: str) -> RuntimeOptions:
@@ -264,10 +278,33 @@ class Board(Spec):
         return load_kinds()[self.kind].toolchain
 
 
+class ToolchainSpec(Spec):
+    """Where a vendor's tools are, when farm does not find or install them by itself.
+
+    `bin_dir` (tengine): the folder with its programs. `python` (rknn1): the interpreter that has
+    rknn-toolkit 1.x; `ssh`: the converter host that it is on; `version`: of the toolkit there;
+    `pre_compile`: see `farm toolchain list`. `options`: those of a toolchain that another
+    distribution brings.
+    """
+
+    bin_dir: str | None = None
+    python: str | None = None
+    ssh: JumpHost | None = None
+    version: str | None = None
+    pre_compile: bool | None = None
+    options: dict[str, str] = Field(default_factory=dict)
+
+    def to_options(self) -> dict[str, Any]:
+        """As the toolchain takes them."""
+        told = self.model_dump(mode="json", exclude_none=True, exclude={"options"})
+        return told | self.options
+
+
 class Inventory(FileSpec):
-    """Every board there is."""
+    """Every board there is, and the vendors' tools that are the user's to bring."""
 
     boards: Many[Board]
+    toolchains: dict[str, ToolchainSpec] = Field(default_factory=dict)
 
     def problems(self) -> Iterator[tuple[PathKey, str]]:
         """Names that stand twice; case does not tell names apart, since folders carry them."""

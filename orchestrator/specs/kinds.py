@@ -12,7 +12,7 @@ from orchestrator.specs.base import SLUG, FileSpec, Many, Spec, load
 from orchestrator.specs.quantization import Quantization, Scheme
 
 BoardType = Literal["GPU", "ASIC", "CPU"]
-RuntimeName = Literal["onnxruntime", "tensorrt", "tengine", "rknn"]
+RuntimeName = Literal["onnxruntime", "tensorrt", "tengine", "rknn", "rknn_simulator"]
 ToolchainName = Literal["onnxruntime", "tensorrt", "tengine", "rknn", "rknn1"]
 
 

@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from orchestrator.hashing import sha256_bytes
 from orchestrator.specs.artifact import ArtifactInterface
 from orchestrator.stages.made import Made
@@ -16,14 +19,33 @@ FILE = "artifact"
 INTERFACE = "interface.json"
 
 
-def convert(quantized: bytes, toolchain: str, twin: bool = False) -> Made:
+def convert(
+    quantized: bytes,
+    toolchain: str,
+    twin: bool = False,
+    options: Mapping[str, Any] | None = None,
+    made_for: Mapping[str, Any] | None = None,
+    images: NDArray[np.uint8] | None = None,
+) -> Made:
     """Convert an ONNX file of `quantize` into the toolchain's (or its twin's) deployable format.
+
+    Args:
+        quantized: the file.
+        toolchain: its name.
+        twin: make the twin's instead.
+        options: of the toolchain, as the inventory has them.
+        made_for: `target`, `simulate` and `preprocessing`, where a file fits one processor only.
+        images: the calibration set, uint8 (n, height, width, 3), RGB, for a toolchain that
+            calibrates by itself.
 
     Raises:
         ToolchainError: the converter failed, or its manifest does not say how the file is fed.
     """
-    chain = chain_of(toolchain, twin)
-    artifact = chain.convert(quantized)
+    from orchestrator.toolchains.base import Conversion
+
+    chain = chain_of(toolchain, twin, options)
+    wanted = Conversion(**made_for, images=images) if made_for else None
+    artifact = chain.convert(quantized, wanted)
     interface = ArtifactInterface.of(artifact.manifest, f"{toolchain}'s {artifact.format} file")
     text = json.dumps(interface.to_json(), indent=1, sort_keys=True)
     return Made(
@@ -43,9 +65,18 @@ def read_interface(data: bytes) -> ArtifactInterface:
     return ArtifactInterface.model_validate_json(data)
 
 
-def convert_float(
-    model: bytes, scheme: Mapping[str, Any], toolchain: str, twin: bool = False
+def convert_model(
+    model: bytes,
+    scheme: Mapping[str, Any],
+    toolchain: str,
+    twin: bool = False,
+    options: Mapping[str, Any] | None = None,
+    made_for: Mapping[str, Any] | None = None,
+    images: NDArray[np.uint8] | None = None,
 ) -> Made:
-    """The deployable file of a model that is not quantized."""
-    prepared = quantize(model, None, scheme, toolchain, twin)
-    return convert(prepared.files[QUANTIZED], toolchain, twin)
+    """The deployable file of a model for which no table is made.
+
+    That is one which is not quantized, or whose toolchain calibrates by itself.
+    """
+    prepared = quantize(model, None, scheme, toolchain, twin, options)
+    return convert(prepared.files[QUANTIZED], toolchain, twin, options, made_for, images)

@@ -23,6 +23,7 @@ def quantize(
     scheme: Mapping[str, Any],
     toolchain: str,
     twin: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> Made:
     """Quantize a float32 ONNX file.
 
@@ -32,10 +33,11 @@ def quantize(
         scheme: `dtype`, `granularity`, `symmetry`, `calibrator`, `keep_float`.
         toolchain: its name.
         twin: make what stands in for its artifact on an emulated board.
+        options: of the toolchain, as the inventory has them.
     """
     from orchestrator.toolchains.table import CalibrationTable
 
-    chain = chain_of(toolchain, twin)
+    chain = chain_of(toolchain, twin, options)
     parsed = None if table is None else CalibrationTable.from_bytes(table)
     artifact = chain.quantize(model, parsed, scheme_of(scheme))
     return Made(
@@ -45,11 +47,13 @@ def quantize(
     )
 
 
-def chain_of(toolchain: str, twin: bool) -> Any:
+def chain_of(toolchain: str, twin: bool, options: Mapping[str, Any] | None = None) -> Any:
     """The toolchain of that name, or its twin."""
     from orchestrator import toolchains
 
-    return toolchains.twin_toolchain(toolchain) if twin else toolchains.toolchain(toolchain)
+    if twin:
+        return toolchains.twin_toolchain(toolchain)
+    return toolchains.toolchain(toolchain, options)
 
 
 def scheme_of(scheme: Mapping[str, Any]) -> Any:

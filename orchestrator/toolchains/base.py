@@ -88,7 +88,8 @@ class Capabilities:
             when one file serves all boards.
         calibrates: whether its vendor's tool calibrates from the images themselves: `quantize`
             then takes no table, and `convert` needs the images.
-        simulates: whether its vendor's simulator can execute the model on the head.
+        simulator: the runtime that is its vendor's simulator, which executes the model on the
+            head; empty when there is none.
         runtime: the runtime on the board that its files need, where that has another name.
     """
 
@@ -102,7 +103,7 @@ class Capabilities:
     built_on_board: bool = False
     targets: tuple[str, ...] = ()
     calibrates: bool = False
-    simulates: bool = False
+    simulator: str = ""
     runtime: str = ""
 
     def why_not(self, scheme: Scheme) -> str:

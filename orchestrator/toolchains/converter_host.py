@@ -7,8 +7,10 @@ comes back are files and the end of the log. Nothing is installed there.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shlex
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +21,7 @@ from orchestrator.graphs.scratch import scratch
 from orchestrator.toolchains.process import ToolRun, run_tool
 
 LOG = "tool.log"
+_JOB = "job.zip"
 _LOG_TAIL = 65536
 _CONNECT_S, _COMMAND_S, _TRANSFER_S = 20.0, 60.0, 900.0
 _EXPIRED = 124  # what `timeout` of coreutils ends with
@@ -127,12 +130,21 @@ class OverSsh:
                 f"{name}: no temporary folder there: {made.stderr.decode('utf-8', 'replace')[:200]}"
             )
         try:
-            for file, data in files.items():
-                transport.put(data, f"{folder}/{file}", mode=0o600, timeout_s=_TRANSFER_S)
+            packed = _packed(files)
+            transport.put(packed, f"{folder}/{_JOB}", mode=0o600, timeout_s=_TRANSFER_S)
             yield _There(transport, name, folder, _ran(transport, name, folder, words, deadline))
         finally:
             with contextlib.suppress(TransientError):
                 transport.run(f"rm -rf {shlex.quote(folder)}", timeout_s=_COMMAND_S)
+
+
+def _packed(files: Mapping[str, bytes]) -> bytes:
+    """One file of all: each transfer costs round trips."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
 
 
 class _There:
@@ -165,8 +177,10 @@ def _ran(
 ) -> ToolRun:
     # `timeout` there, since a command outlives the connection that started it.
     command = shlex.join(words)
+    unpack = f"{shlex.quote(words[0])} -m zipfile -e {_JOB} ."
     limited = f"timeout -k 5 {deadline:.0f} {command}"
-    shell = f"cd {shlex.quote(folder)} && PYTHONPATH= PYTHONNOUSERSITE=1 {limited} >{LOG} 2>&1"
+    work = f"export PYTHONPATH= PYTHONNOUSERSITE=1; {unpack} && {limited}"
+    shell = f"cd {shlex.quote(folder)} && {{ {work}; }} >{LOG} 2>&1"
     result = transport.run(f"{shell} </dev/null", timeout_s=deadline + _COMMAND_S)
     tail = transport.run(
         f"tail -c {_LOG_TAIL} {shlex.quote(folder)}/{LOG}", timeout_s=_COMMAND_S

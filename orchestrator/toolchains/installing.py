@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator import environments
+from orchestrator.environments import Environment
 from orchestrator.errors import ToolchainError, TransientError, UserError
-from orchestrator.toolchains import environments
-from orchestrator.toolchains.environments import Environment
 from orchestrator.toolchains.process import ToolRun, run_tool
 from orchestrator.toolchains.recipes import Recipe
 

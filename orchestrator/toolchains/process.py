@@ -101,7 +101,8 @@ def run_tool(
 
 
 def _read(path: Path) -> str:
-    return path.read_text("utf-8", "replace")
+    # Not as text: that would take a progress bar's carriage returns for ends of lines.
+    return path.read_bytes().decode("utf-8", "replace")
 
 
 def require_artifact(path: Path, run: ToolRun, *, at_least: int, tool: str) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from orchestrator import environments
 from orchestrator.calibration import preprocess
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError, UserError
@@ -22,7 +23,7 @@ from orchestrator.graphs.describe import describe_proto
 from orchestrator.graphs.scratch import scratch
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.hashing import sha256_bytes
-from orchestrator.toolchains import environments, rknn_files
+from orchestrator.toolchains import rknn_files
 from orchestrator.toolchains.base import Artifact, Calibrator, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.onnxruntime import manifest, require_offered
 from orchestrator.toolchains.process import ToolRun, require_artifact, run_tool
@@ -60,9 +61,9 @@ class RknnToolchain:
             *("rv1103", "rv1103b", "rv1106", "rv1106b", "rv1126b", "rk2118"),
         ),
         calibrates=True,
-        simulates=True,
+        simulator="rknn_simulator",
     )
-    install = "`farm toolchain install rknn` makes its environment"
+    install = "farm toolchain install rknn"
 
     def __init__(self) -> None:
         self._environment = environments.find(NAME)

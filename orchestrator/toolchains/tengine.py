@@ -56,7 +56,10 @@ class TengineToolchain:
         forbidden=("MatMul", "ReduceMean", "Squeeze"),
     )
     # What mends `missing`.
-    install = f"build Tengine's tools and name their folder in the variable {BIN_DIR_VARIABLE}"
+    install = (
+        "build Tengine's tools (with TENGINE_ONLINE_REPORT=OFF: it reports to its makers "
+        f"otherwise) and name their folder: {BIN_DIR_VARIABLE}=/folder/with/{CONVERT}"
+    )
 
     def __init__(self, bin_dir: str | None = None) -> None:
         self._bin_dir = bin_dir or os.environ.get(BIN_DIR_VARIABLE)

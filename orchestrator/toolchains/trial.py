@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from orchestrator.environments import Environment
 from orchestrator.errors import ToolchainError
 from orchestrator.toolchains.base import Conversion, Scheme
-from orchestrator.toolchains.environments import Environment
 from orchestrator.toolchains.rknn import RknnToolchain
 
 _SIZE, _CHANNELS, _DIM = 32, 16, 32
