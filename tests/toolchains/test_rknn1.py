@@ -127,6 +127,7 @@ def test_rv1126b_is_another_chip(tmp_path: Path):
         toolchain("rknn").convert(data, wanted())
 
 
+@pytest.mark.slow
 @pytest.mark.needs("sshd")
 def test_on_a_converter_host_over_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     public = ensure_key(tmp_path / "key")
