@@ -338,7 +338,7 @@ def test_the_deadline_holds_for_the_whole(fresh: tuple[SshTransport, Path]) -> N
     transport, home = fresh
     tool(home, "df", "exec sleep 60")
     with pytest.raises(TransientError):
-        bring(transport, timeout_s=1)
+        bring(transport, timeout_s=0.4)
 
 
 def test_the_version_of_python_is_told(board: SshTransport) -> None:

@@ -88,7 +88,7 @@ def test_a_peer_that_does_not_speak_ssh(behave: Any) -> None:
     with server(behave) as port:
         transport = SshTransport("odd", "127.0.0.1", port=port, user="x", use_agent=False)
         with within(6), pytest.raises(TransientError, match=r"^odd: ") as seen:
-            transport.connect(1.5)
+            transport.connect(0.6)
     assert all(c.isprintable() or c == "\n" for c in str(seen.value))
     assert len(str(seen.value)) < 700
 
@@ -111,7 +111,7 @@ def test_connecting_through_a_dead_link_has_a_deadline(
     relay.weather.stalled = True
     transport = transport_to(address, port=relay.port)
     with within(5), pytest.raises(TransientError):
-        transport.connect(1)
+        transport.connect(0.4)
 
 
 @pytest.mark.parametrize("call", ["run", "open", "put", "put by cat"])
@@ -121,9 +121,9 @@ def test_a_link_that_dies_in_silence_ends_calls_at_their_deadline(
     far_board.has_sftp = call == "put"
     relay.weather.stalled = True
     calls: dict[str, Callable[[], Any]] = {
-        "run": lambda: far_board.run("echo hi", timeout_s=1),
-        "open": lambda: far_board.open("echo hi", timeout_s=1),
-        "put": lambda: far_board.put(bytes(40 << 20), "never-there", mode=0o600, timeout_s=1),
+        "run": lambda: far_board.run("echo hi", timeout_s=0.4),
+        "open": lambda: far_board.open("echo hi", timeout_s=0.4),
+        "put": lambda: far_board.put(bytes(40 << 20), "never-there", mode=0o600, timeout_s=0.4),
     }
     with within(5), pytest.raises(TransientError, match="rv1126"):
         calls[call.removesuffix(" by cat")]()
@@ -137,11 +137,11 @@ def test_a_dead_link_full_of_data_gives_control_back(
     relay.weather.stalled = True
     writer = threading.Thread(target=lambda: _ignore(channel.write, bytes(60 << 20)))
     writer.start()
-    time.sleep(0.5)
+    time.sleep(0.3)
     assert writer.is_alive()
     if also_run:  # not even its request gets into the full socket
         with within(3), pytest.raises(TransientError):
-            far_board.run("true", timeout_s=1)
+            far_board.run("true", timeout_s=0.4)
     with within(3):
         channel.close()
         far_board.close()
@@ -171,7 +171,7 @@ def test_a_cut_link_is_an_error_and_never_an_end(far_board: SshTransport, relay:
 
 
 def test_a_link_cut_while_a_command_runs_is_an_error(far_board: SshTransport, relay: Relay) -> None:
-    threading.Timer(0.3, relay.cut).start()
+    threading.Timer(0.15, relay.cut).start()
     with within(5), pytest.raises(TransientError):
         far_board.run("echo partial; sleep 20", timeout_s=15)
 
