@@ -138,6 +138,7 @@ def test_the_cache_is_bounded_oldest_out(tmp_path):
 
 def test_wipe_leaves_only_the_lock(tmp_path):
     make(tmp_path / "artifacts", "a.onnx")
+    make(tmp_path / "images", "a" * 64)
     make(tmp_path, "agent-1.pyz")
     make(tmp_path, "board.lock")
     cleanup.wipe(str(tmp_path))

@@ -95,8 +95,7 @@ def test_scanning_shows_the_key_and_logs_in_nowhere(address: EmulatedAddress) ->
 
 
 @pytest.mark.needs("sshd", "ssh-keygen")
-@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
-def test_of_several_host_keys_the_pinned_one_is_asked_for(tmp_path: Path, kind: str) -> None:
+def test_of_several_host_keys_the_pinned_one_is_asked_for(tmp_path: Path) -> None:
     lines, settings = {}, ""
     for name in ("rsa", "ecdsa"):
         file = tmp_path / name
@@ -106,17 +105,18 @@ def test_of_several_host_keys_the_pinned_one_is_asked_for(tmp_path: Path, kind: 
     key = tmp_path / "client"
     with running_sshd(tmp_path, ensure_key(key), settings=settings) as sshd:
         lines["ed25519"] = sshd.host_key
-        transport = SshTransport(
-            "board",
-            sshd.host,
-            port=sshd.port,
-            user=sshd.user,
-            key_file=key,
-            host_key=lines[kind],
-            use_agent=False,
-        )
-        transport.connect(20)
-        transport.close()
+        for line in lines.values():
+            transport = SshTransport(
+                "board",
+                sshd.host,
+                port=sshd.port,
+                user=sshd.user,
+                key_file=key,
+                host_key=line,
+                use_agent=False,
+            )
+            transport.connect(20)
+            transport.close()
 
 
 @pytest.mark.parametrize(
