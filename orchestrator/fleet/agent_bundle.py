@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import io
@@ -56,7 +57,32 @@ def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
             if entry.name != "__pycache__":
                 yield from _sources(entry, name)
         elif entry.name.endswith(".py"):
-            yield name, entry.read_bytes()
+            source = entry.read_text(encoding="utf-8")
+            # The command line's help is made of docstrings.
+            words = source if entry.name == "__main__.py" else bare(source)
+            yield name, words.encode()
+
+
+def bare(source: str) -> str:
+    """Python without docstrings and lines of comment, each line where it was: tracebacks fit."""
+    lines = source.splitlines()
+    strings: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and node.end_lineno:
+            strings.update(range(node.lineno, node.end_lineno))
+        elif (
+            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            words = node.body[0]
+            first, last = words.lineno - 1, (words.end_lineno or words.lineno) - 1
+            lines[first] = lines[first][: words.col_offset] + '""'
+            lines[first + 1 : last + 1] = [""] * (last - first)
+    for at, line in enumerate(lines):
+        # The lines of a string from its second on are no comments, however they begin.
+        if line.lstrip().startswith("#") and at not in strings:
+            lines[at] = ""
+    return "\n".join(lines) + "\n"
 
 
 def agent_command(
