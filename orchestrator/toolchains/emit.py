@@ -52,6 +52,7 @@ def emit_qdq(
     *,
     operators: Sequence[str] = QUANTIZED_OPERATORS,
     quantize_bias: bool = True,
+    float_weights: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> bytes:
     """A QDQ model of an integer scheme.
@@ -62,6 +63,8 @@ def emit_qdq(
         scheme: dtype int8 or uint8.
         operators: operator types that are quantized.
         quantize_bias: store biases as int32, as most vendors do; False leaves them float32.
+        float_weights: keep weights float32 in the file, behind a QuantizeLinear and a
+            DequantizeLinear of their own; else they are stored as integers.
         overrides: onnxruntime's TensorQuantOverrides, for a vendor's own scales.
 
     Raises:
@@ -78,8 +81,11 @@ def emit_qdq(
     proto = onnx.ModelProto.FromString(prepared)
     properties = list(proto.metadata_props)
     excluded = resolve_nodes(proto, scheme.keep_float)
+    options = {"QuantizeBias": quantize_bias}
+    if float_weights:
+        options["AddQDQPairToWeight"] = True
     quantized = _run_quantizer(
-        proto, table, scheme, sorted(operators), excluded, quantize_bias, overrides or {}
+        proto, table, scheme, sorted(operators), excluded, options, overrides or {}
     )
     return _canonical(quantized, properties)
 
@@ -132,7 +138,7 @@ def _run_quantizer(
     scheme: Scheme,
     operators: list[str],
     excluded: list[str],
-    quantize_bias: bool,
+    extra: Mapping[str, bool],
     overrides: Mapping[str, Any],
 ) -> ModelProto:
     """onnxruntime's QDQ quantizer, in memory.
@@ -146,7 +152,7 @@ def _run_quantizer(
     options: dict[str, Any] = {
         "ActivationSymmetric": scheme.symmetry == "symmetric",
         "WeightSymmetric": scheme.dtype == "int8",
-        "QuantizeBias": quantize_bias,
+        **extra,
     }
     if overrides:
         options["TensorQuantOverrides"] = dict(overrides)

@@ -18,8 +18,16 @@ from orchestrator.toolchains.onnxruntime import manifest, require_offered
 OPERATORS = ("Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "MaxPool")
 
 
+# Raised when what is written here, beside the shared recipes, may differ for the same inputs.
+RECIPE = 2
+
+
 class TensorRtToolchain:
-    """QDQ ONNX by TensorRT's rules: int8, zero points 0, per-channel weights, float bias."""
+    """QDQ ONNX by TensorRT's rules: int8, zero points 0, per-channel weights, float bias.
+
+    Weights stay float32 behind a QuantizeLinear, as TensorRT 8's guide wants it; the engine stores
+    them as int8.
+    """
 
     name = "tensorrt"
     capabilities = Capabilities(
@@ -35,7 +43,7 @@ class TensorRtToolchain:
         """The packages and recipe versions that decide the bytes; not the board's TensorRT."""
         return (
             f"onnxruntime {installed('onnxruntime')}, onnx {installed('onnx')}, "
-            f"recipe {prepare.RECIPE}.{emit.RECIPE}.{finish.RECIPE}"
+            f"recipe {prepare.RECIPE}.{emit.RECIPE}.{finish.RECIPE}.{RECIPE}"
         )
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
@@ -43,7 +51,14 @@ class TensorRtToolchain:
         require_offered(self, scheme)
         data = prepare.prepare(model)
         if not scheme.is_float:
-            data = emit.emit_qdq(data, table, scheme, operators=OPERATORS, quantize_bias=False)
+            data = emit.emit_qdq(
+                data,
+                table,
+                scheme,
+                operators=OPERATORS,
+                quantize_bias=False,
+                float_weights=True,
+            )
         return Artifact(data, "onnx", manifest(self, model, table, scheme, data))
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:

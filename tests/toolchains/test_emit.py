@@ -170,9 +170,62 @@ def edit_scale(proto):
     scale.CopyFrom(numpy_helper.from_array(np.array(-1, np.float32), scale.name))
 
 
-def edit_axis(proto):
-    node = next(n for n in proto.graph.node if n.input[0] == "conv1.w_quantized")
-    next(a for a in node.attribute if a.name == "axis").i = 1
+def weight_pair(proto):
+    """QuantizeLinear and DequantizeLinear of conv1's weight."""
+    first = next(n for n in proto.graph.node if n.input[0] == "conv1.w")
+    return first, next(n for n in proto.graph.node if n.input[0] == first.output[0])
+
+
+def edit_axis(proto, *, to=1, only_first=False):
+    for node in weight_pair(proto)[: 1 if only_first else 2]:
+        next(a for a in node.attribute if a.name == "axis").i = to
+
+
+def edit_negative_axis(proto):
+    edit_axis(proto, to=-4)
+
+
+def edit_one_axis(proto):
+    edit_axis(proto, to=2, only_first=True)
+
+
+def edit_stored(proto):
+    """The weight as int8 in the file, as other runtimes take it."""
+    first, second = weight_pair(proto)
+    stored = np.zeros(onnx_shape(proto, "conv1.w"), np.int8)
+    proto.graph.initializer.append(numpy_helper.from_array(stored, "stored"))
+    second.input[0] = "stored"
+    proto.graph.node.remove(first)
+
+
+def onnx_shape(proto, name):
+    return list(next(t for t in proto.graph.initializer if t.name == name).dims)
+
+
+def edit_zeros(proto):
+    zero = constant(proto, "prelu", 2)
+    zero.CopyFrom(numpy_helper.from_array(np.zeros(3, np.int8), zero.name))
+
+
+def edit_half(proto):
+    scale = constant(proto, "prelu", 1)
+    scale.CopyFrom(numpy_helper.from_array(np.array(1, np.float16), scale.name))
+
+
+def edit_slope(proto):
+    node = next(n for n in proto.graph.node if n.op_type == "PRelu")
+    node.input[1] = weight_pair(proto)[1].output[0]
+
+
+def edit_missing_pair(proto):
+    node = next(n for n in proto.graph.node if n.op_type == "DequantizeLinear")
+    reader = next(n for n in proto.graph.node if node.output[0] in n.input)
+    at = list(reader.input).index(node.output[0])
+    reader.input[at] = next(n for n in proto.graph.node if n.output[0] == node.input[0]).output[0]
+
+
+def edit_three_inputs(proto):
+    del weight_pair(proto)[0].input[2]
 
 
 def edit_opset(proto):
@@ -194,6 +247,14 @@ def edit_domain(proto):
         (edit_type, "the type is UINT8, expected INT8"),
         (edit_scale, "not a positive number"),
         (edit_axis, "16 scales on axis 1, expected 16 on axis 0"),
+        (edit_negative_axis, "axis is -4, expected 0 or more"),
+        (edit_one_axis, "QuantizeLinear and DequantizeLinear differ in axis or scale"),
+        (edit_stored, "weights are stored as int8, expected float32 and a Q/DQ pair"),
+        (edit_zeros, "3 zero points for 1 scales"),
+        (edit_half, "the scale is float16"),
+        (edit_slope, "the slope of a PRelu is quantized"),
+        (edit_missing_pair, "takes int8 of"),
+        (edit_three_inputs, "no zero point, which means uint8"),
         (edit_opset, "opset is 17"),
         (edit_batch, "a dimension without a number"),
         (edit_domain, "'com.microsoft' is unknown"),
