@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import io
 import shlex
+import threading
+import tokenize
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,13 +28,22 @@ class AgentBundle:
     sha256: str
 
 
-@functools.cache
 def agent_bundle() -> AgentBundle:
-    """Build the zipapp from the installed agent's sources, in memory.
+    """The zipapp, built once a process.
 
     Raises:
         AssertionError: it has outgrown its limit, which is a bug.
     """
+    with _building:
+        return _bundle()
+
+
+_building = threading.Lock()
+
+
+@functools.cache
+def _bundle() -> AgentBundle:
+    """Build the zipapp from the installed agent's sources, in memory."""
     entries = {"__main__.py": _ENTRY.encode()}
     for name, source in _sources(files("orchestrator.agents"), _PACKAGE):
         entries[name] = source
@@ -64,24 +74,22 @@ def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
 
 
 def bare(source: str) -> str:
-    """Python without docstrings and lines of comment, each line where it was: tracebacks fit."""
+    """Python without docstrings and comments, each line where it was: tracebacks fit.
+
+    By its tokens: `ast.parse` of Python 3.11 fails when several threads call it at once
+    (python/cpython#106905), and boards are connected by many.
+    """
     lines = source.splitlines()
-    strings: set[int] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Constant) and node.end_lineno:
-            strings.update(range(node.lineno, node.end_lineno))
-        elif (
-            isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
-            and ast.get_docstring(node, clean=False) is not None
-        ):
-            words = node.body[0]
-            first, last = words.lineno - 1, (words.end_lineno or words.lineno) - 1
-            lines[first] = lines[first][: words.col_offset] + '""'
-            lines[first + 1 : last + 1] = [""] * (last - first)
-    for at, line in enumerate(lines):
-        # The lines of a string from its second on are no comments, however they begin.
-        if line.lstrip().startswith("#") and at not in strings:
-            lines[at] = ""
+    starts = True  # whether a statement begins here
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        (first, column), (last, end) = token.start, token.end
+        if token.type == tokenize.COMMENT:
+            lines[first - 1] = lines[first - 1][:column].rstrip()
+        elif token.type == tokenize.STRING and starts and not lines[last - 1][end:].strip():
+            lines[first - 1] = lines[first - 1][:column] + '""'
+            lines[first:last] = [""] * (last - first)
+        if token.type not in (tokenize.COMMENT, tokenize.NL):
+            starts = token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
     return "\n".join(lines) + "\n"
 
 

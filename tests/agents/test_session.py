@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import BoardError, ToolchainError, TransientError, UserError
-from orchestrator.fleet.agent_bundle import LIMIT, agent_bundle
+from orchestrator.fleet.agent_bundle import LIMIT, _bundle, agent_bundle
 from orchestrator.fleet.session import Cancelled, MeasurePolicy, Progress, TimesBlock
 
 from .conftest import (
@@ -356,7 +356,7 @@ def test_heartbeats_bring_the_sensors(tmp_path):
 
 def test_the_bundle_is_small_and_always_the_same():
     one = agent_bundle()
-    agent_bundle.cache_clear()
+    _bundle.cache_clear()
     assert agent_bundle() == one
     assert len(one.data) < LIMIT == 100_000
 
