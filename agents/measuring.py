@@ -40,7 +40,7 @@ def measure(
 ) -> None:
     """MEASURE: meta `images` (how many will come and are cycled), `warm_up_count`,
     `min_duration_s`, `min_count`, `max_duration_s`, and where wanted `blocks`, `pause_s`,
-    `cool_below_c`, `cool_deadline_s` and `sensors` (`zones` and `clocks` of `Telemetry`).
+    `cool_below_c`, `cool_deadline_s` and `sensors` (`zones`, `clocks`, `gpus`; see `Telemetry`).
 
     TIMES has `phase` (`received`, `cooling`, `warming up`, `timing`), `done`, `total` (an
     estimate), `block`, `count` and `samples` (telemetry, each with `at_s` since the first block
@@ -344,8 +344,13 @@ def _is_number(value: Any) -> bool:
 
 def _sensors(meta: Mapping[str, Any], root: str) -> Telemetry:
     told = meta.get("sensors")
-    given: Dict[str, List[str]] = {"zones": [], "clocks": []}
+    given: Dict[str, List[str]] = {"zones": [], "clocks": [], "gpus": []}
     for name, into in given.items():
         patterns = told.get(name) if isinstance(told, dict) else None
         into += [str(each) for each in patterns[:32]] if isinstance(patterns, list) else []
-    return Telemetry(root, given["zones"], given["clocks"])
+    cards: List[Any] = []
+    if given["gpus"]:
+        from . import nvml  # where there is such a card alone
+
+        cards = list(nvml.gpus(given["gpus"]))
+    return Telemetry(root, given["zones"], given["clocks"], cards)

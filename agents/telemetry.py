@@ -39,12 +39,18 @@ class Telemetry(object):
         root: where sysfs and procfs are found.
         zones: patterns of the thermal zones that count for `temperature_c`; all when none fits.
         clocks: patterns of more files with a clock in Hz, which cpufreq and devfreq do not have.
+        cards: graphics cards (`nvml.Gpu`) that the kernel does not tell of.
     """
 
     def __init__(
-        self, root: str = "/", zones: Sequence[str] = (), clocks: Sequence[str] = ()
+        self,
+        root: str = "/",
+        zones: Sequence[str] = (),
+        clocks: Sequence[str] = (),
+        cards: Sequence[Any] = (),
     ) -> None:
         self._root = root
+        self._cards = list(cards)
         self._wanted = list(zones)
         self._zones = find(root, "sys/class/thermal/thermal_zone*")
         self._coolers = [
@@ -65,13 +71,13 @@ class Telemetry(object):
         found: Dict[str, Any] = {}
         self._heat(found)
         self._speed(found)
-        if self._coolers:
-            found["cooling_devices"] = len(self._coolers)
+        if self._coolers or self._cards:
+            found["cooling_devices"] = len(self._coolers) + len(self._cards)
         for name, values in (
             ("throttling", self._throttling()),
             ("throttle_events", self._events()),
-            ("power_w", self._rails.watts()),
-            ("energy_j", self._rails.joules()),
+            ("power_w", self._of_cards(self._rails.watts(), "power_w")),
+            ("energy_j", self._of_cards(self._rails.joules(), "energy_j")),
         ):
             if values:
                 found[name] = values
@@ -107,6 +113,7 @@ class Telemetry(object):
                 if name in heat:
                     name = "%s (%s)" % (name, os.path.basename(zone))
                 heat[name] = value / 1000.0
+        self._of_cards(heat, "temperature_c")
         if heat:
             found["temperatures_c"] = heat
             found["temperature_c"] = hottest(heat, self._wanted)
@@ -143,6 +150,7 @@ class Telemetry(object):
             hertz = read_int(path)
             if hertz:
                 clocks[os.path.basename(os.path.dirname(path))] = hertz / 1e6
+        self._of_cards(clocks, "clock_mhz")
         if clocks:
             found["clocks_mhz"] = clocks
         if cpu:
@@ -161,7 +169,16 @@ class Telemetry(object):
             if state is not None and state > 0:
                 kind = read_text(os.path.join(folder, "type"), 64)
                 active["%s (%s)" % (kind, os.path.basename(folder))] = state
+        for card in self._cards:
+            active.update(card.throttling())
         return active
+
+    def _of_cards(self, into: Dict[str, float], what: str) -> Dict[str, float]:
+        for card in self._cards:
+            value = getattr(card, what)()
+            if value is not None:
+                into[card.name] = float(value)
+        return into
 
     def _events(self) -> Dict[str, int]:
         events: Dict[str, int] = {}

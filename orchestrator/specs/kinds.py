@@ -27,11 +27,13 @@ class Sensors(Spec):
     """What of a board's sensors counts, beyond what every kernel tells in one place.
 
     `zones` are the thermal zones (by type) of what computes: the hottest of them is the board's
-    temperature; all count when none is there. `clocks` are files with a clock in Hz.
+    temperature; all count when none is there. `clocks` are files with a clock in Hz. `gpus` are
+    NVIDIA's graphics cards by their index in NVML, which sysfs does not tell of.
     """
 
     zones: Many[str] = ()
     clocks: Many[str] = ()
+    gpus: Many[str] = ()
 
 
 class Kind(FileSpec):
