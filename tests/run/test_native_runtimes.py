@@ -20,7 +20,7 @@ from orchestrator.specs.artifact import ArtifactInterface
 from tests.agents.shims import ShimFile, library
 from tests.openssh import running_sshd
 from tests.run.project import FLOAT, HOST, Project, entry
-from tests.run.vendor_tools import install_tengine
+from tests.run.vendor_tools import install_rknn1, install_tengine
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("sshd", "gcc")]
 
@@ -122,6 +122,37 @@ def test_a_second_run_has_nothing_to_do(tengine: Any) -> None:
     again = project.farm("run")
     assert again.returncode == 0
     assert "nothing was run" in again.stdout
+
+
+def test_rknn_1_from_the_toolkit_to_features(tmp_path: Path) -> None:
+    """RV1126: raw pixels to a file that normalizes, and the driver's own time."""
+    key = tmp_path / "key"
+    public = ensure_key(key)
+    made = Project(tmp_path / "project")
+    made.folder.mkdir()
+    made.variables["FARM_RKNN1_PYTHON"] = str(install_rknn1(tmp_path / "toolkit"))
+    with running_sshd(tmp_path, public) as sshd:
+        runtime = f"{{name: rknn, library: {library('rknn1')}}}"
+        board = native("npu", "rv1126", sshd, key, tmp_path, runtime)
+        entries = FLOAT + entry("npu", "uint8 per-tensor asymmetric")
+        made.write(entries, HOST + board, IDENTITIES, UNKNOWN)
+        done = made.farm("run")
+        assert done.returncode == 0, done.stdout + done.stderr
+    data, interface, features = held(made, "npu")
+    file = ShimFile.read(data)
+    assert (interface.input.normalized_by, interface.input.layout) == ("model", "NHWC")
+    assert file.mean == file.std == (127.5, 127.5, 127.5)
+    want = file.features(faces())
+    assert np.abs(features - want).max() <= 1.001 * file.out_scale
+    assert np.mean(features == want) > 0.99
+    assert len(np.unique(features)) > 20
+    row = made.cells()["npu"]
+    assert (row["hardware"], row["backend"]) == ("Test shim", "RKNN")
+    assert row["latency"]["device"]["p50_ms"] == pytest.approx(4.321)
+    opened = row["provenance"]["probe"]["opened"]
+    assert opened["version"] == "1.7.5 (shim), driver 0.9.6"
+    known = row["provenance"]["probe"]["board_facts"]["runtimes"]["rknn"]
+    assert known.startswith("1.7.5 file ")
 
 
 @pytest.mark.skipif(not all(REAL), reason="FARM_TENGINE_LIB and FARM_TENGINE_BIN_DIR name nothing")

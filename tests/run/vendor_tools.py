@@ -1,7 +1,7 @@
 """Stand-ins for vendors' converters, which make files for the shims of `tests/agents/shims`.
 
-Tengine's two tools are on no registry. These read the files and command lines that the real ones
-do: sizes out of the ONNX file, scales out of farm's scale file.
+Tengine's two tools and rknn-toolkit 1.x are on no registry. These read what the real ones do: sizes
+out of the ONNX file, scales out of farm's scale file, mean and std out of the call of `config`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.agents.shims import ShimFile
 
@@ -65,3 +66,69 @@ def quantize(given: dict[str, str]) -> None:
     )
     Path(given["-o"]).write_bytes(made.data + data[len(made.data) : len(data) // 4])
     print("[Quant Tools Info]: Step 6, save UInt8 tmfile done", file=sys.stderr)
+
+
+RKNN1 = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.run.vendor_tools import Rknn1 as RKNN
+"""
+
+
+def install_rknn1(folder: Path) -> Path:
+    """An interpreter that has a package `rknn` of toolkit 1.7.5."""
+    package = folder / "rknn" / "api"
+    package.mkdir(parents=True)
+    (folder / "rknn" / "__init__.py").write_text("")
+    (package / "__init__.py").write_text(RKNN1.format(root=str(Path(__file__).parents[2])))
+    about = folder / "rknn_toolkit-1.7.5.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: rknn-toolkit\nVersion: 1.7.5\n")
+    program = folder / "python3"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+class Rknn1:
+    """The part of the 1.x toolkit's class that farm calls, with its names and results."""
+
+    def __init__(self, verbose: bool = False) -> None:
+        print("--> shim toolkit")
+
+    def config(self, **given: Any) -> None:
+        """Keep mean and std; it gives nothing back."""
+        assert given["target_platform"] == ["rv1126"]
+        assert given["reorder_channel"] == "0 1 2"
+        self._mean, self._std = given["mean_values"][0], given["std_values"][0]
+
+    def load_onnx(self, model: str) -> int:
+        """Keep the sizes."""
+        import onnx
+
+        graph = onnx.load(model).graph
+        ends = (graph.input[0], graph.output[0])
+        self._sizes = [value.type.tensor_type.shape.dim[-1].dim_value for value in ends]
+        return 0
+
+    def build(self, do_quantization: bool, dataset: str) -> int:
+        """See that the images are there."""
+        names = Path(dataset).read_text().split()
+        assert do_quantization
+        assert all((Path(dataset).parent / name).is_file() for name in names)
+        return 0 if names else -1
+
+    def export_rknn(self, export_path: str) -> int:
+        """Write the file, which is larger than its header."""
+        size, dim = self._sizes
+        made = ShimFile(
+            "R",
+            "uint8",
+            size=size,
+            dim=dim,
+            gain=50.0,
+            mean=tuple(self._mean),
+            std=tuple(self._std),
+        )
+        Path(export_path).write_bytes(made.data.ljust(2048, b"\0"))
+        return 0
