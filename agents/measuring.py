@@ -206,8 +206,7 @@ class _Timer(object):
             spent = timed + now - begin
             over = (spent >= want_s and done >= want) or now >= end
             if over:
-                self._sample(block)
-                self._samples[-1]["yardstick_ms"] = yardstick_ms()
+                self._end_block(block)
             elif now - self._sampled >= _SAMPLE_S:
                 self._sample(block)
             if over or now - reported >= _REPORT_S or len(self._rows[0]) >= _MOST_TIMES:
@@ -249,10 +248,14 @@ class _Timer(object):
             timed += whole / 1e9
             if len(self._rows[0]) >= _MOST_TIMES:
                 self._send(block, done, _expected(done, timed, policy))
-        self._sample(block)
+        self._end_block(block)
         last = block + 1 == policy["blocks"]
         self._send(block, done, done if last else _expected(done, timed, policy))
         return done, timed
+
+    def _end_block(self, block: int) -> None:
+        self._sample(block)
+        self._samples[-1]["yardstick_ms"] = yardstick_ms()
 
     def _sample(self, block: int) -> None:
         sample = self._sensors.sample()

@@ -149,7 +149,7 @@ class View:
         if wide:
             table.add_column("°C", justify="right", no_wrap=True, width=5)
             table.add_column("MHz", justify="right", no_wrap=True, width=6)
-            table.add_column("Time", no_wrap=True, width=8)
+            table.add_column("Verdict", no_wrap=True, width=8)
         for board in self._state.boards.values():
             table.add_row(*self._board_row(board, wide, widest))
         for running in list(self._state.head.values()):

@@ -22,6 +22,7 @@ CHANCE = 4.0  # standard errors by which medians of noisy blocks may differ
 CLOCKS = 0.05  # how far a clock may fall below its highest
 OTHER_LOAD = 0.25  # processors busy with something else, on average
 HEATING_C = 3.0  # rise within the second half of the time
+WARM_UP = 20  # inferences by which a pace can be told; fewer are what the policy wants
 MIN_BLOCK = 5  # inferences that make a block's median say something
 
 
@@ -169,7 +170,7 @@ def heating(conditions: Conditions) -> str | None:
 def unsettled(conditions: Conditions) -> str | None:
     """A warm-up that found no steady pace."""
     facts = conditions.facts
-    if facts.get("stable", True) or number(facts.get("warm_up")) == 0:
+    if facts.get("stable", True) or number(facts.get("warm_up")) < WARM_UP:
         return None
     return f"unsettled: {number(facts.get('warm_up')):.0f} inferences found no steady pace"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.stages.judging import judge, notes, unseen
@@ -157,6 +157,7 @@ def test_unsettled_and_not_cool() -> None:
         "unsettled: 200 inferences found no steady pace",
         "not cool: 71 °C after 300 s, asked for below 55 °C",
     ]
+    assert reasons(stable=False, warm_up=1) == []  # the policy wants no warm-up
     settled = Conditions((), {"cooling": cooling | {"ended": "settled"}})
     assert "where the board stopped cooling" in notes(settled)[0]
 
@@ -181,6 +182,7 @@ junk = st.recursive(
 NAMES = ("at_s", "temperature_c", "clocks_mhz", "clock_mhz", "limits_mhz", "throttling", "power_w")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 10**12), min_size=1, max_size=30),
     st.lists(st.dictionaries(st.sampled_from(NAMES), junk), max_size=4),

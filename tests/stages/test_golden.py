@@ -1,0 +1,30 @@
+"""What `measure` makes of the same raw times does not change unless its recipe's number does.
+
+Figures are kept under keys that hold the number. When the digest changes, raise "measure" in
+`planning/graph.py` and write the new digest here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+
+from orchestrator.planning.graph import RECIPES
+from orchestrator.stages.measure import pack
+from orchestrator.stages.raw_times import SAMPLES, Conditions
+from tests.stages.test_judging import POLICY, samples, times
+
+EXPECTED = (2, "393ba653de5cbfc7")
+
+
+def test_figures_of_a_measurement() -> None:
+    device = 10_000_000 + 1000 * (np.arange(200) * 7919 % 997)
+    seen = samples({}, {"temperature_c": 53.5, "yardstick_ms": 1.0}, {"yardstick_ms": 1.02})
+    facts = {"transfer": {"images": 4, "bytes": 400, "seconds": 0.5, "rtt_s": 0.25}, "stable": True}
+    made = pack(times(device), Conditions(seen, facts), POLICY, "board", {})
+    # Rounded, since sums differ by a last bit between processors.
+    text = json.dumps(json.loads(json.dumps(made.facts), parse_float=lambda x: f"{float(x):.9g}"))
+    digest = hashlib.sha256(text.encode() + made.files[SAMPLES]).hexdigest()[:16]
+    assert (RECIPES["measure"], digest) == EXPECTED
