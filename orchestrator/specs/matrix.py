@@ -183,7 +183,8 @@ class Matrix(FileSpec):
     galleries; the first entry with float32 when left out.
 
     `keep_images` lets the boards keep the test set's images, so that they cross the link once for
-    all encoders of a board and for later runs; until a run without it, or `farm boards wipe`.
+    all encoders of a board and for later runs; until a run without it works there, or
+    `farm boards wipe`.
     """
 
     models: OneOrMany[str] = Field(min_length=1)

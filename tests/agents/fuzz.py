@@ -1,5 +1,5 @@
 """What is fuzzed, as functions of bytes: by hypothesis in the fast tests, by atheris for as long as
-one likes: `python -m tests.agents.fuzz decoder|agent|head -max_total_time=60`.
+one likes (fuzz_long.py).
 
 Each raises what must never happen; an AssertionError says that memory was not bounded.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 from typing import Any
 from unittest import mock
@@ -163,17 +162,3 @@ def head(data: bytes) -> None:
 
 
 TARGETS = {"decoder": decoder, "agent": agent, "head": lambda data: head(data or b"\0")}
-
-
-def main() -> None:
-    """Fuzz one target with atheris until it finds something or is stopped."""
-    import atheris
-
-    target = TARGETS[sys.argv.pop(1)]
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, target)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

@@ -292,12 +292,13 @@ def flood_cost(frame):
     return got.cost
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.parametrize("target", sorted(fuzz.TARGETS))
 def test_for_a_minute(target, tmp_path):
     pytest.importorskip("atheris")
     told = subprocess.run(
-        [sys.executable, "-m", "tests.agents.fuzz", target, "-max_total_time=60"],
+        [sys.executable, "-m", "tests.agents.fuzz_long", target, "-max_total_time=60"],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
