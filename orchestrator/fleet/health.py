@@ -201,9 +201,7 @@ def prove(board: Board, link: BoardLink, runtime: str, facts: AgentFacts) -> Pro
     if runtime not in TAKES_ONNX:
         reason = "it takes only files of its vendor's converter; none is at hand to prove it with"
         return Proof(runtime=runtime, proved=False, tried=False, version=version, reason=reason)
-    own = board.runtime if board.runtime.name == runtime else None
-    providers = own.providers if own else ("CPUExecutionProvider",)
-    what = proving.artifact(runtime, providers, own.faithful if own else False)
+    what = proving.artifact(runtime, board.runtime_for(runtime).to_options())
     try:
         link.deploy(what, proving.model())
         model = link.open(what)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,14 +77,14 @@ def model() -> bytes:
     return bytes(made.SerializeToString(deterministic=True))
 
 
-def artifact(runtime: str, providers: tuple[str, ...], faithful: bool) -> Artifact:
-    """The model as something to deploy and open."""
+def artifact(runtime: str, options: Mapping[str, Any]) -> Artifact:
+    """The model as something to deploy and open; `options` as the board's entry has them."""
     sha256 = hashlib.sha256(model()).hexdigest()
     return Artifact(
         name=f"proof-{sha256[:16]}.onnx",
         sha256=sha256,
         runtime=runtime,
-        options={"providers": list(providers), "intra_op_threads": 1, "faithful": faithful},
+        options={**options, "intra_op_threads": 1},
         preprocessing={
             "layout": "NCHW",
             "colour": "RGB",
