@@ -15,6 +15,8 @@ UNTIMED: dict[str, Any] = {
     "timing_valid": False,
     "verdict": "SIMULATED",
     "reason": "a simulator says nothing of a board's time",
+    "reasons": [],
+    "notes": [],
 }
 
 

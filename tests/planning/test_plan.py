@@ -14,6 +14,7 @@ from orchestrator.planning.cells import Cell, expand
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import Graph, ImageSet, build, only
 from orchestrator.planning.resolving import resolve
+from orchestrator.scheduling import planner
 from orchestrator.scheduling.planner import Offered, encoder_backend
 from orchestrator.specs.inventory import Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
@@ -38,7 +39,32 @@ OFFERS = {
     "rknn twin": offer("onnxruntime", ("int8", "per-channel", "asymmetric")),
     "rknn1 twin": offer("onnxruntime", UINT8),
 }
+INT8_WORDS = "int8 per-channel asymmetric"
+INT8_RKNN: Any = ("int8", "per-channel", "asymmetric")
+RKNN = Offered(
+    "rknn",
+    frozenset({INT8_RKNN}),
+    frozenset({"minmax", "mmse"}),
+    "2",
+    targets=("rk3588",),
+    calibrates=True,
+    simulator="rknn_simulator",
+)
 FACTS = BoardFacts("x86_64", "some cpu", "3.11", {"onnxruntime": "1.32.0"})
+
+
+def rknn_plan(
+    tmp_path: Path, kind: str, place: str, offer: Offered = RKNN, scheme: str = ""
+) -> tuple[list[Cell], Graph]:
+    """A plan of one board of a kind, with that offer of `rknn`."""
+    head = (ROOT / "matrix.yaml").read_text().split("entries:")[0]
+    scheme = scheme or INT8_WORDS
+    text = f"{head}entries:\n  - {{name: a, boards: here, quantization: {scheme}}}\n"
+    (tmp_path / "inventory.yaml").write_text(
+        f"boards:\n  - {{name: here, kind: {kind}, transport: {place}}}\n"
+    )
+    inventory = load_inventory(tmp_path / "inventory.yaml")
+    return planned(matrix_of(tmp_path, text), inventory, offers={**OFFERS, "rknn": offer})
 
 
 def matrix_of(tmp_path: Path, text: str | None = None) -> Any:
@@ -54,10 +80,13 @@ def inventory_of(tmp_path: Path, change: tuple[str, str] = ("", "")) -> Inventor
 
 
 def planned(
-    matrix: Any, inventory: Inventory, facts: BoardFacts = FACTS
+    matrix: Any,
+    inventory: Inventory,
+    facts: BoardFacts = FACTS,
+    offers: dict[str, Offered] = OFFERS,
 ) -> tuple[list[Cell], Graph]:
     models = load_models(matrix, verify=False)
-    cells = expand(matrix, inventory, load_kinds(), list(models), OFFERS)
+    cells = expand(matrix, inventory, load_kinds(), list(models), offers)
     sets = {
         (name, role): ImageSet(role, f"{role} 0", 10)
         for name in models
@@ -307,3 +336,83 @@ def test_two_entries_that_make_one_row_are_refused(tmp_path: Path) -> None:
     twice = text + "\n  - {name: again, boards: this-host, quantization: float32}\n"
     with pytest.raises(UserError, match="'float32' and 'again' both make the row 'this-host'"):
         planned(matrix_of(tmp_path, twice), inventory_of(tmp_path))
+
+
+def test_a_vendor_that_calibrates_gets_the_images_and_its_target(tmp_path: Path) -> None:
+    _, graph = rknn_plan(tmp_path, "rk3588", "{ssh: {host: 10.0.0.9}}")
+    step = graph.steps[graph.targets["here"].artifact]
+    assert step.inputs == {"images": "images/calibration"}
+    assert (step.params["target"], step.params["simulate"]) == ("rk3588", False)
+    assert step.params["preprocessing"]["std"] == [127.5, 127.5, 127.5]
+    assert not [s for s in graph.steps.values() if s.stage in ("calibrate", "quantize")]
+    assert graph.targets["here"].measure is not None
+
+
+def test_a_simulator_executes_on_this_host_and_is_not_measured(tmp_path: Path) -> None:
+    cells, graph = rknn_plan(tmp_path, "rk3588", "simulator")
+    probe = cells[0].probe
+    assert (probe.executed_by, probe.runtime) == ("simulator", "rknn_simulator")
+    assert not cells[0].reason
+    assert encoder_backend(probe) == "RKNN simulator"
+    assert graph.targets["here"].measure is None
+    assert not [s for s in graph.steps.values() if s.stage == "measure"]
+    assert graph.steps[graph.targets["here"].artifact].params["simulate"] is True
+    board, simulated = (
+        rknn_plan(tmp_path, "rk3588", place)[1].steps["extract/here/probe"].params
+        for place in ("{ssh: {host: 10.0.0.9}}", "simulator")
+    )
+    assert (board["executed_by"], simulated["executed_by"]) == ("board", "simulator")
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "scheme", "missing", "reason"),
+    [
+        ("rk3588", "simulator", "", "farm toolchain install rknn", "farm toolchain install rknn"),
+        ("rk3588", "{ssh: {host: h}}", "", "farm toolchain install rknn", "install rknn"),
+        ("rv1126b", "simulator", "", "", "makes no file for rv1126b, only for rk3588"),
+        ("khadas-vim3", "simulator", "uint8 per-tensor asymmetric", "", "'tengine' has none"),
+        (
+            "rk3588",
+            "simulator",
+            "int8 per-channel asymmetric entropy",
+            "",
+            "no calibrator 'entropy'",
+        ),
+        ("rk3588", "simulator", "float16", "", "rknn cannot make float16"),
+    ],
+)
+def test_what_a_vendors_toolkit_cannot_do_is_said_before_anything_starts(
+    tmp_path: Path, kind: str, place: str, scheme: str, missing: str, reason: str
+) -> None:
+    cells, graph = rknn_plan(tmp_path, kind, place, replace(RKNN, missing=missing), scheme)
+    assert reason in cells[0].reason
+    assert not graph.steps
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tengin: {bin_dir: /t}", r"yaml:4: unknown toolchain 'tengin'; did you mean 'tengine'\?"),
+        ("tengine: {python: /p}", r"yaml:4: toolchain 'tengine' has no option 'python'"),
+        ("rknn1: {pyton: /p}", r"yaml:4: unknown key 'pyton' .*did you mean 'python'"),
+        ("rknn1: {python: /p, ssh: {hosst: h}}", r"unknown key 'hosst'.*did you mean 'host'"),
+    ],
+)
+def test_a_mistake_in_the_inventorys_toolchains_is_said_with_its_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    boards = "boards:\n  - {name: a, kind: rv1126, transport: {ssh: {host: h}}}\ntoolchains:\n"
+    (tmp_path / "inventory.yaml").write_text(f"{boards}  {text}\n")
+    with pytest.raises(UserError, match=words):
+        planner._offers(load_inventory(tmp_path / "inventory.yaml"))
+
+
+def test_the_inventorys_toolchains_reach_the_plan(tmp_path: Path) -> None:
+    (tmp_path / "inventory.yaml").write_text(
+        "boards:\n  - {name: a, kind: rv1126, transport: {ssh: {host: h}}}\n"
+        "toolchains:\n  rknn1: {python: /p, version: 1.7.3, ssh: {host: converter}}\n"
+    )
+    offer = planner._offers(load_inventory(tmp_path / "inventory.yaml"))["rknn1"]
+    assert not offer.missing
+    assert "rknn-toolkit 1.7.3" in offer.version
+    assert (offer.runtime, offer.targets[0], offer.calibrates) == ("rknn", "rv1126", True)

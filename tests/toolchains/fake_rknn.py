@@ -1,9 +1,9 @@
 """Stand-ins for Rockchip's `rknn` package, of the API that both toolkits document.
 
-`install` writes one as a package and an interpreter that has it. It reads what it is given as the
-real one does (the dataset file, the images, mean and std), works out the input's scale and zero
-point from them, and writes that into its file, so that a test can work it out as well. What it
-cannot show is Rockchip's arithmetic.
+`install` makes a Python that has one, `environment` an environment of farm's. It reads what it is
+given as the real one does (the dataset file, the images, mean and std), works out the input's scale
+and zero point from them, and writes that into its file, so that a test can work it out as well.
+What it cannot show is Rockchip's arithmetic.
 
 The package itself is written for Python 3.6 and its standard library; only `inference` (toolkit 2)
 needs onnxruntime. Modes: `works`; `raises` in build; `code`: build returns -1; `no file`: export
@@ -13,7 +13,9 @@ model`: what was built computes something else; `other target`: the file is for 
 
 from __future__ import annotations
 
+import json
 import sys
+import sysconfig
 from pathlib import Path
 
 API = '''
@@ -151,40 +153,49 @@ class RKNN(object):
 '''
 
 
-def install(
-    folder: Path,
-    toolkit: int,
-    mode: str = "works",
-    *,
-    version: str = "9.9",
-    python: str = sys.executable,
-    size: int = 16,
-) -> Path:
-    """An interpreter that has the stand-in; `size` is the side of the images."""
-    package = folder / "packages"
-    (package / "rknn" / "api").mkdir(parents=True, exist_ok=True)
-    (package / "rknn" / "__init__.py").write_text("")
+def package(folder: Path, toolkit: int, mode: str, version: str, size: int) -> None:
+    """The stand-in as packages in a folder."""
+    (folder / "rknn" / "api").mkdir(parents=True, exist_ok=True)
+    (folder / "rknn" / "__init__.py").write_text("")
     text = API.format(toolkit=toolkit, mode=mode, size=size)
-    (package / "rknn" / "api" / "__init__.py").write_text(text)
+    (folder / "rknn" / "api" / "__init__.py").write_text(text)
     name = "rknn_toolkit" if toolkit == 1 else "rknn_toolkit2"
-    about = package / f"{name}-{version}.dist-info"
+    about = folder / f"{name}-{version}.dist-info"
     about.mkdir(exist_ok=True)
     (about / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n"
     )
+
+
+def install(
+    folder: Path, toolkit: int, mode: str = "works", *, version: str, python: str = sys.executable
+) -> Path:
+    """A program that is a Python with the stand-in."""
+    package(folder / "packages", toolkit, mode, version, 16)
     program = folder / "python"
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={package} exec {python} "$@"\n')
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={folder / "packages"} exec {python} "$@"\n')
     program.chmod(0o755)
     return program
 
 
-def environment(folder: Path, mode: str = "works", version: str = "9.9") -> None:
-    """A finished environment `rknn` below `folder`, as `farm toolchain install` leaves it."""
-    import json
+def environment(folder: Path, mode: str = "works", version: str = "9.9", size: int = 16) -> None:
+    """A finished environment `rknn` below `folder`, as `farm toolchain install` leaves it.
 
+    A virtual environment put together by hand, which takes no time; numpy and onnxruntime are
+    those of the tests. `size` is the side of the images.
+    """
     own = folder / "rknn"
-    own.mkdir(parents=True, exist_ok=True)
-    python = install(own, 2, mode, version=version)
+    venv = own / "venv"
+    base = Path(getattr(sys, "_base_executable", sys.executable))
+    packages = venv / "lib" / f"python3.{sys.version_info[1]}" / "site-packages"
+    packages.mkdir(parents=True, exist_ok=True)
+    (venv / "bin").mkdir(exist_ok=True)
+    python = venv / "bin" / "python"
+    if not python.exists():
+        python.symlink_to(base)
+    (venv / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
+    (packages / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    package(packages, 2, mode, version, size)
     record = {
         "name": "rknn",
         "folder": str(own),
