@@ -16,6 +16,7 @@ GUESSES: Mapping[str, float] = {
     "deploy": 1.0,
     "measure": 0.02,
     "extract": 0.01,
+    "parity": 1.0,
     "score": 4.0,
     "compare": 2.0,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.errors import UserError
@@ -30,6 +30,7 @@ RECIPES: Mapping[str, int] = {
     "deploy": 1,
     "measure": 2,
     "extract": 1,
+    "parity": 1,
     "score": 1,
     "compare": 1,
 }
@@ -93,7 +94,14 @@ class CellTargets:
     gallery: str
     probe: str
     artifact: str
+    parity: str
     compare: str | None = None
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """All that a row needs; `measure` is the only one that this host cannot stand in for."""
+        needed = (self.score, self.measure, self.parity, self.compare)
+        return tuple(step_id for step_id in needed if step_id is not None)
 
 
 @dataclass
@@ -187,7 +195,9 @@ class _Builder:
             ),
             name,
         )
-        return CellTargets(score, measure, gallery, probe, self._artifact(cell.probe, name))
+        parity = self._parity(cell.probe, probe, name)
+        artifact = self._artifact(cell.probe, name)
+        return CellTargets(score, measure, gallery, probe, artifact, parity)
 
     def with_comparisons(
         self, cells: list[Cell], targets: dict[str, CellTargets]
@@ -218,9 +228,7 @@ class _Builder:
                     ),
                     cell.name,
                 )
-            done[cell.name] = CellTargets(
-                target.score, target.measure, target.gallery, target.probe, target.artifact, compare
-            )
+            done[cell.name] = replace(target, compare=compare)
         return done
 
     def _images(self, model: str, role: str, cell: str) -> str:
@@ -358,6 +366,32 @@ class _Builder:
                     "runtime": encoder.runtime,
                     "sensors": load_kinds()[board.kind].sensors.model_dump(mode="json"),
                 },
+            ),
+            cell,
+        )
+
+    def _parity(self, encoder: Encoder, probe: str, cell: str) -> str:
+        """What was executed against float32, prepared and quantized on this host."""
+        model = self._models[encoder.model]
+        inputs = {"images": self._images(encoder.model, "probe", cell), "features": probe}
+        here = encoder.runtime == "onnxruntime"
+        twin = encoder if here else replace(encoder, executed_by="twin")
+        if not encoder.quantization.is_float and twin.maker in self._versions:
+            inputs["quantized"] = self._artifact(twin, cell)
+        return self._add(
+            Step(
+                id=f"parity/{encoder.name}",
+                stage="parity",
+                inputs=inputs,
+                params={
+                    "model": model.sha256,
+                    "preprocessing": model.input_meta,
+                    "executed_by": encoder.executed_by,
+                    "same_file": here,
+                    "version": self._versions.get(CALIBRATION, ""),
+                },
+                executed_by=encoder.executed_by,
+                extra={"model": encoder.model},
             ),
             cell,
         )

@@ -68,16 +68,8 @@ def resolve(graph: Graph, lookup: Callable[[str, str], str | None]) -> Resolutio
         content = lookup(step.stage, key)
         if content is not None:
             found.contents[step.id] = content
-    found.todo = needed(
-        graph,
-        found,
-        (
-            step_id
-            for target in graph.targets.values()
-            for step_id in (target.score, target.measure, target.compare)
-            if step_id is not None
-        ),
-    )
+    figures = (step_id for target in graph.targets.values() for step_id in target.figures)
+    found.todo = needed(graph, found, figures)
     return found
 
 

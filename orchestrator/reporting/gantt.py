@@ -16,6 +16,7 @@ STAGES = {
     "deploy": 4,
     "measure": 5,
     "extract": 6,
+    "parity": 7,
     "score": 7,
     "compare": 7,
 }

@@ -21,10 +21,11 @@ ORDER = (
     "deploy",
     "measure",
     "extract",
+    "parity",
     "score",
     "compare",
 )
-YIELDING = frozenset({"extract", "score", "compare"})
+YIELDING = frozenset({"extract", "parity", "score", "compare"})
 
 
 @dataclass(frozen=True)

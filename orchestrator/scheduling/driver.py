@@ -319,8 +319,7 @@ class Driver:
             if cell.name in self._reported:
                 continue
             target = self._plan.graph.targets[cell.name]
-            steps = (target.score, target.measure, target.compare)
-            states = {self._state[step] for step in steps if step is not None}
+            states = {self._state[step] for step in target.figures}
             if states == {"done"}:
                 result = cell_result(self._plan, cell)
                 if result is not None:

@@ -22,7 +22,7 @@ from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts
 from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.planner import Plan
-from orchestrator.stages import calibrate, convert, images, measure, quantize, score, shards
+from orchestrator.stages import calibrate, convert, images, measure, parity, quantize, score, shards
 from orchestrator.stages.made import Made
 from orchestrator.stages.raw_times import Conditions, RawTimes, pace_mhz
 from orchestrator.store.artifacts import Held
@@ -316,6 +316,26 @@ class Executor:
             apart=("journal.jsonl", "features.json"),
         )
 
+    def _parity(self, step: Step, key: str) -> Held:
+        pictures = self._input(step, "images")
+        count = min(parity.IMAGES, self._count(pictures))
+        ids = images.read_rows(pictures.read(images.ROWS))
+        features = score.kept(self._input(step, "features").folder, ids)
+        quantized = None
+        if "quantized" in step.inputs:
+            quantized = self._input(step, "quantized").read(convert.FILE)
+        made = self._compute.run(
+            parity.parity,
+            self._model(step),
+            quantized,
+            np.load(pictures.verify(images.FILE), mmap_mode="r")[:count],
+            np.array(features.rows[:count]),
+            step.params["preprocessing"],
+            step.params["executed_by"],
+            step.params["same_file"],
+        )
+        return self._commit(step, key, made)
+
     def _score(self, step: Step, key: str) -> Held:
         ids = {
             role: images.read_rows(self._input(step, f"{role}_images").read(images.ROWS))
@@ -452,6 +472,8 @@ def _summary(held: Held) -> str:
         return f"p50 {facts['device']['p50_ms']:.2f} ms, {facts['verdict']}{why}"
     if held.manifest["stage"] == "score":
         return f"Rank-1 {100 * facts['rank1']['value']:.2f} %"
+    if held.manifest["stage"] == "parity":
+        return parity.summary(facts)
     if "count" in facts:
         return f"{facts['count']:,} images"
     if "rows" in facts:

@@ -26,8 +26,11 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
     score = held(plan, targets.score)
     measure = held(plan, targets.measure) if targets.measure else None
     artifact = held(plan, targets.artifact)
+    parity = held(plan, targets.parity)
     compare = held(plan, targets.compare) if targets.compare else None
-    if score is None or artifact is None or (targets.measure and measure is None):
+    if score is None or artifact is None or parity is None:
+        return None
+    if targets.measure and measure is None:
         return None
     if targets.compare and compare is None:
         return None
@@ -68,7 +71,11 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "verdict_reasons": timed["reasons"],
             "artifact_sha256": artifact.manifest["facts"]["sha256"],
             "artifact_bytes": artifact.manifest["facts"]["bytes"],
-            "warnings": [*figures["warnings"], *timed["notes"]],
+            "warnings": [
+                *figures["warnings"],
+                *timed["notes"],
+                *parity.manifest["facts"]["warnings"],
+            ],
             "provenance": {
                 "model_sha256": plan.models[cell.model].sha256,
                 "preprocessing": plan.models[cell.model].input.model_dump(mode="json"),
@@ -79,6 +86,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
                     **(gallery.manifest["provenance"] if gallery else {}),
                 },
                 "probe": probe.manifest["provenance"] if probe else {},
+                "parity": parity.manifest["facts"],
                 "measure": measure.manifest["provenance"] if measure else {},
                 "score": score.manifest["provenance"],
                 "keys": {

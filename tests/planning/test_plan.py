@@ -175,6 +175,18 @@ def test_a_board_is_not_given_another_vendors_toolchain(tmp_path: Path, place: s
     assert reasons == {"rv1126 is a RV1126, which runs rknn1, not tengine"}
 
 
+def test_a_real_boards_parity_is_held_against_its_twin(tmp_path: Path) -> None:
+    old = "kind: jetson-xavier-nx\n    transport: emulated"
+    new = "kind: jetson-xavier-nx\n    transport: {ssh: {host: 10.0.0.9}}"
+    _, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path, (old, new)))
+    name = "jetson-xavier-nx"
+    assert graph.steps[graph.targets[name].artifact].params["twin"] is False
+    step = graph.steps[f"parity/{name}"]
+    assert graph.steps[step.inputs["quantized"]].params["twin"] is True
+    assert step.params["same_file"] is False
+    assert "quantized" not in graph.steps["parity/this-host"].inputs
+
+
 def test_one_calibration_serves_every_toolchain(tmp_path: Path) -> None:
     _, graph = planned(matrix_of(tmp_path), inventory_of(tmp_path))
     assert [s for s in graph.steps if s.startswith("calibrate/")] == ["calibrate/minmax"]
@@ -198,6 +210,7 @@ def test_swapping_emulated_for_ssh_reuses_nothing_that_was_executed(tmp_path: Pa
     assert set(before) == set(after)
     executed = [s for s in before if "khadas" in s and re.match("deploy|measure|extract|score", s)]
     assert len(executed) == 6
+    assert before["parity/khadas-vim3"] != after["parity/khadas-vim3"]
     for step in executed:
         assert before[step] != after[step], step
     assert before["extract/imx8mp/probe"] == after["extract/imx8mp/probe"]

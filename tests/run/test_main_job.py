@@ -143,6 +143,18 @@ def test_emulated_rows_carry_no_time_and_say_what_ran(project: Project) -> None:
     assert line.split("|")[5].strip() == "–"
 
 
+def test_parity_of_each_row_is_kept(project: Project) -> None:
+    for name, row in project.cells().items():
+        found = row["provenance"]["parity"]
+        assert (found["images"], found["warnings"]) == (16, []), name
+        by = row["executed_by"]
+        middle = [] if name == "this-host" else ["twin"]
+        names = [stage["stage"] for stage in found["stages"]]
+        assert names == ["float32", "prepared", *middle, f"executed by {by}"]
+        assert found["stages"][-1]["to_previous"] == pytest.approx(1, abs=1e-6)
+    assert "parity/vim3: done" in (project.folder / "first.txt").read_text()
+
+
 def test_every_raw_time_is_kept_in_whole_nanoseconds(project: Project) -> None:
     row = project.cells()["this-host"]
     times = np.load(project.held("measure", row["provenance"]["keys"]["measure"]) / "times.npz")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from orchestrator.scheduling.choosing import HEAD_DOMAIN, ORDER, YIELDING, Candidate, choose
 
-HEAD_STAGES = ("images", "calibrate", "quantize", "convert", "score", "compare")
+HEAD_STAGES = ("images", "calibrate", "quantize", "convert", "parity", "score", "compare")
 BOARD_STAGES = ("deploy", "measure", "extract")
 BOARDS = {"host": HEAD_DOMAIN, "emulated": HEAD_DOMAIN, "vim3": "vim3", "rv1126": "rv1126"}
 

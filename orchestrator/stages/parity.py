@@ -1,0 +1,114 @@
+"""parity: where a difference between float32 and a board appears, on a few fixed probe images.
+
+float32, prepared and quantized are computed here; what the board made is compared with them. A
+break is a warning in the row, not an error: the row says what was measured, the warning that it
+may not mean what it seems to. (float32 to prepared is an error much earlier: `prepare` refuses.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.stages.made import Made
+
+IMAGES = 16
+
+# Mean cosine to float32 below which quantization itself broke the features. Sound schemes of
+# trained nets keep 0.99, of untrained ones 0.97.
+QUANTIZED_LOWEST = 0.95
+# Lowest cosine between two computations of one file by onnxruntime on this host.
+SAME_LOWEST = 0.9999
+# Mean cosine between a board and this host. Sums in another order flip a last bit here and there,
+# which spreads: 0.99 was seen between faithful evaluations of one file.
+BOARD_LOWEST = 0.95
+
+
+def parity(
+    model: bytes,
+    quantized: bytes | None,
+    images: NDArray[np.uint8],
+    executed: NDArray[np.float32],
+    preprocessing: Mapping[str, Any],
+    executed_by: str,
+    same_file: bool,
+) -> Made:
+    """Compare features along the way from float32 to what was executed.
+
+    Args:
+        model: the float32 ONNX file.
+        quantized: the ONNX file that stands for the artifact on this host: the artifact itself,
+            or the twin of what the board runs; None where there is no twin, and for float32.
+        images: uint8 (n, height, width, 3), the first of the probes.
+        executed: float32 (n, embedding), what was made of them where the row was executed.
+        preprocessing: the model manifest's `input`.
+        executed_by: what made `executed`.
+        same_file: whether `quantized` (or float32) is the very file that was executed.
+    """
+    from orchestrator import calibration
+    from orchestrator.graphs.prepare import prepare
+
+    inputs = calibration.preprocess(
+        images,
+        layout=preprocessing["layout"],
+        colour_order=preprocessing["colour"],
+        mean=preprocessing["mean"],
+        std=preprocessing["std"],
+    )
+    stages = [("float32", _run(model, inputs)), ("prepared", _run(prepare(model), inputs))]
+    if quantized is not None:
+        stages.append(
+            ("quantized" if executed_by == "emulated" else "twin", _run(quantized, inputs))
+        )
+    stages.append((f"executed by {executed_by}", executed))
+    # A row whose image failed has no direction to compare.
+    good = np.linalg.norm(executed, axis=1) > 0
+    found = calibration.parity((name, rows[good]) for name, rows in stages) if good.any() else ()
+    here = same_file and executed_by in ("emulated", "twin")
+    return Made(
+        {},
+        {
+            "images": int(good.sum()),
+            "stages": [asdict(stage) for stage in found],
+            "warnings": _warnings(found, quantized is not None, here),
+        },
+        {"images": IMAGES},
+    )
+
+
+def summary(facts: Mapping[str, Any]) -> str:
+    """The way in one line: each stage with its mean cosine to the one before."""
+    steps = [f"{s['stage']} {s['to_previous']:.5f}" for s in facts["stages"][1:]]
+    return " → ".join(["float32", *steps])
+
+
+def _warnings(found: Any, quantized: bool, here: bool) -> list[str]:
+    if not found:
+        return ["no probe image could be compared with float32: all of the first ones failed"]
+    last, words = found[-1], []
+    if quantized and found[-2].to_float < QUANTIZED_LOWEST:
+        words.append(
+            f"quantization breaks the features: mean cosine {found[-2].to_float:.3f} to float32 "
+            "on this host already; see `farm explain`"
+        )
+    lowest = SAME_LOWEST if here else BOARD_LOWEST
+    if last.to_previous < lowest:
+        words.append(
+            f"what was executed differs from this host: mean cosine {last.to_previous:.4f} to "
+            f"{found[-2].stage}, expected {lowest} or more; look at preprocessing, runtime and "
+            "driver of the board"
+        )
+    return words
+
+
+def _run(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    from orchestrator.graphs.sessions import faithful_session
+
+    session = faithful_session(model, threads=1)
+    name = session.get_inputs()[0].name
+    rows = [session.run(None, {name: image[None]})[0].reshape(-1) for image in inputs]
+    return np.stack(rows).astype(np.float32)

@@ -1,0 +1,77 @@
+"""The parity gate finds the stage at which features break."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from orchestrator.calibration import calibrate, preprocess
+from orchestrator.stages import parity
+from orchestrator.toolchains import Scheme, make_twin
+from tests.toolchains import nets
+
+PREPROCESSING = {"layout": "NCHW", "colour": "RGB", "mean": 127.5, "std": 127.5}
+UINT8 = Scheme("uint8", "per-tensor", "asymmetric", "minmax")
+
+
+def pictures() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (6, nets.SIZE, nets.SIZE, 3), np.uint8)
+
+
+@lru_cache
+def twin() -> bytes:
+    table = calibrate(nets.iresnet(), [preprocess(pictures())])
+    return make_twin("tengine", nets.iresnet(), table, UINT8).data
+
+
+def found(executed: np.ndarray, executed_by: str, quantized: bytes | None, same_file: bool) -> dict:
+    made = parity.parity(
+        nets.iresnet(), quantized, pictures(), executed, PREPROCESSING, executed_by, same_file
+    )
+    return dict(made.facts)
+
+
+def features(model: bytes) -> np.ndarray:
+    return nets.run(model, preprocess(pictures()))
+
+
+def test_the_way_from_float32_to_what_was_executed() -> None:
+    facts = found(features(twin()), "twin", twin(), True)
+    names = [stage["stage"] for stage in facts["stages"]]
+    assert names == ["float32", "prepared", "twin", "executed by twin"]
+    assert facts["warnings"] == []
+    assert facts["images"] == 6
+    assert facts["stages"][1]["to_previous"] == pytest.approx(1, abs=1e-6)
+    assert 0.98 < facts["stages"][2]["to_float"] < 0.99999
+    assert facts["stages"][3]["to_previous"] == pytest.approx(1, abs=1e-6)
+    assert parity.summary(facts).startswith("float32 → prepared 1.00000 → twin 0.99")
+
+
+def test_a_board_that_differs_from_its_twin_is_told_from_a_bad_quantization() -> None:
+    noisy = features(twin()) + np.random.default_rng(0).normal(0, 1, (6, 32)).astype(np.float32)
+    (words,) = found(noisy, "board", twin(), False)["warnings"]
+    assert "what was executed differs from this host" in words
+    slightly = features(twin())
+    slightly[:, 0] += 0.02 * np.linalg.norm(slightly, axis=1)
+    assert found(slightly, "board", twin(), False)["warnings"] == []
+    # The very same file on this very host has no such excuse.
+    (words,) = found(slightly, "twin", twin(), True)["warnings"]
+    assert "expected 0.9999 or more" in words
+
+
+def test_a_quantization_that_breaks_features_is_named() -> None:
+    other = nets.iresnet(seed=4)
+    (words,) = found(features(other), "emulated", other, True)["warnings"]
+    assert "quantization breaks the features" in words
+
+
+def test_float32_has_no_quantized_stage_and_failed_images_are_left_out() -> None:
+    executed = features(nets.iresnet())
+    executed[2] = 0
+    facts = found(executed, "board", None, True)
+    assert [s["stage"] for s in facts["stages"]] == ["float32", "prepared", "executed by board"]
+    assert (facts["images"], facts["warnings"]) == (5, [])
+    (words,) = found(np.zeros_like(executed), "board", None, True)["warnings"]
+    assert "no probe image could be compared" in words
