@@ -150,6 +150,7 @@ class CellResult(Part):
     """One row. `latency` only where a board was timed; `latency_host` where this host stood in.
 
     `emulated`: an emulated board was used, whatever ran there (`executed_by`: twin or emulated).
+    `helpers`: what each accuracy helper gained, in words; empty without any.
     """
 
     name: str
@@ -182,4 +183,5 @@ class CellResult(Part):
     artifact_sha256: str
     artifact_bytes: int
     warnings: list[str] = []
+    helpers: str = ""
     provenance: dict[str, Any] = {}

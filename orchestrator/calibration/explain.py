@@ -15,7 +15,7 @@ own SQNR.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,18 +82,21 @@ class LayerReport:
         return statistics.median(layer.own_channel_db for layer in self.layers)
 
     @property
-    def first_bad(self) -> LayerLoss | None:
-        """The first layer far worse than the others by its own error, if there is one."""
+    def bad(self) -> tuple[str, ...]:
+        """Names of the layers far worse than the others by their own error: candidates for
+        `keep_float`, whose effect is to be measured."""
         usual = self.usual_db
-        for layer in self.layers:
-            if layer.own_channel_db < usual - BAD_BELOW_MEDIAN_DB:
-                return layer
-        return None
+        return tuple(
+            layer.name
+            for layer in self.layers
+            if layer.own_channel_db < usual - BAD_BELOW_MEDIAN_DB
+        )
 
-    def suggest_keep_float(self, count: int = 3) -> tuple[str, ...]:
-        """Names of the layers that add the most noise, worst first: candidates, to be measured."""
-        ranked = sorted(self.layers, key=lambda layer: layer.own_channel_db)
-        return tuple(layer.name for layer in ranked[:count])
+    @property
+    def first_bad(self) -> LayerLoss | None:
+        """The first of the bad layers, if there is one."""
+        names = self.bad
+        return next((layer for layer in self.layers if layer.name in names), None)
 
 
 def explain(
@@ -116,7 +119,7 @@ def explain(
     Raises:
         UserError: no images, or the models have no node in common.
     """
-    joined = _Joined(onnx.ModelProto.FromString(prepared), onnx.ModelProto.FromString(quantized))
+    joined = Joined(onnx.ModelProto.FromString(prepared), onnx.ModelProto.FromString(quantized))
     session = faithful_session(edit.dump(joined.model), threads=threads)
     sums = [(_Sums(), _Sums()) for _ in joined.layers]
     done = 0
@@ -179,7 +182,7 @@ def _decibels(signal: npt.ArrayLike, noise: npt.ArrayLike) -> _Doubles:
     return np.asarray(np.clip(10 * np.log10(ratio), -_HIGHEST_DB, _HIGHEST_DB), np.float64)
 
 
-class _Joined:
+class Joined:
     """One graph of the float model, the quantized one (`q/`) and single layers (`own/`)."""
 
     def __init__(self, real: ModelProto, quantized: ModelProto) -> None:
@@ -216,6 +219,29 @@ class _Joined:
         versions = {entry.domain: entry.version for entry in quantized.opset_import}
         for entry in self.model.opset_import:
             entry.version = max(entry.version, versions.get(entry.domain, 0))
+
+    def return_errors(self, operators: Sequence[str]) -> list[str]:
+        """Return other figures: of each layer of `operators` the channel sums of float32 minus
+        its own output, not yet quantized, and that output's shape, in the order of the names.
+        """
+        self.outputs = []
+        makers = {node.name: node for node in self._quantized.node}
+        names = [name for name, operator in self.layers if operator in operators]
+        del self.model.graph.output[:]
+        for name in names:
+            real, error = self._real[name], f"error/{name}"
+            own = f"own/{makers[name].output[0]}"
+            self._nodes.append(helper.make_node("Sub", [real, own], [error]))
+            reshape = helper.make_node("Reshape", [error, "sum/shape"], [f"{error}/flat"])
+            total = [f"{error}/flat", "sum/axes"]
+            reduce = helper.make_node("ReduceSum", total, [f"{error}/sum"], keepdims=0)
+            shape = helper.make_node("Shape", [real], [f"{error}/shape"])
+            self._nodes.extend([reshape, reduce, shape])
+            for output, kind in (("sum", TensorProto.FLOAT), ("shape", TensorProto.INT64)):
+                info = helper.make_tensor_value_info(f"{error}/{output}", kind, None)
+                self.model.graph.output.append(info)
+                self.outputs.append(info.name)
+        return names
 
     def _add_quantized(self) -> None:
         for tensor in self._quantized.initializer:

@@ -49,6 +49,10 @@ class Offer(Protocol):
     def missing(self) -> str:
         """What has to be installed before it can make anything; empty when nothing."""
 
+    @property
+    def keeps_float(self) -> bool:
+        """Whether single layers can stay in float32."""
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -320,6 +324,13 @@ def _impossible(
         )
     if scheme not in offer.schemes:
         return f"{toolchain} cannot make {scheme_words(scheme)}: {_offered(offer.schemes)}"
+    if quantization.has_helpers and offer.calibrates:
+        return (
+            f"{toolchain} calibrates and quantizes by itself: accuracy helpers "
+            "(equalize, bias_correction) do not reach it"
+        )
+    if quantization.keep_float and not offer.keeps_float:
+        return f"{toolchain}'s files have no float layers; leave keep_float out"
     if not quantization.is_float and quantization.calibrator not in offer.calibrators:
         return (
             f"{toolchain} has no calibrator {quantization.calibrator!r}: it offers "

@@ -36,6 +36,7 @@ RECIPES: Mapping[str, int] = {
 }
 STAGES = tuple(RECIPES)
 CALIBRATION = "calibration"
+TABLE_CALIBRATORS = frozenset({"minmax", "percentile", "entropy"})
 ON_BOARD = frozenset({"deploy", "measure", "extract"})
 
 
@@ -272,13 +273,15 @@ class _Builder:
             preprocessing = model.input_meta
             calibrate = self._add(
                 Step(
-                    id=f"calibrate/{self._prefix(encoder)}{quantization.calibrator}",
+                    id=f"calibrate/{self._prefix(encoder)}{quantization.calibrator}"
+                    + ("-equalized" if quantization.equalize else ""),
                     stage="calibrate",
                     inputs={"images": self._images(encoder.model, "calibration", cell)},
                     params={
                         "model": model.sha256,
                         "preprocessing": preprocessing,
                         "calibrator": quantization.calibrator,
+                        "equalize": quantization.equalize,
                         # Not the toolchain's: all of them use this one table.
                         "version": self._versions.get(CALIBRATION, ""),
                     },
@@ -287,12 +290,17 @@ class _Builder:
                 ),
                 cell,
             )
+            # The accuracy helpers look at calibration images.
+            images = {"images": self._images(encoder.model, "calibration", cell)}
+            seen = {"preprocessing": preprocessing}
             inputs["quantized"] = self._add(
                 Step(
                     id=f"quantize/{name}",
                     stage="quantize",
-                    inputs={"table": calibrate},
-                    params=base | {"version": version, "scheme": scheme},
+                    inputs={"table": calibrate} | (images if quantization.has_helpers else {}),
+                    params=base
+                    | {"version": version, "scheme": scheme}
+                    | (seen if quantization.has_helpers else {}),
                     extra={"model": encoder.model},
                 ),
                 cell,
@@ -375,8 +383,12 @@ class _Builder:
         model = self._models[encoder.model]
         inputs = {"images": self._images(encoder.model, "probe", cell), "features": probe}
         here = encoder.runtime == "onnxruntime"
-        twin = encoder if here else replace(encoder, executed_by="twin")
-        if not encoder.quantization.is_float and twin.maker in self._versions:
+        # What calibrates by itself has a twin too, from our table.
+        stand_in = replace(encoder, executed_by="twin", target="", calibrates=False)
+        twin = encoder if here else stand_in
+        quantization = encoder.quantization
+        known = twin.maker in self._versions and quantization.calibrator in TABLE_CALIBRATORS
+        if not quantization.is_float and known:
             inputs["quantized"] = self._artifact(twin, cell)
         return self._add(
             Step(

@@ -155,6 +155,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         if result.failed_images
     )
     notes.extend(f"{r.hardware}: {warning}" for r in results for warning in r.warnings)
+    notes.extend(f"{r.name}: {r.helpers}" for r in results if r.helpers)
     notes.extend(
         f"No result for {name}: {reason.removeprefix(f'{name}: ')}"
         for name, reason in failures.items()

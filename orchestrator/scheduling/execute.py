@@ -22,7 +22,17 @@ from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts
 from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.planner import Plan
-from orchestrator.stages import calibrate, convert, images, measure, parity, quantize, score, shards
+from orchestrator.stages import (
+    calibrate,
+    convert,
+    helpers,
+    images,
+    measure,
+    parity,
+    quantize,
+    score,
+    shards,
+)
 from orchestrator.stages.made import Made
 from orchestrator.stages.raw_times import Conditions, RawTimes, pace_mhz
 from orchestrator.store.artifacts import Held
@@ -182,18 +192,24 @@ class Executor:
             step.params["preprocessing"],
             step.params["calibrator"],
             pictures.content,
+            step.params["equalize"],
         )
         return self._commit(step, key, made)
 
     def _quantize(self, step: Step, key: str) -> Held:
         table = self._input(step, "table").read(calibrate.FILE)
+        sample = None
+        if "images" in step.inputs:
+            pictures = self._input(step, "images")
+            sample = np.load(pictures.verify(images.FILE), mmap_mode="r")[: helpers.IMAGES]
         made = self._compute.run(
             quantize.quantize,
             self._model(step),
             table,
             step.params["scheme"],
-            step.params["toolchain"],
-            step.params["twin"],
+            *self._tools(step),
+            sample,
+            step.params.get("preprocessing"),
         )
         return self._commit(step, key, made)
 
@@ -474,6 +490,8 @@ def _summary(held: Held) -> str:
         return f"Rank-1 {100 * facts['rank1']['value']:.2f} %"
     if held.manifest["stage"] == "parity":
         return parity.summary(facts)
+    if facts.get("helpers"):
+        return f"cosine to float32: {helpers.words(facts['helpers'])}"
     if "count" in facts:
         return f"{facts['count']:,} images"
     if "rows" in facts:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.calibration import LayerLoss, LayerReport, preprocess
+from orchestrator.calibration import LayerLoss, LayerReport
 from orchestrator.calibration import explain as explain_layers
 from orchestrator.errors import UserError
 from orchestrator.events import Event, StepProgress, StepStarted
@@ -23,7 +23,7 @@ from orchestrator.planning.cells import Cell, Encoder
 from orchestrator.scheduling.on_host import carry_out, encode
 from orchestrator.scheduling.outcome import held
 from orchestrator.scheduling.planner import Plan
-from orchestrator.stages import calibrate, convert, images, quantize, score
+from orchestrator.stages import calibrate, convert, helpers, images, quantize, score
 
 Hear = Callable[[Event], None]
 
@@ -130,6 +130,12 @@ class _Work:
         quantized = steps[artifact].inputs["quantized"]
         self._table = self._file(steps[quantized].inputs["table"], calibrate.FILE)
         self._quantized = self._file(quantized, quantize.FILE)
+        # What `suggested` came to.
+        self._kept_float = self._held(quantized).manifest["provenance"]["scheme"]["keep_float"]
+        self._calibration = None
+        if "images" in steps[quantized].inputs:
+            pictures = self._held(steps[quantized].inputs["images"])
+            self._calibration = np.load(pictures.verify(images.FILE), mmap_mode="r")
         self._artifact = self._file(artifact, convert.FILE)
         self._images: dict[str, Path] = {}
         self._ids: dict[str, list[str]] = {}
@@ -140,24 +146,15 @@ class _Work:
 
     def layers(self, count: int) -> LayerReport:
         """Each layer against float32 on `count` probe images."""
-        from orchestrator.graphs.prepare import prepare
-
         data = np.load(self._images["probe"], mmap_mode="r")[:count]
         self._hear(StepStarted(step="layers against float32", stage="explain"))
-        given = self._model.input
 
         def batches() -> Any:
             for i in range(len(data)):
-                yield preprocess(
-                    data[i : i + 1],
-                    layout=given.layout,
-                    colour_order=given.colour,
-                    mean=given.mean,
-                    std=given.std,
-                )
+                yield quantize.inputs_of(data[i : i + 1], self._model.input_meta)
 
         return explain_layers(
-            prepare(self._model.path.read_bytes()),
+            helpers.source_of(self._model.path.read_bytes(), self._scheme),
             self._quantized,
             batches,
             progress=lambda done: self._progress(done, len(data)),
@@ -166,8 +163,16 @@ class _Work:
     def effect(self, layer: str) -> Effect:
         """Quantize again with `layer` in float32, and score."""
         encoder, model = self._encoder, self._model.path.read_bytes()
-        scheme = self._scheme | {"keep_float": sorted({*self._scheme["keep_float"], layer})}
-        made = quantize.quantize(model, self._table, scheme, encoder.toolchain, encoder.twin)
+        scheme = self._scheme | {"keep_float": sorted({*self._kept_float, layer})}
+        made = quantize.quantize(
+            model,
+            self._table,
+            scheme,
+            encoder.toolchain,
+            encoder.twin,
+            self._calibration,
+            self._model.input_meta,
+        )
         kept = convert.convert(made.files[quantize.FILE], encoder.toolchain, encoder.twin)
         real = convert.convert_model(model, quantize.FLOAT32, "onnxruntime")
         found = {

@@ -8,6 +8,7 @@ from orchestrator.hashing import digest
 from orchestrator.planning.cells import Cell
 from orchestrator.results import CellResult, Latency
 from orchestrator.scheduling.planner import Plan, encoder_backend
+from orchestrator.stages import helpers
 from orchestrator.store.artifacts import Held
 
 # A simulator's row: it was not measured, and could not be.
@@ -76,6 +77,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
                 *timed["notes"],
                 *parity.manifest["facts"]["warnings"],
             ],
+            "helpers": _helpers(plan, targets.artifact),
             "provenance": {
                 "model_sha256": plan.models[cell.model].sha256,
                 "preprocessing": plan.models[cell.model].input.model_dump(mode="json"),
@@ -113,6 +115,15 @@ def held(plan: Plan, step_id: str) -> Held | None:
     if key is None or not plan.resolution.cached(step_id):
         return None
     return plan.store.lookup(plan.graph.steps[step_id].stage, key)
+
+
+def _helpers(plan: Plan, artifact: str) -> str:
+    source = plan.graph.steps[artifact].inputs.get("quantized")
+    quantized = held(plan, source) if source else None
+    gains = quantized.manifest["facts"].get("helpers", []) if quantized else []
+    if not gains:
+        return ""
+    return f"mean cosine to float32 on calibration images: {helpers.words(gains)}"
 
 
 def _test_set(plan: Plan, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:

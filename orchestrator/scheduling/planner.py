@@ -69,6 +69,7 @@ class Offered:
     targets: tuple[str, ...] = ()
     calibrates: bool = False
     simulator: str = ""
+    keeps_float: bool = True
 
 
 @dataclass
@@ -318,6 +319,7 @@ def _offered(chain: Any, runtime: str) -> Offered:
         can.targets,
         can.calibrates,
         can.simulator,
+        can.keeps_float,
     )
 
 

@@ -138,6 +138,7 @@ class Rule(Spec):
         valid = (
             *("float32", "float16", "int8", "uint8", "per-channel", "per-tensor"),
             *("symmetric", "asymmetric", "minmax", "percentile", "entropy", "mmse"),
+            *("equalize", "bias-correction"),
         )
         for word in (value or "").split():
             if word not in valid:
@@ -162,7 +163,10 @@ class Rule(Spec):
     ) -> bool:
         """Whether a cell is one that this rule means."""
         q = quantization
-        has = {q.dtype, q.granularity, q.symmetry, *([] if q.is_float else [q.calibrator])}
+        has: set[str | None] = {q.dtype, q.granularity, q.symmetry}
+        has |= set() if q.is_float else {q.calibrator}
+        has |= {"equalize"} if q.equalize else set()
+        has |= {"bias-correction"} if q.bias_correction else set()
         pairs = (
             (self.entry, entry),
             (self.board, board.name),

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from orchestrator.specs.base import Many, Spec, wrong
+from orchestrator.specs.base import OneOrMany, Spec, wrong
 from orchestrator.specs.yamlfile import nearest
 
 Granularity = Literal["per-channel", "per-tensor"]
@@ -27,7 +27,11 @@ _WORDS = {
     "percentile": "calibrator",
     "entropy": "calibrator",
     "mmse": "calibrator",
+    "equalize": "equalize",
+    "bias-correction": "bias_correction",
 }
+HELPERS = ("equalize", "bias_correction")
+SUGGESTED = "suggested"
 
 
 class Scheme(Spec):
@@ -45,15 +49,22 @@ class Quantization(Spec):
     """A scheme and how its ranges are found; `float32` and `float16` have none.
 
     In a file it may be written as words: `float32`, `int8 per-channel symmetric`,
-    `uint8 per-tensor asymmetric percentile`. `mmse` (least mean squared error) is known to
-    Rockchip's toolkits only.
+    `uint8 per-tensor asymmetric percentile`, `int8 per-channel symmetric bias-correction`.
+    `mmse` (least mean squared error) is known to Rockchip's toolkits only.
+
+    `keep_float` names nodes that stay in float32; `suggested` keeps those that the layer report
+    calls bad. `equalize` brings the channels of neighbouring convolutions to one size, which
+    changes nothing in float32. `bias_correction` takes the mean error of quantization out of
+    each channel.
     """
 
     dtype: Literal["float32", "float16", "int8", "uint8"]
     granularity: Granularity | None = None
     symmetry: Symmetry | None = None
     calibrator: Calibrator = "minmax"
-    keep_float: Many[str] = ()
+    keep_float: OneOrMany[str] = ()
+    equalize: bool = False
+    bias_correction: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -65,9 +76,11 @@ class Quantization(Spec):
             axis = _WORDS.get(word)
             if axis is None:
                 raise wrong(f"{word!r} is not a word of a quantization{nearest(word, _WORDS)}")
+            if axis in read and axis in HELPERS:
+                raise wrong(f"{word!r} stands twice")
             if axis in read:
                 raise wrong(f"{read[axis]!r} and {word!r} exclude each other")
-            read[axis] = word
+            read[axis] = True if axis in HELPERS else word
         return read
 
     @model_validator(mode="after")
@@ -75,6 +88,10 @@ class Quantization(Spec):
         if self.is_float:
             if self.granularity or self.symmetry or self.keep_float:
                 raise wrong(f"{self.dtype} takes no granularity, symmetry or keep_float")
+            if self.equalize or self.bias_correction:
+                raise wrong(f"{self.dtype} takes no accuracy helper (equalize, bias_correction)")
+        elif SUGGESTED in self.keep_float and len(self.keep_float) > 1:
+            raise wrong("keep_float takes names, or 'suggested' alone", key="keep_float")
         elif self.granularity is None or self.symmetry is None:
             raise wrong(
                 f"{self.dtype} needs granularity (per-channel or per-tensor) "
@@ -86,6 +103,11 @@ class Quantization(Spec):
     def is_float(self) -> bool:
         """True for float32 and float16: nothing is quantized."""
         return self.dtype in ("float32", "float16")
+
+    @property
+    def has_helpers(self) -> bool:
+        """Whether it asks for an accuracy helper that looks at images."""
+        return self.equalize or self.bias_correction or SUGGESTED in self.keep_float
 
     @property
     def scheme(self) -> Scheme | None:
@@ -104,6 +126,10 @@ class Quantization(Spec):
         parts = [self.dtype, str(self.granularity), str(self.symmetry)]
         if self.calibrator != "minmax":
             parts.append(self.calibrator)
+        if self.equalize:
+            parts.append("equalize")
+        if self.bias_correction:
+            parts.append("bias-correction")
         if self.keep_float:
             parts.append("float: " + ",".join(self.keep_float))
         return " ".join(parts)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.stages.helpers import source_of
 from orchestrator.stages.made import Made
+from orchestrator.stages.quantize import inputs_of
 
 BATCH = 8
 FILE = "table.bin"
@@ -20,6 +22,7 @@ def calibrate(
     preprocessing: Mapping[str, Any],
     calibrator: str,
     images_content: str,
+    equalize: bool = False,
 ) -> Made:
     """Estimate ranges.
 
@@ -29,20 +32,16 @@ def calibrate(
         preprocessing: `layout`, `colour`, `mean`, `std` of the model's manifest.
         calibrator: `minmax`, `percentile` or `entropy`.
         images_content: the calibration set's content hash, for the provenance.
+        equalize: calibrate the equalized model.
     """
     from orchestrator import calibration
 
     def batches() -> Any:
         for start in range(0, len(images), BATCH):
-            yield calibration.preprocess(
-                images[start : start + BATCH],
-                layout=preprocessing["layout"],
-                colour_order=preprocessing["colour"],
-                mean=preprocessing["mean"],
-                std=preprocessing["std"],
-            )
+            yield inputs_of(images[start : start + BATCH], preprocessing)
 
-    table = calibration.calibrate(model, batches, calibrator)
+    source = source_of(model, {"equalize": equalize})
+    table = calibration.calibrate(source, batches, calibrator)
     return Made(
         {FILE: table.to_bytes()},
         {"images": len(images)},

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.stages.made import Made
+from orchestrator.stages.quantize import inputs_of
 
 IMAGES = 16
 
@@ -52,13 +53,7 @@ def parity(
     from orchestrator import calibration
     from orchestrator.graphs.prepare import prepare
 
-    inputs = calibration.preprocess(
-        images,
-        layout=preprocessing["layout"],
-        colour_order=preprocessing["colour"],
-        mean=preprocessing["mean"],
-        std=preprocessing["std"],
-    )
+    inputs = inputs_of(images, preprocessing)
     stages = [("float32", _run(model, inputs)), ("prepared", _run(prepare(model), inputs))]
     if quantized is not None:
         stages.append(

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.stages import helpers
 from orchestrator.stages.made import Made
 
 FILE = "quantized.onnx"
@@ -24,26 +29,64 @@ def quantize(
     toolchain: str,
     twin: bool = False,
     options: Mapping[str, Any] | None = None,
+    images: NDArray[np.uint8] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> Made:
     """Quantize a float32 ONNX file.
 
     Args:
         model: the file.
         table: a calibration table's bytes; None for float32.
-        scheme: `dtype`, `granularity`, `symmetry`, `calibrator`, `keep_float`.
+        scheme: `dtype`, `granularity`, `symmetry`, `calibrator`, `keep_float`, and the accuracy
+            helpers `equalize` and `bias_correction`.
         toolchain: its name.
         twin: make what stands in for its artifact on an emulated board.
         options: of the toolchain, as the inventory has them.
+        images: calibration images, uint8 (n, height, width, 3), RGB, and
+        preprocessing: the model manifest's `input`; both only for the helpers.
     """
     from orchestrator.toolchains.table import CalibrationTable
 
     chain = chain_of(toolchain, twin, options)
     parsed = None if table is None else CalibrationTable.from_bytes(table)
-    artifact = chain.quantize(model, parsed, scheme_of(scheme))
+    wanted = scheme_of(scheme)
+    gains: list[dict[str, Any]] = []
+    if helpers.asked(scheme):
+        if images is None or preprocessing is None:
+            raise ValueError("accuracy helpers need calibration images")
+        from orchestrator.toolchains import twin_names
+
+        # A vendor's own file cannot be run here.
+        judge = chain_of(toolchain, twin=True) if toolchain in twin_names() else chain
+        helped = helpers.help_model(
+            model,
+            parsed,
+            wanted,
+            scheme,
+            lambda source, ranges, asked: bytes(judge.quantize(source, ranges, asked).data),
+            inputs_of(images[: helpers.IMAGES], preprocessing),
+        )
+        model, parsed = helped.model, helped.table if parsed else None
+        wanted = replace(wanted, keep_float=helped.keep_float)
+        gains = [gain.to_dict() for gain in helped.gains]
+    artifact = chain.quantize(model, parsed, wanted)
     return Made(
         {FILE: artifact.data},
-        {"bytes": len(artifact.data)},
+        {"bytes": len(artifact.data), "helpers": gains},
         {"toolchain": toolchain, "version": chain.version(), **artifact.manifest},
+    )
+
+
+def inputs_of(images: NDArray[np.uint8], preprocessing: Mapping[str, Any]) -> NDArray[np.float32]:
+    """What a model is given of images, float32."""
+    from orchestrator import calibration
+
+    return calibration.preprocess(
+        images,
+        layout=preprocessing["layout"],
+        colour_order=preprocessing["colour"],
+        mean=preprocessing["mean"],
+        std=preprocessing["std"],
     )
 
 
@@ -66,5 +109,5 @@ def scheme_of(scheme: Mapping[str, Any]) -> Any:
         granularity=scheme["granularity"],
         symmetry=scheme["symmetry"],
         calibrator=scheme["calibrator"] if quantized else None,
-        keep_float=tuple(scheme["keep_float"]),
+        keep_float=tuple(name for name in scheme["keep_float"] if name != helpers.SUGGESTED),
     )

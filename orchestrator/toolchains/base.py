@@ -91,6 +91,7 @@ class Capabilities:
         simulator: the runtime that is its vendor's simulator, which executes the model on the
             head; empty when there is none.
         runtime: the runtime on the board that its files need, where that has another name.
+        keeps_float: whether single layers can stay in float32 (`keep_float`).
     """
 
     schemes: tuple[tuple[Dtype, Granularity, Symmetry], ...]
@@ -105,6 +106,7 @@ class Capabilities:
     calibrates: bool = False
     simulator: str = ""
     runtime: str = ""
+    keeps_float: bool = True
 
     def why_not(self, scheme: Scheme) -> str:
         """Why `scheme` cannot be made here; empty when it can."""

@@ -62,6 +62,7 @@ class RknnToolchain:
         ),
         calibrates=True,
         simulator="rknn_simulator",
+        keeps_float=False,
     )
     install = "farm toolchain install rknn"
 

@@ -54,6 +54,7 @@ class TengineToolchain:
         # Not in TIM-VX's list (timvx_limit.hpp): Tengine would run them on the CPU, and a
         # CPU's time is never reported as the NPU's.
         forbidden=("MatMul", "ReduceMean", "Squeeze"),
+        keeps_float=False,
     )
     # What mends `missing`.
     install = (

@@ -41,6 +41,8 @@ _RULES: Mapping[str, Mapping[_Axes, VendorRule]] = {
 # Without quantization RKNN computes in float16, of which there is no twin.
 _FLOATS: Mapping[str, tuple[Dtype, ...]] = {"tengine": ("float32",), "rknn": (), "rknn1": ()}
 
+_ALL_INTEGER = frozenset({"rknn", "tengine"})
+
 _TENSORRT = "TensorRT"
 _TENSORRT_FACTS = (
     "the very QDQ file that TensorRT builds its engine from",
@@ -114,6 +116,8 @@ class RuleTwin:
             calibrators=("minmax", "percentile", "entropy"),
             opset=prepare.OPSET,
             ir=prepare.IR,
+            # A twin could, but the plan must answer as it would for the real file.
+            keeps_float=vendor not in _ALL_INTEGER,
         )
 
     def version(self) -> str:

@@ -301,6 +301,46 @@ def test_an_impossible_cell_says_why(tmp_path: Path, quantization: str, reason: 
     assert list(graph.targets) == ["this-host"]
 
 
+def test_helpers_change_what_is_made_and_the_row_is_told_apart(tmp_path: Path) -> None:
+    text = (ROOT / "matrix.yaml").read_text()
+    uint8 = "uint8 per-tensor asymmetric"
+    entries = (
+        "entries:\n  - {name: a, boards: this-host, quantization: float32}\n  - name: b\n"
+        f"    boards: this-host\n    quantization: [{uint8}, {uint8} equalize, "
+        f"{uint8} bias-correction]\n"
+        "  - {name: c, boards: rv1126, quantization: {dtype: uint8, granularity: per-tensor, "
+        "symmetry: asymmetric, keep_float: suggested}}\n"
+    )
+    cells, graph = planned(
+        matrix_of(tmp_path, text[: text.index("entries:")] + entries), inventory_of(tmp_path)
+    )
+    assert len({cell.name for cell in cells}) == 5
+    tables = {
+        step.id.split("/")[-1]: (step.inputs["table"], "images" in step.inputs)
+        for step in graph.steps.values()
+        if step.stage == "quantize" and "onnxruntime" in step.id
+    }
+    assert tables == {
+        "uint8-per-tensor-asymmetric": ("calibrate/minmax", False),
+        "uint8-per-tensor-asymmetric-equalize": ("calibrate/minmax-equalized", True),
+        "uint8-per-tensor-asymmetric-bias-correction": ("calibrate/minmax", True),
+    }
+
+
+def test_float_layers_where_a_vendor_has_none_are_impossible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OFFERS, "rknn twin", replace(OFFERS["rknn twin"], keeps_float=False))
+    text = (ROOT / "matrix.yaml").read_text()
+    entries = (
+        "entries:\n  - {name: c, boards: rv1126, quantization: {dtype: uint8, granularity: "
+        "per-tensor, symmetry: asymmetric, keep_float: fc}}\n"
+    )
+    matrix = matrix_of(tmp_path, text[: text.index("entries:")] + entries)
+    cells, _ = planned(matrix, inventory_of(tmp_path))
+    assert cells[0].reason == "rknn's files have no float layers; leave keep_float out"
+
+
 def test_a_scheme_that_the_toolchain_cannot_make_is_impossible(tmp_path: Path) -> None:
     text = (ROOT / "matrix.yaml").read_text()
     entries = (

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.errors import UserError
 from orchestrator.images import calibration_rows, gallery_rows, probe_rows
+from orchestrator.planning.cells import scheme_name
 from orchestrator.specs import (
     Board,
     BoardSelector,
@@ -227,12 +228,46 @@ def test_include_and_exclude(inventory):
 
 @pytest.mark.parametrize(
     "words",
-    ["float32", "int8 per-channel symmetric", "uint8 per-tensor asymmetric percentile"],
+    [
+        "float32",
+        "int8 per-channel symmetric",
+        "uint8 per-tensor asymmetric percentile",
+        "uint8 per-tensor asymmetric equalize bias-correction",
+    ],
 )
 def test_words_of_a_quantization_and_its_label_agree(words):
     quantization = Quantization.model_validate(words)
     assert quantization.label == words
     assert Quantization.model_validate(quantization.model_dump()) == quantization
+
+
+def test_accuracy_helpers_are_axes_of_a_row():
+    plain = Quantization.model_validate("uint8 per-tensor asymmetric")
+    helped = [
+        Quantization.model_validate("uint8 per-tensor asymmetric equalize"),
+        Quantization.model_validate(plain.model_dump() | {"bias_correction": True}),
+        Quantization.model_validate(plain.model_dump() | {"keep_float": "suggested"}),
+    ]
+    assert len({scheme_name(q) for q in (plain, *helped)}) == 4
+    assert [q.has_helpers for q in (plain, *helped)] == [False, True, True, True]
+    assert {q.scheme for q in helped} == {plain.scheme}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dtype": "float32", "equalize": True}, "float32 takes no accuracy helper"),
+        ({"keep_float": ["suggested", "fc"]}, "names, or 'suggested' alone"),
+    ],
+)
+def test_helpers_that_make_no_sense(change, message):
+    words = {"dtype": "uint8", "granularity": "per-tensor", "symmetry": "asymmetric"}
+    if change.get("dtype") == "float32":
+        words = {}
+    with pytest.raises(ValueError, match=message):
+        Quantization.model_validate(words | change)
+    with pytest.raises(ValueError, match="stands twice"):
+        Quantization.model_validate("uint8 per-tensor asymmetric equalize equalize")
 
 
 def test_own_faces_example(tmp_path, inventory):
