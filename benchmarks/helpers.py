@@ -57,7 +57,7 @@ def main(count: int) -> None:
                 source = helpers.source_of(model, {"equalize": equal})
                 inputs = quantize.inputs_of(calibration, meta)
                 tables[equal] = calibrate(source, [inputs])
-            made = convert.convert_float(model, quantize.FLOAT32, "onnxruntime")
+            made = convert.convert_model(model, quantize.FLOAT32, "onnxruntime")
             real = features(made.files[convert.FILE])
             print(f"{name}_float32_rank1: {100 * hits(real).mean():.2f}", flush=True)
             for vendor, dtype, granularity, symmetry in ROWS:

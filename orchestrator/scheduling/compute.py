@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.errors import FarmError, TransientError
 from orchestrator.scheduling.ray_local import LocalRay, worker_environment
-from orchestrator.stages.made import Made
 
 POLL_S = 0.25
+
+T = TypeVar("T")
 
 
 class Compute:
@@ -19,7 +20,7 @@ class Compute:
     def __init__(self, ray_head: LocalRay, stop: threading.Event) -> None:
         self._head, self._stop = ray_head, stop
 
-    def run(self, function: Callable[..., Made], *arguments: Any) -> Made:
+    def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call `function(*arguments)` in a Ray worker.
 
         Raises:
@@ -39,7 +40,7 @@ class Compute:
             if ready:
                 break
         with translated(function.__name__):
-            result: Made = ray.get(reference)
+            result: T = ray.get(reference)
         return result
 
     def watch(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:

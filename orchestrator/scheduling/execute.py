@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts
 from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.planner import Plan
+from orchestrator.scheduling.sharding import calibrated
 from orchestrator.stages import (
     calibrate,
     convert,
@@ -58,10 +59,13 @@ class Outcome:
     verdict: str = ""
 
 
+T = TypeVar("T")
+
+
 class Computes(Protocol):
     """Where computing stages run; see `Compute`."""
 
-    def run(self, function: Callable[..., Made], *arguments: Any) -> Made:
+    def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call a function."""
 
     def watch(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
@@ -185,15 +189,15 @@ class Executor:
 
     def _calibrate(self, step: Step, key: str) -> Held:
         pictures = self._input(step, "images")
-        made = self._compute.run(
-            calibrate.calibrate,
+        table, workers = calibrated(
+            self._compute,
             self._model(step),
             np.load(pictures.verify(images.FILE), mmap_mode="r"),
-            step.params["preprocessing"],
-            step.params["calibrator"],
-            pictures.content,
-            step.params["equalize"],
+            step.params,
+            lambda done, total: self._progress(step, done, total, "images"),
         )
+        count, content = self._count(pictures), pictures.content
+        made = calibrate.made(table, count, step.params["calibrator"], content, workers)
         return self._commit(step, key, made)
 
     def _quantize(self, step: Step, key: str) -> Held:

@@ -170,8 +170,8 @@ class _Work:
             scheme,
             encoder.toolchain,
             encoder.twin,
-            self._calibration,
-            self._model.input_meta,
+            images=self._calibration,
+            preprocessing=self._model.input_meta,
         )
         kept = convert.convert(made.files[quantize.FILE], encoder.toolchain, encoder.twin)
         real = convert.convert_model(model, quantize.FLOAT32, "onnxruntime")
