@@ -72,7 +72,9 @@ def main(count: int) -> None:
                         **wanted,
                     }
                     table = tables[bool(wanted.get("equalize"))].to_bytes()
-                    done = quantize.quantize(model, table, scheme, vendor, True, calibration, meta)
+                    done = quantize.quantize(
+                        model, table, scheme, vendor, True, None, calibration, meta
+                    )
                     data = convert.convert(done.files[quantize.FILE], vendor, True)
                     found = features(data.files[convert.FILE])
                     right = hits(found)

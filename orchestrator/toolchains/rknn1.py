@@ -59,6 +59,7 @@ class Rknn1Toolchain:
         needs=(PACKAGE,),
         targets=("rv1126", "rv1109", "rk1808", "rk3399pro"),
         calibrates=True,
+        keeps_float=False,
         runtime="rknn",
     )
     install = (

@@ -41,7 +41,7 @@ _RULES: Mapping[str, Mapping[_Axes, VendorRule]] = {
 # Without quantization RKNN computes in float16, of which there is no twin.
 _FLOATS: Mapping[str, tuple[Dtype, ...]] = {"tengine": ("float32",), "rknn": (), "rknn1": ()}
 
-_ALL_INTEGER = frozenset({"rknn", "tengine"})
+_ALL_INTEGER = frozenset({"rknn", "rknn1", "tengine"})
 
 _TENSORRT = "TensorRT"
 _TENSORRT_FACTS = (

@@ -330,7 +330,7 @@ def test_helpers_change_what_is_made_and_the_row_is_told_apart(tmp_path: Path) -
 def test_float_layers_where_a_vendor_has_none_are_impossible(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(OFFERS, "rknn twin", replace(OFFERS["rknn twin"], keeps_float=False))
+    monkeypatch.setitem(OFFERS, "rknn1 twin", replace(OFFERS["rknn1 twin"], keeps_float=False))
     text = (ROOT / "matrix.yaml").read_text()
     entries = (
         "entries:\n  - {name: c, boards: rv1126, quantization: {dtype: uint8, granularity: "
@@ -338,7 +338,7 @@ def test_float_layers_where_a_vendor_has_none_are_impossible(
     )
     matrix = matrix_of(tmp_path, text[: text.index("entries:")] + entries)
     cells, _ = planned(matrix, inventory_of(tmp_path))
-    assert cells[0].reason == "rknn's files have no float layers; leave keep_float out"
+    assert cells[0].reason == "rknn1's files have no float layers; leave keep_float out"
 
 
 def test_a_scheme_that_the_toolchain_cannot_make_is_impossible(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def made(model: bytes | None = None, **asked: Any) -> Any:
     scheme = {**PLAIN, "equalize": False, "bias_correction": False, **asked}
     inputs = quantize.inputs_of(pictures(), PREPROCESSING)
     table = calibrate(helpers.source_of(model, scheme), [inputs]).to_bytes()
-    return quantize.quantize(model, table, scheme, "tengine", True, pictures(), PREPROCESSING)
+    return quantize.quantize(model, table, scheme, "tengine", True, None, pictures(), PREPROCESSING)
 
 
 def test_equalizing_changes_not_one_bit_of_the_float_model() -> None:
