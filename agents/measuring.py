@@ -50,7 +50,7 @@ def measure(
     sent.
 
     DONE has `warm_up`, `warm_up_s`, `stable`, `cooling`, `before`, `after` (telemetry), `cpu`
-    (`elapsed_s`, `own_s`, `cores`) and `drivers`.
+    (`elapsed_s`, `own_s`, `cores`), `peak_memory_bytes` (of this process) and `drivers`.
     """
     _tell(link, frame.job, "received", 0)
     policy = _policy(frame.meta)
@@ -79,6 +79,7 @@ def measure(
         "after": after,
         "cpu": timer.cpu,
         "drivers": drivers(root),
+        "peak_memory_bytes": processes.peak_memory(),
     }
     link.send(Frame(DONE, frame.job, meta))
 

@@ -69,6 +69,7 @@ class RunStarted(Base):
     matrix_sha256: str
     limit: int | None = None
     only: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     cells: tuple[CellInfo, ...]
     steps: tuple[StepInfo, ...]
     boards: tuple[str, ...]

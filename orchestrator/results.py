@@ -87,6 +87,7 @@ class Latency(Part):
         transfer: over the link, which no other part holds.
         blocks: `device` of each block; they are timed with pauses between them.
         yardstick_ms: a fixed piece of processor work between blocks, to compare measurements by.
+        peak_memory_bytes: resident memory of the process that ran the model, at its highest.
         unseen: what the board does not tell, so that the verdict says nothing of it.
     """
 
@@ -96,6 +97,7 @@ class Latency(Part):
     post: Times | None = None
     transfer: Transfer | None = None
     energy: Energy | None = None
+    peak_memory_bytes: int | None = None
     blocks: list[Times] = []
     yardstick_ms: float | None = None
     unseen: list[str] = []

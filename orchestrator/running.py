@@ -226,6 +226,7 @@ def _started(plan: Plan, folder: Path) -> RunStarted:
         matrix_sha256=plan.matrix_sha256(),
         limit=plan.request.limit,
         only=plan.request.only,
+        columns=plan.matrix.table.columns,
         cells=plan.cell_infos(),
         steps=plan.step_infos(),
         boards=tuple(dict.fromkeys(cell.board for cell in plan.possible)),

@@ -38,6 +38,7 @@ def add_parsers(commands: Any) -> None:
 
     made = command("report", "report", "draw a run as one self-contained HTML file")
     with_run(made)
+    columns_argument(made)
     made.add_argument("--output", metavar="FILE", help="where to (report.html in its folder)")
 
     made = command("runs", "runs", "list the runs that are kept")
@@ -98,6 +99,30 @@ def add_parsers(commands: Any) -> None:
         "--experiment", metavar="NAME", default="farm", help="of MLflow (%(default)s)"
     )
     made.add_argument("--output", metavar="DIR", help="where to (the run's folder)")
+
+
+COLUMNS = ("difference", "size", "memory", "energy", "model")
+
+
+def columns_argument(made: Any) -> None:
+    """Add `--columns`."""
+    made.add_argument(
+        "--columns",
+        type=_columns,
+        metavar="NAME,...",
+        default=(),
+        help=f"beside the published ones: {', '.join(COLUMNS)} (the matrix's `table: columns:`)",
+    )
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in text.split(","))
+    for word in words:
+        if word not in COLUMNS:
+            raise argparse.ArgumentTypeError(
+                f"there is no column {word!r}; there are: {', '.join(COLUMNS)}"
+            )
+    return words
 
 
 def _later(module: str, function: str) -> Callable[[argparse.Namespace], int]:

@@ -19,7 +19,7 @@ def report(arguments: argparse.Namespace) -> int:
 
     path = Path(arguments.output) if arguments.output else folder / "report.html"
     try:
-        write_report(run, path)
+        write_report(run, path, arguments.columns or run.columns)
         if not (folder / "results.json").exists():
             write_results(folder)
     except OSError as error:

@@ -32,7 +32,8 @@ def _run(request: Request, detail: Detail, *, remeasure: bool = False) -> int:
     with View(console, detail=detail) as view:
         ended = carry_out(request, view, remeasure=remeasure)
     state, results = write_results(ended.folder)
-    print_table(console, results, failures_of(state))
+    columns = state.started.columns if state.started else ()
+    print_table(console, results, failures_of(state), columns)
     _last_words(console, ended)
     return ended.exit_code
 

@@ -7,10 +7,11 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cli import kept
 from orchestrator.errors import ToolchainError, UserError
 
 DESCRIPTION = """\
@@ -68,6 +69,7 @@ def add_parser(commands: Any) -> None:
         "--row", action="append", default=[], metavar="NAME", help="only this; may be repeated"
     )
     made.add_argument("--cross", action="store_true", help="every encoder against every gallery")
+    kept.columns_argument(made)
     made.add_argument("--output", metavar="DIR", help="where to (scored/ in the run's folder)")
     made.add_argument("--json", action="store_true", help="for programs")
 
@@ -143,13 +145,14 @@ def _kept(arguments: argparse.Namespace) -> int:
     if gallery_run is not None:
         about["gallery_run"] = gallery_run.name
     with _writing(folder):
-        document = write_table(folder, found.results, about)
+        columns = arguments.columns or run.columns
+        document = write_table(folder, found.results, about, columns)
         for name, searches in found.searches.items():
             searches.save(folder / f"{name}.searches.npz")
     if arguments.json:
         print(json.dumps(document, indent=1, allow_nan=False))
         return 0
-    _show(found.results, folder)
+    _show(found.results, folder, columns)
     return 0
 
 
@@ -245,13 +248,13 @@ def _facts_text(facts: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"warning: {warning}" for warning in facts["warnings"])])
 
 
-def _show(results: Any, folder: Path) -> None:
+def _show(results: Any, folder: Path, columns: Sequence[str]) -> None:
     from rich.console import Console
 
     from orchestrator.reporting.console import print_table
 
     console = Console(highlight=False)
-    print_table(console, results, {})
+    print_table(console, results, {}, columns)
     console.print(f"\n{folder}/table.md, results.json", style="dim", soft_wrap=True)
 
 

@@ -36,7 +36,8 @@ def watch(arguments: argparse.Namespace) -> int:
         if not over:
             _follow(view, reader, silent_after=events[-1].at)
     state = view.state
-    print_table(console, results_of(state), failures_of(state))
+    columns = state.started.columns if state.started else ()
+    print_table(console, results_of(state), failures_of(state), columns)
     finished = state.finished
     console.print()
     console.print(finished.outcome if finished else "unfinished", style="bold")

@@ -69,5 +69,6 @@ def measure_facts(meta: Mapping[str, Any], transfer: Mapping[str, Any]) -> Measu
         after=clean_mapping(meta.get("after")),
         cpu=clean_mapping(meta.get("cpu")),
         drivers=clean_mapping(meta.get("drivers")),
+        peak_memory_bytes=whole(meta.get("peak_memory_bytes")),
         transfer=dict(transfer),
     )

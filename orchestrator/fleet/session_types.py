@@ -297,6 +297,8 @@ class MeasureFacts:
         before, after: the sensors around it.
         cpu: `elapsed_s`, `own_s` (processor time of the agent) and `cores` while it was timed.
         drivers: versions of the accelerator's driver and the board's own software.
+        peak_memory_bytes: resident memory of the process that ran the model, at its highest; 0
+            when unknown.
         transfer: of the images to the board: `images`, `bytes`, `seconds` (without the round
             trip `rtt_s`).
     """
@@ -309,6 +311,7 @@ class MeasureFacts:
     cooling: Mapping[str, Any] = field(default_factory=dict)
     cpu: Mapping[str, Any] = field(default_factory=dict)
     drivers: Mapping[str, Any] = field(default_factory=dict)
+    peak_memory_bytes: int = 0
     transfer: Mapping[str, Any] = field(default_factory=dict)
 
 

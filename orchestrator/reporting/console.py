@@ -21,7 +21,7 @@ from rich.text import Text
 
 from orchestrator.events import Event, StepProgress
 from orchestrator.reporting.state import BoardLine, Running, RunState
-from orchestrator.reporting.table import footnotes, headings, row
+from orchestrator.reporting.table import extra, footnotes, headings, row
 from orchestrator.results import CellResult
 
 TAIL = 6
@@ -242,7 +242,8 @@ class View:
         done = [
             self._state.results[name] for name in self._state.cells if name in self._state.results
         ]
-        names = headings(done)
+        more = extra(self._state.started.columns if self._state.started else (), done)
+        names = headings(done, more)
         full = self._console.width >= FULL_TABLE
         shown = [i for i, name in enumerate(names) if full or name not in LEFT_OUT]
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -250,7 +251,7 @@ class View:
             right = names[i] in ("Time", "Rank1") or names[i].startswith("TAR")
             table.add_column(names[i], justify="right" if right else "left", no_wrap=True)
         for result in done[-room:]:
-            texts = row(result, with_interval=full)
+            texts = row(result, full, more)
             table.add_row(*(escape(texts[i]) for i in shown))
         return table
 
@@ -269,10 +270,16 @@ class View:
         return lines
 
 
-def print_table(console: Console, results: Sequence[CellResult], failures: dict[str, str]) -> None:
-    """The finished table and its footnotes."""
+def print_table(
+    console: Console,
+    results: Sequence[CellResult],
+    failures: dict[str, str],
+    columns: Sequence[str] = (),
+) -> None:
+    """The finished table, with `columns` beside the published ones, and its footnotes."""
     if results:
-        names = headings(results)
+        more = extra(columns, results)
+        names = headings(results, more)
         # Where the whole table does not fit, table.md has what is left out here.
         narrow = console.width < FULL_TABLE
         shown = [i for i, name in enumerate(names) if not (narrow and name in LEFT_OUT)]
@@ -281,7 +288,7 @@ def print_table(console: Console, results: Sequence[CellResult], failures: dict[
             right = names[i] in ("Time", "Rank1") or names[i].startswith("TAR")
             table.add_column(names[i], justify="right" if right else "left", overflow="fold")
         for result in results:
-            texts = row(result, with_interval=not narrow)
+            texts = row(result, not narrow, more)
             table.add_row(*(escape(texts[i]) for i in shown))
         console.print(table)
         console.print()

@@ -54,6 +54,7 @@ def write_results(folder: Path) -> tuple[RunState, list[CellResult]]:
         state.apply(event)
     rows = results_of(state)
     failures = failures_of(state)
+    columns = state.started.columns if state.started else ()
     document: dict[str, Any] = {
         "version": RESULTS_VERSION,
         "farm": __version__,
@@ -66,17 +67,23 @@ def write_results(folder: Path) -> tuple[RunState, list[CellResult]]:
         "missing": failures,
     }
     _replace(folder / "results.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
-    _replace(folder / "table.md", markdown(rows, failures))
+    _replace(folder / "table.md", markdown(rows, failures, columns))
     return state, rows
 
 
-def write_table(folder: Path, rows: Sequence[CellResult], about: dict[str, Any]) -> dict[str, Any]:
+def write_table(
+    folder: Path,
+    rows: Sequence[CellResult],
+    about: dict[str, Any],
+    columns: Sequence[str] = (),
+) -> dict[str, Any]:
     """Write results.json and table.md of rows that were scored anew; returns the former.
 
     Args:
         folder: exists.
         rows: with their new figures.
         about: which run they are of, and what was asked for.
+        columns: beside the published ones.
     """
     document: dict[str, Any] = {
         "version": RESULTS_VERSION,
@@ -85,7 +92,7 @@ def write_table(folder: Path, rows: Sequence[CellResult], about: dict[str, Any])
         "cells": [row.model_dump(mode="json") for row in rows],
     }
     _replace(folder / "results.json", json.dumps(document, indent=1, allow_nan=False) + "\n")
-    _replace(folder / "table.md", markdown(rows, {}))
+    _replace(folder / "table.md", markdown(rows, {}, columns))
     return document
 
 

@@ -62,13 +62,18 @@ class Run:
         """From its first to its last event."""
         return self.events[-1].at - self.events[0].at
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns beside the published ones that the matrix asked for."""
+        return self.state.started.columns if self.state.started else ()
+
     def row(self, name: str) -> CellResult | None:
         """A finished row by name."""
         return next((row for row in self.results if row.name == name), None)
 
     def _repr_markdown_(self) -> str:
         """The table, as a notebook shows it."""
-        return markdown(self.results, self.failures)
+        return markdown(self.results, self.failures, self.columns)
 
     def held(self, row: CellResult, stage: str) -> Held | None:
         """What the store holds of a row's step, or None where it is not (any more) on this disk."""

@@ -17,6 +17,7 @@ from orchestrator.reporting.history import Run
 from orchestrator.reporting.table import (
     COLUMNS,
     energy_text,
+    extra,
     far_text,
     footnotes,
     interval,
@@ -31,16 +32,19 @@ from orchestrator.results import CellResult, Estimate
 NUMBERS = ("#", "Time", "Rank1", "Δ Rank1")
 
 
-def write_report(run: Run, path: Path) -> None:
+def write_report(run: Run, path: Path, columns: Sequence[str] = ()) -> None:
     """Write the report of a run, replacing an older one in one step."""
-    text = report_html(run)
+    text = report_html(run, columns)
     partial = path.with_name(f".{path.name}.part")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
-def report_html(run: Run) -> str:
-    """The report as text. What the store no longer has is left out, and said."""
+def report_html(run: Run, columns: Sequence[str] = ()) -> str:
+    """The report as text, with `columns` beside the usual ones.
+
+    What the store no longer has is left out, and said.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -56,7 +60,12 @@ def report_html(run: Run) -> str:
     for section in sections:
         for chart in section["charts"]:
             chart["svg"] = Markup(chart["svg"])
-    rows = [_row(number, row) for number, row in enumerate(run.results, 1)]
+    asked = [name for name in columns if name != "difference"]  # stands there anyway
+    more = extra(asked, run.results)
+    rows = [
+        _row(number, row) | {"more": [text(row, True) for _, text in more]}
+        for number, row in enumerate(run.results, 1)
+    ]
     parts = [{"id": "table", "title": "Table"}, *sections]
     if rows:
         parts.append({"id": "provenance", "title": "Where the figures come from"})
@@ -66,7 +75,10 @@ def report_html(run: Run) -> str:
         facts=_facts(run),
         alerts=_alerts(run),
         parts=parts,
-        columns=[{"name": n, "number": n in NUMBERS or n[:3] == "TAR"} for n in _columns(run)],
+        columns=[
+            {"name": n, "number": n in NUMBERS or n[:3] == "TAR"}
+            for n in _columns(run, [name for name, _ in more])
+        ],
         rows=rows,
         verdict_line=_verdicts(run.results),
         notes=[plain(note) for note in footnotes(run.results, run.failures)],
@@ -77,10 +89,10 @@ def report_html(run: Run) -> str:
     )
 
 
-def _columns(run: Run) -> list[str]:
+def _columns(run: Run, more: Sequence[str]) -> list[str]:
     far = next((row.tar.far_target for row in run.results), 1e-3)
     names = [name.format(far=far_text(far)) for name in COLUMNS]
-    return ["#", *names[:4], "Executed by", *names[4:], "Δ Rank1", "Verdict"]
+    return ["#", *names[:4], "Executed by", *names[4:], "Δ Rank1", *more, "Verdict"]
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.results import YARDSTICK, CellResult, Estimate, Tar
@@ -82,8 +82,64 @@ def tar_text(tar: Tar, with_interval: bool = True) -> str:
     return interval(tar) if with_interval else percent(tar.value)
 
 
-def row(result: CellResult, with_interval: bool = True) -> tuple[str, ...]:
-    """The texts of a finished row."""
+def points(estimate: Estimate, with_interval: bool = True) -> str:
+    """A difference in percentage points: `-0.23 [-0.9, +0.4]`."""
+    if estimate.value is None:
+        return DASH
+    text = f"{100 * estimate.value:+.2f}"
+    if not with_interval or estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+
+
+def bytes_text(count: int | None) -> str:
+    """`3.9 MB` for 3,866,838."""
+    return DASH if count is None else f"{count / 1e6:.1f} MB"
+
+
+def _difference(name: str) -> Callable[[CellResult, bool], str]:
+    def text(result: CellResult, with_interval: bool) -> str:
+        if result.difference is None:
+            return DASH
+        return points(getattr(result.difference, name), with_interval)
+
+    return text
+
+
+def _memory(result: CellResult, with_interval: bool) -> str:
+    """Of a board only: what a process takes on this host says nothing of a board."""
+    return DASH if result.latency is None else bytes_text(result.latency.peak_memory_bytes)
+
+
+EXTRA: dict[str, tuple[tuple[str, Callable[[CellResult, bool], str]], ...]] = {
+    "difference": (
+        ("Δ Rank1 (points)", _difference("rank1")),
+        ("Δ TAR (points)", _difference("tar")),
+    ),
+    "size": (("Size", lambda result, _: bytes_text(result.artifact_bytes)),),
+    "memory": (("Peak memory", _memory),),
+    "energy": (("Energy", lambda result, _: energy_text(result) or DASH),),
+    "model": (("Model", lambda result, _: result.model),),
+}
+"""Columns beside the published ones, by the word that asks for them: heading, and its text."""
+
+
+def extra(
+    columns: Sequence[str], results: Iterable[CellResult]
+) -> list[tuple[str, Callable[[CellResult, bool], str]]]:
+    """The columns asked for, and the model's name where there are several models."""
+    wanted = list(dict.fromkeys(columns))
+    if len({result.model for result in results}) > 1 and "model" not in wanted:
+        wanted.append("model")
+    return [column for name in wanted for column in EXTRA[name]]
+
+
+def row(
+    result: CellResult,
+    with_interval: bool = True,
+    columns: Sequence[tuple[str, Callable[[CellResult, bool], str]]] = (),
+) -> tuple[str, ...]:
+    """The texts of a finished row; `columns` from `extra`."""
     rank1 = interval(result.rank1) if with_interval else percent(result.rank1.value)
     mark = ""
     if result.difference is not None and result.difference.real:
@@ -98,13 +154,18 @@ def row(result: CellResult, with_interval: bool = True) -> tuple[str, ...]:
         result.symmetry or "-",
         rank1 + mark,
         tar_text(result.tar, with_interval),
+        *(text(result, with_interval) for _, text in columns),
     )
 
 
-def headings(results: Iterable[CellResult]) -> tuple[str, ...]:
-    """The columns' names; the last one carries the FAR that was asked for."""
+def headings(
+    results: Iterable[CellResult],
+    columns: Sequence[tuple[str, Callable[[CellResult, bool], str]]] = (),
+) -> tuple[str, ...]:
+    """The columns' names; TAR's carries the FAR that was asked for."""
     far = next((result.tar.far_target for result in results), 1e-3)
-    return tuple(column.format(far=far_text(far)) for column in COLUMNS)
+    published = tuple(column.format(far=far_text(far)) for column in COLUMNS)
+    return (*published, *(name for name, _ in columns))
 
 
 def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> list[str]:
@@ -208,14 +269,17 @@ def _differences(results: Sequence[CellResult]) -> list[str]:
     return [f"↓ ↑ Rank-1 really differs from float32's (McNemar, Holm, p < 0.05): {names}."]
 
 
-def markdown(results: Sequence[CellResult], failures: Mapping[str, str]) -> str:
+def markdown(
+    results: Sequence[CellResult], failures: Mapping[str, str], columns: Sequence[str] = ()
+) -> str:
     """table.md: the published table's columns, and what must be said beside them."""
     lines: list[str] = []
     if results:
-        names = headings(results)
+        more = extra(columns, results)
+        names = headings(results, more)
         lines.append("| " + " | ".join(names) + " |")
         lines.append("|" + "---|" * len(names))
-        lines.extend("| " + " | ".join(row(result)) + " |" for result in results)
+        lines.extend("| " + " | ".join(row(result, columns=more)) + " |" for result in results)
         lines.append("")
     lines.extend(f"- {note}" for note in footnotes(results, failures))
     return "\n".join(lines).replace("*", r"\*") + "\n"

@@ -37,7 +37,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
         return None
     board = plan.boards[cell.board]
     timed = measure.manifest["facts"] if measure else UNTIMED
-    latency = {key: timed[key] for key in Latency.model_fields} if measure else None
+    latency = {key: timed.get(key) for key in Latency.model_fields} if measure else None
     figures = score.manifest["facts"]
     quantization = cell.probe.quantization
     gallery, probe = held(plan, targets.gallery), held(plan, targets.probe)

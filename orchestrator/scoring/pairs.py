@@ -15,7 +15,7 @@ from orchestrator.scoring.errors import ScoringError
 from orchestrator.scoring.exact import Float32
 
 KEEP_LIMIT = 30_000_000
-"""Most scores kept by one collector: 4 buffers of these are 480 MB."""
+"""Most scores kept by one collector: a buffer of twice as many is 240 MB."""
 
 
 class SharedFloor:
@@ -49,7 +49,7 @@ class TopPairs:
     def __init__(self, keep: int, floor: SharedFloor, tile_scores: int) -> None:
         self._keep = keep
         self._floor = floor
-        self._room = 4 * keep + tile_scores
+        self._room = 2 * keep + tile_scores
         self._values = np.empty(self._room, np.float32)
         self._used = 0
 
@@ -63,7 +63,7 @@ class TopPairs:
             passed = passed[passed >= self._floor.value]
         self._values[self._used : self._used + passed.size] = passed
         self._used += passed.size
-        if self._used > 4 * self._keep:
+        if self._used > 2 * self._keep:
             self._cut()
 
     def _cut(self) -> None:

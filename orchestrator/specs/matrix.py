@@ -68,6 +68,20 @@ class ScoringPolicy(Spec):
         return self
 
 
+Column = Literal["difference", "size", "memory", "energy", "model"]
+
+
+class TablePolicy(Spec):
+    """Columns beside the published ones.
+
+    `difference` from float32 in points with its interval, `size` of the artifact, peak `memory` of
+    the process that ran it, `energy` of one inference where a rail is measured, `model` (which
+    stands there anyway when there are several).
+    """
+
+    columns: OneOrMany[Column] = ()
+
+
 class BoardSelector(Spec):
     """Boards by name, kind or tag; of several axes, all must fit.
 
@@ -197,6 +211,7 @@ class Matrix(FileSpec):
     keep_images: bool = False
     measurement: MeasurementPolicy = MeasurementPolicy()
     scoring: ScoringPolicy = ScoringPolicy()
+    table: TablePolicy = TablePolicy()
     entries: Many[Entry] = Field(min_length=1)
     include: Many[Rule] = ()
     exclude: Many[Rule] = ()

@@ -50,6 +50,7 @@ def pack(
         "post": summary(times.post_ns),
         "transfer": transfer(conditions),
         "energy": energy(times, conditions),
+        "peak_memory_bytes": conditions.facts.get("peak_memory_bytes") or None,
         "blocks": [{"count": len(part), **summary(times.device_ns[part])} for part in times.blocks],
         "yardstick_ms": yardstick(conditions),
         "timing_valid": executed_by == "board",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from orchestrator.cli.kept import COLUMNS as COLUMN_WORDS
 from orchestrator.events import CellFinished, CellInfo, RunStarted
 from orchestrator.reporting.files import results_of
 from orchestrator.reporting.state import RunState
-from orchestrator.reporting.table import footnotes, markdown, row
+from orchestrator.reporting.table import EXTRA, footnotes, markdown, row
 from orchestrator.results import CellResult
+from orchestrator.specs.matrix import Column
 
 TIMES = dict(
     count=200, min_ms=1.0, p50_ms=4.321, p90_ms=5.0, p99_ms=6.0, max_ms=9.0, mean_ms=4.5, mad_ms=0.1
@@ -152,3 +154,44 @@ def test_differences_are_real_only_after_holm(p: float, real: bool) -> None:
     assert row(rows[1])[7].endswith("↓") is real
     notes = " ".join(footnotes(rows, {}))
     assert ("No row's Rank-1 differs significantly" in notes) is not real
+
+
+def test_columns_beside_the_published_ones_where_asked_for():
+    gain = dict(
+        rank1=dict(value=-0.0123, low=-0.02, high=-0.001),
+        tar=dict(value=0.004, low=-0.03, high=0.04),
+        only_reference=40,
+        only_cell=3,
+        p=0.01,
+    )
+    energy = dict(rail="VDD_IN", mean_w=9.1, inference_j=0.0452)
+    latency = {"device": TIMES, "end_to_end": TIMES, "timing_valid": True}
+    rows = [
+        result(
+            difference=gain,
+            artifact_bytes=3_866_838,
+            latency=latency | {"energy": energy, "peak_memory_bytes": 81_000_000},
+        ),
+        result(name="e", emulated=True),
+    ]
+    head, _, first, second, *_ = markdown(rows, {}, list(EXTRA)).splitlines()
+    assert head.endswith(
+        "| Δ Rank1 (points) | Δ TAR (points) | Size | Peak memory | Energy | Model |"
+    )
+    assert "| -1.23 [-2.0, -0.1] | +0.40 [-3.0, +4.0] | 3.9 MB | 81.0 MB |" in first
+    assert "45.2 mJ (VDD_IN, 9.1 W) | m |" in first
+    assert second.endswith("| – | – | 0.0 MB | – | – | m |")
+    plain = markdown(rows, {}).splitlines()
+    assert plain[0].endswith("TAR@FAR<=1e-3 |"), "nothing is added unasked"
+
+
+def test_several_models_are_told_apart():
+    rows = [result(), result(name="c", model="other")]
+    head, _, first, second, *_ = markdown(rows, {}).splitlines()
+    assert head.endswith("| Model |")
+    assert first.endswith("| m |")
+    assert second.endswith("| other |")
+
+
+def test_the_words_for_columns_are_the_same_everywhere():
+    assert set(COLUMN_WORDS) == set(EXTRA) == set(get_args(Column))
