@@ -150,7 +150,7 @@ class Runtime(BaseRuntime):
         except Exception as error:
             if "fallback to CPU EP has been explicitly disabled" in str(error):
                 raise AgentError(
-                    BOARD,
+                    TOOLCHAIN,
                     "only %s was asked for, but onnxruntime %s has nodes that it must run on the "
                     "CPU; put %s into `providers` to allow that"
                     % (", ".join(names), self.version, CPU),

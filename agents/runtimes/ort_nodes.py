@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from typing import Any, Callable, Dict, List, Tuple
 
-from ..errors import BOARD, AgentError
+from ..errors import BOARD, TOOLCHAIN, AgentError
 
 CPU = "CPUExecutionProvider"
 _KERNEL = "_kernel_time"
@@ -56,7 +56,7 @@ def check(asked: List[str], nodes: Dict[str, int], version: str) -> None:
     """Refuse nodes on a provider that was not asked for, and a first provider that runs nothing.
 
     Raises:
-        AgentError: `board`, with the numbers.
+        AgentError: `toolchain`, with the numbers; `board` when there are none.
     """
     if not nodes:
         raise AgentError(
@@ -69,14 +69,14 @@ def check(asked: List[str], nodes: Dict[str, int], version: str) -> None:
     foreign = [name for name in sorted(nodes) if name not in asked]
     if foreign:
         raise AgentError(
-            BOARD,
+            TOOLCHAIN,
             "only %s was asked for, but onnxruntime %s runs nodes elsewhere: %s; put %s into "
             "`providers` to allow that" % (", ".join(asked), version, told, foreign[0]),
             "fallback",
         )
     if not nodes.get(asked[0]):
         raise AgentError(
-            BOARD,
+            TOOLCHAIN,
             "%s was asked for, but onnxruntime %s runs none of the nodes on it: %s"
             % (asked[0], version, told),
             "fallback",

@@ -15,7 +15,7 @@ from ..errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
 from ..preprocess import Preprocessor
 from . import BaseRuntime, Input, check_shape
 from .cuda import DEVICE_TO_HOST, HOST_TO_DEVICE, Cuda
-from .trt_build import Log
+from .trt_build import Log, made
 from .trt_engine import Engine, Recipe, build_apart, provide
 
 _BYTES = {"float32": 4, "float16": 2}
@@ -134,7 +134,8 @@ class Runtime(BaseRuntime):
     def _deserialize(self, engine: Engine) -> bool:
         with open(engine.path, "rb") as file:
             data = file.read()
-        runtime = self._trt.Runtime(self._log.logger)
+        log = self._log
+        runtime = made(lambda: self._trt.Runtime(log.logger), "runtime", self.version, log)
         self._engine = runtime.deserialize_cuda_engine(data)
         return self._engine is not None
 

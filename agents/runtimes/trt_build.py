@@ -7,9 +7,10 @@ to 10 want BuilderFlag.INT8 besides. TF32 is switched off, so that float32 means
 import json
 import os
 import sys
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+import traceback
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from ..errors import BOARD, TOOLCHAIN, AgentError
+from ..errors import BOARD, BUG, TOOLCHAIN, AgentError
 from . import onnx_file
 
 _KEPT_LINES = 40
@@ -75,9 +76,7 @@ def build(trt: Any, request: Mapping[str, Any]) -> Dict[str, Any]:
     """
     version = str(trt.__version__)
     log = Log(trt)
-    builder = trt.Builder(log.logger)
-    if not builder:
-        raise AgentError(BOARD, "TensorRT %s makes no builder: %s" % (version, log.last()))
+    builder = made(lambda: trt.Builder(log.logger), "builder", version, log)
     if request["int8"] and not builder.platform_has_fast_int8:
         raise AgentError(
             TOOLCHAIN,
@@ -103,6 +102,22 @@ def build(trt: Any, request: Mapping[str, Any]) -> Dict[str, Any]:
     with open(request["plan"], "wb") as file:
         file.write(plan)
     return {"network_layers": int(network.num_layers), "warnings": log.lines[-8:]}
+
+
+def made(make: Callable[[], Any], what: str, version: str, log: Log) -> Any:
+    """One of TensorRT's first objects; they cannot be made where CUDA does not work.
+
+    Raises:
+        AgentError: `board`.
+    """
+    try:
+        return make()
+    except TypeError as error:  # what the bindings make of a null pointer
+        raise AgentError(
+            BOARD,
+            "TensorRT %s makes no %s, does CUDA work here? %s (%s)"
+            % (version, what, log.last(), error),
+        )
 
 
 def _network_flags(trt: Any) -> int:
@@ -173,6 +188,9 @@ def main(asked: str) -> int:
         told = {"class": error.kind, "message": error.message, "code": error.code}
     except MemoryError:
         told = {"class": BOARD, "message": "the board's memory is full", "code": "no-memory"}
+    except Exception as error:
+        traceback.print_exc()
+        told = {"class": BUG, "message": "building: %s: %s" % (type(error).__name__, error)}
     part = request["result"] + ".part"
     with open(part, "w") as file:
         json.dump(told, file)

@@ -156,6 +156,11 @@ class Fake:
 
         def builder_init(self, logger):
             object.__setattr__(self, "_logger", logger)
+            if fake.mode == "no-cuda":
+                tell(logger, "ERROR", "CUDA initialization failure with error: 35")
+                raise TypeError("pybind11::init(): factory function returned nullptr")
+            if fake.mode == "odd":
+                raise KeyError("what nobody thought of")
 
         def create_network(self, flags=0):
             explicit = 1 << 0

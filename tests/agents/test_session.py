@@ -225,11 +225,11 @@ def test_nodes_that_fall_back_to_the_cpu_are_an_error(board):
 
     if IDLE not in onnxruntime.get_available_providers():
         pytest.skip(f"no {IDLE} in this onnxruntime")
-    with pytest.raises(BoardError, match=r"only Azure.* has nodes that it must run on the CPU"):
+    with pytest.raises(ToolchainError, match=r"only Azure.* has nodes that it must run on the CPU"):
         open_onnx(board, providers=[IDLE])
     # Allowed to help out, the CPU must not do it all: the session lists the provider all the same.
     told = r"AzureExecutionProvider was asked for, but .* runs none of the nodes on it: \d+ on CPU"
-    with pytest.raises(BoardError, match=told):
+    with pytest.raises(ToolchainError, match=told):
         open_onnx(board, providers=[IDLE, "CPUExecutionProvider"])
     model = open_onnx(board, providers=["CPUExecutionProvider", IDLE])
     assert model.facts["nodes"].keys() == {"CPUExecutionProvider"}
@@ -257,15 +257,15 @@ def test_shares_of_nodes_are_told_and_foreign_ones_refused():
     words, facts = ort_nodes.words(cuda, nodes)
     assert words == f"{cuda} + {cpu} (1 of 2 nodes)"
     assert facts == {"nodes": nodes}
-    for asked, found, told in [
-        ([cuda], nodes, f"runs nodes elsewhere: 1 on {cpu}, 1 on {cuda}"),
-        ([cuda, cpu], {cpu: 9}, f"runs none of the nodes on it: 9 on {cpu}"),
-        ([cuda], {}, "cannot be ruled out"),
+    for asked, found, kind, told in [
+        ([cuda], nodes, "toolchain", f"runs nodes elsewhere: 1 on {cpu}, 1 on {cuda}"),
+        ([cuda, cpu], {cpu: 9}, "toolchain", f"runs none of the nodes on it: 9 on {cpu}"),
+        ([cuda], {}, "board", "cannot be ruled out"),
     ]:
         with pytest.raises(AgentError) as caught:
             ort_nodes.check(asked, found, "1.16")
         assert told in caught.value.message
-        assert caught.value.kind == "board"
+        assert caught.value.kind == kind
 
 
 def test_a_runtime_that_is_not_there_is_an_error(board, artifact):

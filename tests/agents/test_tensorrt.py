@@ -118,6 +118,18 @@ class TestTheEngineIsKept:
         assert machine.log.count("build") == 2
         assert got["features"].tobytes() == expected(model, data).tobytes()
 
+    def test_within_the_cache_that_is_bounded(self, tmp_path, model):
+        from orchestrator.agents import cleanup
+
+        machine = Machine(tmp_path)
+        machine.drive(model)
+        assert list(model.parent.glob("engine-*.plan"))
+        gone = cleanup.clean(str(tmp_path), "", cache_bytes=1)
+        assert any(name.startswith("engine-") for name in gone)
+        onnx_file(model)
+        assert "error" not in machine.drive(model)
+        assert machine.log.count("build") == 2
+
     @slow
     def test_one_for_each_gpu_version_file_and_option(self, tmp_path, model):
         machine = Machine(tmp_path)
@@ -158,6 +170,8 @@ class TestErrors:
                 pytest.param(*case, marks=slow)
                 for case in (
                     ("build-dies", "toolchain", r"builder was killed by signal 11 without a word"),
+                    ("no-cuda", "board", r"makes no builder, does CUDA work here\? CUDA initializ"),
+                    ("odd", "bug", r"building: KeyError: 'what nobody thought of'"),
                     ("no-int8", "toolchain", r"this GPU has no int8 arithmetic"),
                     ("no-context", "board", r"makes no execution context: Cuda error 2"),
                     ("int-output", "toolchain", r"'feature' is INT32, expected float32 or float16"),

@@ -233,3 +233,10 @@ def test_a_full_disk_is_said_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch,
 
 def test_an_artifact_is_its_bytes():
     assert Artifact(b"abc", "onnx").sha256.startswith("ba7816bf")
+
+
+def test_boards_are_given_time_for_what_they_build_themselves():
+    from orchestrator.fleet.board import BUILDS_ON_BOARD
+
+    built = {name for name in toolchain_names() if toolchain(name).capabilities.built_on_board}
+    assert built == BUILDS_ON_BOARD
