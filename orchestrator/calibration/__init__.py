@@ -1,11 +1,12 @@
 """Streaming range estimation: one calibration from which every scheme is emitted."""
 
-from orchestrator.calibration.calibrate import Progress, calibrate, version
+from orchestrator.calibration.calibrate import METHODS, Progress, calibrate, version
 from orchestrator.calibration.explain import LayerLoss, LayerReport, StageParity, explain, parity
 from orchestrator.calibration.preprocess import preprocess
 from orchestrator.calibration.table import CalibrationTable
 
 __all__ = [
+    "METHODS",
     "CalibrationTable",
     "LayerLoss",
     "LayerReport",

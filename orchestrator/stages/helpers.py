@@ -88,9 +88,11 @@ def help_model(
     Raises:
         FarmError: a helper failed.
     """
-    from orchestrator.calibration import bias, calibrate, explain
+    from orchestrator.calibration import METHODS, bias, calibrate, explain
     from orchestrator.graphs.prepare import fingerprint, prepare
 
+    if scheme.calibrator not in METHODS:  # a vendor's own, of which our twin knows nothing
+        scheme = replace(scheme, calibrator="minmax")
     source = source_of(model, wanted)
     real = _features(prepare(model), inputs)
 
@@ -103,9 +105,12 @@ def help_model(
     quantized = quantize(source, table, scheme)
     now = _cosine(quantized, inputs, real)
     if wanted.get("equalize"):
-        plain = calibrate(model, batches, scheme.calibrator)
-        before = _cosine(quantize(prepare(model), plain, scheme), inputs, real)
-        gains.append(Gain("equalize", before, now))
+        # Both with ranges of these images alone, or the one with the better fitting table wins.
+        pair = [
+            _cosine(quantize(m, calibrate(m, batches, scheme.calibrator), scheme), inputs, real)
+            for m in (prepare(model), source)
+        ]
+        gains.append(Gain("equalize", *pair))
     if SUGGESTED in wanted.get("keep_float", ()):
         report = explain(source, quantized, batches)
         scheme = replace(scheme, keep_float=tuple(sorted(report.bad)))

@@ -24,7 +24,8 @@ from orchestrator.toolchains.base import (
     Symmetry,
     Toolchain,
 )
-from orchestrator.toolchains.onnxruntime import manifest, require_offered
+from orchestrator.toolchains.onnxruntime import manifest, require_allowed, require_offered
+from orchestrator.toolchains.tengine import TengineToolchain
 from orchestrator.toolchains.tensorrt import TensorRtToolchain
 from orchestrator.toolchains.vendor_rules import VendorRule
 
@@ -41,6 +42,8 @@ _RULES: Mapping[str, Mapping[_Axes, VendorRule]] = {
 # Without quantization RKNN computes in float16, of which there is no twin.
 _FLOATS: Mapping[str, tuple[Dtype, ...]] = {"tengine": ("float32",), "rknn": (), "rknn1": ()}
 
+# A twin of what the vendor's accelerator cannot run would predict a file that is never made.
+_FORBIDDEN = {"tengine": TengineToolchain.capabilities.forbidden}
 _ALL_INTEGER = frozenset({"rknn", "rknn1", "tengine"})
 
 _TENSORRT = "TensorRT"
@@ -116,6 +119,7 @@ class RuleTwin:
             calibrators=("minmax", "percentile", "entropy"),
             opset=prepare.OPSET,
             ir=prepare.IR,
+            forbidden=_FORBIDDEN.get(vendor, ()),
             # A twin could, but the plan must answer as it would for the real file.
             keeps_float=vendor not in _ALL_INTEGER,
         )
@@ -128,6 +132,7 @@ class RuleTwin:
         """See `Toolchain.quantize`."""
         require_offered(self, scheme)
         data = prepare.prepare(model)
+        require_allowed(self, data)
         name = twin_of(self.name, scheme.dtype)
         facts: tuple[str, ...] = ("float32, as prepared for every toolchain",)
         if not scheme.is_float:
