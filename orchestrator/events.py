@@ -18,7 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 EVENTS_VERSION = 1
 
 ExecutedBy = Literal["board", "simulator", "twin", "emulated"]
-BoardState = Literal["starting", "connecting", "ready", "busy", "unreachable", "unfit", "released"]
+BoardState = Literal[
+    "starting", "connecting", "recovering", "ready", "busy", "unreachable", "unfit", "released"
+]
 ErrorClass = Literal["user", "transient", "board", "toolchain", "bug"]
 
 
@@ -76,11 +78,15 @@ class RunStarted(Base):
 
 
 class PlanChanged(Base):
-    """A board's runtime differed from what the plan believed; its steps have been planned again."""
+    """Planned again: a board was not as the plan believed, or the inventory changed.
+
+    `board` is empty when it was the inventory; `cells` are then all rows, new ones included.
+    """
 
     event: Literal["plan_changed"] = "plan_changed"
-    board: str
+    board: str = ""
     steps: tuple[StepInfo, ...]
+    cells: tuple[CellInfo, ...] = ()
 
 
 class BoardChanged(Base):

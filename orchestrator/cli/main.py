@@ -14,6 +14,7 @@ from orchestrator.cli import (
     completion,
     doctor,
     explain,
+    gc,
     init,
     kept,
     schema,
@@ -50,7 +51,7 @@ class Parser(argparse.ArgumentParser):
 
 COMMANDS = (
     *("run", "resume", "plan", "boards", "toolchain", "schema", "doctor", "explain"),
-    *("completion", "score", "init"),
+    *("completion", "score", "init", "gc"),
     *kept.WORDS,
 )
 
@@ -103,6 +104,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="measure again the latencies whose verdict is SUSPECT",
     )
+    plan.add_argument(
+        "--simulate",
+        metavar="boards=KIND:N[,...]",
+        help="how long it would take with so many boards, and what would wait for what",
+    )
     resume = commands.add_parser("resume", help="go on with a run that was stopped or lost")
     resume.add_argument("run", nargs="?", default="latest", help="its name (%(default)s)")
     for command in (run, resume):
@@ -125,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
         )
     boards.add_parser(commands)
     schema.add_parser(commands)
+    gc.add_parser(commands)
     doctor.add_parser(commands)
     toolchain.add_parser(commands)
     completion.add_parser(commands)

@@ -21,8 +21,12 @@ def plan(arguments: argparse.Namespace) -> int:
     With `--predict` also what twins on this host predict; then 1 when a row has no prediction.
     """
     request = asked(arguments)
-    made = make_plan(request)
     console = Console(highlight=False)
+    if arguments.simulate:
+        from orchestrator.cli.simulate import show
+
+        return show(request, arguments.simulate, console)
+    made = make_plan(request)
     console.print(_rows(made))
     console.print()
     if made.graph.steps:

@@ -37,6 +37,10 @@ class BoardBusy(TransientError):
     """Somebody else holds the board's lock; the message names them."""
 
 
+class Untrusted(BoardError):
+    """Another machine may be answering in the board's place: nothing is done to it."""
+
+
 @dataclass(frozen=True)
 class Deadlines:
     """How long each kind of remote call may take, in seconds; each message says which one ended.

@@ -155,8 +155,12 @@ def connect_and_prove(
 
 def limited(address: Address) -> Address:
     """An address whose deadlines are those of a tiny job."""
+    asked = address.deadlines
     limits = dataclasses.replace(
-        address.deadlines, open_s=_OPEN_S, build_s=_BUILD_S, chunk_s=_RUN_S
+        asked,
+        open_s=min(_OPEN_S, asked.open_s),
+        build_s=min(_BUILD_S, asked.build_s),
+        chunk_s=min(_RUN_S, asked.chunk_s),
     )
     return dataclasses.replace(address, deadlines=limits)
 

@@ -230,14 +230,18 @@ class _Namer:
 
 
 def _pools(entry: Entry, inventory: Inventory) -> list[tuple[Board, ...]]:
-    """One pool a row: boards chosen by name stand alone, others share a row with their kind."""
+    """One pool a row: boards chosen by name stand alone, others share a row with their kind.
+
+    Boards of one pool must make the same features, so they run the same runtime set up alike.
+    """
     boards = entry.boards.select(inventory)
     if entry.boards.name:
         return [(board,) for board in boards]
-    groups: dict[tuple[str, str, str], list[Board]] = {}
+    groups: dict[tuple[str, str, str, str], list[Board]] = {}
     for board in boards:
         # an emulated board never shares a row with a real one
-        groups.setdefault((board.kind, board.executed_by, board.site), []).append(board)
+        alike = (board.kind, board.executed_by, board.site, board.runtime.model_dump_json())
+        groups.setdefault(alike, []).append(board)
     return [tuple(group) for group in groups.values()]
 
 

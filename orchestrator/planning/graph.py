@@ -55,6 +55,7 @@ class Step:
         executed_by: what executes the encoder behind it; None where nothing is executed.
         cells: names of the cells that need it.
         units: how much work, in images (or inferences): for the estimate and for progress.
+        priority: the highest of the entries that need it; a higher one comes first.
         extra: what the stage needs to run but does not change the result.
     """
 
@@ -68,6 +69,7 @@ class Step:
     executed_by: ExecutedBy | None = None
     cells: list[str] = field(default_factory=list)
     units: int = 1
+    priority: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -126,6 +128,7 @@ def build(
     image_sets: Mapping[tuple[str, str], ImageSet],
     facts: Mapping[str, BoardFacts],
     versions: Mapping[str, str],
+    bound: Mapping[str, str] | None = None,
 ) -> Graph:
     """The graph of all possible cells.
 
@@ -137,9 +140,14 @@ def build(
         versions: version of each toolchain and twin by `cells.offer_name`, and of our
             calibration under `CALIBRATION`.
     """
-    builder = _Builder(matrix, models, boards, image_sets, facts, versions)
+    builder = _Builder(matrix, models, boards, image_sets, facts, versions, bound or {})
     targets = {cell.name: builder.cell(cell) for cell in cells if not cell.reason}
-    return Graph(builder.steps, builder.with_comparisons(cells, targets))
+    targets = builder.with_comparisons(cells, targets)
+    entries = {entry.name: entry.priority for entry in matrix.entries}
+    priority = {cell.name: entries[cell.entry] for cell in cells}
+    for step in builder.steps.values():
+        step.priority = max(priority[name] for name in step.cells)
+    return Graph(builder.steps, targets)
 
 
 class _Builder:
@@ -151,7 +159,9 @@ class _Builder:
         image_sets: Mapping[tuple[str, str], ImageSet],
         facts: Mapping[str, BoardFacts],
         versions: Mapping[str, str],
+        bound: Mapping[str, str],
     ) -> None:
+        self._bound = bound
         self.steps: dict[str, Step] = {}
         self._matrix, self._models, self._boards = matrix, models, boards
         self._sets, self._facts, self._versions = image_sets, facts, versions
@@ -316,9 +326,9 @@ class _Builder:
             cell,
         )
 
-    def _on_board(self, encoder: Encoder) -> tuple[Board, dict[str, Any]]:
-        """The chosen board, and what of it and of the encoder goes into features' keys."""
-        board = self._boards[encoder.pool[0]]
+    def _on_board(self, encoder: Encoder, step: str) -> tuple[Board, dict[str, Any]]:
+        """The board bound to a step, and what of it and of the encoder goes into features' keys."""
+        board = self._boards[self._bound.get(step, encoder.pool[0])]
         facts = self._facts.get(board.name)
         model = self._models[encoder.model]
         providers = board.runtime_for(encoder.runtime).providers
@@ -330,14 +340,15 @@ class _Builder:
             "preprocessing": model.input_meta,
         }
 
-    def _deploy(self, encoder: Encoder, cell: str) -> str:
-        board, params = self._on_board(encoder)
+    def _deploy(self, encoder: Encoder, board: Board, cell: str) -> str:
+        # The first board keeps the plain name, whoever joins the pool while a run goes on.
+        where = "" if board.name == encoder.pool[0] else f"/{board.name}"
         return self._add(
             Step(
-                id=f"deploy/{encoder.name}",
+                id=f"deploy/{encoder.name}{where}",
                 stage="deploy",
                 inputs={"artifact": self._artifact(encoder, cell)},
-                params={"board": _identity(board), "executed_by": params["executed_by"]},
+                params={"board": identity_of(board), "executed_by": encoder.executed_by},
                 pool=encoder.pool,
                 board=board.name,
                 executed_by=encoder.executed_by,
@@ -347,7 +358,8 @@ class _Builder:
         )
 
     def _measure(self, encoder: Encoder, cell: str) -> str:
-        board, params = self._on_board(encoder)
+        name = f"measure/{encoder.name}"
+        board, params = self._on_board(encoder, name)
         policy = self._matrix.measurement
         if encoder.executed_by != "board":
             # Its times say nothing of the board, and what cools or is clocked is this host.
@@ -356,15 +368,15 @@ class _Builder:
             policy = policy.model_copy(update={"clocks": board.clocks})
         return self._add(
             Step(
-                id=f"measure/{encoder.name}",
+                id=name,
                 stage="measure",
                 inputs={
                     "artifact": self._artifact(encoder, cell),
                     "images": self._images(encoder.model, "probe", cell),
                 },
-                after=(self._deploy(encoder, cell),),
+                after=(self._deploy(encoder, board, cell),),
                 params=params
-                | {"board": _identity(board), "policy": policy.model_dump(mode="json")},
+                | {"board": identity_of(board), "policy": policy.model_dump(mode="json")},
                 pool=encoder.pool,
                 board=board.name,
                 executed_by=encoder.executed_by,
@@ -409,17 +421,18 @@ class _Builder:
         )
 
     def _extract(self, encoder: Encoder, role: str, cell: str) -> str:
-        board, params = self._on_board(encoder)
+        name = f"extract/{encoder.name}/{role}"
+        board, params = self._on_board(encoder, name)
         images = self._images(encoder.model, role, cell)
         return self._add(
             Step(
-                id=f"extract/{encoder.name}/{role}",
+                id=name,
                 stage="extract",
                 inputs={
                     "artifact": self._artifact(encoder, cell),
                     "images": images,
                 },
-                after=(self._deploy(encoder, cell),),
+                after=(self._deploy(encoder, board, cell),),
                 params=params,
                 pool=encoder.pool,
                 board=board.name,
@@ -444,7 +457,7 @@ def _runtime_options(board: Board, runtime: str) -> dict[str, Any]:
     }
 
 
-def _identity(board: Board) -> dict[str, Any]:
+def identity_of(board: Board) -> dict[str, Any]:
     """Which individual board it is: latency is keyed by this."""
     transport = board.transport.model_dump(mode="json", exclude={"jump"})
     return {"name": board.name, "transport": transport}

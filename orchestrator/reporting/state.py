@@ -110,6 +110,7 @@ class RunState:
             case RunStarted():
                 return self._start(event)
             case PlanChanged():
+                self._rows(event.cells)
                 self._plan(event.steps)
                 return []
             case BoardChanged():
@@ -204,12 +205,9 @@ class RunState:
 
     def _start(self, event: RunStarted) -> list[str]:
         self.started = event
-        self.cells = {cell.name: cell for cell in event.cells}
-        self.failures = {cell.name: plain(cell.reason) for cell in event.cells if cell.reason}
         for board in event.boards:
             self._line(board)
-        for cell in event.cells:
-            self._line(cell.board).executed_by = cell.executed_by
+        self._rows(event.cells)
         self._plan(event.steps)
         said = [f"run {event.run}: {len(event.cells)} rows, {len(event.steps)} steps"]
         if self.cached:
@@ -218,6 +216,13 @@ class RunState:
             if cell.reason:
                 said += self._say(event.at, "warning", f"row {cell.name}: {cell.reason}")
         return said
+
+    def _rows(self, cells: tuple[CellInfo, ...]) -> None:
+        for cell in cells:
+            self.cells[cell.name] = cell
+            self._line(cell.board).executed_by = cell.executed_by
+            if cell.reason:
+                self.failures[cell.name] = plain(cell.reason)
 
     def _plan(self, steps: tuple[StepInfo, ...]) -> None:
         self.steps = {step.id: step for step in steps} | {

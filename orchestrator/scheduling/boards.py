@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import TransientError
-from orchestrator.fleet.board import Deadlines
+from orchestrator.fleet.board import Address, Deadlines
 from orchestrator.fleet.emulated import EmulatedFleet
 from orchestrator.fleet.reaching import address_of
+from orchestrator.fleet.recovery import Rung, climb
 from orchestrator.scheduling.compute import translated
 from orchestrator.scheduling.hosts import BOARDS_PER_HOST, actor_class
 from orchestrator.scheduling.ray_local import LocalRay
-from orchestrator.specs.inventory import Board
+from orchestrator.specs.inventory import Board, EmulatedTransportSpec
 
 # A host actor's own deadlines come first; only one that hangs lets these pass.
 GRACE_S = 30.0
@@ -37,7 +38,9 @@ class Boards:
         ray_head: LocalRay,
         deadlines: Deadlines,
         keep_images: bool = False,
+        stop: threading.Event | None = None,
     ) -> None:
+        self._stop = stop or threading.Event()
         self._state, self._deadlines = state.resolve(), deadlines
         self._keep_images = keep_images
         self._emulated = EmulatedFleet(state / "emulated")
@@ -46,6 +49,25 @@ class Boards:
         self._guard = threading.Lock()
         self._hosts: list[tuple[Any, set[str]]] = []
         self._of: dict[str, Any] = {}
+
+    def recover(self, board: Board, rung: Rung) -> str:
+        """Reboot a board or cycle its power; what went wrong in words, empty when it was done."""
+        if isinstance(board.transport, EmulatedTransportSpec) and rung == "reboot":
+            self._emulated.stop(board.name)
+            return ""
+        address = None
+        if rung == "reboot":
+            address = self._address(board)
+        return climb(board, rung, address, self._stop)
+
+    def _address(self, board: Board) -> Address:
+        return address_of(
+            board,
+            owner=self._owner,
+            state=self._state,
+            emulated=self._emulated,
+            deadlines=self._deadlines,
+        )
 
     def connect(self, board: Board, runtimes: tuple[str, ...] = ()) -> dict[str, Any]:
         """Reach a board, start its agent, take its lock; its facts as plain values.
@@ -57,13 +79,7 @@ class Boards:
         Raises:
             TransientError, BoardError, UserError: see `BoardLink.connect`.
         """
-        address = address_of(
-            board,
-            owner=self._owner,
-            state=self._state,
-            emulated=self._emulated,
-            deadlines=self._deadlines,
-        )
+        address = self._address(board)
         # This host's own images lie here anyway.
         keep = self._keep_images and address.transport != "local"
         address = replace(address, images="keep" if keep else "clear")

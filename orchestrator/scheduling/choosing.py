@@ -30,13 +30,26 @@ YIELDING = frozenset({"extract", "parity", "score", "compare"})
 
 @dataclass(frozen=True)
 class Candidate:
-    """A step as the choice sees it. `board` is empty for the head."""
+    """A step as the choice sees it.
+
+    Attributes:
+        board: empty for the head.
+        priority: as the matrix says; a higher one comes first.
+        lead: seconds of work on the head, this step's own included, before some board gets
+            something to do: what feeds boards soonest comes first, else all quantizing would come
+            before the first converting.
+        rank: seconds from this step's start to the end of what waits for it, at the least: of
+            equals, the head of the critical path comes first.
+    """
 
     id: str
     stage: str
     board: str
     domain: str
     units: int = 1
+    priority: int = 0
+    lead: float = 0.0
+    rank: float = 0.0
 
 
 def choose(
@@ -49,23 +62,37 @@ def choose(
         running: steps under way.
         head_slots: how many steps may run on the head at a time.
     """
-    waiting = sorted(ready, key=lambda step: (ORDER.index(step.stage), -step.units))
-    under_way = list(running)
+    waiting = sorted(
+        ready, key=lambda s: (-s.priority, s.lead, -s.rank, ORDER.index(s.stage), -s.units)
+    )
+    boards: set[str] = set()
+    used: set[str] = set()
+    measured: set[str] = set()
+    on_head = 0
+
+    def take(step: Candidate) -> None:
+        nonlocal on_head
+        used.add(step.domain)
+        if step.board:
+            boards.add(step.board)
+        else:
+            on_head += 1
+        if step.stage == "measure":
+            measured.add(step.domain)
+
+    for step in running:
+        take(step)
     chosen: list[Candidate] = []
     measuring = {step.domain for step in waiting if step.stage == "measure"}
     for step in waiting:
-        now = under_way + chosen
-        here = [other for other in now if other.domain == step.domain]
-        if any(other.stage == "measure" for other in here):
+        if step.domain in measured:
             continue
-        if step.board:
-            if any(other.board == step.board for other in now):
-                continue
-        elif sum(not other.board for other in now) >= head_slots:
+        if step.board in boards if step.board else on_head >= head_slots:
             continue
-        if step.stage == "measure" and here:
+        if step.stage == "measure" and step.domain in used:
             continue
         if step.stage in YIELDING and step.domain in measuring:
             continue
+        take(step)
         chosen.append(step)
     return chosen

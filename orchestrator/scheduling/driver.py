@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, cast
 
 from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.events import (
@@ -27,6 +27,7 @@ from orchestrator.events import (
     CellFinished,
     EventLog,
     Note,
+    PlanChanged,
     RunFinished,
     StepFailed,
     StepFinished,
@@ -39,40 +40,45 @@ from orchestrator.scheduling.boards import Boards
 from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate, choose
 from orchestrator.scheduling.compute import Compute
 from orchestrator.scheduling.execute import Executor, Outcome
+from orchestrator.scheduling.inventory_watch import InventoryWatch
 from orchestrator.scheduling.leasing import Leases
 from orchestrator.scheduling.outcome import cell_result
 from orchestrator.scheduling.planner import FactsFile, Plan, RatesFile, Request, make_plan
+from orchestrator.scheduling.pooling import Pooling, State
 from orchestrator.scheduling.ray_local import LocalRay
 from orchestrator.scheduling.ray_watch import HeadWatch
+from orchestrator.scheduling.replanning import take_inventory
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.roster import ATTEMPTS, BACKOFF_S, Roster
 from orchestrator.scheduling.supervising import supervise
 from orchestrator.scheduling.words import error_class
+from orchestrator.store.collecting import using
 
 CLEAN_UP_S = 6.0
 
 REQUEST = "request.json"
 EVENTS = "events.jsonl"
 
-State = Literal["waiting", "running", "done", "failed", "skipped"]
 
-
-class Driver:
+class Driver(Pooling):
     """The state of a run. Everything but steps and connections happens in one thread."""
 
     def __init__(
         self, plan: Plan, folder: Path, stop: threading.Event, deadlines: Deadlines
     ) -> None:
+        super().__init__()
         self._plan, self._stop = plan, stop
         state = Path(plan.request.state)
         self._reporter = Reporter(EventLog(folder / EVENTS))
         self._ray = LocalRay(state, os.cpu_count() or 1)
-        self._boards = Boards(state, folder.name, self._ray, deadlines, plan.matrix.keep_images)
+        keep = plan.matrix.keep_images
+        self._boards = Boards(state, folder.name, self._ray, deadlines, keep, stop)
         owner = f"run {folder.name} pid {os.getpid()}"
         self._executor = Executor(
             plan, Compute(self._ray, stop), self._boards, self._reporter, stop, owner
         )
         self._rates = RatesFile(state)
+        self._inventory = InventoryWatch(Path(plan.request.inventory))
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(max_workers=128, thread_name_prefix="step")
         self._slots = max(1, os.cpu_count() or 1)
@@ -105,6 +111,8 @@ class Driver:
         self._settle()
         while not self._stop.is_set():
             self._plan.book.read(self._plan.boards)
+            self._look_at_inventory()
+            self._rebind()
             self._start_ready()
             self._leases.reach(self._wanted())
             self._report_cells()
@@ -128,10 +136,30 @@ class Driver:
             if state == "waiting" or (state == "done" and step_id not in self._made):
                 self._state[step_id] = "waiting" if step_id in needed else "done"
 
-    def _wanted(self) -> set[str]:
-        """Boards that have something to do, or are doing it."""
-        steps = self._plan.graph.steps.values()
-        return {s.board for s in steps if s.board and self._state[s.id] in ("waiting", "running")}
+    def _look_at_inventory(self) -> None:
+        """Boards that were added join the run, those that were taken out are drained."""
+        seen = self._inventory.changed()
+        if seen is None:
+            return
+        try:
+            if seen.inventory is None:
+                raise UserError(seen.problem)
+            changes = take_inventory(self._plan, seen.inventory)
+        except UserError as error:
+            text = f"the inventory changed and is not used as it is now: {error.message}"
+            self._reporter.emit(Note(level="warning", message=text))
+            return
+        self._settle()
+        if changes.joined:
+            cells, steps = self._plan.cell_infos(), self._plan.step_infos()
+            self._reporter.emit(PlanChanged(steps=steps, cells=cells))
+        for names, words in (
+            (changes.joined, "joined the run"),
+            (changes.left, "was taken out of the inventory: it ends what it does, no more"),
+            (changes.ignored, "has another entry now, which counts from the next run on"),
+        ):
+            for name in names:
+                self._reporter.emit(Note(level="info", board=name, message=f"{name} {words}"))
 
     def _note_bug(self, _: BaseException) -> None:
         self._bug = True
@@ -141,7 +169,16 @@ class Driver:
 
     def _candidate(self, step: Step) -> Candidate:
         domain = self._plan.boards[step.board].contention_domain if step.board else HEAD_DOMAIN
-        return Candidate(step.id, step.stage, step.board, domain, step.units)
+        return Candidate(
+            step.id,
+            step.stage,
+            step.board,
+            domain,
+            step.units,
+            step.priority,
+            self._plan.leads.get(step.id, 0.0),
+            self._plan.ranks.get(step.id, 0.0),
+        )
 
     def _start_ready(self) -> None:
         graph = self._plan.graph
@@ -164,10 +201,18 @@ class Driver:
         running = [
             self._candidate(graph.steps[s])
             for s, state in self._state.items()
-            if state == "running"
+            if state == "running" and s in graph.steps
         ]
+        for board, step in self._helping.items():
+            domain = self._plan.boards[board].contention_domain
+            running.append(Candidate(f"{step.id}@{board}", "extract", board, domain))
+        helpers = self._helpers(ready)
+        ready += [candidate for _, candidate in helpers.values()]
         for chosen in choose(ready, running, self._slots):
-            self._start(graph.steps[chosen.id])
+            if chosen.id in helpers:
+                self._help(helpers[chosen.id][0], chosen.board)
+            else:
+                self._start(graph.steps[chosen.id])
 
     def _out_of_use(self, step: Step) -> FarmError | None:
         """Why a step's board will not do it."""
@@ -175,6 +220,7 @@ class Driver:
 
     def _start(self, step: Step) -> None:
         self._state[step.id] = "running"
+        self._has_helped = {each for each in self._has_helped if each[0] != step.id}
         attempt = self._attempts[step.id] = self._attempts.get(step.id, 0) + 1
         key = self._plan.resolution.keys[step.id]
         self._reporter.emit(
@@ -223,7 +269,7 @@ class Driver:
             worked = None if outcome.cached else runtime
             self._leases.step_done(step.board, worked, self._executor.heat.get(step.board))
         if not outcome.cached:
-            self._rates.add(step, seconds)
+            self._rates.add(step, seconds, outcome.units)
         self._plan.resolve()
         self._settle()
 
@@ -247,8 +293,15 @@ class Driver:
                 self._leases.lost(step.board)
                 self._redeploy(step.board)
             return
-        self._fail(step, error, retry=False)
         if not step.board:
+            self._fail(step, error, retry=False)
+            return
+        lost = isinstance(error, (BoardError, TransientError))
+        if lost and self._leases.recoverable(step.board, error):
+            self._state[step.id], self._in_vain[step.id] = "waiting", 0
+            self._fail(step, error, retry=True)
+            self._redeploy(step.board)
+            self._leases.recover(step.board, cast(FarmError, error))
             return
         if isinstance(error, BoardError):
             self._roster.unfit(step.board, error)
@@ -256,6 +309,11 @@ class Driver:
             self._leases.lost(step.board)
             self._redeploy(step.board)
             self._roster.step_failed(step.board, error)
+        if lost and len(step.pool) > 1 and self._another_board(step):
+            self._state[step.id], self._in_vain[step.id] = "waiting", 0
+            self._fail(step, error, retry=True)
+        else:
+            self._fail(step, error, retry=False)
         if (reason := self._roster.error(step.board)) is not None:
             self._leases.give_up(step.board, reason)
         elif self._roster.connected(step.board):
@@ -273,7 +331,7 @@ class Driver:
 
     def _head_is_dead(self) -> bool:
         """Give up what is left once Ray's head has died: nothing more can be computed by it."""
-        name = self._head.ended()
+        name = self._head.ended() if self._ray.up else ""
         if not name or self._stop.is_set():
             return False
         error = TransientError(
@@ -347,7 +405,8 @@ class Driver:
                 )
 
     def _finish(self) -> int:
-        failed = any(state in ("failed", "skipped") for state in self._state.values())
+        states = {self._state[step_id] for step_id in self._plan.graph.steps}
+        failed = bool(states & {"failed", "skipped"})
         if self._stop.is_set():
             code, outcome = 130, "interrupted"
         elif self._bug:
@@ -398,7 +457,8 @@ def _drive(folder: str) -> NoReturn:
         request = Request.from_json(json.loads((run / REQUEST).read_text()))
         plan = make_plan(request, by=f"run {run.name}")
         driver = Driver(plan, run, stop, deadlines)
-        code = driver.run()
+        with using(plan.store.root):
+            code = driver.run()
     except BaseException as error:
         wrong = driver is None and isinstance(error, UserError)
         code = 2 if wrong else 4

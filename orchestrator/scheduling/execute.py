@@ -21,6 +21,7 @@ from orchestrator.fleet.board import Artifact
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts
 from orchestrator.scheduling.domains import working_in
+from orchestrator.scheduling.extracting import Extracting
 from orchestrator.scheduling.planner import Plan
 from orchestrator.scheduling.sharding import calibrated
 from orchestrator.stages import (
@@ -37,26 +38,26 @@ from orchestrator.stages import (
 from orchestrator.stages.made import Made
 from orchestrator.stages.raw_times import Conditions, RawTimes, pace_mhz
 from orchestrator.store.artifacts import Held
-from orchestrator.store.features import FeatureWriter
 
 MEASURED_IMAGES = 16
-CHUNK = 32
 PARTS_AT_A_TIME = 2
 MADE_FOR = ("target", "simulate", "preprocessing")
-# A simulator builds the model anew before it can execute it.
-BUILD_S = 3600.0
 OTHER_RUN_S = 3600.0
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished step. `content` is empty for deploy, whose output is not in the store."""
+    """A finished step. `content` is empty for deploy, whose output is not in the store.
+
+    `units` is what the step's own board did of it, None for all.
+    """
 
     content: str
     cached: bool = False
     summary: str = ""
     verdict: str = ""
+    units: int | None = None
 
 
 T = TypeVar("T")
@@ -91,7 +92,7 @@ class Emits(Protocol):
         """Take an event."""
 
 
-class Executor:
+class Executor(Extracting):
     """Runs steps, each in a thread of the driver's. Thread-safe."""
 
     def __init__(
@@ -103,6 +104,7 @@ class Executor:
         stop: threading.Event,
         owner: str,
     ) -> None:
+        super().__init__()
         self._plan, self._compute, self._boards = plan, compute, boards
         self._reporter, self._stop, self._owner = reporter, stop, owner
         self._pool: ProcessPoolExecutor | None = None
@@ -151,7 +153,9 @@ class Executor:
             with working_in(domain, alone=alone, stop=self._stop, waiting=waiting):
                 held: Held = work(step, key)
         verdict = str(held.manifest["facts"].get("verdict", ""))
-        return Outcome(held.content, summary=_summary(held), verdict=verdict)
+        shares = held.manifest["provenance"].get("rows_by_board")
+        units = None if shares is None else int(shares.get(step.board, 1))
+        return Outcome(held.content, summary=_summary(held), verdict=verdict, units=units)
 
     def close(self) -> None:
         """Stop the processes that make images."""
@@ -286,56 +290,6 @@ class Executor:
         )
         return self._commit(step, key, made)
 
-    def _extract(self, step: Step, key: str) -> Held:
-        store = self._plan.store
-        pictures = self._input(step, "images")
-        held, artifact = self._artifact(step)
-        rows = self._count(pictures)
-        dim = self._plan.models[step.extra["model"]].embedding_size
-        part = store.part("extract", key)
-        header = {"images": pictures.content, "artifact": held.content, "key": key}
-        about: dict[str, Any] = {}
-        with FeatureWriter.open(part, rows, dim, "float32", header) as writer:
-            missing = tuple(writer.missing())
-            done = rows - sum(stop - start for start, stop in missing)
-            wanted = hosts.ImageFile(str(pictures.verify(images.FILE)), missing)
-            if missing:
-                calls = self._boards.call(
-                    step.board,
-                    "extract",
-                    artifact,
-                    wanted,
-                    CHUNK,
-                    works_s=BUILD_S if step.executed_by == "simulator" else 0.0,
-                )
-                for news in calls:
-                    if isinstance(news, hosts.Features):
-                        failed = np.zeros(len(news.features), bool)
-                        for row, reason in news.failed:
-                            failed[row - news.start] = True
-                            self._reporter.emit(
-                                Note(
-                                    level="warning",
-                                    board=step.board,
-                                    message=f"{step.id}: image {row} failed: {reason}",
-                                )
-                            )
-                        writer.write(news.start, news.features, failed)
-                        self._advanced.add(step.id)
-                        done += len(news.features)
-                        self._progress(step, done, rows, "images")
-                    elif not isinstance(news, hosts.Progress):
-                        self._heard(step, news, about, "images")
-            facts = writer.finish()
-        return store.commit(
-            "extract",
-            key,
-            provenance=self._provenance(step, about),
-            facts={"rows": rows, "dim": dim, "failed": facts["failed"]},
-            # The bytes of the features are the content; how and when they came is not.
-            apart=("journal.jsonl", "features.json"),
-        )
-
     def _parity(self, step: Step, key: str) -> Held:
         pictures = self._input(step, "images")
         count = min(parity.IMAGES, self._count(pictures))
@@ -397,7 +351,10 @@ class Executor:
         )
         return self._commit(step, key, made)
 
-    def _heard(self, step: Step, news: Any, about: dict[str, Any], unit: str) -> None:
+    def _heard(
+        self, step: Step, news: Any, about: dict[str, Any], unit: str, board: str = ""
+    ) -> None:
+        board = board or step.board
         if isinstance(news, hosts.Progress):
             self._progress(step, news.done, news.total, unit, news.note)
         elif isinstance(news, hosts.Building):
@@ -412,10 +369,10 @@ class Executor:
             temperature = news.values.get("temperature_c")
             clock = pace_mhz(news.values)
             if isinstance(temperature, (int, float)):
-                self.heat[step.board] = float(temperature)
+                self.heat[board] = float(temperature)
             if temperature is not None or clock is not None:
                 self._reporter.emit(
-                    Telemetry(board=step.board, temperature_c=temperature, clock_mhz=clock)
+                    Telemetry(board=board, temperature_c=temperature, clock_mhz=clock)
                 )
 
     def _provenance(self, step: Step, about: Mapping[str, Any]) -> dict[str, Any]:

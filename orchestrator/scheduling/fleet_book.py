@@ -15,6 +15,7 @@ from orchestrator.store.fleet_log import (
     FleetLog,
     Proof,
     Quarantined,
+    Recovering,
     Standing,
     Worked,
 )
@@ -34,6 +35,7 @@ class FleetBook:
         self._log, self._by = FleetLog(runs), by
         self._standings: dict[str, Standing] = {}
         self._seen: tuple[object, ...] = ()
+        self._removed: set[str] = set()
 
     def read(self, boards: Mapping[str, Board]) -> bool:
         """Take in what has been written since; returns whether there was anything."""
@@ -57,8 +59,22 @@ class FleetBook:
         """How a board stands."""
         return self._standings.get(board, Standing("unproved", "never checked"))
 
+    def remove(self, board: str) -> None:
+        """A board was taken out of the inventory while the run goes on."""
+        self._removed.add(board)
+
+    def put_back(self, board: str) -> None:
+        """It is in the inventory again."""
+        self._removed.discard(board)
+
+    def is_removed(self, board: str) -> bool:
+        """Whether it was taken out."""
+        return board in self._removed
+
     def refusal(self, board: str, runtime: str | None) -> BoardError | None:
         """Why a board gets no work, with the command that changes it; None when it may."""
+        if board in self._removed:
+            return BoardError(f"{board} was taken out of the inventory while the run went on")
         standing = self.standing(board)
         reason = standing.refusal(runtime)
         if reason is None:
@@ -83,6 +99,10 @@ class FleetBook:
         else:
             state = "unreachable" if isinstance(error, TransientError) else "unproved"
             self._append(Checked.model_validate({**key, "state": state}))
+
+    def recovering(self, board: Board, how: str, reason: str) -> None:
+        """A run is about to reboot a board or to cycle its power."""
+        self._append(Recovering(board=board.name, by=self._by, how=how, reason=reason))
 
     def worked(
         self,

@@ -27,7 +27,8 @@ from orchestrator.errors import (
     TransientError,
     UserError,
 )
-from orchestrator.fleet.board import Address, Artifact, BoardBusy, BoardLink
+from orchestrator.fleet.board import Address, Artifact, BoardBusy, BoardLink, Untrusted
+from orchestrator.fleet.known_keys import ChangedHostKey
 from orchestrator.specs.inventory import Board
 
 if TYPE_CHECKING:
@@ -260,7 +261,9 @@ def portable(error: FarmError) -> FarmError:
     An exception whose class takes other arguments cannot be unpickled, and would arrive as a dead
     worker instead of as what it is.
     """
-    for kind in (BoardBusy, UserError, TransientError, BoardError, ToolchainError):
+    if isinstance(error, ChangedHostKey):
+        return Untrusted(error.message, error.hint)
+    for kind in (BoardBusy, Untrusted, UserError, TransientError, BoardError, ToolchainError):
         if isinstance(error, kind):
             return kind(error.message, error.hint)
     return FarmError(error.message, error.hint)

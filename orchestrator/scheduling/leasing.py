@@ -15,13 +15,17 @@ from typing import Any
 
 from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.events import BoardChanged, BoardState, Note, PlanChanged
-from orchestrator.fleet.board import BoardBusy
+from orchestrator.fleet.board import BoardBusy, Untrusted
+from orchestrator.fleet.recovery import Rung, rungs
 from orchestrator.scheduling.boards import Boards
 from orchestrator.scheduling.planner import FactsFile, Plan
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.roster import Roster
 from orchestrator.scheduling.words import board_facts, change
 from orchestrator.store.fleet_log import Checked
+
+SETTLE_S = 5.0
+"""A board that was told to reboot still answers for a moment."""
 
 
 class Leases:
@@ -56,6 +60,7 @@ class Leases:
         self._told: dict[str, dict[str, str]] = {}
         self._worked: dict[str, set[str]] = {}
         self._heat: dict[str, float] = {}
+        self._climbed: dict[str, int] = {}  # rungs tried since the board last did a step
 
     def say(self, name: str, state: BoardState, reason: str = "", **facts: Any) -> None:
         """Report a board's state."""
@@ -126,15 +131,18 @@ class Leases:
             self._reporter.emit(PlanChanged(board=name, steps=self._plan.step_infos()))
 
     def _is_fit(self, name: str, entry: Checked, hint: str) -> bool:
-        """Whether a check at lease lets the board work; the fleet log has it either way."""
-        self._plan.book.checked(entry)
+        """Whether a check at lease lets the board work; the fleet log has how it ended."""
         if entry.temperature_c is not None:
             self._heat[name] = entry.temperature_c
-        if entry.state == "ready" or not any(p.tried and not p.proved for p in entry.proofs):
-            return True
-        self._roster.unfit(name, BoardError(f"{name}: {entry.reason}", hint))
-        self.say(name, "unfit", f"{name}: {entry.reason}")
-        return False
+        fit = entry.state == "ready" or not any(p.tried and not p.proved for p in entry.proofs)
+        error = BoardError(f"{name}: {entry.reason}", hint)
+        if not fit and self.recover(name, error):
+            return False
+        self._plan.book.checked(entry)
+        if not fit:
+            self._roster.unfit(name, error)
+            self.say(name, "unfit", error.message)
+        return fit
 
     def _missed(self, name: str, error: BaseException) -> None:
         if self._stopping():
@@ -143,7 +151,8 @@ class Leases:
             self._bug(error)
             traceback.print_exception(error)
             error = FarmError(f"{name}: farm's own bug while connecting: {error!r}")
-        if self._roster.missed(name, error, time.monotonic()):
+        recoverable = self.recoverable(name, error)
+        if self._roster.missed(name, error, time.monotonic(), recoverable=recoverable):
             self.say(name, "connecting", error.message)
             if isinstance(error, BoardBusy):
                 # Whoever has the board may be making just what is wanted of it.
@@ -151,7 +160,52 @@ class Leases:
                 self._settle()
             return
         reason = self._roster.error(name) or error
+        if recoverable and self.recover(name, reason):
+            return
         self.give_up(name, reason, busy=isinstance(error, BoardBusy))
+
+    def recoverable(self, name: str, error: BaseException) -> bool:
+        """Whether a reboot or its power may help a board against an error, and is left to try."""
+        if isinstance(error, BoardError):
+            helps = name in self._told and not isinstance(error, Untrusted)
+        else:
+            helps = isinstance(error, TransientError) and not isinstance(error, BoardBusy)
+        return helps and len(rungs(self._plan.boards[name])) > self._climbed.get(name, 0)
+
+    def recover(self, name: str, reason: FarmError) -> bool:
+        """Take the next rung for a board that would be given up; False when none is left."""
+        board = self._plan.boards[name]
+        number = self._climbed.get(name, 0)
+        if number >= len(rungs(board)):
+            return False
+        rung = rungs(board)[number]
+        self._climbed[name] = number + 1
+        self._suspect.add(name)
+        self._roster.recovering(name)
+        words = {"reboot": "rebooting it", "power": "cycling its power"}[rung]
+        self.say(name, "recovering", f"{words}, since {reason.message}")
+        self._plan.book.recovering(board, rung, reason.message.removeprefix(f"{name}: "))
+
+        def work() -> None:
+            problem = self._boards.recover(board, rung)
+            self._post(lambda: self._has_climbed(name, rung, reason, problem))
+
+        self._threads.submit(work)
+        return True
+
+    def _has_climbed(self, name: str, rung: Rung, reason: FarmError, problem: str) -> None:
+        if self._stopping():
+            return
+        if problem:
+            text = f"{name}: {rung} did not help: {problem.removeprefix(f'{name}: ')}"
+            self._reporter.emit(Note(level="warning", board=name, message=text))
+            if not self.recover(name, reason):
+                self._roster.unfit(name, reason)
+                self.give_up(name, reason)
+            return
+        boots_in_s = self._plan.boards[name].recovery.boots_in_s
+        settle_s = min(SETTLE_S, boots_in_s / 10)
+        self._roster.recovered(name, time.monotonic(), settle_s, boots_in_s)
 
     def give_up(self, name: str, reason: FarmError, *, busy: bool = False) -> None:
         """A board is out of the run; the fleet log is told unless somebody else only has it."""
@@ -168,6 +222,7 @@ class Leases:
     def step_done(self, name: str, runtime: str | None, heat: float | None) -> None:
         """A step came to its end there; with a runtime, by real inferences."""
         self._roster.step_done(name)
+        self._climbed.pop(name, None)
         if runtime is not None:
             self._worked.setdefault(name, set()).add(runtime)
         if heat is not None:

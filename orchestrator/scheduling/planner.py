@@ -6,17 +6,17 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import BoardError, UserError
 from orchestrator.events import CellInfo, StepInfo
 from orchestrator.planning.cells import Cell, Encoder, expand, offer_name
-from orchestrator.planning.estimate import expected, rate_name
+from orchestrator.planning.estimate import expected, leads, ranks, rate_name
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.planning.graph import CALIBRATION, Graph, ImageSet, Step, build, only
-from orchestrator.planning.resolving import Resolution, resolve
+from orchestrator.planning.graph import CALIBRATION, Graph, ImageSet, Step, build, identity_of, only
+from orchestrator.planning.resolving import Resolution, resolve, step_key
 from orchestrator.scheduling.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
 from orchestrator.specs.inventory import Board, Inventory, load_inventory
@@ -82,6 +82,9 @@ class Plan:
         tools: options of the toolchains that the inventory speaks of.
         rows: (model, role) to its images.
         book: how the boards stand in the fleet log.
+        bound: which board of its pool does a step, by step; `bind` chooses.
+        ranks, leads: seconds from a step's start to the end of what waits for it, and until it
+            lets a board begin.
     """
 
     request: Request
@@ -97,6 +100,9 @@ class Plan:
     facts: dict[str, BoardFacts] = field(default_factory=dict)
     graph: Graph = field(default_factory=lambda: Graph({}, {}))
     resolution: Resolution = field(default_factory=Resolution)
+    bound: dict[str, str] = field(default_factory=dict)
+    ranks: dict[str, float] = field(default_factory=dict)
+    leads: dict[str, float] = field(default_factory=dict)
     _contents: dict[str, str] = field(default_factory=dict)
 
     def settle(self) -> None:
@@ -113,8 +119,52 @@ class Plan:
             self.facts,
             {name: offer.version for name, offer in self.offers.items()}
             | {CALIBRATION: _calibration_version()},
+            self.bound,
         )
+        rates = self.rates()
+        self.ranks = ranks(self.graph, lambda step: expected(step, rates))
+        self.leads = leads(self.graph, lambda step: expected(step, rates))
         self.resolve()
+
+    def bind(self) -> None:
+        """Give each step of a pool a board: one whose time is in the store, else each in turn."""
+        turns: dict[tuple[str, ...], int] = {}
+        for cell in self.possible:
+            for encoder in (cell.gallery, cell.probe):
+                steps = [
+                    f"measure/{encoder.name}",
+                    *(f"extract/{encoder.name}/{role}" for role in ("gallery", "probe")),
+                ]
+                if len(encoder.pool) == 1 or steps[0] in self.bound or steps[1] in self.bound:
+                    continue
+                usable = [n for n in encoder.pool if not self.book.refusal(n, encoder.runtime)]
+                known = [name for name in usable if name in self.facts]
+                fit = known or usable or list(encoder.pool)
+                turn = turns[encoder.pool] = turns.get(encoder.pool, -1) + 1
+                self.bound |= dict.fromkeys(steps, fit[turn % len(fit)])
+        self.settle()
+        self._bind_measured()
+
+    def _bind_measured(self) -> None:
+        found = {}
+        for step in self.graph.steps.values():
+            if (
+                step.stage != "measure"
+                or len(step.pool) == 1
+                or step.id not in self.resolution.keys
+            ):
+                continue
+            for name in step.pool if not self.resolution.cached(step.id) else ():
+                params = step.params | {"board": identity_of(self.boards[name])}
+                facts = self.facts.get(name)
+                params["runtime"] = facts and facts.runtime_identity(step.extra["runtime"])
+                key = step_key(replace(step, params=params), self.resolution.contents)
+                if key is not None and self.content("measure", key) is not None:
+                    found[step.id] = name
+                    break
+        if found:
+            self.bound |= found
+            self.settle()
 
     def resolve(self) -> None:
         """Work out keys again after the store has received something."""
@@ -257,14 +307,45 @@ def make_plan(
         cells=cells,
         offers=offers,
         tools={name: told.to_options() for name, told in inventory.toolchains.items()},
-        rows=_rows(matrix, models, cells, request.limit),
+        rows=image_rows(matrix, models, cells, request.limit),
         store=Store(Path(request.state) / "store"),
         book=book,
         facts=dict.fromkeys(boards, facts)
         if facts
         else FactsFile(Path(request.state)).load(boards),
     )
-    plan.settle()
+    plan.bind()
+    return plan
+
+
+def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
+    """A plan as if the inventory had just these boards, none known and nothing in the store.
+
+    Raises:
+        UserError: something in the files is wrong.
+    """
+    matrix = load_matrix(Path(request.matrix))
+    real = load_inventory(Path(request.inventory))
+    models, kinds, offers = load_models(matrix), load_kinds(), _offers(real)
+    check_references(matrix, real, kinds, models, _names())
+    inventory = real.model_copy(update={"boards": boards})
+    cells = only(
+        expand(matrix, inventory, kinds, list(models), offers), request.only, request.matrix
+    )
+    nowhere = Path(request.state) / "simulated"
+    plan = Plan(
+        request=request,
+        matrix=matrix,
+        boards={board.name: board for board in boards},
+        models={name: models[name] for name in models if any(c.model == name for c in cells)},
+        cells=cells,
+        offers=offers,
+        tools={},
+        rows=image_rows(matrix, models, cells, request.limit),
+        store=Store(nowhere / "store"),
+        book=FleetBook(nowhere, ""),
+    )
+    plan.bind()
     return plan
 
 
@@ -329,9 +410,10 @@ def _calibration_version() -> str:
     return calibration.version()
 
 
-def _rows(
+def image_rows(
     matrix: Any, models: Mapping[str, ModelSpec], cells: list[Cell], limit: int | None
 ) -> dict[tuple[str, str], Any]:
+    """(model, role) to its images, for the roles that the cells need."""
     from orchestrator import images
 
     rows: dict[tuple[str, str], Any] = {}
@@ -442,10 +524,10 @@ class RatesFile:
             return {}
         return {k: v for k, v in found.items() if isinstance(v, float)}
 
-    def add(self, step: Step, seconds: float) -> None:
-        """Remember a step's pace, the newest weighing half."""
+    def add(self, step: Step, seconds: float, units: int | None = None) -> None:
+        """Remember a step's pace, the newest weighing half; `units` when it did not do all."""
         rates = self.load()
-        name, now = rate_name(step), seconds / max(step.units, 1)
+        name, now = rate_name(step), seconds / max(step.units if units is None else units, 1)
         rates[name] = (rates[name] + now) / 2 if name in rates else now
         temporary = self._path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(rates, indent=1, sort_keys=True))

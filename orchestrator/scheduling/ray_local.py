@@ -13,11 +13,13 @@ import secrets
 import shutil
 import tempfile
 import threading
+import traceback
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import TransientError
 
+STARTS = 3
 OBJECT_STORE_BYTES = 512 << 20
 
 
@@ -38,7 +40,7 @@ class LocalRay:
         """Begin starting; returns at once."""
         self._thread.start()
 
-    def wait(self, timeout_s: float = 90.0) -> None:
+    def wait(self, timeout_s: float = 180.0) -> None:
         """Wait until Ray is up.
 
         Raises:
@@ -62,15 +64,7 @@ class LocalRay:
             ray_quiet.without_metadata_request()
             import ray
 
-            ray.init(
-                num_cpus=self._cpus,
-                include_dashboard=False,
-                log_to_driver=True,
-                logging_level=logging.ERROR,
-                object_store_memory=OBJECT_STORE_BYTES,
-                _temp_dir=str(self._temp),
-                configure_logging=True,
-            )
+            self._init()
             check_loopback(ray.get_runtime_context().gcs_address)
         except BaseException as error:
             self._error = error
@@ -78,6 +72,33 @@ class LocalRay:
             self._ready.set()
         # Ray's processes die with the thread that started them (prctl PDEATHSIG), so it stays.
         self._stopped.wait()
+
+    def _init(self) -> None:
+        """Start Ray; on a busy machine it may give itself up after 30 s, so it is asked again."""
+        import ray
+
+        for attempt in range(STARTS):
+            try:
+                ray.init(
+                    num_cpus=self._cpus,
+                    include_dashboard=False,
+                    log_to_driver=True,
+                    logging_level=logging.ERROR,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    _temp_dir=str(self._temp),
+                    configure_logging=True,
+                )
+                return
+            except Exception:
+                if attempt == STARTS - 1 or self._stopped.is_set():
+                    raise
+                traceback.print_exc()
+                ray.shutdown()
+
+    @property
+    def up(self) -> bool:
+        """Whether it has started."""
+        return self._ready.is_set() and self._error is None
 
     def stop(self) -> None:
         """Shut Ray down and remove its folder."""
@@ -117,6 +138,8 @@ def _environment(token_file: Path) -> None:
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
         RAY_SCHEDULER_EVENTS="0",
         RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+        # On a busy machine Ray's own helpers take longer than its 30 s, and the raylet gives up.
+        RAY_agent_register_timeout_ms="180000",
     )
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.pop("RAY_AUTH_TOKEN", None)

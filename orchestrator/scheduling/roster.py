@@ -4,6 +4,8 @@
 - A board never met in this run is tried `ATTEMPTS` times; one that was met and then lost may be
   rebooting or behind a cut link, and is looked for up to `lost_s`.
 - Whatever trying again cannot mend takes the board out of the run at once.
+- Where a board can be rebooted or its power cycled, that comes before it is out of the run; it is
+  then looked for as long as it needs to boot.
 - Failing `SET_ASIDE_AFTER` steps in a row takes it out too, each step having been repeated.
 """
 
@@ -20,7 +22,10 @@ BACKOFF_S = (1.0, 4.0)
 LONGEST_WAIT_S = 15.0
 SET_ASIDE_AFTER = 2
 
-Standing = Literal["away", "connecting", "connected", "broken"]
+RECONNECT_S = 30.0
+"""How long a lost board that can be recovered is looked for before that is done."""
+
+Standing = Literal["away", "connecting", "connected", "recovering", "broken"]
 
 
 @dataclass
@@ -32,6 +37,7 @@ class _Contact:
     since: float = 0.0
     busy: bool = False
     failures: int = 0
+    boots_in_s: float | None = None
     error: FarmError | None = None
 
 
@@ -54,6 +60,11 @@ class Roster:
         """Names of the boards that this run holds."""
         return [name for name, found in self._contacts.items() if found.standing == "connected"]
 
+    def late(self, board: str) -> bool:
+        """Whether a board keeps waiting: used by others, not answering, or out of the run."""
+        contact = self._of(board)
+        return contact.busy or contact.tries > 1 or contact.standing == "broken"
+
     def error(self, board: str) -> FarmError | None:
         """Why a board is out of the run; None while it is not."""
         return self._of(board).error
@@ -75,9 +86,16 @@ class Roster:
         """The board is connected and ours."""
         contact = self._of(board)
         contact.standing, contact.met, contact.tries = "connected", True, 0
+        contact.boots_in_s = None
 
-    def missed(self, board: str, error: FarmError, now: float) -> bool:
-        """An attempt failed; returns whether another follows. Otherwise `error` says the reason."""
+    def missed(
+        self, board: str, error: FarmError, now: float, *, recoverable: bool = False
+    ) -> bool:
+        """An attempt failed; returns whether another follows. Otherwise `error` says the reason.
+
+        Args:
+            recoverable: whether something can be done for the board when it is not found again.
+        """
         contact = self._of(board)
         busy = isinstance(error, BoardBusy)
         if busy != contact.busy:
@@ -87,6 +105,10 @@ class Roster:
         spent = now - contact.since
         if busy:
             patience, word = self._deadlines.queue_s, "queue_s"
+        elif contact.boots_in_s is not None:
+            patience, word = contact.boots_in_s, "boots_in_s"
+        elif contact.met and recoverable:
+            patience, word = min(RECONNECT_S, self._deadlines.lost_s), "lost_s"
         elif contact.met:
             patience, word = self._deadlines.lost_s, "lost_s"
         else:
@@ -97,12 +119,14 @@ class Roster:
             if spent + wait <= patience:
                 contact.not_before = now + wait
                 return True
+            longer = f"FARM_DEADLINES='{{\"{word}\": {2 * patience:.0f}}}' waits longer"
+            if word == "boots_in_s":
+                longer = "`recovery: {boots_in_s: ...}` in the inventory lets it boot longer"
             return self._out(
                 contact,
                 TransientError(
                     f"{error.message}; given up after {spent:.0f} s",
-                    f'`farm resume` tries again; FARM_DEADLINES=\'{{"{word}": '
-                    f"{2 * patience:.0f}}}' waits longer",
+                    f"`farm resume` tries again; {longer}",
                 ),
             )
         if contact.tries < ATTEMPTS:
@@ -113,8 +137,19 @@ class Roster:
     def lost(self, board: str) -> None:
         """A step failed in a way that a new session may mend."""
         contact = self._of(board)
-        if contact.standing != "broken":
+        if contact.standing not in ("broken", "recovering"):
             contact.standing, contact.not_before, contact.tries = "away", 0.0, 0
+
+    def recovering(self, board: str) -> None:
+        """The board is being rebooted or its power cycled: it is in the run again."""
+        contact = self._of(board)
+        contact.standing, contact.error, contact.failures = "recovering", None, 0
+
+    def recovered(self, board: str, now: float, settle_s: float, boots_in_s: float) -> None:
+        """That was done; the board is looked for while it boots."""
+        contact = self._of(board)
+        contact.standing, contact.tries, contact.busy = "away", 0, False
+        contact.not_before, contact.boots_in_s = now + settle_s, boots_in_s
 
     def let_go(self, board: str) -> None:
         """Nothing is left to do there for now."""

@@ -171,6 +171,49 @@ class RuntimeOptions(Spec):
 LockScope = Literal["board", "workdir"]
 
 
+_PLACEHOLDER = re.compile(r"\{(\w*)\}")
+
+
+class Recovery(Spec):
+    """What a run may do when the board does not answer or does not work; nothing when left out.
+
+    `reboot` is the command that reboots it, such as `sudo -n reboot`. `power` is a program of this
+    head with its arguments, run without a shell: {action} in it becomes `off` and, `off_s` seconds
+    later, `on`; without {action} one run cycles the power. {name} and {host} are the board's.
+    `boots_in_s` is how long it is then waited for.
+    """
+
+    reboot: str | None = None
+    power: Many[str] = ()
+    off_s: float = Field(5.0, ge=0, le=600, allow_inf_nan=False)
+    boots_in_s: float = Field(120.0, gt=0, le=3600, allow_inf_nan=False)
+
+    @field_validator("reboot")
+    @classmethod
+    def _command(cls, value: str | None) -> str | None:
+        return value if value is None else _plain(value)
+
+    @field_validator("power", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise wrong(
+                "expected a list of words (a program and its arguments), since no shell runs"
+            )
+        return value
+
+    @field_validator("power")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            _plain(word)
+            for name in _PLACEHOLDER.findall(word):
+                if name not in ("action", "name", "host"):
+                    valid = ("action", "name", "host")
+                    raise wrong(f"{{{name}}} is not one of {valid}{nearest(name, valid)}")
+        return value
+
+
 class Board(Spec):
     """One board. `hardware`, `provider`, `type` and `runtime` come from its kind unless given.
 
@@ -194,6 +237,7 @@ class Board(Spec):
     lock: LockScope
     clocks: Clocks | None = None
     runtime: RuntimeOptions
+    recovery: Recovery = Recovery()
 
     @model_validator(mode="before")
     @classmethod
@@ -244,6 +288,12 @@ class Board(Spec):
         if ".." in value.split("/") or value.rstrip("/") in ("", "~"):
             raise wrong("expected a folder of farm's own, such as '~/.farm'")
         return value
+
+    @model_validator(mode="after")
+    def _not_this_host(self) -> Board:
+        if self.recovery != Recovery() and isinstance(self.transport, LocalTransportSpec):
+            raise wrong("this host is neither rebooted nor switched off by a run", key="recovery")
+        return self
 
     @property
     def executed_by(self) -> Literal["board", "emulated", "simulator"]:

@@ -130,6 +130,7 @@ class Entry(Spec):
     toolchain: str = "auto"
     gallery: OneOrMany[Gallery] = Field(("same",), min_length=1)
     model: OneOrMany[str] = ()
+    priority: int = Field(0, ge=-100, le=100)
 
 
 class Rule(Spec):

@@ -90,6 +90,14 @@ class Quarantined(_Line):
     reason: str
 
 
+class Recovering(_Line):
+    """A run rebooted the board or cycled its power."""
+
+    event: Literal["recovering"] = "recovering"
+    how: str
+    reason: str
+
+
 class Added(_Line):
     """An entry was written; what was there under this name before is forgotten."""
 
@@ -133,7 +141,16 @@ class Wiped(_Line):
 
 
 Entry = Annotated[
-    Checked | Worked | Quarantined | Added | Removed | Drained | Undrained | Released | Wiped,
+    Checked
+    | Worked
+    | Quarantined
+    | Recovering
+    | Added
+    | Removed
+    | Drained
+    | Undrained
+    | Released
+    | Wiped,
     Field(discriminator="event"),
 ]
 _ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)

@@ -1,0 +1,142 @@
+"""`farm plan --simulate boards=khadas-vim3:20`: how long with those boards, and what waits."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.errors import UserError
+from orchestrator.planning.estimate import GUESSES, rate_name
+from orchestrator.planning.graph import Graph, Step
+from orchestrator.scheduling.planner import Request, graph_with
+from orchestrator.scheduling.simulation import Simulation, pool_name, simulate
+from orchestrator.specs.inventory import Board, load_inventory
+from orchestrator.specs.kinds import load_kinds
+from orchestrator.specs.yamlfile import nearest
+
+MOST = 5000
+_FORM = re.compile(r"boards=(.+)")
+SHOWN = 12
+
+
+def wanted(text: str) -> dict[str, int]:
+    """Read `boards=KIND:N,KIND:N`.
+
+    Raises:
+        UserError: it is not that, or a kind is unknown.
+    """
+    found = _FORM.fullmatch(text.strip())
+    counts: dict[str, int] = {}
+    for part in found[1].split(",") if found else [""]:
+        kind, _, number = part.strip().partition(":")
+        if not kind or not number.isdecimal() or not 1 <= int(number) <= MOST:
+            raise UserError(
+                f"--simulate {text}: expected boards=KIND:N[,KIND:N], N from 1 to {MOST}",
+                "for example: farm plan --simulate boards=khadas-vim3:20",
+            )
+        if kind not in load_kinds():
+            raise UserError(f"--simulate: unknown kind {kind!r}{nearest(kind, load_kinds())}")
+        counts[kind] = int(number)
+    return counts
+
+
+def fleet(
+    boards: tuple[Board, ...], counts: Mapping[str, int]
+) -> tuple[list[Board], dict[str, str]]:
+    """The inventory with as many boards of each named kind as asked, and whom each is made after.
+
+    Other kinds stay as they are. Boards that are made up have hardware of their own each.
+    """
+    made: list[Board] = []
+    after: dict[str, str] = {}
+    for board in boards:
+        if board.kind not in counts:
+            made.append(board)
+            after[board.name] = board.name
+    for kind, count in counts.items():
+        like = next((board for board in boards if board.kind == kind), None)
+        for i in range(count):
+            name = f"{kind}-{i + 1}"
+            if like is None:
+                fresh = {"name": name, "kind": kind, "transport": {"ssh": {"host": "simulated"}}}
+                made.append(Board.model_validate(fresh))
+            else:
+                made.append(like.model_copy(update={"name": name, "contention_domain": name}))
+            after[name] = like.name if like is not None else name
+    return made, after
+
+
+def show(request: Request, text: str, console: Console) -> int:
+    """Simulate the whole matrix from an empty store and print what came of it."""
+    counts = wanted(text)
+    inventory = load_inventory(Path(request.inventory))
+    boards, after = fleet(inventory.boards, counts)
+    plan = graph_with(request, tuple(boards))
+    if not plan.graph.steps:
+        raise UserError("no row is possible with these boards", "`farm plan` says why")
+    rates = plan.rates()
+    seen: set[str] = set()
+    guessed: set[str] = set()
+
+    def seconds(step: Step, board: str) -> float:
+        name = rate_name(replace(step, board=after.get(board, board)))
+        (seen if name in rates else guessed).add(name)
+        spent = rates.get(name, GUESSES[step.stage]) * step.units
+        least = step.params["policy"]["min_duration_s"] if step.stage == "measure" else 0.0
+        return float(max(spent, least))
+
+    slots = os.cpu_count() or 1
+    done = simulate(plan.graph, plan.domains(), seconds, head_slots=slots)
+    console.print(
+        f"{len(plan.possible)} rows, {len(plan.graph.steps)} steps, {len(boards)} boards, from an "
+        f"empty store: {duration(done.makespan_s)}"
+    )
+    console.print(
+        f"no schedule is shorter than {duration(done.bound_s)} ({done.bound_by}): this one is "
+        f"{done.makespan_s / max(done.bound_s, 1e-9):.2f} times that"
+    )
+    console.print()
+    console.print(_table(plan.graph, done, slots))
+    source = f"{len(seen)} paces seen in earlier runs, {len(guessed)} guessed"
+    console.print()
+    console.print(f"{source}: {', '.join(sorted(guessed)[:6])}" if guessed else source, style="dim")
+    impossible = len(plan.cells) - len(plan.possible)
+    if impossible:
+        console.print(f"{impossible} rows are impossible and left out; `farm plan` says why")
+    return 0
+
+
+def _table(graph: Graph, done: Simulation, slots: int) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("Pool", "Boards", "Busy", "Steps waited for it"):
+        table.add_column(name, justify="left" if name == "Pool" else "right")
+    busy = done.busy_s()
+    rows: list[tuple[float, tuple[Any, ...]]] = []
+    pools = {step.pool for step in graph.steps.values() if step.pool}
+    for pool in [(), *pools]:
+        names = pool or ("",)
+        count = len(pool) or slots
+        share = sum(busy.get(name, 0.0) for name in names) / max(done.makespan_s * count, 1e-9)
+        waited = done.waited_s.get(pool_name(pool), 0.0)
+        title = pool_name(pool) or f"this head ({slots} at a time)"
+        rows.append((share, (title, str(count), f"{100 * share:.0f} %", duration(waited))))
+    for _, row in sorted(rows, key=lambda each: -each[0])[:SHOWN]:
+        table.add_row(*row)
+    if len(rows) > SHOWN:
+        table.caption = f"{len(rows) - SHOWN} pools that are less busy are not shown"
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    for limit, unit, size in ((90, "s", 1), (5400, "min", 60)):
+        if seconds < limit:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,206 @@
+"""One extraction shared out over several boards: who makes which rows; faster boards make more.
+
+A board's piece is a share of what is left, by its own pace among all paces, halved: pieces grow
+small towards the end, so that all end together. Rows that a lost board did not bring go back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.store.features import DATA, FeatureWriter
+
+LEAST = 32
+LONGEST_S, LONGEST_ALONE_S = 5.0, 20.0
+CANARY = 16
+SHARED_FROM = 256
+"""Images below which an extraction is not worth another board."""
+
+Piece = tuple[int, int]
+
+
+class Shares:
+    """Hands out rows: pure, on a clock it is given.
+
+    Args:
+        gaps: rows to make, as (start, stop).
+        several: False when there is one board only: it gets each gap whole.
+    """
+
+    def __init__(
+        self,
+        gaps: Iterable[Piece],
+        *,
+        several: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._gaps = list(gaps)
+        self._several, self._clock = several, clock
+        self._out: dict[str, tuple[Piece, float]] = {}
+        self._rates: dict[str, float] = {}
+        self.rows: Counter[str] = Counter()
+
+    @property
+    def left(self) -> int:
+        """Rows that nobody has taken."""
+        return sum(stop - start for start, stop in self._gaps)
+
+    @property
+    def over(self) -> bool:
+        """Whether all is made."""
+        return not self._gaps and not self._out
+
+    def take(self, board: str) -> Piece | None:
+        """The rows that a board is to make next; None when none are left to take."""
+        if not self._gaps:
+            return None
+        start, stop = self._gaps.pop(0)
+        size = self._size(board) if self._several else stop - start
+        if start + size < stop:
+            self._gaps.insert(0, (start + size, stop))
+            stop = start + size
+        self._out[board] = ((start, stop), self._clock())
+        return start, stop
+
+    def done(self, board: str) -> None:
+        """A board brought all of its piece."""
+        (start, stop), since = self._out.pop(board)
+        self.rows[board] += stop - start
+        pace = (stop - start) / max(self._clock() - since, 1e-6)
+        old = self._rates.get(board)
+        self._rates[board] = pace if old is None else (old + pace) / 2
+
+    def broke(self, board: str, missing: Iterable[Piece]) -> None:
+        """A board is lost; of its piece, what is among `missing` is to be made by another."""
+        found = self._out.pop(board, None)
+        if found is None:
+            return
+        (start, stop), _ = found
+        rest = [(max(a, start), min(b, stop)) for a, b in missing]
+        rest = [(a, b) for a, b in rest if a < b]
+        self.rows[board] += (stop - start) - sum(b - a for a, b in rest)
+        self._gaps = sorted([*self._gaps, *rest])
+
+    def _size(self, board: str) -> int:
+        rate = self._rates.get(board)
+        if rate is None:
+            return LEAST
+        working = {*self._out, board}
+        known = [self._rates[name] for name in working if name in self._rates]
+        paces = sum(known) + (len(working) - len(known)) * rate
+        fair = self.left * rate / paces / 2
+        size = min(fair, rate * (LONGEST_S if len(working) > 1 else LONGEST_ALONE_S))
+        return max(LEAST, int(size) // LEAST * LEAST)
+
+
+class SharedExtraction:
+    """An extraction under way: its writer and who works at it. Thread-safe.
+
+    Args:
+        writer: receives the rows.
+        several: whether other boards may join.
+    """
+
+    def __init__(self, writer: FeatureWriter, folder: Any, rows: int, *, several: bool) -> None:
+        self._writer, self._folder, self.total = writer, folder, rows
+        self._guard = threading.Condition()
+        self._shares = Shares(writer.missing(), several=several)
+        self._helpers = 0
+        self.closed = False
+
+    @property
+    def brought(self) -> dict[str, int]:
+        """Rows by board."""
+        return dict(self._shares.rows)
+
+    @property
+    def done(self) -> int:
+        """Rows that are on the disk."""
+        return self.total - sum(b - a for a, b in self._writer.missing())
+
+    def write(self, start: int, features: NDArray[Any], failed: NDArray[np.bool_]) -> int:
+        """Keep rows; returns how many there are now."""
+        with self._guard:
+            self._writer.write(start, features, failed)
+            self._guard.notify_all()
+            return self.done
+
+    def pieces(self, board: str) -> Generator[Piece]:
+        """What a board is to make, one piece after the other, until none are left."""
+        while True:
+            with self._guard:
+                piece = None if self.closed else self._shares.take(board)
+            if piece is None:
+                return
+            try:
+                yield piece
+            except BaseException:  # the one who makes it failed, and closes this
+                self.broke(board)
+                raise
+            with self._guard:
+                self._shares.done(board)
+                self._guard.notify_all()
+
+    def broke(self, board: str) -> None:
+        """A board is lost in the middle of a piece."""
+        with self._guard:
+            self._shares.broke(board, self._writer.missing())
+            self._guard.notify_all()
+
+    @contextmanager
+    def helping(self) -> Iterator[None]:
+        """While a board helps, the extraction does not end without it."""
+        with self._guard:
+            self._helpers += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._helpers -= 1
+                self._guard.notify_all()
+
+    def wait(self, stop: threading.Event, *, lost: bool) -> None:
+        """Until all is made or nobody is left who makes it; for a leader, rows to take will do.
+
+        Args:
+            lost: whether the leader's board is lost, so that only helpers can go on.
+        """
+        with self._guard:
+            while not stop.is_set() and not self._shares.over and self._helpers:
+                if self._shares.left and not lost:
+                    break
+                self._guard.wait(0.5)
+
+    @property
+    def over(self) -> bool:
+        """Whether all rows are there."""
+        with self._guard:
+            return self._shares.over
+
+    def canary(self, stop: threading.Event) -> tuple[Piece, NDArray[Any]] | None:
+        """Rows that are there already and their features, to hold another board's against.
+
+        Waits for them; None when the extraction ends before.
+        """
+        count = min(CANARY, self.total)
+        with self._guard:
+            while not stop.is_set() and not self.closed:
+                if all(start >= count for start, _ in self._writer.missing()):
+                    data = np.load(self._folder / DATA, mmap_mode="r", allow_pickle=False)
+                    return (0, count), np.array(data[:count])
+                self._guard.wait(0.5)
+        return None
+
+    def close(self) -> None:
+        """No more pieces: helpers come to their end."""
+        with self._guard:
+            self.closed = True
+            self._guard.notify_all()

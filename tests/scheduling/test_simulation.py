@@ -1,0 +1,139 @@
+"""The scheduler's promises, on a virtual clock with the functions that a run decides by."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.planning.graph import Graph, Step
+from orchestrator.scheduling.simulation import Simulation, simulate
+
+SECONDS = {
+    "images": 2.0,
+    "quantize": 4.0,
+    "convert": 1.5,
+    "deploy": 0.0,
+    "measure": 5.0,
+    "extract": 30.0,
+    "score": 3.0,
+}
+
+
+def graph_of(pools: Iterable[tuple[str, ...]], units: int = 1000) -> Graph:
+    """A cell for each pool, as a plan has them."""
+    steps: dict[str, Step] = {"images/gallery": Step("images/gallery", "images")}
+
+    def add(step: Step) -> str:
+        steps[step.id] = step
+        return step.id
+
+    for number, pool in enumerate(pools):
+        name = f"cell{number}"
+        quantize = add(Step(f"quantize/{name}", "quantize", {"i": "images/gallery"}))
+        convert = add(Step(f"convert/{name}", "convert", {"q": quantize}))
+        on = {"pool": pool, "board": pool[0]}
+        deploy = add(Step(f"deploy/{name}", "deploy", {"a": convert}, **on))
+        inputs = {"a": convert, "images": "images/gallery"}
+        add(Step(f"measure/{name}", "measure", inputs, (deploy,), **on))
+        extract = [
+            add(Step(f"extract/{name}/{role}", "extract", inputs, (deploy,), units=units, **on))
+            for role in ("gallery", "probe")
+        ]
+        add(Step(f"score/{name}", "score", dict(zip("gp", extract, strict=True))))
+    return Graph(steps, {})
+
+
+def run(graph: Graph, boards: Iterable[str], **more: object) -> Simulation:
+    domains = {name: name for name in boards}
+    return simulate(graph, domains, lambda s, _: SECONDS[s.stage], head_slots=2, **more)  # type: ignore[arg-type]
+
+
+NAMES = [f"b{i}" for i in range(6)]
+POOLS = st.lists(
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique=True).map(tuple),
+    min_size=1,
+    max_size=12,
+)
+DEATHS = st.dictionaries(st.sampled_from(NAMES), st.floats(0, 200), max_size=4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(POOLS, DEATHS, st.integers(0, 9), st.sampled_from([10, 1000]))
+def test_no_board_does_two_things_no_step_runs_twice_and_every_run_ends(
+    pools: list[tuple[str, ...]], deaths: dict[str, float], seed: int, units: int
+) -> None:
+    graph = graph_of(pools, units)
+    done = run(graph, NAMES, deaths=deaths, jitter=0.5, seed=seed)
+    everything = {s for s, step in graph.steps.items() if step.stage != "deploy"}
+    assert done.finished | done.failed == everything
+    assert not done.finished & done.failed
+    by_board: dict[str, list[tuple[float, float]]] = {}
+    by_step: dict[str, list[tuple[float, float]]] = {}
+    for span in done.spans:
+        step = graph.steps[span.step]
+        assert span.board in (step.pool or ("",))
+        if span.board:
+            by_board.setdefault(span.board, []).append((span.start, span.stop))
+        if span.board and step.stage != "extract":
+            by_step.setdefault(span.step, []).append((span.start, span.stop))
+        assert span.board not in deaths or span.stop <= deaths[span.board] + 1e-6
+    for spans in (*by_board.values(), *by_step.values()):
+        for one, other in itertools.pairwise(sorted(spans)):
+            assert one[1] <= other[0] + 1e-9
+    # Whatever has a living board is finished.
+    for number, pool in enumerate(pools):
+        if not set(pool) <= set(deaths):
+            assert f"score/cell{number}" in done.finished
+
+
+@settings(max_examples=15, deadline=None)
+@given(POOLS, DEATHS, st.randoms(use_true_random=True))
+def test_the_order_of_the_inventory_does_not_change_what_finishes(
+    pools: list[tuple[str, ...]], deaths: dict[str, float], chance: object
+) -> None:
+    late = {name: at + 10_000 for name, at in deaths.items()}  # those that are never there
+    gone = dict.fromkeys(deaths, 0.0)
+    turned = [tuple(reversed(pool)) for pool in pools]
+    for dead in (gone, late, {}):
+        one, other = (run(graph_of(each), NAMES, deaths=dead) for each in (pools, turned))
+        assert one.finished == other.finished
+
+
+def test_forty_cells_over_eight_boards_are_near_the_shortest_possible() -> None:
+    boards = tuple(f"b{i}" for i in range(8))
+    done = run(graph_of([boards] * 40), boards)
+    assert done.makespan_s <= 1.10 * done.bound_s, (done.makespan_s, done.bound_s, done.bound_by)
+
+
+def test_one_extraction_is_shared_out() -> None:
+    one = run(graph_of([("a",)], 50_000), "a")
+    four = run(graph_of([tuple("abcd")], 50_000), "abcd")
+    apart = 2 + 4 + 1.5 + 5 + 3
+    assert (one.makespan_s - apart) / (four.makespan_s - apart) > 3.6
+
+
+def test_a_dead_board_costs_the_others_nothing() -> None:
+    names = [f"b{i}" for i in range(8)]
+    cells = [(name,) for name in names for _ in range(3)]
+    without = run(graph_of([c for c in cells if c != ("b3",)]), names)
+    with_it = run(graph_of(cells), names, deaths={"b3": 20.0})
+    assert with_it.makespan_s <= 1.05 * without.makespan_s
+
+
+def test_a_higher_priority_comes_first() -> None:
+    graph = graph_of([("a",)] * 4, 10)
+    for step in graph.steps.values():
+        step.priority = 5 if "cell3" in step.id else 0
+    done = run(graph, "a")
+    first = {s.step: s.start for s in done.spans if s.step.startswith("measure")}
+    # Its artifact is ready in the same moment as one that took the head's other slot.
+    assert first["measure/cell3"] < min(first["measure/cell1"], first["measure/cell2"])
+
+
+def test_thousands_of_boards_are_simulated() -> None:
+    boards = tuple(f"b{i}" for i in range(1000))
+    done = run(graph_of([boards[i : i + 10] for i in range(0, 1000, 10)]), boards)
+    assert not done.failed
