@@ -56,7 +56,7 @@ def board(name: str, kind: str, sshd: object, key: Path, place: Path, extra: str
         f"  - name: {name}\n    kind: {kind}\n    transport:\n      ssh:\n"
         f"        host: {p['host']}\n        port: {p['port']}\n        user: {p['user']}\n"
         f"        key: {key}\n        host_key: {p['host_key']!r}\n"
-        f"    runtime: onnxruntime\n    workdir: {place}/work\n{extra}"
+        f"    runtime: onnxruntime\n    workdir: {place}/work\n    lock: workdir\n{extra}"
     )
 
 
