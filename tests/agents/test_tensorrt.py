@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from . import fake_tensorrt
@@ -118,6 +117,7 @@ class TestTheEngineIsKept:
         assert machine.log.count("build") == 2
         assert got["features"].tobytes() == expected(model, data).tobytes()
 
+    @slow
     def test_within_the_cache_that_is_bounded(self, tmp_path, model):
         from orchestrator.agents import cleanup
 
@@ -142,6 +142,7 @@ class TestTheEngineIsKept:
         assert machine.log.count("build") == 5
         assert len(list(model.parent.glob("engine-*.plan"))) == 5
 
+    @slow
     def test_and_built_again_when_it_is_of_another_version_than_its_name(self, tmp_path, model):
         machine = Machine(tmp_path)
         machine.drive(model)
@@ -222,6 +223,7 @@ class TestErrors:
         assert (got["kind"], got["code"]) == ("board", "no-runtime")
         assert "/nowhere/libcudart.so" in got["error"]
 
+    @slow
     def test_a_library_that_is_not_cudas(self, tmp_path, model):
         got = Machine(tmp_path).drive(model, options={"library": "libc.so.6"})
         assert "libc.so.6 has no cuda" in got["error"]
@@ -253,11 +255,13 @@ class TestErrors:
         got = Machine(tmp_path).drive(model, options={"output": "embedding"})
         assert "no output 'embedding', it has feature" in got["error"]
 
+    @slow
     def test_options_out_of_bounds(self, tmp_path, model):
         got = Machine(tmp_path).drive(model, options={"workspace_mb": -1})
         assert (got["kind"], "workspace_mb is -1" in got["error"]) == ("user", True)
 
 
+@slow
 def test_layers_are_counted_where_the_engine_tells(tmp_path, model):
     got = Machine(tmp_path, settings={"mode": "layers"}).drive(model)
     assert got["facts"]["layers"] == {"Int8": 1, "Float": 1}
@@ -319,8 +323,3 @@ class TestTheFakeItself:
         assert "EXPLICIT_BATCH" in new["NetworkDefinitionCreationFlag"]
         assert "num_io_tensors" not in fake_tensorrt.names_of("8.4.1")["ICudaEngine"]
         assert "set_memory_pool_limit" not in fake_tensorrt.names_of("8.2.1")["IBuilderConfig"]
-
-
-def test_float_features_are_numbers(tmp_path, model):
-    got = Machine(tmp_path).drive(model, inputs(1))
-    assert np.isfinite(got["features"]).all()

@@ -38,6 +38,7 @@ def prepared(images):
     return (images.astype(np.float32) - 128).transpose(0, 3, 1, 2)
 
 
+@pytest.mark.slow
 def test_a_build_longer_than_any_silence_allowed(tmp_path):
     model = onnx_file(tmp_path / "artifacts" / "model.onnx")
     machine = Machine(tmp_path, settings={"mode": "build-slow", "ms": 1})
@@ -77,6 +78,7 @@ def test_a_build_longer_than_any_silence_allowed(tmp_path):
     assert channel.exit_status(2.0) == 0
 
 
+@pytest.mark.slow
 def test_the_deadline_of_a_build_and_the_session_goes_on(tmp_path):
     model = onnx_file(tmp_path / "artifacts" / "model.onnx")
     machine = Machine(tmp_path, settings={"mode": "build-hangs"})

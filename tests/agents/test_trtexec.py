@@ -59,6 +59,7 @@ def test_features_and_times(tmp_path, model, version):
     assert made.log.count("build") == 1
 
 
+@slow
 def test_under_python_3_6(tmp_path, model):
     if "3.6" not in interpreters():
         pytest.skip("no Python 3.6")
@@ -69,6 +70,7 @@ def test_under_python_3_6(tmp_path, model):
     np.testing.assert_allclose(got["features"], expected(model, data), rtol=5e-6)
 
 
+@slow
 def test_values_that_json_has_no_word_for(tmp_path, model):
     got = drive(machine(tmp_path, mode="nan"), model, inputs(1))
     assert np.isnan(got["features"][0, 0])
@@ -101,12 +103,14 @@ def test_an_option_that_its_version_does_not_have(tmp_path, model):
     assert "Unknown option: --" in got["error"]
 
 
+@slow
 def test_the_deadline_of_a_build(tmp_path, model):
     got = drive(machine(tmp_path, mode="hangs"), model, options={"build_s": 1.2})
     assert (got["kind"], got["code"]) == ("user", "build-deadline")
     assert "RUNNING TensorRT.trtexec" in got["error"]
 
 
+@slow
 def test_an_engine_of_another_version_is_built_again(tmp_path, model):
     made = machine(tmp_path)
     drive(made, model)
