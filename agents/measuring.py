@@ -50,7 +50,8 @@ def measure(
     sent.
 
     DONE has `warm_up`, `warm_up_s`, `stable`, `cooling`, `before`, `after` (telemetry), `cpu`
-    (`elapsed_s`, `own_s`, `cores`), `peak_memory_bytes` (of this process) and `drivers`.
+    (`elapsed_s`, `own_s`, `busy_s` of all processors, `cores`), `peak_memory_bytes` (of this
+    process) and `drivers`.
     """
     _tell(link, frame.job, "received", 0)
     policy = _policy(frame.meta)
@@ -169,7 +170,7 @@ class _Timer(object):
     def run(self, policy: Mapping[str, Any]) -> None:
         """Time in blocks, each for its share of both minima, at the longest `max_duration_s`."""
         blocks = int(policy["blocks"])
-        own_s = _own_cpu_s()
+        own_s, busy_s = _own_cpu_s(), self._sensors.busy_s()
         begin = clock.now()
         self._origin_ns = clock.now_ns()
         end = begin + policy["max_duration_s"]
@@ -187,6 +188,9 @@ class _Timer(object):
             "own_s": _own_cpu_s() - own_s,
             "cores": os.cpu_count() or 1,
         }
+        after_s = self._sensors.busy_s()
+        if busy_s is not None and after_s is not None:
+            self.cpu["busy_s"] = after_s - busy_s
 
     def _block(
         self, block: int, done: int, timed: float, end: float, policy: Mapping[str, Any]

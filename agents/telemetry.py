@@ -32,8 +32,7 @@ class Telemetry(object):
     now) and `highest_mhz` where the hardware could do more, `governors`, `cooling_devices` (how
     many there are that slow something down), `throttling` (those at work, with their step),
     `throttle_events` (counters that rise with each event), `memory_available_bytes`, `load_1m`,
-    `cpu_busy_s` (of all processors since the start, a hypervisor's share included), `power_w` and
-    `energy_j` by rail. What the board does not tell is left out.
+    `power_w` and `energy_j` by rail. What the board does not tell is left out.
 
     Args:
         root: where sysfs and procfs are found.
@@ -90,9 +89,6 @@ class Telemetry(object):
                 found["load_1m"] = float(load[0])
             except ValueError:
                 pass
-        busy = self._busy_s()
-        if busy is not None:
-            found["cpu_busy_s"] = busy
         return found
 
     def memory(self, field: str) -> Optional[int]:
@@ -188,7 +184,8 @@ class Telemetry(object):
                 events[name] = events.get(name, 0) + count
         return events
 
-    def _busy_s(self) -> Optional[float]:
+    def busy_s(self) -> Optional[float]:
+        """Time that processors worked since the start, a hypervisor's share included."""
         first = read_text(os.path.join(self._root, "proc/stat"), 512).split("\n")[0].split()
         if len(first) < 5 or first[0] != "cpu":
             return None

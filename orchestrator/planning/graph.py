@@ -28,7 +28,7 @@ RECIPES: Mapping[str, int] = {
     "quantize": 1,
     "convert": 2,
     "deploy": 1,
-    "measure": 2,
+    "measure": 3,
     "extract": 1,
     "parity": 1,
     "score": 1,
@@ -363,7 +363,9 @@ class _Builder:
         policy = self._matrix.measurement
         if encoder.executed_by != "board":
             # Its times say nothing of the board, and what cools or is clocked is this host.
-            policy = policy.model_copy(update={"clocks": "untouched", "cool_below_c": None})
+            policy = policy.model_copy(
+                update={"clocks": "untouched", "cool_below_c": None, "rounds": 1}
+            )
         elif board.clocks is not None:
             policy = policy.model_copy(update={"clocks": board.clocks})
         return self._add(

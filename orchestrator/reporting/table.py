@@ -202,8 +202,8 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         )
     notes.extend(_differences(results))
     suspect = [r for r in results if r.verdict == "SUSPECT"]
-    notes.extend(f"{r.hardware}: its time is SUSPECT: {r.verdict_reason}." for r in suspect)
-    drawn = {r.hardware.rstrip("*"): energy_text(r) for r in results if energy_text(r)}
+    notes.extend(f"{_named(r, results)}: its time is SUSPECT: {r.verdict_reason}." for r in suspect)
+    drawn = {_named(r, results).rstrip("*"): energy_text(r) for r in results if energy_text(r)}
     if drawn:
         listed = "; ".join(f"{name} {text}" for name, text in drawn.items())
         notes.append(f"Energy of one inference, the board's idle power included: {listed}.")
@@ -224,12 +224,20 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
     return notes
 
 
+def _named(result: CellResult, results: Sequence[CellResult]) -> str:
+    """The row's hardware, with its quantization where several rows have that hardware."""
+    if sum(other.hardware == result.hardware for other in results) < 2:
+        return result.hardware
+    words = (result.hardware, result.dtype, result.granularity, result.symmetry)
+    return " ".join(word for word in words if word)
+
+
 def _different_paces(results: Sequence[CellResult]) -> list[str]:
     """Encoders of one board that were measured while its processor was of different speed."""
     by_board: dict[str, list[tuple[float, str]]] = {}
     for result in results:
         if result.latency is not None and result.latency.yardstick_ms:
-            pair = (result.latency.yardstick_ms, f"{result.hardware} {result.dtype}")
+            pair = (result.latency.yardstick_ms, _named(result, results))
             by_board.setdefault(result.board, []).append(pair)
     return [
         f"{slow[1]} and {fast[1]} were measured on {board} while its processor was of different "

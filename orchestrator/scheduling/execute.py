@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import platform
 import threading
@@ -15,11 +16,17 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from orchestrator import __version__
-from orchestrator.errors import TransientError, UserError
+from orchestrator.errors import (
+    BoardError,
+    FarmError,
+    ToolchainError,
+    TransientError,
+    UserError,
+)
 from orchestrator.events import Event, Note, StepProgress, Telemetry
 from orchestrator.fleet.board import Artifact
 from orchestrator.planning.graph import Step
-from orchestrator.scheduling import hosts
+from orchestrator.scheduling import hosts, rounds
 from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.extracting import Extracting
 from orchestrator.scheduling.planner import Plan
@@ -36,7 +43,7 @@ from orchestrator.stages import (
     shards,
 )
 from orchestrator.stages.made import Made
-from orchestrator.stages.raw_times import Conditions, RawTimes, pace_mhz
+from orchestrator.stages.raw_times import pace_mhz
 from orchestrator.store.artifacts import Held
 
 MEASURED_IMAGES = 16
@@ -253,42 +260,83 @@ class Executor(Extracting):
         return Outcome("", summary="already there" if there else f"{len(data):,} bytes, verified")
 
     def _measure(self, step: Step, key: str) -> Held:
+        policy = step.params["policy"]
+        mine = rounds.Series(step, key)
+        with contextlib.ExitStack() as held:
+            others = self._siblings(step, held) if policy["rounds"] > 1 else []
+            for _ in range(policy["rounds"]):
+                self._turn(mine, mine)
+                for other in list(others):
+                    try:
+                        self._turn(other, mine)
+                    except (UserError, ToolchainError, BoardError):
+                        others.remove(other)  # its own step will say so
+            for series in [*others, mine]:
+                made = self._measured(series, [each.step.id for each in [mine, *others]])
+        return made
+
+    def _siblings(self, step: Step, held: contextlib.ExitStack) -> list[rounds.Series]:
+        """The other encoders that this board has yet to be measured with, deployed; all held."""
+        plan, found = self._plan, []
+        for other in list(plan.graph.steps.values()):
+            key = plan.resolution.keys.get(other.id)
+            if (
+                key is None
+                or other.id == step.id
+                or (other.stage, other.board) != ("measure", step.board)
+                or other.id not in plan.resolution.todo
+            ):
+                continue
+            try:
+                self._input(other, "images")
+                made = held.enter_context(plan.store.making("measure", key, self._owner, 0.5))
+                if made is None:
+                    self._deploy(other)
+                    found.append(rounds.Series(other, key))
+            except FarmError:
+                continue  # not ready, or another run's: it is measured by itself
+        return found
+
+    def _turn(self, series: rounds.Series, shown: rounds.Series) -> None:
+        """One round of an encoder; progress is shown as that of the step under way."""
+        step = series.step
         pictures = self._input(step, "images")
         _, artifact = self._artifact(step)
         count = min(MEASURED_IMAGES, self._count(pictures))
         sample = hosts.ImageFile(str(pictures.verify(images.FILE)), ((0, count),))
-        policy = step.params["policy"]
-        sensors = step.extra["sensors"]
-        parts: list[RawTimes] = []
-        samples: list[dict[str, Any]] = []
-        about: dict[str, Any] = {}
-        works_s = float(policy["max_duration_s"])
+        policy = rounds.share(step.params["policy"])
+        turn = rounds.Round()
         calls = self._boards.call(
-            step.board, "measure", artifact, sample, policy, sensors, works_s=works_s
+            step.board,
+            "measure",
+            artifact,
+            sample,
+            policy,
+            step.extra["sensors"],
+            works_s=float(policy["max_duration_s"]),
         )
         for news in calls:
             if isinstance(news, hosts.Times):
-                parts.append(
-                    RawTimes(
-                        news.device_ns,
-                        news.end_to_end_ns,
-                        news.pre_ns,
-                        news.begin_ns,
-                        np.full(len(news.device_ns), news.block, np.int64),
-                    )
-                )
+                turn.times(news)
             else:
                 if isinstance(news, hosts.Sensors) and news.within:
-                    samples.append(dict(news.values))
-                self._heard(step, news, about, "inferences")
+                    turn.samples.append(dict(news.values))
+                self._heard(shown.step, news, series.about, "inferences")
+        turn.facts = series.about.get("measured", {})
+        series.rounds.append(turn)
+
+    def _measured(self, series: rounds.Series, turns: list[str]) -> Held:
+        step, policy = series.step, series.step.params["policy"]
+        times, conditions = rounds.merged(series.rounds)
+        about = series.about | {"measured": dict(conditions.facts), "turns": turns}
         made = measure.pack(
-            RawTimes.joined(parts),
-            Conditions(samples, about.get("measured", {})),
+            times,
+            conditions,
             policy,
             str(step.executed_by),
             self._provenance(step, about) | {"board": step.params["board"], "policy": policy},
         )
-        return self._commit(step, key, made)
+        return self._commit(step, series.key, made)
 
     def _parity(self, step: Step, key: str) -> Held:
         pictures = self._input(step, "images")

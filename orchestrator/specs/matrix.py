@@ -22,7 +22,8 @@ class MeasurementPolicy(Spec):
     """How latency is measured; docs/measuring.md explains each part.
 
     Timing ends at both minima, at the latest at `max_duration_s`, and is done in `blocks` with
-    pauses of `pause_s` between them. With `cool_below_c` the board is waited for, by its
+    pauses of `pause_s` between them. With `rounds` above 1, encoders of one board take turns, and
+    each has its share in each of them. With `cool_below_c` the board is waited for, by its
     temperature, at the longest `cool_deadline_s`. `clocks: pinned` is the user's leave to hold a
     board's clocks meanwhile; a board's own `clocks:` in the inventory outweighs it.
     """
@@ -33,6 +34,7 @@ class MeasurementPolicy(Spec):
     max_duration_s: float = Field(60.0, gt=0, allow_inf_nan=False)
     blocks: int = Field(5, ge=1, le=1000)
     pause_s: float = Field(0.2, ge=0, le=60, allow_inf_nan=False)
+    rounds: int = Field(1, ge=1, le=100)
     cool_below_c: float | None = Field(None, gt=0, le=150)
     cool_deadline_s: float = Field(300.0, gt=0, le=3600)
     clocks: Clocks = "untouched"

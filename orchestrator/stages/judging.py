@@ -144,11 +144,10 @@ def _is_processor(name: str) -> bool:
 def other_load(conditions: Conditions) -> str | None:
     """Processor time that was not the agent's own; a hypervisor's counts as such."""
     cpu = mapping(conditions.facts.get("cpu"))
-    busy = conditions.series("cpu_busy_s")
     elapsed = number(cpu.get("elapsed_s"))
-    if len(busy) < 2 or elapsed <= 0 or busy[-1][1] <= busy[0][1]:
+    if elapsed <= 0 or "busy_s" not in cpu:
         return None
-    others = (busy[-1][1] - busy[0][1] - number(cpu.get("own_s"))) / elapsed
+    others = (number(cpu["busy_s"]) - number(cpu.get("own_s"))) / elapsed
     if others <= OTHER_LOAD:
         return None
     return f"other load: it kept {others:.1f} of {number(cpu.get('cores')):.0f} processors busy"
@@ -214,7 +213,7 @@ def unseen(conditions: Conditions) -> tuple[str, ...]:
         "temperature": bool(conditions.series("temperature_c")),
         "clocks": bool(conditions.each("clocks_mhz")),
         "throttling": any(name in sample for sample in conditions.samples for name in throttling),
-        "other load": len(conditions.series("cpu_busy_s")) > 1,
+        "other load": "busy_s" in mapping(conditions.facts.get("cpu")),
         "power": any(conditions.each(name) for name in ("power_w", "energy_j")),
     }
     return tuple(name for name, seen in checks.items() if not seen)

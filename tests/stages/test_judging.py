@@ -32,7 +32,6 @@ def samples(*changes: dict[str, Any]) -> list[dict[str, Any]]:
         "clock_mhz": 1800.0,
         "limits_mhz": {"cpu0": 1800.0},
         "cooling_devices": 1,
-        "cpu_busy_s": 100.0,
         "power_w": {"VDD_IN": 5.0},
     }
     return [calm | {"at_s": float(at), "block": at} | change for at, change in enumerate(changes)]
@@ -57,7 +56,7 @@ def test_a_calm_board_is_valid() -> None:
 def test_a_board_without_sensors_is_judged_by_its_times_and_says_what_is_unseen() -> None:
     assert reasons(seen=[]) == []
     assert unseen(Conditions()) == ("temperature", "clocks", "throttling", "other load", "power")
-    assert unseen(Conditions(samples({}, {"cpu_busy_s": 101.0}))) == ()
+    assert unseen(Conditions(samples({}), {"cpu": {"busy_s": 1.0}})) == ()
 
 
 def test_only_a_board_is_judged() -> None:
@@ -138,10 +137,9 @@ def test_too_short() -> None:
 
 
 def test_other_load_is_what_the_agent_did_not_use() -> None:
-    seen = samples({}, {"cpu_busy_s": 104.0})
-    cpu = {"elapsed_s": 4.0, "own_s": 0.2, "cores": 4}
-    assert reasons(seen=seen, cpu=cpu) == ["other load: it kept 0.9 of 4 processors busy"]
-    assert reasons(seen=seen, cpu=cpu | {"own_s": 3.9}) == []
+    cpu = {"elapsed_s": 4.0, "own_s": 0.2, "busy_s": 4.0, "cores": 4}
+    assert reasons(cpu=cpu) == ["other load: it kept 0.9 of 4 processors busy"]
+    assert reasons(cpu=cpu | {"own_s": 3.9}) == []
 
 
 def test_heating_counts_when_it_goes_on_to_the_end() -> None:
