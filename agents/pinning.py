@@ -52,7 +52,10 @@ def pin(workdir: str, root: str = "/") -> List[Change]:
     wanted = changes(root)
     if not wanted:
         raise AgentError(
-            USER, "its kernel has no clocks to pin (neither cpufreq nor devfreq)", "no-clocks"
+            USER,
+            "its kernel has no clocks to pin (neither cpufreq nor devfreq); say "
+            "`clocks: untouched` for this board",
+            "no-clocks",
         )
     wanted = [change for change in wanted if change[1] != change[2]]
     for path, _, _ in wanted:
