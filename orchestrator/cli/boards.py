@@ -54,6 +54,12 @@ def add_parser(commands: Any) -> None:
     with_json(made)
     made = action("check", check_boards, "prove boards by a tiny real inference")
     made.add_argument("names", nargs="+", metavar="NAME", help="a board, or `all`")
+    made.add_argument(
+        "--every",
+        metavar="TIME",
+        type=_interval,
+        help="again and again, such as 30m or 6h, until Ctrl-C; boards in use are passed over",
+    )
     with_json(made)
 
     made = action("add", _add, "connect a board, prove it and write it into the inventory")
@@ -107,6 +113,14 @@ def _adding(made: Any) -> None:
     made.add_argument(
         "--yes", action="store_true", help="ask nothing; does not approve a host key unseen"
     )
+
+
+def _interval(text: str) -> float:
+    number, unit = text[:-1], text[-1:]
+    sizes = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    if unit not in sizes or not number.isdecimal() or int(number) < 1:
+        raise argparse.ArgumentTypeError(f"expected a time such as 30m or 6h, not {text!r}")
+    return int(number) * sizes[unit]
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -237,7 +251,17 @@ def show_one(arguments: argparse.Namespace) -> int:
 
 
 def check_boards(arguments: argparse.Namespace) -> int:
-    """Prove boards; 1 unless all are ready."""
+    """Prove boards, once or periodically; 1 unless all are ready."""
+    import time
+
+    while arguments.every is not None:
+        began = time.monotonic()
+        _check_once(arguments)
+        time.sleep(max(0.0, began + arguments.every - time.monotonic()))
+    return _check_once(arguments)
+
+
+def _check_once(arguments: argparse.Namespace) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
     from orchestrator.cli.boards_show import health_json, health_lines

@@ -229,6 +229,12 @@ def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:
 
     standings = FleetLog(runs).standings({b.name: identity(b) for b in inventory.boards})
     for board in inventory.boards:
+        program = board.recovery.power[0] if board.recovery.power else ""
+        if program and shutil.which(program) is None:
+            text = f"its power hook {program} is not a program here"
+            yield Finding(
+                "missing", board.name, text, "give its full path under `recovery: power:`"
+            )
         standing = standings[board.name]
         if standing.state == "ready":
             yield Finding("ok", board.name, "ready")

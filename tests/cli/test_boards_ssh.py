@@ -13,6 +13,7 @@ import pytest
 from orchestrator.fleet.emulated import ensure_key
 from orchestrator.fleet.known_keys import HostKey
 from orchestrator.specs.inventory import SshTransportSpec, load_inventory
+from orchestrator.store.fleet_log import FleetLog
 from tests.cli.servers import VENV, Farm, adding, board_like
 from tests.fleet.dressed import BOARDS
 from tests.fleet.peers import old_server
@@ -128,6 +129,35 @@ def test_a_locked_key_logs_in_through_the_agent_that_holds_it(
     finally:
         holder.terminate()
         holder.wait(10)
+
+
+@pytest.mark.needs("sshd")
+def test_a_private_key_that_others_can_read_is_not_used(farm: Farm, tmp_path: Path) -> None:
+    with board_like(tmp_path, {}) as (sshd, key):
+        key.chmod(0o644)
+        code, _, err = farm(*adding(sshd, key, "--kind", "host-cpu", "--name", "b"))
+        assert code == 2
+        assert "can be read by other users" in err
+        assert f"chmod 600 {key}" in err
+        assert "Accepted publickey" not in (tmp_path / "sshd" / "log").read_text()
+
+
+def test_a_boards_check_goes_on_periodically(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", nap)
+    Path("device_inventory.yaml").write_text(
+        "boards:\n  - name: a\n    kind: rv1126\n    transport: {ssh: {host: 127.0.0.1, port: 1}}\n"
+    )
+    assert farm("check", "all", "--every", "30m")[0] == 130
+    assert all(1700 < seconds <= 1800 for seconds in naps)
+    assert [e.event for e in FleetLog(Path("runs")).entries()] == ["checked", "checked"]
+    assert farm("check", "all", "--every", "often")[0] == 2
 
 
 @pytest.mark.parametrize("old", ["kex", "host key"])

@@ -56,7 +56,8 @@ def test_each_thing_missing_comes_with_what_mends_it(
     with inventory.open("a") as file:
         file.write(
             "\n  - {name: vim3-lab, kind: khadas-vim3, transport: {ssh: {host: 10.0.0.7}}}\n"
-            "  - {name: rk, kind: rk3588, transport: {ssh: {host: 10.0.0.8, key: ~/key}}}\n"
+            "  - {name: rk, kind: rk3588, transport: {ssh: {host: 10.0.0.8, key: ~/key}},\n"
+            "     recovery: {power: [no-such-pdu, off]}}\n"
         )
     log = FleetLog(project / "runs")
     log.append(Drained(board="rv1126", by="anna@lab", reason="demo"))
@@ -82,6 +83,7 @@ def test_each_thing_missing_comes_with_what_mends_it(
         "FARM_TENGINE_BIN_DIR=",
         "farm boards undrain rv1126",
         "quarantined: hangs",
+        "its power hook no-such-pdu is not a program here",
         "farm boards check imx8mp",
     ):
         assert words in out, words

@@ -1,4 +1,7 @@
-"""The ladder: reconnect, reboot, power. Real SSH servers die and come back; nothing is lost."""
+"""The ladder: reconnect, reboot, power. Real SSH servers die and come back; nothing is lost.
+
+The board that is switched off has lost all of farm's files when it is back.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from tests.run.project import FLOAT, HOST, Project, entry
 UINT8 = "uint8 per-tensor asymmetric, toolchain: onnxruntime"
 
 SWITCH = """\
-import os, pathlib, signal, subprocess, sys, time
+import os, pathlib, shutil, signal, subprocess, sys
 place, action = pathlib.Path(sys.argv[1]), sys.argv[2]
 with open(place / "switched", "a") as log:
     log.write(action + "\\n")
@@ -31,6 +34,7 @@ if action == "off" and pid.exists():
 if action in ("on", "reboot"):
     (place / "hung").unlink(missing_ok=True)
 if action == "on":
+    shutil.rmtree(place / "work", ignore_errors=True)  # it was in memory
     server = subprocess.Popen(
         [sys.argv[3], "-D", "-e", "-f", str(place / "sshd" / "sshd_config")],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
