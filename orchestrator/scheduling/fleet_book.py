@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from orchestrator.store.fleet_log import (
     Recovering,
     Standing,
     Worked,
+    fold,
 )
 
 
 class FleetBook:
-    """Standings of the inventory's boards, read again when the log has grown.
+    """Standings of the inventory's boards; of a log that has grown only the new lines are read.
 
     The fleet's memory is no condition of a run: what cannot be written is said in the driver's log.
 
@@ -34,25 +36,36 @@ class FleetBook:
     def __init__(self, runs: Path, by: str) -> None:
         self._log, self._by = FleetLog(runs), by
         self._standings: dict[str, Standing] = {}
-        self._seen: tuple[object, ...] = ()
+        self._boards: dict[str, Board] = {}
+        self._lines: dict[str, list[Entry]] = {}
+        self._inode = self._offset = 0
         self._removed: set[str] = set()
 
     def read(self, boards: Mapping[str, Board]) -> bool:
         """Take in what has been written since; returns whether there was anything."""
         try:
             found = self._log.path.stat()
-            seen: tuple[object, ...] = (found.st_ino, found.st_size, *boards.items())
+            inode, size = found.st_ino, found.st_size
         except OSError:
-            seen = (0, 0, *boards.items())
-        if seen == self._seen:
+            inode = size = 0
+        if (inode, size) == (self._inode, self._offset) and boards == self._boards:
             return False
-        self._seen = seen
+        anew = inode != self._inode or size < self._offset or boards != self._boards
+        if inode != self._inode or size < self._offset:
+            self._inode, self._offset, self._lines = inode, 0, {}
         try:
-            self._standings = self._log.standings(
-                {name: identity(board) for name, board in boards.items()}
-            )
+            new, self._offset = self._log.since(self._offset)
         except TransientError as error:
             print(error, file=sys.stderr)
+            new = []
+        for entry in new:
+            self._lines.setdefault(entry.board, []).append(entry)
+        touched = set(boards) if anew else {entry.board for entry in new}
+        self._boards = dict(boards)
+        now = time.time()
+        for name in touched & set(boards):
+            lines = self._lines.get(name, [])
+            self._standings[name] = fold(lines, identity(boards[name]), now)
         return True
 
     def standing(self, board: str) -> Standing:

@@ -7,6 +7,7 @@ of a write that a power cut broke) is passed over. Several processes may append 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -238,19 +239,30 @@ class FleetLog:
         Raises:
             TransientError: the file is there and cannot be read.
         """
+        yield from self.since(0)[0]
+
+    def since(self, offset: int) -> tuple[list[Entry], int]:
+        """The lines from a byte offset on, and the offset after the last whole one.
+
+        Raises:
+            TransientError: the file is there and cannot be read.
+        """
         try:
-            data = self.path.read_bytes()
+            with open(self.path, "rb") as file:
+                file.seek(offset)
+                data = file.read()
         except FileNotFoundError:
-            return
+            return [], 0
         except OSError as error:
             raise TransientError(
                 f"{self.path}: cannot be read: {error.strerror or error}"
             ) from error
-        for line in data.split(b"\n"):
-            try:
-                yield _ENTRY.validate_python(json.loads(line))
-            except (ValueError, ValidationError):
-                continue
+        end = data.rfind(b"\n") + 1
+        found: list[Entry] = []
+        for line in data[:end].split(b"\n"):
+            with contextlib.suppress(ValueError, ValidationError):
+                found.append(_ENTRY.validate_python(json.loads(line)))
+        return found, offset + end
 
     def standings(self, boards: Mapping[str, str], now: float | None = None) -> dict[str, Standing]:
         """How each board stands.
