@@ -2,7 +2,8 @@
 where they are absent, by `trtexec`.
 
 Options:
-    library: path of libcudart or of trtexec on the board, where they are not found alone.
+    library: path on the board of libcudart, where it is not found alone, or of trtexec, which is
+        then used even where there are bindings.
     output: name of the output that is the feature; the first by default.
     build_s: seconds that building an engine may take (1800).
     workspace_mb: memory for the builder's trials (512).
@@ -107,8 +108,11 @@ class Runtime(BaseRuntime):
 
 
 def _open(path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> BaseRuntime:
-    version, problem = _bindings(load=True)
     program = find_program(options)
+    if program and program == options.get("library"):  # somebody wants it so
+        version, problem = None, ""
+    else:
+        version, problem = _bindings(load=True)
     if version is not None and not problem:
         from . import trt_bindings
 

@@ -125,6 +125,13 @@ def test_an_engine_of_another_version_is_built_again(tmp_path, model):
     assert made.log.count("build") == 2
 
 
+@slow
+def test_it_is_used_beside_bindings_where_it_is_named(tmp_path, model):
+    made = machine(tmp_path)
+    made.bindings = True
+    assert drive(made, model)["provider"] == "trtexec"
+
+
 def test_a_file_that_is_no_model(tmp_path, model):
     model.write_bytes(b"\x0a\x80garbage")
     got = drive(machine(tmp_path), model)
