@@ -11,6 +11,7 @@ from onnx import TensorProto, numpy_helper
 
 from orchestrator.calibration import CalibrationTable, calibrate
 from orchestrator.errors import ToolchainError, UserError
+from orchestrator.graphs.sessions import faithful_session
 from orchestrator.toolchains import Scheme, tensorrt_rules, toolchain
 from tests.toolchains import nets
 
@@ -280,3 +281,19 @@ def test_every_integer_is_of_the_schemes_type():
         weights = [t for t in quantized(scheme).graph.initializer if "w_quantized" in t.name]
         assert weights
         assert {t.data_type for t in weights} == {kind}
+
+
+def test_a_faithful_session_does_not_saturate():
+    """Without VNNI onnxruntime's fused kernels add pairs of products in 16 bits: never fuse."""
+    net = nets.Net(0)
+    weights = net.constant("c.w", np.full((4, 3, 3, 3), 0.5))
+    x = net.node("Conv", "c", ["data", weights], kernel_shape=[3, 3])
+    x = net.node("Flatten", "flat", [x])
+    model = net.model(net.gemm("fc", x, 4 * (nets.SIZE - 2) ** 2, 8, transB=1), embedding=8)
+    bright = np.ones((1, 3, nets.SIZE, nets.SIZE), np.float32)
+    scheme = Scheme("int8", "per-channel", "symmetric", "minmax")
+    made = toolchain("onnxruntime").quantize(model, calibrate(model, [bright]), scheme)
+    expected = nets.run(model, bright)
+    options = faithful_session(made.data).get_session_options()
+    assert options.get_session_config_entry("session.disable_quant_qdq") == "1"
+    assert np.abs(nets.run(made.data, bright) - expected).max() < 0.02 * np.abs(expected).max()
