@@ -33,8 +33,8 @@ from orchestrator.specs.inventory import (
     THIS_HOST,
     Board,
     EmulatedTransportSpec,
+    LocalTransportSpec,
     RuntimeOptions,
-    SshTransportSpec,
 )
 
 ROWS = 64  # images a thread takes at a time
@@ -50,8 +50,8 @@ def host_plan(request: Request) -> Plan:
 
 
 def stand_in(board: Board) -> Board:
-    """An emulated board in the place of a real one; others as they are."""
-    if not isinstance(board.transport, SshTransportSpec):
+    """An emulated board in the place of a real or simulated one; others as they are."""
+    if isinstance(board.transport, (EmulatedTransportSpec, LocalTransportSpec)):
         return board
     return board.model_copy(
         update={
