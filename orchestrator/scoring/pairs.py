@@ -3,10 +3,14 @@
 Scores above the running threshold are appended to a buffer; a full buffer is cut back to its
 ``keep`` largest by ``np.partition``, whose smallest is the new threshold. A threshold that one
 worker has proved (it has seen ``keep`` scores at or above it) is valid for all, so it is shared.
-After the warm-up about ``keep * (1 + ln(n / keep))`` scores pass, so few cuts are needed.
+After the warm-up about ``keep * (1 + ln(n / keep))`` scores pass, so few cuts are needed. A floor
+guessed from a sample (``guessed_floor``) spares the warm-up too; it is proved afterwards by there
+being ``keep`` scores at or above it.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +25,30 @@ KEEP_LIMIT = 30_000_000
 class SharedFloor:
     """The highest threshold that any worker has proved."""
 
-    def __init__(self) -> None:
-        self.value = np.float32(-np.finfo(np.float32).max)  # own pairs are -inf and never pass
+    def __init__(self, guess: np.float32 | None = None) -> None:
+        # Own pairs are -inf and never pass.
+        self.value = np.float32(-np.finfo(np.float32).max) if guess is None else guess
 
     def raise_to(self, value: np.float32) -> None:
         """Racing writers may lose an update; a lower threshold is slower, never wrong."""
         if value > self.value:
             self.value = value
+
+
+def guessed_floor(sample: Float32, share: float) -> np.float32 | None:
+    """A score that a little more than ``share`` of all pairs should reach; None when too uncertain.
+
+    Half as many again, and six standard deviations more, since pairs of one probe go together.
+
+    Args:
+        sample: scores of random pairs, flat; own pairs at -inf.
+        share: of all pairs that are to be kept.
+    """
+    expected = share * sample.size
+    rank = math.ceil(1.5 * expected + 6 * math.sqrt(expected) + 50)
+    if rank > sample.size // 8:
+        return None
+    return np.float32(np.partition(sample, sample.size - rank)[sample.size - rank])
 
 
 def check_keep(keep: int) -> None:

@@ -14,7 +14,7 @@ from orchestrator.scoring.errors import ScoringError
 from orchestrator.scoring.exact import Float32, pair_scores
 from orchestrator.scoring.first_pass import FirstPass
 from orchestrator.scoring.integer_product import IntegerProduct, trusted_product
-from orchestrator.scoring.pairs import SharedFloor, TopPairs, check_keep, largest
+from orchestrator.scoring.pairs import SharedFloor, TopPairs, check_keep, guessed_floor, largest
 from orchestrator.scoring.searches import PairThreshold, Searches
 from orchestrator.scoring.templates import Fusion, Templates, check_mask, check_matrix, unit_rows
 from orchestrator.scoring.threshold import budget, threshold_at
@@ -24,6 +24,9 @@ Method = Literal["auto", "float32", "int8"]
 
 FAST_TEMPLATES, FAST_DIM, FAST_PROBES = 12_000, 256, 512
 """Below these the integer pass costs more than it saves."""
+
+GUESSED_PAIRS = 20_000_000
+"""From so many pairs on a sample of 2 million is worth its time."""
 
 RESIDENT = 51_200
 """Probes held normalized at a time: 100 MiB at 512 dimensions. The gallery is prepared anew for
@@ -46,6 +49,7 @@ def search(
     tile: int = scan.TILE,
     block: int = scan.BLOCK,
     known_mate: Float32 | None = None,
+    guess: bool = True,
 ) -> Searches:
     """Search every probe in the gallery.
 
@@ -76,6 +80,8 @@ def search(
         block: probes a product.
         known_mate: mate scores from ``mates``, ``(P,)``, when this gallery is part of a larger
             one: ranks then count the identities of this part that reach them.
+        guess: begin the all-pairs list with a threshold guessed from a sample; the result is the
+            same, since a guess that proves too high is dropped and the search done again.
 
     Raises:
         ScoringError: unusable input, with set, row and identity.
@@ -112,6 +118,8 @@ def search(
     trials_of_pairs = alive.size * templates.identities - int(has_mate.sum())
     product = _choose(method, templates, alive.size, gallery.shape[1], bool(tar_pairs_far))
     top = _TopOfAll(tar_pairs_far, trials_of_pairs, tile * block)
+    if guess and trials_of_pairs >= GUESSED_PAIRS and not templates.several:
+        top.guess(_sample(probes, alive, templates, trials))
 
     size = trials.probe_ids.size
     mate = np.full(size, np.nan, np.float32)
@@ -140,6 +148,24 @@ def search(
         above = np.add.reduce([part.above for part in found])
         rank[rows] = np.where(np.isnan(mine), 0, 1 + above)
         top.merge([part.pairs for part in found if part.pairs is not None])
+    if not top.proved:  # the sample misled; not seen, but nothing rules it out
+        return search(
+            gallery,
+            probes,
+            trials,
+            fusion=fusion,
+            failed_gallery=failed_gallery,
+            failed_probes=failed_probes,
+            workers=workers,
+            ranks=ranks,
+            tar_pairs_far=tar_pairs_far,
+            progress=progress,
+            method=method,
+            tile=tile,
+            block=block,
+            known_mate=known_mate,
+            guess=False,
+        )
     return Searches(
         mate=mate,
         impostor=impostor,
@@ -153,6 +179,19 @@ def search(
         fusion=fusion,
         method="float32" if product is None else "int8",
     )
+
+
+def _sample(
+    probes: Float32, alive: NDArray[np.intp], templates: Templates, trials: TrialSet
+) -> Float32:
+    """Scores of some random pairs, flat, own pairs at -inf."""
+    rng = np.random.default_rng(0)
+    rows = np.sort(rng.choice(alive, min(1024, alive.size), replace=False))
+    columns = np.sort(rng.choice(templates.count, min(2048, templates.count), replace=False))
+    unit = unit_rows(probes, rows, "probes", trials.probe_ids)
+    scores: Float32 = unit @ templates.take(columns.astype(np.intp)).T
+    scores[trials.mate_codes[rows][:, None] == templates.owner[columns][None]] = -np.inf
+    return scores.ravel()
 
 
 def mates(
@@ -302,8 +341,22 @@ class _TopOfAll:
         budgets = [budget(far, trials) for far in fars]
         self._keep = max(1, min(max(budgets, default=0) + 1, trials))
         self._floor = SharedFloor()
+        self._guessed = False
         self._top = np.empty(0, np.float32)
         check_keep(self._keep)
+
+    def guess(self, sample: Float32) -> None:
+        """Begin with a floor guessed from a sample."""
+        if not self._fars:
+            return
+        floor = guessed_floor(sample, self._keep / self._trials)
+        if floor is not None:
+            self._floor, self._guessed = SharedFloor(floor), True
+
+    @property
+    def proved(self) -> bool:
+        """Whether all that had to be kept was: a guess may have been too high."""
+        return not self._guessed or self._top.size >= self._keep
 
     def collector(self) -> Callable[[], TopPairs] | None:
         if not self._fars:
