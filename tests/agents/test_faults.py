@@ -263,7 +263,7 @@ def test_a_measurement_that_outlives_its_deadline(tmp_path, artifact, monkeypatc
         open_timed(made, artifact, ms=5, dim=4)
         policy = MeasurePolicy(0, min_duration_s=30, min_count=1, max_duration_s=60)
         with within(5), pytest.raises(TransientError, match="while measuring with timed"):
-            list(made.measure(faces(1), policy, timeout_s=0.4))
+            list(made.measure(faces(1), policy, timeout_s=0.8))
         assert len(features(made.extract(Rows(faces(3)), timeout_s=5))) == 3
 
 

@@ -70,11 +70,11 @@ def test_boards_that_are_one_machine_do_not_exclude_each_other(machine):
 
 
 def test_a_stopped_agent_of_another_workdir_is_killed_when_its_lease_has_ended(machine):
-    with at(machine, "one", idle_s=0.1) as first, session(first) as made:
+    with at(machine, "one", idle_s=0.25) as first, session(first, heartbeat_s=0.05) as made:
         pid = made.hello().pid
         own = (pid, processes.start_time(pid))
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.5)
+        time.sleep(0.9)
         with at(machine, "two") as second, session(second) as now:
             now.hello()
             assert processes.wait_gone([own], 1.0)
