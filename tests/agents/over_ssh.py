@@ -18,9 +18,9 @@ from orchestrator.fleet.session import AgentSession
 from orchestrator.fleet.ssh import SshTransport
 from tests.openssh import running_sshd
 
-# Waits scaled down: what takes ten seconds in the field takes one here.
-BEAT_S, DEAD_S, IDLE_S = 0.1, 0.6, 1.0
-LIMITS = Deadlines(connect_s=10, command_s=10, transfer_s=20, open_s=20, silence_s=1.0, chunk_s=2.0)
+# Waits scaled down: what takes ten seconds in the field takes one or two here.
+BEAT_S, DEAD_S, IDLE_S = 0.1, 1.0, 2.0
+LIMITS = Deadlines(connect_s=10, command_s=10, transfer_s=20, open_s=20, silence_s=2.0, chunk_s=3.0)
 PIXELS = {"layout": "NCHW", "colour": "RGB", "mean": [127.5], "std": [127.5]}
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,7 +12,7 @@ from orchestrator.agents import lock, lockfile, processes
 from orchestrator.agents.errors import AgentError
 from orchestrator.errors import TransientError
 
-from .pipes import agent, bundle_file, session
+from .pipes import agent, bundle_file, end_lease, session
 
 
 @pytest.fixture
@@ -70,11 +69,14 @@ def test_boards_that_are_one_machine_do_not_exclude_each_other(machine):
 
 
 def test_a_stopped_agent_of_another_workdir_is_killed_when_its_lease_has_ended(machine):
-    with at(machine, "one", idle_s=0.25) as first, session(first, heartbeat_s=0.05) as made:
+    with at(machine, "one") as first, session(first) as made:
         pid = made.hello().pid
         own = (pid, processes.start_time(pid))
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.9)
+        with at(machine, "two") as second, session(second) as refused:
+            with pytest.raises(TransientError, match="in use by"):
+                refused.hello()
+        end_lease(machine / "run/lock" / lockfile.SHARED_FILE)
         with at(machine, "two") as second, session(second) as now:
             now.hello()
             assert processes.wait_gone([own], 1.0)
