@@ -76,4 +76,4 @@ def test_a_real_boards_rows_are_predicted_by_its_twin(
     inventory.write_text(inventory.read_text().replace(REAL, STAND_IN))
     swapped = make_plan(request(project), facts=host_facts())
     left = {swapped.graph.steps[step_id].stage for step_id in swapped.resolution.todo}
-    assert left == {"measure", "deploy"}
+    assert left == {"measure", "deploy", "parity"}
