@@ -189,8 +189,11 @@ class Plan:
         return [cell for cell in self.cells if not cell.reason]
 
     def hardware(self, cell: Cell) -> str:
-        """The Hardware column: the board's name, starred in mixed mode."""
-        return self.boards[cell.board].hardware + ("*" if cell.mixed else "")
+        """The Hardware column: the board's name, what its scheme has beyond the columns beside
+        it, and a star in mixed mode."""
+        extras = " ".join(cell.probe.quantization.extras)
+        name = self.boards[cell.board].hardware + (f" ({extras})" if extras else "")
+        return name + ("*" if cell.mixed else "")
 
     def cell_infos(self) -> tuple[CellInfo, ...]:
         """The rows as events carry them."""

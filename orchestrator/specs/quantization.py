@@ -123,8 +123,13 @@ class Quantization(Spec):
         """Short text for a table; equal quantizations have equal labels."""
         if self.is_float:
             return self.dtype
-        parts = [self.dtype, str(self.granularity), str(self.symmetry)]
-        if self.calibrator != "minmax":
+        return " ".join([self.dtype, str(self.granularity), str(self.symmetry), *self.extras])
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """What tells it from the plain scheme: its calibrator, helpers and float layers."""
+        parts = []
+        if self.calibrator != "minmax" and not self.is_float:
             parts.append(self.calibrator)
         if self.equalize:
             parts.append("equalize")
@@ -132,4 +137,4 @@ class Quantization(Spec):
             parts.append("bias-correction")
         if self.keep_float:
             parts.append("float: " + ",".join(self.keep_float))
-        return " ".join(parts)
+        return tuple(parts)

@@ -251,6 +251,8 @@ def test_accuracy_helpers_are_axes_of_a_row():
     assert len({scheme_name(q) for q in (plain, *helped)}) == 4
     assert [q.has_helpers for q in (plain, *helped)] == [False, True, True, True]
     assert {q.scheme for q in helped} == {plain.scheme}
+    extras = [q.extras for q in (plain, *helped)]
+    assert extras == [(), ("equalize",), ("bias-correction",), ("float: suggested",)]
 
 
 @pytest.mark.parametrize(
