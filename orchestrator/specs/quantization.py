@@ -128,7 +128,7 @@ class Quantization(Spec):
     @property
     def extras(self) -> tuple[str, ...]:
         """What tells it from the plain scheme: its calibrator, helpers and float layers."""
-        parts = []
+        parts: list[str] = []
         if self.calibrator != "minmax" and not self.is_float:
             parts.append(self.calibrator)
         if self.equalize:
