@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import TransientError, UserError
+from orchestrator.stages.score import kept
 from orchestrator.store.features import DATA, JOURNAL, SUMMARY, FeatureWriter, read_features
 
 ROWS, DIM, CHUNK = 1000, 48, 128
@@ -128,14 +129,16 @@ def test_the_same_rows_with_other_content_replace_the_earlier_ones(tmp_path):
     assert np.array_equal(read_features(tmp_path)[0], data)
 
 
-def test_a_torn_last_line_and_a_zeroed_page_cost_exactly_their_chunks(tmp_path):
-    data = features()
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int8"])
+def test_a_torn_last_line_and_a_zeroed_page_cost_exactly_their_chunks(tmp_path, dtype):
+    data = features(dtype)
+    size = data.dtype.itemsize
     fill(tmp_path, data)
     with open(tmp_path / JOURNAL, "r+b") as journal:
         journal.truncate((tmp_path / JOURNAL).stat().st_size - 9)
     with open(tmp_path / DATA, "r+b") as file:
-        file.seek(128 + 300 * DIM * 4)  # within rows 256..384
-        file.write(bytes(4096))
+        file.seek(128 + 300 * DIM * size)  # within rows 256..384
+        file.write(bytes(1024 * size))
     with opened(tmp_path, data) as writer:
         assert writer.missing() == [(256, 384), (896, ROWS)]
     fill(tmp_path, data, [(256, 384), (896, ROWS)])
@@ -299,3 +302,59 @@ def test_kill_9_in_the_middle_keeps_every_chunk_that_was_acknowledged(tmp_path):
         assert not acknowledged & absent
     subprocess.run([sys.executable, "-c", WRITER, str(tmp_path)], check=True, timeout=60)
     assert np.array_equal(read_features(tmp_path)[0], data)
+
+
+NATIVE = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from orchestrator.store.features import FeatureWriter
+    data = np.random.default_rng(7).integers(0, 256, (2000, 32)).astype(np.uint8)
+    head = {"scale": 0.0625, "zero_point": 118}
+    with FeatureWriter.open(Path(sys.argv[1]), 2000, 32, "uint8", head) as writer:
+        print("ready", flush=True)
+        for start, stop in writer.missing():
+            for low in range(start, stop, 50):
+                writer.write(low, data[low : min(low + 50, stop)])
+                print(low, flush=True)
+        writer.finish()
+    """
+)
+
+
+def test_native_features_survive_kill_9_and_are_scored_with_their_scale(tmp_path):
+    """uint8 rows are kept as they came; scale and zero point come back with them."""
+    with subprocess.Popen(
+        [sys.executable, "-c", NATIVE, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout.readline() == "ready\n"
+        acknowledged = {int(writer.stdout.readline()) for _ in range(9)}
+        writer.send_signal(signal.SIGKILL)
+    head = {"scale": 0.0625, "zero_point": 118}
+    with FeatureWriter.open(tmp_path, 2000, 32, "uint8", head) as reader:
+        absent = {low for start, stop in reader.missing() for low in range(start, stop)}
+    assert absent
+    assert not acknowledged & absent
+    data = np.random.default_rng(7).integers(0, 256, (2000, 32)).astype(np.uint8)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    for folder in (tmp_path, whole):
+        with FeatureWriter.open(folder, 2000, 32, "uint8", head) as writer:
+            for start, stop in writer.missing():
+                writer.write(start, data[start:stop])
+            writer.finish()
+    assert (tmp_path / DATA).read_bytes() == (whole / DATA).read_bytes()
+    assert np.array_equal(read_features(tmp_path)[0], data)
+    found = kept(tmp_path, [f"p{row}" for row in range(2000)])
+    assert found.rows.dtype == np.float32
+    assert np.array_equal(found.rows, (data.astype(np.float32) - 118) * np.float32(0.0625))
+
+
+def test_native_features_without_their_scale_are_refused(tmp_path):
+    data = features("uint8")
+    fill(tmp_path, data)
+    with opened(tmp_path, data) as writer:
+        writer.finish()
+    with pytest.raises(UserError, match="uint8 features without scale and zero point"):
+        kept(tmp_path, ["p"] * ROWS)
