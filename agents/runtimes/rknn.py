@@ -223,6 +223,8 @@ class _ByLibrary(object):
         code = self._lib.rknn_init(ctypes.byref(context), model, len(model), 0, *extend)
         self._check("rknn_init", code)
         self._context = context
+        # Nobody says that RKNN 1 copies it; its examples free it at the very end.
+        self._model = model if self._generation == 1 else b""
         self.version = self._versions()
         counts = InOutNum()
         self._query("the number of inputs", IN_OUT_NUM, counts)

@@ -28,7 +28,7 @@ RECIPES: Mapping[str, int] = {
     "quantize": 1,
     "convert": 2,
     "deploy": 1,
-    "measure": 4,
+    "measure": 5,
     "extract": 1,
     "parity": 1,
     "score": 1,

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any, Protocol, TypeVar
 
@@ -31,6 +31,7 @@ from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.extracting import Extracting
 from orchestrator.scheduling.planner import Plan
 from orchestrator.scheduling.sharding import calibrated
+from orchestrator.specs.kinds import load_kinds
 from orchestrator.stages import (
     calibrate,
     convert,
@@ -331,12 +332,17 @@ class Executor(Extracting):
         about = series.about | {"measured": dict(conditions.facts), "turns": turns}
         made = measure.pack(
             times,
-            conditions,
+            replace(conditions, stranger=self._stranger(step)),
             policy,
             str(step.executed_by),
             self._provenance(step, about) | {"board": step.params["board"], "policy": policy},
         )
         return self._commit(step, series.key, made)
+
+    def _stranger(self, step: Step) -> str:
+        facts = self._plan.facts.get(step.board)
+        kind = load_kinds()[self._plan.boards[step.board].kind]
+        return kind.stranger(facts.machine) if facts else ""
 
     def _parity(self, step: Step, key: str) -> Held:
         pictures = self._input(step, "images")

@@ -41,7 +41,8 @@ class Kind(FileSpec):
 
     `rule` is the vendor's quantization rule in words, for messages.
     `schemes` are what its accelerator runs; `float32` and `float16` tell whether it runs these
-    too. `target` is what the toolchain calls its processor, where a file fits only one.
+    too. `machines` are what such a board may call its processor (`uname -m`); empty: anything.
+    `target` is what the toolchain calls its processor, where a file fits only one.
     """
 
     name: str = Field(pattern=SLUG)
@@ -49,6 +50,7 @@ class Kind(FileSpec):
     provider: str
     type: BoardType
     soc: str
+    machines: Many[str] = ()
     accelerator: str
     runtime: RuntimeName
     toolchain: ToolchainName
@@ -67,6 +69,13 @@ class Kind(FileSpec):
         if quantization.scheme is None:
             return self.float32 if quantization.dtype == "float32" else self.float16
         return quantization.scheme in self.schemes
+
+    def stranger(self, machine: str) -> str:
+        """Why a board with this processor is none of this kind; empty when it may be one."""
+        if not self.machines or not machine or machine in self.machines:
+            return ""
+        wanted = " or ".join(self.machines)
+        return f"another processor: {machine}, the {self.hardware} has {wanted}"
 
     @property
     def offers(self) -> str:

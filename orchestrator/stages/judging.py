@@ -39,6 +39,7 @@ def judge(
     if executed_by != "board":
         return "EMULATED", ("times are this host's, not the board's",)
     found = (
+        conditions.stranger or None,
         throttled(conditions),
         clocks_moved(conditions),
         too_noisy(times),

@@ -95,10 +95,12 @@ class Conditions:
         samples: the sensors while it was timed, in order, with `at_s` since the first block began
             and their `block`; see `agents/telemetry.py` for the rest.
         facts: what `MeasureFacts` tells; empty where it is not known.
+        stranger: why the board cannot be one of its kind; empty when it may be.
     """
 
     samples: Sequence[Mapping[str, Any]] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    stranger: str = ""
 
     def series(self, name: str) -> list[tuple[float, float]]:
         """(seconds, value) of a sample's number, where it has one."""

@@ -16,7 +16,7 @@ from orchestrator.stages.measure import pack
 from orchestrator.stages.raw_times import SAMPLES, Conditions
 from tests.stages.test_judging import POLICY, samples, times
 
-EXPECTED = (4, "d30890bd9f9579ab")
+EXPECTED = (5, "d30890bd9f9579ab")
 
 
 def test_figures_of_a_measurement() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.specs.kinds import load_kinds
 from orchestrator.stages.judging import judge, notes, unseen
 from orchestrator.stages.raw_times import Conditions, RawTimes, pace_mhz
 
@@ -57,6 +58,18 @@ def test_a_board_without_sensors_is_judged_by_its_times_and_says_what_is_unseen(
     assert reasons(seen=[]) == []
     assert unseen(Conditions()) == ("temperature", "clocks", "throttling", "other load", "power")
     assert unseen(Conditions(samples({}), {"cpu": {"busy_s": 1.0}})) == ()
+
+
+def test_a_pc_that_the_inventory_calls_a_board_is_suspect() -> None:
+    kind = load_kinds()["khadas-vim3"]
+    seen = Conditions(samples({}, {}, {}), {}, kind.stranger("x86_64"))
+    verdict, found = judge(times(STEADY), seen, POLICY, "board")
+    assert verdict == "SUSPECT"
+    assert found == ("another processor: x86_64, the A311D has aarch64 or armv8l",)
+    assert not kind.stranger("aarch64")
+    assert not kind.stranger("")
+    assert load_kinds()["rv1126"].stranger("aarch64")
+    assert not load_kinds()["host-cpu"].stranger("riscv64")
 
 
 def test_only_a_board_is_judged() -> None:
