@@ -253,12 +253,17 @@ class Executor(Extracting):
     def _deploy(self, step: Step) -> Outcome:
         held, artifact = self._artifact(step)
         data = held.read(convert.FILE)
+        about: dict[str, Any] = {}
         for news in self._boards.call(step.board, "deploy", artifact, data):
-            if isinstance(news, hosts.Progress):
-                self._progress(step, news.done, news.total, "bytes")
+            if isinstance(news, hosts.Progress | hosts.Building | hosts.Opened):
+                self._heard(step, news, about, "bytes")
             else:
                 there = bool(news)
-        return Outcome("", summary="already there" if there else f"{len(data):,} bytes, verified")
+        summary = "already there" if there else f"{len(data):,} bytes, verified"
+        built = about.get("opened", {}).get("facts", {})
+        if built.get("built_now") is True:
+            summary += f", engine built in {float(built.get('build_s') or 0):.0f} s"
+        return Outcome("", summary=summary)
 
     def _measure(self, step: Step, key: str) -> Held:
         policy = step.params["policy"]

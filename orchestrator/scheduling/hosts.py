@@ -27,7 +27,14 @@ from orchestrator.errors import (
     TransientError,
     UserError,
 )
-from orchestrator.fleet.board import Address, Artifact, BoardBusy, BoardLink, Untrusted
+from orchestrator.fleet.board import (
+    BUILDS_ON_BOARD,
+    Address,
+    Artifact,
+    BoardBusy,
+    BoardLink,
+    Untrusted,
+)
 from orchestrator.fleet.known_keys import ChangedHostKey
 from orchestrator.specs.inventory import Board
 
@@ -147,12 +154,18 @@ class HostActor:
             raise
 
     def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[Any]:
-        """Bring an artifact. Yields Progress in bytes, last the word whether it was there."""
+        """Bring an artifact, and have the board build what it runs from it where that is its part.
+
+        Yields Progress in bytes, Building, Opened, last the word whether the file was there.
+        """
         link = self._link(board)
         call: _Call[int, bool] = _Call(lambda tell: link.deploy(artifact, data, tell))
         for sent in call.news():
             yield Progress(sent, len(data))
-        yield call.result()
+        there = call.result()
+        if artifact.runtime in BUILDS_ON_BOARD:
+            yield from _opened(link, artifact)
+        yield there
 
     def measure(
         self,
