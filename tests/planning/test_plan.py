@@ -397,7 +397,10 @@ def test_a_vendor_that_calibrates_gets_the_images_and_its_target(tmp_path: Path)
     assert step.inputs == {"images": "images/calibration"}
     assert (step.params["target"], step.params["simulate"]) == ("rk3588", False)
     assert step.params["preprocessing"]["std"] == [127.5, 127.5, 127.5]
-    assert not [s for s in graph.steps.values() if s.stage in ("calibrate", "quantize")]
+    # Our own calibration is only for the twin that parity holds it against.
+    quantized = [s for s in graph.steps.values() if s.stage == "quantize"]
+    assert [s.params["twin"] for s in quantized] == [True]
+    assert graph.steps["parity/here"].inputs["quantized"].startswith("convert/rknn-twin/")
     assert graph.targets["here"].measure is not None
 
 
