@@ -1,10 +1,11 @@
 """The one file that goes to boards: the same code without its words, and light on every Python."""
 
 import ast
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from orchestrator.fleet.agent_bundle import bare
+from orchestrator.fleet.agent_bundle import _bundle, agent_bundle, bare
 
 from .pipes import agent, interpreters, session
 
@@ -57,6 +58,13 @@ def test_the_agents_own_sources_keep_their_meaning():
         if entry.name.endswith(".py"):
             source = entry.read_text()
             assert without_words(bare(source)) == without_words(source), entry.name
+
+
+def test_boards_that_connect_at_once_get_one_bundle():
+    _bundle.cache_clear()
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: agent_bundle(), range(8)))
+    assert all(each is made[0] for each in made)
 
 
 PYTHONS = interpreters()
