@@ -273,7 +273,7 @@ def ssh_board(name: str, kind: str, sshd: SshdAddress, port: int, key: Path, wor
         f"  - name: {name}\n    kind: {kind}\n    transport:\n      ssh:\n"
         f"        host: {sshd.host}\n        port: {port}\n        user: {sshd.user}\n"
         f"        key: {key}\n        host_key: {sshd.host_key!r}\n"
-        "    runtime: {name: onnxruntime, faithful: true}\n"
+        "    runtime: {name: onnxruntime, faithful: true}\n    lock: workdir\n"
         f"    python: {sys.executable}\n    workdir: {work / name}\n"
     )
 

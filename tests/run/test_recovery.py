@@ -5,6 +5,7 @@ The board that is switched off has lost all of farm's files when it is back.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -123,37 +124,49 @@ def test_a_dead_board_is_switched_on_again_and_a_hung_one_rebooted(tmp_path: Pat
                 stderr=subprocess.STDOUT,
             )
         try:
-            _die_in_the_middle(project, run, dead)
-            assert run.wait(240) == 0, (tmp_path / "said.txt").read_text()[-4000:]
+            _die_three_times(project, run, dead)
+            assert run.wait(200) == 0, (tmp_path / "said.txt").read_text()[-4000:]
         finally:
             run.kill()
             os.kill(int((dead / "pid").read_text()), signal.SIGKILL)
-    assert (dead / "switched").read_text().split() == ["off", "on"]
+    assert (dead / "switched").read_text().split() == 3 * ["off", "on"]
     assert (hung / "switched").read_text().split() == ["reboot"]
     assert set(project.cells()) == {"this-host", "dead", "hung"}
     climbed = [e for e in FleetLog(tmp_path / "runs").entries() if isinstance(e, Recovering)]
-    assert {(e.board, e.how) for e in climbed} == {("dead", "power"), ("hung", "reboot")}
+    assert sorted((e.board, e.how) for e in climbed) == [
+        *3 * [("dead", "power")],
+        ("hung", "reboot"),
+    ]
     states = {e.state for e in project.events() if e.event == "board_changed"}
     assert "recovering" in states
     assert "unfit" not in states
 
 
-def _die_in_the_middle(project: Project, run: subprocess.Popen[str], place: Path) -> None:
-    """Kill a board's server and all that it started once features come from it."""
-    end = time.monotonic() + 120
+def _die_three_times(project: Project, run: subprocess.Popen[str], place: Path) -> None:
+    """Kill a board's server and all that it started: in deploy, in measure, in extract."""
+    end = time.monotonic() + 240
     while not (project.latest / "events.jsonl").exists():
         assert time.monotonic() < end
         time.sleep(0.05)
     reader = EventReader(project.latest.resolve() / "events.jsonl")
-    while not any(
-        e.event == "step_progress" and e.step.startswith("extract/dead") for e in reader.new()
-    ):
+    cues = [
+        ("step_started", "deploy/dead"),
+        ("step_started", "measure/dead"),
+        ("step_progress", "extract/dead/"),
+    ]
+    while cues:
         assert run.poll() is None, (project.folder / "said.txt").read_text()[-3000:]
-        assert time.monotonic() < end
+        assert time.monotonic() < end, (project.folder / "said.txt").read_text()[-3000:]
+        for event in reader.new():
+            kind, step = cues[0]
+            if event.event == kind and str(getattr(event, "step", "")).startswith(step):
+                leader = int((place / "pid").read_text())
+                for pid in [leader, *_below(leader)]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                cues.pop(0)
+                break
         time.sleep(0.02)
-    leader = int((place / "pid").read_text())
-    for pid in [leader, *_below(leader)]:
-        os.kill(pid, signal.SIGKILL)
 
 
 def _below(pid: int) -> list[int]:
