@@ -19,6 +19,7 @@ from orchestrator.fleet.board import BoardBusy, Untrusted
 from orchestrator.fleet.recovery import Rung, rungs
 from orchestrator.scheduling.boards import Boards
 from orchestrator.scheduling.planner import FactsFile, Plan
+from orchestrator.scheduling.ray_local import RayDown
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.roster import Roster
 from orchestrator.scheduling.words import board_facts, change
@@ -162,14 +163,15 @@ class Leases:
         reason = self._roster.error(name) or error
         if recoverable and self.recover(name, reason):
             return
-        self.give_up(name, reason, busy=isinstance(error, BoardBusy))
+        self.give_up(name, reason, blameless=isinstance(error, (BoardBusy, RayDown)))
 
     def recoverable(self, name: str, error: BaseException) -> bool:
         """Whether a reboot or its power may help a board against an error, and is left to try."""
         if isinstance(error, BoardError):
             helps = name in self._told and not isinstance(error, Untrusted)
         else:
-            helps = isinstance(error, TransientError) and not isinstance(error, BoardBusy)
+            others = isinstance(error, (BoardBusy, RayDown))
+            helps = isinstance(error, TransientError) and not others
         return helps and len(rungs(self._plan.boards[name])) > self._climbed.get(name, 0)
 
     def recover(self, name: str, reason: FarmError) -> bool:
@@ -207,10 +209,10 @@ class Leases:
         settle_s = min(SETTLE_S, boots_in_s / 10)
         self._roster.recovered(name, time.monotonic(), settle_s, boots_in_s)
 
-    def give_up(self, name: str, reason: FarmError, *, busy: bool = False) -> None:
-        """A board is out of the run; the fleet log is told unless somebody else only has it."""
+    def give_up(self, name: str, reason: FarmError, *, blameless: bool = False) -> None:
+        """A board is out of the run; the fleet log is told unless it is not the board's fault."""
         lost = isinstance(reason, TransientError)
-        if not busy and type(reason) is not FarmError:
+        if not blameless and type(reason) is not FarmError:
             self._plan.book.failed(self._plan.boards[name], reason)
         self.say(name, "unreachable" if lost else "unfit", reason.message)
 

@@ -23,6 +23,10 @@ STARTS = 3
 OBJECT_STORE_BYTES = 512 << 20
 
 
+class RayDown(TransientError):
+    """Ray did not come up on this host: no board's fault."""
+
+
 class LocalRay:
     """Starts Ray in the background, so that the work that needs no Ray can begin meanwhile."""
 
@@ -44,15 +48,15 @@ class LocalRay:
         """Wait until Ray is up.
 
         Raises:
-            TransientError: it did not come up, or not on loopback.
+            RayDown: it did not come up, or not on loopback.
         """
         if not self._ready.wait(timeout_s):
-            raise TransientError(
+            raise RayDown(
                 f"Ray did not start within {timeout_s:.0f} s",
                 "see driver.log in the run's folder; `farm resume` tries again",
             )
         if self._error is not None:
-            raise TransientError(
+            raise RayDown(
                 f"Ray did not start: {self._error}",
                 "see driver.log in the run's folder; `farm resume` tries again",
             ) from self._error
