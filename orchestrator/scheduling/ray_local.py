@@ -19,7 +19,7 @@ from typing import Any
 
 from orchestrator.errors import TransientError
 
-STARTS = 3
+STARTS = 2
 OBJECT_STORE_BYTES = 512 << 20
 
 
@@ -44,7 +44,7 @@ class LocalRay:
         """Begin starting; returns at once."""
         self._thread.start()
 
-    def wait(self, timeout_s: float = 180.0) -> None:
+    def wait(self, timeout_s: float = 300.0) -> None:
         """Wait until Ray is up.
 
         Raises:
@@ -66,6 +66,7 @@ class LocalRay:
             from orchestrator.scheduling import ray_quiet
 
             ray_quiet.without_metadata_request()
+            ray_quiet.with_patience()
             import ray
 
             self._init()

@@ -1,4 +1,5 @@
-"""The one place that reaches into Ray's private parts: no request to the cloud's metadata address.
+"""The one place that reaches into Ray's private parts: no request to the cloud's metadata address,
+and patience on a busy machine.
 
 Even with usage reports off, Ray starts a helper process whose only module (UsageStatsHead) asks
 169.254.169.254 which cloud it is on. No setting prevents it, so the step that starts that process
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 
+PATIENCE_S = 120.0
 KNOWN_GOOD = ("2.5", "2.6")  # minor releases whose Node.start_api_server has been read
 
 
@@ -38,4 +41,36 @@ def without_metadata_request() -> bool:
         """Start nothing."""
 
     Node.start_api_server = start_api_server
+    return True
+
+
+def with_patience(seconds: float = PATIENCE_S) -> bool:
+    """Let Ray wait longer for its own node to come up than the 30 s that are written into it.
+
+    On a machine that is busy with other work its helpers need more, and it gives up.
+
+    Returns:
+        Whether it will; on versions that farm does not know Ray stays as it is.
+    """
+    import ray
+    from ray._private import services
+
+    original = getattr(services, "get_node", None)
+    known = ray.__version__.startswith(KNOWN_GOOD)
+    expected = ["gcs_address", "node_id"]
+    if original is None or not known or list(inspect.signature(original).parameters) != expected:
+        return False
+
+    def get_node(gcs_address: str, node_id: str) -> object:
+        """The node once it is there."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return original(gcs_address, node_id)
+            except RuntimeError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+
+    services.get_node = get_node
     return True
