@@ -23,7 +23,12 @@ def gate(arguments: argparse.Namespace) -> int:
     runs = Path(arguments.runs)
     run = load_run(find_run(runs, arguments.run))
     baseline = _baseline(runs, run, arguments.baseline)
-    judgement = judge(compare_runs(baseline, run), run, limits)
+    confirm = None
+    if arguments.confirm and limits.max_slower:
+        from orchestrator.cli.confirm import confirming
+
+        confirm = confirming(baseline, run, Console(stderr=True, highlight=False))
+    judgement = judge(compare_runs(baseline, run), run, limits, confirm)
     if arguments.json:
         named = {"run": run.name, "baseline": baseline.name}
         print(json.dumps(named | judgement.to_json(), indent=1))

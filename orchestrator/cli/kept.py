@@ -78,6 +78,13 @@ def add_parsers(commands: Any) -> None:
         help="allowed slow-down of p50, p90 or p99, such as p50=10%%; may be repeated",
     )
 
+    made.add_argument(
+        "--no-confirm",
+        dest="confirm",
+        action="store_false",
+        help="fail on a slow-down without measuring both again, in turns, on the board",
+    )
+
     made = command(
         "export", "export_command", "a run's rows, scores or features for other programs"
     )

@@ -252,6 +252,17 @@ def _times(
     return found, ""
 
 
+def slower(first: Float64, second: Float64) -> dict[int, Slower]:
+    """The second times over the first by percentile; float64 (n,), in order."""
+    return {
+        percentile: Slower(
+            float(np.percentile(second, percentile) / np.percentile(first, percentile)),
+            *ratio_interval(first, second, percentile),
+        )
+        for percentile in PERCENTILES
+    }
+
+
 def ratio_interval(
     first: Float64, second: Float64, percentile: float, resamples: int = 500
 ) -> tuple[float, float]:

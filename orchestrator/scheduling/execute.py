@@ -27,6 +27,7 @@ from orchestrator.events import Event, Note, StepProgress, Telemetry
 from orchestrator.fleet.board import Artifact
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts, rounds
+from orchestrator.scheduling.deployable import deployable
 from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.extracting import Extracting
 from orchestrator.scheduling.planner import Plan
@@ -446,19 +447,9 @@ class Executor(Extracting):
 
     def _artifact(self, step: Step) -> tuple[Held, Artifact]:
         held = self._input(step, "artifact")
-        interface = convert.read_interface(held.read(convert.INTERFACE))
+        meta = self._plan.models[step.extra["model"]].input_meta
         board = self._plan.boards[step.board]
-        sha256 = held.manifest["facts"]["sha256"]
-        runtime = board.runtime_for(step.extra["runtime"])
-        return held, Artifact(
-            name=f"{sha256[:32]}.{held.manifest['facts']['format']}",
-            sha256=sha256,
-            runtime=runtime.name,
-            options={**runtime.to_options(), "interface": interface.to_json()},
-            preprocessing=interface.preprocessing(
-                self._plan.models[step.extra["model"]].input_meta
-            ),
-        )
+        return held, deployable(held, board, step.extra["runtime"], meta)
 
     def _input(self, step: Step, role: str) -> Held:
         source = self._plan.graph.steps[step.inputs[role]]

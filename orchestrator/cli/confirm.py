@@ -1,0 +1,58 @@
+"""What `farm gate` does before a slow-down closes it: both artifacts are timed again, in turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.errors import FarmError
+from orchestrator.reporting.compare import RowPair, Slower, slower
+from orchestrator.reporting.gate import Confirm
+from orchestrator.reporting.history import Run
+from orchestrator.results import CellResult
+from orchestrator.scheduling.confirming import Kept, measure_again
+from orchestrator.specs.inventory import load_inventory
+
+NOT = "not confirmed by measuring again: "
+
+
+def confirming(baseline: Run, candidate: Run, console: Console) -> Confirm:
+    """A gate's way to measure a row of two runs again."""
+
+    def confirm(pair: RowPair) -> dict[int, Slower] | str:
+        try:
+            first, second = _kept(baseline, pair.first), _kept(candidate, pair.second)
+            if isinstance(first, str) or isinstance(second, str):
+                return NOT + (first if isinstance(first, str) else str(second))
+            inventory = load_inventory(Path(candidate.request["inventory"]))
+            board = next((b for b in inventory.boards if b.name == pair.second.board), None)
+            if board is None:
+                return (
+                    f"{NOT}{pair.second.board} is not in {candidate.request['inventory']} any more"
+                )
+            again = measure_again(
+                board,
+                first,
+                second,
+                pair.second.provenance["measure"]["policy"],
+                Path(candidate.request["state"]),
+                lambda text: console.print(Text(f"again  {text}", "dim"), soft_wrap=True),
+            )
+        except (FarmError, KeyError) as error:
+            return f"{NOT}{error}"
+        return slower(again.first_ms, again.second_ms)
+
+    return confirm
+
+
+def _kept(run: Run, row: CellResult) -> Kept | str:
+    keys = row.provenance.get("keys", {})
+    held = (
+        run.store.lookup("convert", keys["artifact"]) if run.store and "artifact" in keys else None
+    )
+    if held is None:
+        return f"the artifact of {run.name} is not in the store any more"
+    opened = row.provenance["measure"]["opened"]
+    return Kept(held, opened["runtime"], row.provenance["preprocessing"])
