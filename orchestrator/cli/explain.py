@@ -8,13 +8,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from orchestrator.planning.cells import Cell
     from orchestrator.scheduling.explaining import Effect, Explanation
     from orchestrator.scheduling.planner import Plan, Request
@@ -72,6 +70,8 @@ def explain(arguments: argparse.Namespace) -> int:
             raise UserError(f"--plot {plot}: a plot is written as {' or '.join(FORMATS)}")
     plan = host_plan(_request(arguments))
     cell = _cell(plan, arguments.cell)
+    from rich.console import Console
+
     console = Console(highlight=False, stderr=arguments.json)
     with heard_by(console) as hear:
         found = explain_cell(plan, cell, arguments.images, not arguments.no_effect, hear)
@@ -116,6 +116,9 @@ def _cell(plan: Plan, name: str) -> Cell:
 
 
 def _show(console: Console, found: Explanation) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("Layer", overflow="fold")
     table.add_column("Operator", overflow="fold")

@@ -104,7 +104,7 @@ def test_openssh_gives_the_same_features_byte_for_byte(project: Project, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     cells = project.cells()
     assert cells["real"]["executed_by"] == "board"
-    assert cells["real"]["backend"] == "onnxruntime"
+    assert cells["real"]["backend"] == "onnxruntime (CPU)"
     keys = {name: cells[name]["provenance"]["keys"] for name in ("vim3", "real")}
     for role in ("gallery", "probe"):
         assert keys["vim3"][role] != keys["real"][role]
