@@ -76,7 +76,7 @@ def measure_again(
     Raises:
         FarmError: the board is not reached, is in use, or fails.
     """
-    asked = dict(policy)
+    asked = {key: value for key, value in policy.items() if key != "rounds"}
     asked["min_duration_s"] = max(_LEAST_S, policy["min_duration_s"] / rounds)
     asked["min_count"] = max(10, -(-int(policy["min_count"]) // rounds))
     asked |= {"blocks": 1, "pause_s": 0.0}
