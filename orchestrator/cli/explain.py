@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     made.add_argument("cell", help="a row, as `farm plan` names it")
     made.add_argument("matrix", nargs="?", default="matrix.yaml", help="(%(default)s)")
     made.add_argument("--inventory", metavar="FILE", help="the boards")
-    made.add_argument("--run", metavar="NAME", help="a row of this run's matrix instead")
+    made.add_argument("--run", metavar="NAME", help="of this run, whose report shows it then")
     made.add_argument(
         "--images",
         metavar="N",
@@ -79,6 +79,11 @@ def explain(arguments: argparse.Namespace) -> int:
         plot = Path(f"explain-{cell.name.rstrip('*').replace('/', '-')}.svg")
     if plot is not None:
         _draw(plot, found)
+    if arguments.run:
+        from orchestrator.reporting.explained import keep
+        from orchestrator.reporting.history import find_run
+
+        keep(find_run(Path(arguments.runs), arguments.run), _plain(found))
     if arguments.json:
         print(json.dumps(_plain(found), indent=1))
         return 0

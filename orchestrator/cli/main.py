@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
             type=_count,
             help="only N gallery identities, probes in proportion; rows are marked partial",
         )
+    plan.add_argument("--json", action="store_true", help="for programs")
     plan.add_argument(
         "--predict",
         action="store_true",

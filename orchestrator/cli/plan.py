@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -27,6 +29,10 @@ def plan(arguments: argparse.Namespace) -> int:
 
         return show(request, arguments.simulate, console)
     made = make_plan(request)
+    done = 0 if len(made.possible) == len(made.cells) and not made.refusals() else 1
+    if arguments.json:
+        print(json.dumps(_plain(made), indent=1))
+        return done
     console.print(_rows(made))
     console.print()
     if made.graph.steps:
@@ -43,7 +49,43 @@ def plan(arguments: argparse.Namespace) -> int:
 
         console.print()
         return predict(request, console)
-    return 0 if len(made.possible) == len(made.cells) and not made.refusals() else 1
+    return done
+
+
+def _plain(made: Plan) -> dict[str, Any]:
+    """The plan for programs: rows and steps, seconds as estimated."""
+    todo = set(made.resolution.todo)
+    guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
+    infos = {info.id: info for info in made.step_infos()}
+    return {
+        "rows": [
+            {
+                "name": cell.name,
+                "hardware": made.hardware(cell),
+                "board": cell.board,
+                "boards": list(cell.probe.pool),
+                "executed_by": cell.probe.executed_by,
+                "gallery": cell.gallery.name,
+                "impossible": cell.reason,
+                "not_now": [] if cell.reason else _refusals(made, cell),
+                "steps": [s.id for s in made.graph.steps.values() if cell.name in s.cells],
+            }
+            for cell in made.cells
+        ],
+        "steps": [
+            {
+                "id": step.id,
+                "stage": step.stage,
+                "boards": list(step.pool),
+                "key": made.resolution.keys.get(step.id),
+                "to_do": step.id in todo,
+                "cached": made.resolution.cached(step.id),
+                "seconds": infos[step.id].seconds if step.id in infos else None,
+            }
+            for step in made.graph.steps.values()
+        ],
+        "seconds": guess.seconds,
+    }
 
 
 def _rows(made: Plan) -> Table:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import __version__
-from orchestrator.reporting import charts, figures, gantt
+from orchestrator.reporting import charts, explained, figures, gantt
 from orchestrator.reporting.crosstable import CROSS, cross_tables, scored_tables
 from orchestrator.reporting.history import Run
 from orchestrator.reporting.table import (
@@ -282,6 +282,12 @@ def _sections(run: Run) -> list[dict[str, Any]]:
                 *scored_tables(run.folder / "scored" / CROSS),
             ],
             texts=["Who enrolled (across) against who searches (down): Rank1 / TAR, percent."],
+        ),
+        _section(
+            "layers",
+            "Layers against float32",
+            explained.charts(explained.kept(run.folder)),
+            side_by_side=False,
         ),
         _section(
             "latency",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -141,3 +142,16 @@ def test_plan_of_an_impossible_row_says_why_and_ends_with_1(project: Path) -> No
     assert done.returncode == 1
     assert "impossible" in done.stdout
     assert "RV1126 cannot run int8 per-channel symmetric" in " ".join(done.stdout.split())
+
+
+def test_plan_for_programs(project: Path) -> None:
+    done = farm("plan", "--json", cwd=project)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["executed_by"] for row in found["rows"]]
+    steps = {step["id"]: step for step in found["steps"]}
+    for row in found["rows"]:
+        assert row["impossible"] == ""
+        assert set(row["steps"]) <= set(steps)
+    assert all(step["to_do"] for step in steps.values() if not step["cached"])
+    assert found["seconds"] > 0

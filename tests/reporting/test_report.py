@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.reporting import explained
 from orchestrator.reporting.charts import pareto, sustained
 from orchestrator.reporting.figures import TimesOf, cmc_curves, det_curves, measured
 from orchestrator.reporting.history import load_run
@@ -17,7 +18,7 @@ from orchestrator.reporting.report import report_html, write_report
 from orchestrator.reporting.timeline import HEAD, timeline
 from orchestrator.stages.raw_times import Conditions
 
-from .made import Row, fleet, make_run, raw, sensors, times_ns, troubles
+from .made import Row, Size, fleet, make_run, raw, sensors, times_ns, troubles
 
 
 class Page(HTMLParser):
@@ -226,3 +227,35 @@ def test_the_parts_of_a_time_stand_apart(text: str) -> None:
     assert whole == pytest.approx(pre + device + post, abs=0.01)
     assert "mJ (VDD_IN, 9.5 W)" in line
     assert "6 RV1126" not in table.split("</table>")[0]
+
+
+def test_a_kept_explanation_is_drawn_and_a_damaged_one_left_out(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "run", [Row("x", lot=1)], size=Size(40, 20))
+    layer = {
+        "name": "conv1<b>",
+        "operator": "Conv",
+        "own_db": 30.0,
+        "own_channel_db": 29.0,
+        "own_cosine": 0.999,
+        "reached_db": 25.0,
+        "reached_cosine": 0.998,
+    }
+    explanation = {
+        "cell": "x*",
+        "executed_by": "twin",
+        "scheme": "uint8",
+        "images": 8,
+        "effect": None,
+        "usual_channel_db": 30.0,
+        "first_bad": "conv1<b>",
+        "worst": "conv1<b>",
+        "layers": [layer, layer | {"name": "fc"}],
+    }
+    assert "Layers against float32" not in report_html(load_run(folder))
+    path = explained.keep(folder, explanation)
+    text = report_html(load_run(folder))
+    assert "Layers against float32" in text
+    assert "First bad layer: conv1&lt;b&gt;." in text
+    assert "<b>" not in text
+    path.write_text("{")
+    assert "Layers against float32" not in report_html(load_run(folder))
