@@ -139,7 +139,8 @@ def _verdicts(rows: Sequence[CellResult]) -> str:
     words = {
         "VALID": "with a valid time",
         "SUSPECT": "with a suspect time",
-        "EMULATED": "emulated, without a time",
+        "EMULATED": "run by a stand-in, without a time",
+        "SIMULATED": "run by a simulator, without a time",
     }
     said = [f"{count} {words.get(verdict, verdict)}" for verdict, count in counts.items()]
     return f"Rows: {', '.join(said)}."
@@ -157,7 +158,7 @@ def _row(number: int, row: CellResult) -> dict[str, Any]:
         "type": row.type,
         "backend": row.backend,
         "executed_by": row.executed_by,
-        "time": time_text(row),
+        "time": time_text(row, with_reasons=False),
         "p50": f"{row.latency.device.p50_ms:.6f}" if row.latency else "",
         "granularity": row.granularity or "-",
         "symmetry": row.symmetry or "-",

@@ -214,6 +214,15 @@ def _with_intervals(
             drawn[kind, far].append(machines[kind](weights, far))
     tables: dict[TrialKind, dict[float, Tar]] = {kind: {} for kind in kinds}
     identity = searches.identity[searches.mated]
+    if "search" in kinds and "search" not in present:
+        # Every image failed: the column says n/a, and that it rests on no trial.
+        for far in fars:
+            tar = tar_at(searches, far)
+            success = accepted(searches, tar.threshold)[searches.mated]
+            interval = clustered_wilson(success, identity, confidence)
+            tables["search"][far] = _tar(
+                tar.value, interval, far, tar.k, tar.false_accepts, tar.threshold, tar.trials
+            )
     for kind, far in drawn:
         tar = tar_at(searches, far, kind)
         low, high = percentile_interval(np.concatenate(drawn[kind, far]), confidence)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from orchestrator.scoring import TrialSet, det_points, identify, search, searching, tar_at
 
@@ -18,6 +18,17 @@ FARS = (0.05, 0.1, 0.3, 0.5, 1.0)
 
 @settings(max_examples=80, deadline=None)
 @given(boards())
+@example(
+    {
+        "gallery": np.array([[2, 1], [2, 1]], np.float32),
+        "probes": np.array([[0, 2]], np.float32),
+        "gallery_ids": np.array([0, 0]),
+        "probe_ids": np.array([0]),
+        "gallery_failed": np.array([False, False]),
+        "probe_failed": np.array([True]),
+        "fusion": "mean",
+    }
+)
 def test_figures_equal_the_plain_reference(board):
     found = run(board, tar_pairs_far=FARS)
     plain = reference.searches(**board)
