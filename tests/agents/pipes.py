@@ -86,9 +86,11 @@ class PipeChannel:
 
     def exit_status(self, timeout_s: float) -> int | None:
         try:
-            return self.process.wait(timeout_s)
+            status = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
+        self._drain.join(0.5)  # its last words are on their way
+        return status
 
     def end(self) -> None:
         """Whatever the test left: gone."""
