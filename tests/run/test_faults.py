@@ -95,7 +95,9 @@ def test_openssh_gives_the_same_features_byte_for_byte(project: Project, tmp_pat
             f"    python: {sys.executable}\n    workdir: {tmp_path}/work\n"
         )
         project.write(
-            FLOAT + entry("vim3", UINT8) + entry("real", UINT8, ", toolchain: onnxruntime"),
+            FLOAT
+            + entry("vim3", UINT8, ", toolchain: onnxruntime")
+            + entry("real", UINT8, ", toolchain: onnxruntime"),
             HOST
             + emulated("vim3", "khadas-vim3")
             + ssh_entry("real", "khadas-vim3", place, options),
