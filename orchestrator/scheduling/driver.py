@@ -43,10 +43,11 @@ from orchestrator.scheduling.execute import Executor, Outcome
 from orchestrator.scheduling.inventory_watch import InventoryWatch
 from orchestrator.scheduling.leasing import Leases
 from orchestrator.scheduling.outcome import cell_result
-from orchestrator.scheduling.planner import FactsFile, Plan, RatesFile, Request, make_plan
+from orchestrator.scheduling.planner import Plan, Request, make_plan
 from orchestrator.scheduling.pooling import Pooling, State
 from orchestrator.scheduling.ray_local import LocalRay
 from orchestrator.scheduling.ray_watch import HeadWatch
+from orchestrator.scheduling.remembered import FactsFile, RatesFile
 from orchestrator.scheduling.replanning import take_inventory
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.roster import ATTEMPTS, BACKOFF_S, Roster

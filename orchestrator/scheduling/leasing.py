@@ -18,8 +18,9 @@ from orchestrator.events import BoardChanged, BoardState, Note, PlanChanged
 from orchestrator.fleet.board import BoardBusy, Untrusted
 from orchestrator.fleet.recovery import Rung, rungs
 from orchestrator.scheduling.boards import Boards
-from orchestrator.scheduling.planner import FactsFile, Plan
+from orchestrator.scheduling.planner import Plan
 from orchestrator.scheduling.ray_local import RayDown
+from orchestrator.scheduling.remembered import FactsFile
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.roster import Roster
 from orchestrator.scheduling.words import board_facts, change

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,19 +10,21 @@ from typing import Any
 
 from orchestrator.errors import BoardError, UserError
 from orchestrator.events import CellInfo, StepInfo
-from orchestrator.planning.cells import Cell, Encoder, expand, offer_name
-from orchestrator.planning.estimate import expected, leads, ranks, rate_name
+from orchestrator.planning.cells import Cell, Encoder, expand
+from orchestrator.planning.estimate import expected, leads, ranks
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import CALIBRATION, Graph, ImageSet, Step, build, identity_of, only
 from orchestrator.planning.resolving import Resolution, resolve, step_key
 from orchestrator.scheduling.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
-from orchestrator.specs.inventory import Board, Inventory, load_inventory
+from orchestrator.scheduling.offers import Offered, known_toolchains, offers_of
+from orchestrator.scheduling.remembered import FactsFile, RatesFile
+from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import load_matrix, load_models
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.references import check_references
-from orchestrator.specs.yamlfile import fail, nearest
+from orchestrator.specs.yamlfile import fail
 from orchestrator.store.artifacts import Store
 
 
@@ -55,21 +55,6 @@ class Request:
     def from_json(cls, data: Mapping[str, Any]) -> Request:
         """The request that `to_json` wrote."""
         return cls(**{**data, "only": tuple(data["only"])})
-
-
-@dataclass(frozen=True)
-class Offered:
-    """A toolchain's (or its twin's) declaration as the plan reads it."""
-
-    runtime: str
-    schemes: frozenset[tuple[str, str | None, str | None]]
-    calibrators: frozenset[str]
-    version: str
-    missing: str = ""
-    targets: tuple[str, ...] = ()
-    calibrates: bool = False
-    simulator: str = ""
-    keeps_float: bool = True
 
 
 @dataclass
@@ -293,8 +278,8 @@ def make_plan(
         inventory = inventory.model_copy(update={"boards": taken})
     kinds = load_kinds()
     models = load_models(matrix)
-    offers = _offers(inventory)
-    check_references(matrix, inventory, kinds, models, _names())
+    offers = offers_of(inventory)
+    check_references(matrix, inventory, kinds, models, known_toolchains())
     cells = expand(matrix, inventory, kinds, list(models), offers)
     cells = only(cells, request.only, request.matrix)
     for name in {cell.model for cell in cells}:
@@ -329,8 +314,8 @@ def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
     """
     matrix = load_matrix(Path(request.matrix))
     real = load_inventory(Path(request.inventory))
-    models, kinds, offers = load_models(matrix), load_kinds(), _offers(real)
-    check_references(matrix, real, kinds, models, _names())
+    models, kinds, offers = load_models(matrix), load_kinds(), offers_of(real)
+    check_references(matrix, real, kinds, models, known_toolchains())
     inventory = real.model_copy(update={"boards": boards})
     cells = only(
         expand(matrix, inventory, kinds, list(models), offers), request.only, request.matrix
@@ -350,61 +335,6 @@ def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
     )
     plan.bind()
     return plan
-
-
-def _offers(inventory: Inventory) -> dict[str, Offered]:
-    from orchestrator import toolchains
-
-    names = _names()
-    for name in inventory.toolchains:
-        if name not in names:
-            text = f"unknown toolchain {name!r}{nearest(name, names)}"
-            fail([inventory.source.problem(("toolchains", name), text)])
-    offers = {}
-    for name in names:
-        chain = _built(inventory, name)
-        offers[offer_name(name, twin=False)] = _offered(chain, chain.capabilities.runtime or name)
-    for name in toolchains.twin_names():
-        twin = toolchains.twin_toolchain(name)
-        offers[offer_name(name, twin=True)] = _offered(twin, "onnxruntime")
-    return offers
-
-
-def _names() -> tuple[str, ...]:
-    from orchestrator import toolchains
-
-    return toolchains.toolchain_names()
-
-
-def _built(inventory: Inventory, name: str) -> Any:
-    from orchestrator import toolchains
-
-    told = inventory.toolchains.get(name)
-    try:
-        return toolchains.toolchain(name, told.to_options() if told else None)
-    except UserError as error:
-        if told is None:
-            raise
-        fail([inventory.source.problem(("toolchains", name), f"{error.message}; {error.hint}")])
-        raise
-
-
-def _offered(chain: Any, runtime: str) -> Offered:
-    can = chain.capabilities
-    schemes: set[tuple[str, str | None, str | None]] = set(can.schemes)
-    schemes |= {(dtype, None, None) for dtype in can.float_types}
-    missing: tuple[str, ...] = chain.missing() if hasattr(chain, "missing") else ()
-    return Offered(
-        runtime,
-        frozenset(schemes),
-        frozenset(can.calibrators),
-        chain.version(),
-        f"{' and '.join(missing)} not found; {chain.install}" if missing else "",
-        can.targets,
-        can.calibrates,
-        can.simulator,
-        can.keeps_float,
-    )
 
 
 def _calibration_version() -> str:
@@ -439,7 +369,6 @@ def _check_model(model: ModelSpec) -> None:
     Raises:
         UserError: naming the manifest's line.
     """
-    from orchestrator.specs.yamlfile import fail
     from orchestrator.toolchains.describe import describe_model
 
     info = describe_model(model.path)
@@ -476,70 +405,6 @@ def _check_model(model: ModelSpec) -> None:
 
 def _shape(shape: tuple[Any, ...]) -> str:
     return " x ".join(str(d) for d in shape)
-
-
-class FactsFile:
-    """What boards said of themselves when last met, by the entry that describes them.
-
-    A board whose entry changed is a stranger again. Whatever is read here is verified when the
-    board is next connected.
-    """
-
-    def __init__(self, state: Path) -> None:
-        self._path = state / "boards.json"
-
-    def load(self, boards: Mapping[str, Board]) -> dict[str, BoardFacts]:
-        """Facts of the boards that are known under just this entry."""
-        known = self._read()
-        return {
-            name: BoardFacts.from_json(known[_entry(board)])
-            for name, board in boards.items()
-            if _entry(board) in known
-        }
-
-    def save(self, board: Board, facts: BoardFacts) -> None:
-        """Remember a board."""
-        known = self._read() | {_entry(board): facts.to_json()}
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = self._path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
-        temporary.replace(self._path)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            known = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
-
-
-class RatesFile:
-    """How fast stages went, for estimates only: it may be lost at any time."""
-
-    def __init__(self, state: Path) -> None:
-        self._path = state / "rates.json"
-
-    def load(self) -> dict[str, float]:
-        """Seconds a unit, by `rate_name`."""
-        try:
-            found = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            return {}
-        return {k: v for k, v in found.items() if isinstance(v, float)}
-
-    def add(self, step: Step, seconds: float, units: int | None = None) -> None:
-        """Remember a step's pace, the newest weighing half; `units` when it did not do all."""
-        rates = self.load()
-        name, now = rate_name(step), seconds / max(step.units if units is None else units, 1)
-        rates[name] = (rates[name] + now) / 2 if name in rates else now
-        temporary = self._path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(rates, indent=1, sort_keys=True))
-        temporary.replace(self._path)
-
-
-def _entry(board: Board) -> str:
-    text = json.dumps(board.model_dump(mode="json"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def find_inventory(matrix: str, named: str | None) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from orchestrator.planning.cells import expand
 from orchestrator.planning.graph import only
-from orchestrator.scheduling.planner import FactsFile, Plan, image_rows
+from orchestrator.scheduling.planner import Plan, image_rows
+from orchestrator.scheduling.remembered import FactsFile
 from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.kinds import load_kinds
 

@@ -14,8 +14,8 @@ from orchestrator.planning.cells import Cell, expand
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import Graph, ImageSet, build, only
 from orchestrator.planning.resolving import resolve
-from orchestrator.scheduling import planner
-from orchestrator.scheduling.planner import Offered, encoder_backend
+from orchestrator.scheduling.offers import Offered, offers_of
+from orchestrator.scheduling.planner import encoder_backend
 from orchestrator.specs.inventory import Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import load_matrix, load_models
@@ -460,7 +460,7 @@ def test_a_mistake_in_the_inventorys_toolchains_is_said_with_its_line(
     boards = "boards:\n  - {name: a, kind: rv1126, transport: {ssh: {host: h}}}\ntoolchains:\n"
     (tmp_path / "inventory.yaml").write_text(f"{boards}  {text}\n")
     with pytest.raises(UserError, match=words):
-        planner._offers(load_inventory(tmp_path / "inventory.yaml"))
+        offers_of(load_inventory(tmp_path / "inventory.yaml"))
 
 
 def test_the_inventorys_toolchains_reach_the_plan(tmp_path: Path) -> None:
@@ -468,7 +468,7 @@ def test_the_inventorys_toolchains_reach_the_plan(tmp_path: Path) -> None:
         "boards:\n  - {name: a, kind: rv1126, transport: {ssh: {host: h}}}\n"
         "toolchains:\n  rknn1: {python: /p, version: 1.7.3, ssh: {host: converter}}\n"
     )
-    offer = planner._offers(load_inventory(tmp_path / "inventory.yaml"))["rknn1"]
+    offer = offers_of(load_inventory(tmp_path / "inventory.yaml"))["rknn1"]
     assert not offer.missing
     assert "rknn-toolkit 1.7.3" in offer.version
     assert (offer.runtime, offer.targets[0], offer.calibrates) == ("rknn", "rv1126", True)

@@ -1,0 +1,87 @@
+"""What each toolchain declares, as the plan reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import UserError
+from orchestrator.planning.cells import offer_name
+from orchestrator.specs.inventory import Inventory
+from orchestrator.specs.yamlfile import fail, nearest
+
+
+@dataclass(frozen=True)
+class Offered:
+    """A toolchain's (or its twin's) declaration as the plan reads it."""
+
+    runtime: str
+    schemes: frozenset[tuple[str, str | None, str | None]]
+    calibrators: frozenset[str]
+    version: str
+    missing: str = ""
+    targets: tuple[str, ...] = ()
+    calibrates: bool = False
+    simulator: str = ""
+    keeps_float: bool = True
+
+
+def offers_of(inventory: Inventory) -> dict[str, Offered]:
+    """Every toolchain and twin by its offer's name, with what the inventory says of them.
+
+    Raises:
+        UserError: the inventory names a toolchain that there is not, or sets one up wrongly.
+    """
+    from orchestrator import toolchains
+
+    names = known_toolchains()
+    for name in inventory.toolchains:
+        if name not in names:
+            text = f"unknown toolchain {name!r}{nearest(name, names)}"
+            fail([inventory.source.problem(("toolchains", name), text)])
+    offers = {}
+    for name in names:
+        chain = _built(inventory, name)
+        offers[offer_name(name, twin=False)] = _offered(chain, chain.capabilities.runtime or name)
+    for name in toolchains.twin_names():
+        twin = toolchains.twin_toolchain(name)
+        offers[offer_name(name, twin=True)] = _offered(twin, "onnxruntime")
+    return offers
+
+
+def known_toolchains() -> tuple[str, ...]:
+    """Names of the toolchains, without their twins."""
+    from orchestrator import toolchains
+
+    return toolchains.toolchain_names()
+
+
+def _built(inventory: Inventory, name: str) -> Any:
+    from orchestrator import toolchains
+
+    told = inventory.toolchains.get(name)
+    try:
+        return toolchains.toolchain(name, told.to_options() if told else None)
+    except UserError as error:
+        if told is None:
+            raise
+        fail([inventory.source.problem(("toolchains", name), f"{error.message}; {error.hint}")])
+        raise
+
+
+def _offered(chain: Any, runtime: str) -> Offered:
+    can = chain.capabilities
+    schemes: set[tuple[str, str | None, str | None]] = set(can.schemes)
+    schemes |= {(dtype, None, None) for dtype in can.float_types}
+    missing: tuple[str, ...] = chain.missing() if hasattr(chain, "missing") else ()
+    return Offered(
+        runtime,
+        frozenset(schemes),
+        frozenset(can.calibrators),
+        chain.version(),
+        f"{' and '.join(missing)} not found; {chain.install}" if missing else "",
+        can.targets,
+        can.calibrates,
+        can.simulator,
+        can.keeps_float,
+    )
