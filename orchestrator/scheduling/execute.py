@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +23,14 @@ from orchestrator.errors import (
     TransientError,
     UserError,
 )
-from orchestrator.events import Event, Note, StepProgress, Telemetry
+from orchestrator.events import Note, StepProgress, Telemetry
 from orchestrator.fleet.board import Artifact
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts, rounds
 from orchestrator.scheduling.deployable import deployable
 from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.extracting import Extracting
+from orchestrator.scheduling.parties import Calls, Computes, Emits
 from orchestrator.scheduling.planner import Plan
 from orchestrator.scheduling.sharding import calibrated
 from orchestrator.specs.kinds import load_kinds
@@ -67,38 +68,6 @@ class Outcome:
     summary: str = ""
     verdict: str = ""
     units: int | None = None
-
-
-T = TypeVar("T")
-
-
-class Computes(Protocol):
-    """Where computing stages run; see `Compute`."""
-
-    def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a function."""
-
-    def watch(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
-        """Call a generator."""
-
-    def each(
-        self, function: Callable[[Any], Any], arguments: Iterable[Any], at_a_time: int
-    ) -> Iterator[tuple[Any, Any]]:
-        """Call a function on each argument."""
-
-
-class Calls(Protocol):
-    """Who does what is done on boards; see `Boards`."""
-
-    def call(self, board: str, method: str, *arguments: Any, works_s: float = 0.0) -> Iterator[Any]:
-        """Call a streaming method."""
-
-
-class Emits(Protocol):
-    """Who is told; see `Reporter`."""
-
-    def emit(self, event: Event) -> None:
-        """Take an event."""
 
 
 class Executor(Extracting):

@@ -21,7 +21,7 @@ from orchestrator.store.features import FeatureWriter
 
 if TYPE_CHECKING:
     from orchestrator.fleet.board import Artifact
-    from orchestrator.scheduling.execute import Calls, Emits
+    from orchestrator.scheduling.parties import Calls, Emits
     from orchestrator.scheduling.planner import Plan
     from orchestrator.store.artifacts import Held
 

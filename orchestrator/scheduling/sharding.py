@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from orchestrator.stages import calibrate
 
 if TYPE_CHECKING:
-    from orchestrator.scheduling.execute import Computes
+    from orchestrator.scheduling.parties import Computes
 
 
 def calibrated(
