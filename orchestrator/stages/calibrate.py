@@ -8,15 +8,14 @@ two rounds then, since all slices must count over the range of the whole set.
 from __future__ import annotations
 
 import itertools
-import queue
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.stages.following import following
 from orchestrator.stages.helpers import source_of
 from orchestrator.stages.made import Made
 from orchestrator.stages.quantize import inputs_of
@@ -80,35 +79,23 @@ def calibrate(
         for start in range(0, len(images), BATCH):
             yield inputs_of(images[start : start + BATCH], preprocessing)
 
-    news: queue.SimpleQueue[Seen | bytes | BaseException] = queue.SimpleQueue()
+    def work(say: Callable[[Seen], None]) -> bytes:
+        def progress(done: int, _: str) -> None:
+            if done % REPORT_IMAGES == 0 or done == len(images):
+                say(Seen(min(REPORT_IMAGES, (done - 1) % REPORT_IMAGES + 1)))
 
-    def progress(done: int, _: str) -> None:
-        if done % REPORT_IMAGES == 0 or done == len(images):
-            news.put(Seen(min(REPORT_IMAGES, (done - 1) % REPORT_IMAGES + 1)))
+        known = None if ranges is None else calibration.CalibrationTable.from_bytes(ranges)
+        table = calibration.calibrate(
+            source_of(model, {"equalize": equalize}),
+            batches,
+            calibrator,
+            ranges=known,
+            threads=threads,
+            progress=progress,
+        )
+        return table.to_bytes()
 
-    def work() -> None:
-        try:
-            known = None if ranges is None else calibration.CalibrationTable.from_bytes(ranges)
-            table = calibration.calibrate(
-                source_of(model, {"equalize": equalize}),
-                batches,
-                calibrator,
-                ranges=known,
-                threads=threads,
-                progress=progress,
-            )
-            news.put(table.to_bytes())
-        except BaseException as error:
-            news.put(error)
-
-    threading.Thread(target=work, name="calibrate", daemon=True).start()
-    while True:
-        heard = news.get()
-        if isinstance(heard, BaseException):
-            raise heard
-        yield heard
-        if isinstance(heard, bytes):
-            return
+    yield from following(work, "calibrate")
 
 
 def merge(tables: Sequence[bytes]) -> bytes:

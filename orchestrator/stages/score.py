@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import queue
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import UserError
+from orchestrator.stages.following import following
 from orchestrator.stages.made import Made
 from orchestrator.store.features import read_features
 
@@ -206,29 +205,19 @@ def score_kept(
         kept(Path(folder), ids)
         for folder, ids in ((gallery_folder, gallery_ids), (probe_folder, probe_ids))
     )
-    news: queue.SimpleQueue[Scanned | Made | BaseException] = queue.SimpleQueue()
-    said = time.monotonic()
 
-    def progress(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= REPORT_S:
-            said = time.monotonic()
-            news.put(Scanned(done, total))
+    def work(say: Callable[[Scanned], None]) -> Made:
+        said = time.monotonic()
 
-    def work() -> None:
-        try:
-            news.put(score(gallery, probes, policy, progress))
-        except BaseException as error:
-            news.put(error)
+        def progress(done: int, total: int) -> None:
+            nonlocal said
+            if time.monotonic() - said >= REPORT_S:
+                said = time.monotonic()
+                say(Scanned(done, total))
 
-    threading.Thread(target=work, name="score", daemon=True).start()
-    while True:
-        heard = news.get()
-        if isinstance(heard, BaseException):
-            raise heard
-        yield heard
-        if isinstance(heard, Made):
-            return
+        return score(gallery, probes, policy, progress)
+
+    yield from following(work, "score")
 
 
 def compare(reference: bytes, cell: bytes, policy: Mapping[str, Any]) -> Made:

@@ -45,6 +45,22 @@ QUANTIZED_OPERATORS = (
 )
 
 
+def table_of(prepared: bytes, table: CalibrationTable | None, scheme: Scheme) -> CalibrationTable:
+    """The table, which must be this model's.
+
+    Raises:
+        UserError: no table, or another model's.
+    """
+    if table is None:
+        raise UserError(f"scheme '{scheme}' needs a calibration table, none was given")
+    if table.model != fingerprint(prepared):
+        raise UserError(
+            "the calibration table was made from another model than the one to quantize",
+            "calibrate this model",
+        )
+    return table
+
+
 def emit_qdq(
     prepared: bytes,
     table: CalibrationTable | None,
@@ -71,13 +87,7 @@ def emit_qdq(
         UserError: no table, another model's table, or an unknown node in `keep_float`.
         ToolchainError: onnxruntime's quantizer failed.
     """
-    if table is None:
-        raise UserError(f"scheme '{scheme}' needs a calibration table, none was given")
-    if table.model != fingerprint(prepared):
-        raise UserError(
-            "the calibration table was made from another model than the one to quantize",
-            "calibrate this model",
-        )
+    table = table_of(prepared, table, scheme)
     proto = onnx.ModelProto.FromString(prepared)
     properties = list(proto.metadata_props)
     excluded = resolve_nodes(proto, scheme.keep_float)

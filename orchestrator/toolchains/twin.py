@@ -14,11 +14,9 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from orchestrator.calibration.table import CalibrationTable
-from orchestrator.errors import UserError
 from orchestrator.graphs import edit
-from orchestrator.graphs.prepare import fingerprint
 from orchestrator.toolchains.base import Scheme
-from orchestrator.toolchains.emit import resolve_nodes
+from orchestrator.toolchains.emit import resolve_nodes, table_of
 from orchestrator.toolchains.vendor_rules import Parameters, VendorRule, round_half_away
 
 # Raised when the twin may differ for the same inputs; part of every key made from it.
@@ -51,13 +49,7 @@ def emit_twin(
     Raises:
         UserError: no table, or another model's.
     """
-    if table is None:
-        raise UserError(f"scheme '{scheme}' needs a calibration table, none was given")
-    if table.model != fingerprint(prepared):
-        raise UserError(
-            "the calibration table was made from another model than the one to quantize",
-            "calibrate this model",
-        )
+    table = table_of(prepared, table, scheme)
     proto = onnx.ModelProto.FromString(prepared)
     kept = set(resolve_nodes(proto, scheme.keep_float))
     activations = activation_parameters(proto, table, scheme.calibrator, rule)
