@@ -17,10 +17,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import TransientError
+from orchestrator.errors import TransientError, UserError
 
 STARTS = 2
 OBJECT_STORE_BYTES = 512 << 20
+# The kernel's (unix(7): sun_path has 108 bytes with its zero).
+LONGEST_SOCKET = 107
 
 
 class RayDown(TransientError):
@@ -35,7 +37,6 @@ class LocalRay:
         self._error: BaseException | None = None
         self._ready = threading.Event()
         self._stopped = threading.Event()
-        # Ray's socket paths must fit into 107 bytes, so not below the project folder.
         self._temp = _temp_folder()
         self._thread = threading.Thread(target=self._start, name="ray-start", daemon=True)
         _environment(_token_file(state_dir))
@@ -150,14 +151,34 @@ def _environment(token_file: Path) -> None:
     os.environ.pop("RAY_AUTH_TOKEN", None)
 
 
+def short_folder(given: str, process: int) -> str:
+    """Where Ray's folder may lie: `given`, or where a socket's path in it is not too long.
+
+    Raises:
+        UserError: all of these are too long.
+    """
+    ours = f"/farm-ray-{process}-" + 8 * "x"
+    rays = f"/session_2026-01-01_00-00-00_000000_{process}/sockets/plasma_store"
+    for folder in (given, os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/var/tmp"):
+        fits = len(os.fsencode(folder + ours + rays)) <= LONGEST_SOCKET
+        if folder and fits and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise UserError(
+        f"Ray's sockets cannot lie in {given}: a socket's path has at most {LONGEST_SOCKET} bytes",
+        f"set TMPDIR to a folder of at most {LONGEST_SOCKET - len(ours + rays)} bytes, such as "
+        "/tmp",
+    )
+
+
 def _temp_folder() -> Path:
     """A new folder of ours; those of runs that were killed are removed."""
-    for old in Path(tempfile.gettempdir()).glob("farm-ray-*-*"):
+    root = Path(short_folder(tempfile.gettempdir(), os.getpid()))
+    for old in root.glob("farm-ray-*-*"):
         owner = old.name.split("-")[2]
         gone = owner.isdigit() and not Path(f"/proc/{owner}").exists()
         if gone and old.stat().st_uid == os.getuid():
             shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"farm-ray-{os.getpid()}-"))
+    return Path(tempfile.mkdtemp(prefix=f"farm-ray-{os.getpid()}-", dir=root))
 
 
 def _token_file(state_dir: Path) -> Path:

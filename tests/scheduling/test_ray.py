@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import TransientError
-from orchestrator.scheduling.ray_local import check_loopback
+from orchestrator.errors import TransientError, UserError
+from orchestrator.scheduling.ray_local import check_loopback, short_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 START = """
@@ -63,6 +63,15 @@ def start(tmp_path: Path, *before: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=300,
     )
+
+
+def test_rays_folder_lies_where_its_sockets_paths_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    assert short_folder("/var/tmp", 12345) == "/var/tmp"
+    assert short_folder("/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T", 12345) == "/tmp"
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(UserError, match="at most 107 bytes"):
+        short_folder("/tmp", 12345)
 
 
 @pytest.mark.slow
