@@ -59,7 +59,8 @@ class Encoder:
     """What turns images into features: a model, made by a toolchain, executed somewhere.
 
     `name` is unique in a plan: the board, with model and scheme where it has several. `provider`
-    is what of a native runtime executes where that is not its accelerator.
+    is what of a native runtime executes where that is not its accelerator; `simulator` is the
+    runtime of its vendor's simulator on the head, empty when there is none.
     """
 
     model: str
@@ -73,6 +74,7 @@ class Encoder:
     provider: str = ""
     target: str = ""
     calibrates: bool = False
+    simulator: str = ""
 
     @property
     def simulated(self) -> bool:
@@ -285,6 +287,7 @@ def _encoder(
         provider=_executing(board, runtime, native[0]) if native else "",
         target=kind.target if offer is not None and offer.targets else "",
         calibrates=offer is not None and offer.calibrates,
+        simulator=offer.simulator if offer is not None else "",
     )
     elsewhere = {k.toolchain for k in kinds.values()} - {kind.toolchain, "onnxruntime"}
     if toolchain in elsewhere:

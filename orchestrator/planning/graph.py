@@ -404,6 +404,8 @@ class _Builder:
         known = twin.maker in self._versions and quantization.calibrator in TABLE_CALIBRATORS
         if not quantization.is_float and known:
             inputs["quantized"] = self._artifact(twin, cell)
+        if encoder.executed_by == "board" and encoder.simulator:
+            inputs["simulator"] = self._artifact(replace(encoder, executed_by="simulator"), cell)
         return self._add(
             Step(
                 id=f"parity/{encoder.name}",

@@ -336,8 +336,15 @@ class Executor(Extracting):
             step.params["preprocessing"],
             step.params["executed_by"],
             step.params["same_file"],
+            self._simulator(step),
         )
         return self._commit(step, key, made)
+
+    def _simulator(self, step: Step) -> parity.Simulator | None:
+        if "simulator" not in step.inputs:
+            return None
+        name, _, options = self._tools(self._plan.graph.steps[step.inputs["simulator"]])
+        return parity.Simulator(name, options, self._input(step, "simulator").read(convert.FILE))
 
     def _score(self, step: Step, key: str) -> Held:
         ids = {

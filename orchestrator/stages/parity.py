@@ -7,15 +7,19 @@ may not mean what it seems to. (float32 to prepared is an error much earlier: `p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.errors import ToolchainError, TransientError
 from orchestrator.stages.made import Made
-from orchestrator.stages.quantize import inputs_of
+from orchestrator.stages.quantize import chain_of, inputs_of
+
+if TYPE_CHECKING:
+    from orchestrator.calibration import StageParity
 
 IMAGES = 16
 
@@ -29,6 +33,33 @@ SAME_LOWEST = 0.9999
 BOARD_LOWEST = 0.95
 
 
+@dataclass(frozen=True)
+class Simulator:
+    """A vendor's simulator and what it executes.
+
+    Attributes:
+        toolchain, options: whose it is.
+        bundle: what `convert` made for it.
+    """
+
+    toolchain: str
+    options: Mapping[str, Any] | None
+    bundle: bytes
+
+    def features(
+        self, images: NDArray[np.uint8], preprocessing: Mapping[str, Any]
+    ) -> NDArray[np.float32]:
+        """float32 (n, embedding) of RGB images.
+
+        Raises:
+            ToolchainError, TransientError: the vendor's tool failed, or did not end.
+        """
+        swapped = images[..., ::-1] if preprocessing["colour"] == "BGR" else images
+        chain = chain_of(self.toolchain, False, self.options)
+        made: NDArray[np.float32] = chain.simulate(self.bundle, np.ascontiguousarray(swapped))
+        return made
+
+
 def parity(
     model: bytes,
     quantized: bytes | None,
@@ -37,6 +68,7 @@ def parity(
     preprocessing: Mapping[str, Any],
     executed_by: str,
     same_file: bool,
+    simulator: Simulator | None = None,
 ) -> Made:
     """Compare features along the way from float32 to what was executed.
 
@@ -49,6 +81,7 @@ def parity(
         preprocessing: the model manifest's `input`.
         executed_by: what made `executed`.
         same_file: whether `quantized` (or float32) is the very file that was executed.
+        simulator: the vendor's, which stands between this host and a board.
     """
     from orchestrator import calibration
     from orchestrator.graphs.prepare import prepare
@@ -58,6 +91,12 @@ def parity(
     if quantized is not None:
         itself = same_file and executed_by != "twin"
         stages.append(("quantized" if itself else "twin", _run(quantized, inputs)))
+    lacking = []
+    if simulator is not None:
+        try:
+            stages.append(("simulator", simulator.features(images, preprocessing)))
+        except (ToolchainError, TransientError) as error:
+            lacking.append(f"the simulator has no part in parity: {error.message}")
     stages.append((f"executed by {executed_by}", executed))
     # A row whose image failed has no direction to compare.
     good = np.linalg.norm(executed, axis=1) > 0
@@ -68,7 +107,7 @@ def parity(
         {
             "images": int(good.sum()),
             "stages": [asdict(stage) for stage in found],
-            "warnings": _warnings(found, quantized is not None, here),
+            "warnings": [*_warnings(found, here), *lacking],
         },
         {"images": IMAGES},
     )
@@ -80,22 +119,34 @@ def summary(facts: Mapping[str, Any]) -> str:
     return " → ".join(["float32", *steps])
 
 
-def _warnings(found: Any, quantized: bool, here: bool) -> list[str]:
+def _warnings(found: Sequence[StageParity], here: bool) -> list[str]:
     if not found:
         return ["no probe image could be compared with float32: all of the first ones failed"]
-    last, words = found[-1], []
-    if quantized and found[-2].to_float < QUANTIZED_LOWEST:
-        words.append(
-            f"quantization breaks the features: mean cosine {found[-2].to_float:.3f} to float32 "
-            "on this host already; see `farm explain`"
-        )
-    lowest = SAME_LOWEST if here else BOARD_LOWEST
-    if last.to_previous < lowest:
-        words.append(
-            f"what was executed differs from this host: mean cosine {last.to_previous:.4f} to "
-            f"{found[-2].stage}, expected {lowest} or more; look at preprocessing, runtime and "
-            "driver of the board"
-        )
+    words = []
+    for stage, before in zip(found[2:], found[1:], strict=False):
+        last = stage is found[-1]
+        lowest = SAME_LOWEST if last and here else BOARD_LOWEST
+        cosine = f"mean cosine {stage.to_previous:.4f} to {before.stage}"
+        differs = f"{cosine}, expected {lowest} or more"
+        if stage.stage in ("quantized", "twin"):
+            if stage.to_float < QUANTIZED_LOWEST:
+                words.append(
+                    f"quantization breaks the features: mean cosine {stage.to_float:.3f} to "
+                    "float32 on this host already; see `farm explain`"
+                )
+        elif stage.to_previous >= lowest:
+            continue
+        elif last:
+            against = "its simulator" if before.stage == "simulator" else "this host"
+            words.append(
+                f"what was executed differs from {against}: {differs}; look at preprocessing, "
+                "runtime and driver of the board"
+            )
+        else:
+            words.append(
+                f"the vendor's simulator differs from this host: {differs}; look at what the "
+                "vendor's tool made of the model"
+            )
     return words
 
 

@@ -164,6 +164,8 @@ class Toolchain(Protocol):
     `orchestrator.errors`. `quantize` is pure (equal arguments, equal bytes), and so is `convert`
     unless a vendor's tool writes other bytes each time, as Rockchip's does.
 
+    One whose `capabilities.simulator` names a runtime is `Simulating`, too.
+
     A toolchain may also have `missing() -> tuple[str, ...]`, the outside tools that are not
     there, and `install`, the words that mend it: the plan then says so before anything starts.
     """
@@ -205,4 +207,23 @@ class Toolchain(Protocol):
             UserError: the file is not one that `quantize` makes, or a part of `conversion` is
                 missing.
             ToolchainError: the converter failed.
+        """
+
+
+class Simulating(Protocol):
+    """What a toolchain has besides whose vendor's simulator runs on the head."""
+
+    def simulate(self, bundle: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Features by the vendor's simulator.
+
+        Args:
+            bundle: what `convert` made with `Conversion.simulate`.
+            images: uint8 (n, height, width, 3), channels in the model's order.
+
+        Returns:
+            float32 (n, dim).
+
+        Raises:
+            ToolchainError: the vendor's tool failed.
+            TransientError: it did not end in time.
         """

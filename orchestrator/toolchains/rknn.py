@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from orchestrator import environments
 from orchestrator.calibration import preprocess
@@ -35,6 +36,7 @@ PACKAGE = "rknn-toolkit2"
 
 # Our word for what their `quantized_algorithm` does. `normal` is the extremes of what was seen.
 ALGORITHMS: dict[Calibrator, str] = {"minmax": "normal", "entropy": "kl_divergence", "mmse": "mmse"}
+SAMPLE, FEATURES = "check.npy", "features.npy"
 METHODS = {"per-channel": "channel", "per-tensor": "layer"}
 
 _CHECKED = 4  # calibration images on which the built model is held against float32
@@ -121,27 +123,10 @@ class RknnToolchain:
     def _run(
         self, job: rknn_files.Job, proto: onnx.ModelProto, scheme: Scheme, wanted: Conversion
     ) -> tuple[bytes, dict[str, Any]]:
-        assert self._environment is not None
         deadline = _MMSE_DEADLINE if scheme.calibrator == "mmse" else _DEADLINE
         with scratch() as folder:
-            for name, content in job.files.items():
-                (folder / name).write_bytes(content)
             sample = _sample(proto, wanted)
-            np.save(folder / "check.npy", sample)
-            request = dict(job.request)
-            request["check"] = {"images": "check.npy", "features": "features.npy"}
-            (folder / rknn_files.REQUEST).write_text(json.dumps(request, indent=1, sort_keys=True))
-            words = [self._environment.python, rknn_files.TOOL]
-            words += [rknn_files.REQUEST, rknn_files.RESULT]
-            run = run_tool(words, folder=folder, deadline=deadline, environment=CLEAN)
-            told = folder / rknn_files.RESULT
-            result = read_result(
-                told.read_bytes() if told.is_file() else b"",
-                run,
-                proto,
-                self.toolkit(),
-                wanted.target,
-            )
+            run, result = self._tool(folder, job, sample, proto, wanted.target, deadline)
             data = require_artifact(
                 folder / rknn_files.OUTPUT, run, at_least=1024, tool=self.toolkit()
             )
@@ -157,6 +142,43 @@ class RknnToolchain:
             "simulator_cosine": cosine,
             "layers_off_npu": rknn_files.layers_off_npu(run.log),
         }
+
+    def simulate(self, bundle: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Simulating.simulate`."""
+        if self._environment is None:
+            raise ToolchainError(f"{PACKAGE} is not installed", self.install)
+        packed = rknn_files.Job.of(bundle)
+        request = {key: value for key, value in packed.request.items() if key != "output"}
+        proto = edit.load(packed.files[rknn_files.MODEL], "the bundle's model")
+        target = str(request["config"]["target_platform"])
+        job = rknn_files.Job(request, packed.files)
+        with scratch() as folder:
+            self._tool(folder, job, images, proto, target, _MMSE_DEADLINE)
+            features: NDArray[np.float32] = np.load(folder / FEATURES, allow_pickle=False)
+        return features
+
+    def _tool(
+        self,
+        folder: Path,
+        job: rknn_files.Job,
+        sample: NDArray[np.uint8],
+        proto: onnx.ModelProto,
+        target: str,
+        deadline: float,
+    ) -> tuple[ToolRun, dict[str, Any]]:
+        """Do a job in a folder; the simulator's features of the sample are in `FEATURES` then."""
+        assert self._environment is not None
+        for name, content in job.files.items():
+            (folder / name).write_bytes(content)
+        np.save(folder / SAMPLE, sample)
+        request = {**job.request, "check": {"images": SAMPLE, "features": FEATURES}}
+        (folder / rknn_files.REQUEST).write_text(json.dumps(request, indent=1, sort_keys=True))
+        words = [self._environment.python, rknn_files.TOOL]
+        words += [rknn_files.REQUEST, rknn_files.RESULT]
+        run = run_tool(words, folder=folder, deadline=deadline, environment=CLEAN)
+        told = folder / rknn_files.RESULT
+        said = told.read_bytes() if told.is_file() else b""
+        return run, read_result(said, run, proto, self.toolkit(), target)
 
 
 # Nothing of the user's may shadow the environment's packages.
@@ -263,7 +285,7 @@ def check_file(data: bytes, proto: onnx.ModelProto, target: str, run: ToolRun) -
         )
 
 
-def _sample(proto: onnx.ModelProto, wanted: Conversion) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _sample(proto: onnx.ModelProto, wanted: Conversion) -> NDArray[np.uint8]:
     """Images on which the built model is tried, channels in the model's order."""
     if wanted.images is None:
         _, height, width = describe_proto(proto).image_shape
@@ -278,7 +300,7 @@ def _held_against_float(
     folder: Path,
     proto: onnx.ModelProto,
     wanted: Conversion,
-    sample: np.ndarray[Any, np.dtype[np.uint8]],
+    sample: NDArray[np.uint8],
     run: ToolRun,
 ) -> float:
     """Mean cosine of the simulator's features to float32's, over a few images."""
@@ -287,7 +309,7 @@ def _held_against_float(
     # The sample's channels are in the model's order already.
     ready = preprocess(sample, mean=wanted.preprocessing["mean"], std=wanted.preprocessing["std"])
     exact = np.concatenate([session.run(None, {name: image[None]})[0] for image in ready])
-    features = np.load(folder / "features.npy", allow_pickle=False)
+    features = np.load(folder / FEATURES, allow_pickle=False)
     shape = features.shape
     cosine = float("nan")
     if shape == exact.shape:

@@ -82,6 +82,13 @@ class Job:
                 archive.writestr(info, self.files[name])
         return buffer.getvalue()
 
+    @classmethod
+    def of(cls, bundle: bytes) -> Job:
+        """The inverse of `bundle`."""
+        with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
+            files = {name: archive.read(name) for name in archive.namelist()}
+        return cls(json.loads(files[REQUEST]), files)
+
 
 def job(
     quantized: bytes, calls: Mapping[str, Any], toolkit: int, images: NDArray[np.uint8] | None

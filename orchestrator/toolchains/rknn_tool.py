@@ -7,11 +7,11 @@ and knows nothing of farm. Its standard output belongs to the toolkit, which pai
     python rknn_tool.py REQUEST RESULT
 
 The request (JSON): `toolkit`, 1 or 2; `config`, `load_onnx`, `build`, the arguments of the calls
-of these names; `output`, the file to make; `check` (toolkit 2, may be left out), `images` and
-`features`: uint8 (n, height, width, 3) and float32 (n, dim) `.npy`, of which the second is made of
-the first by the simulator. Paths are relative to the request. Result (JSON): `ok`; `version` of
-the package; `calls`, of each its name, seconds, returned code and error; `error`; `bytes` and
-`sha256` of the output.
+of these names; `output`, the file to make; `check` (toolkit 2), `images` and `features`: uint8
+(n, height, width, 3) and float32 (n, dim) `.npy`, of which the second is made of the first by the
+simulator. The last two may be left out. Paths are relative to the request. Result (JSON): `ok`;
+`version` of the package; `calls`, of each its name, seconds, returned code and error; `error`;
+`bytes` and `sha256` of the output.
 """
 
 import hashlib
@@ -89,6 +89,15 @@ def call_it(rknn: Any, name: str, arguments: Dict[str, Any], result: Dict[str, A
         raise Failed("%s returned %r, expected 0" % (name, code))
 
 
+def export(rknn: Any, path: str, result: Dict[str, Any]) -> None:
+    """The file for a board."""
+    call_it(rknn, "export_rknn", {"export_path": path}, result)
+    with open(path, "rb") as file:
+        data = file.read()
+    result["bytes"] = len(data)
+    result["sha256"] = hashlib.sha256(data).hexdigest()
+
+
 def check(rknn: Any, request: Dict[str, str], folder: str, result: Dict[str, Any]) -> None:
     """Features of some images by the simulator, which works on what was just built."""
     import numpy
@@ -113,12 +122,8 @@ def work(request: Dict[str, Any], folder: str) -> Dict[str, Any]:
     try:
         result["version"] = installed_version(request["toolkit"])
         rknn = build(request, folder, result)
-        path = os.path.join(folder, request["output"])
-        call_it(rknn, "export_rknn", {"export_path": path}, result)
-        with open(path, "rb") as file:
-            data = file.read()
-        result["bytes"] = len(data)
-        result["sha256"] = hashlib.sha256(data).hexdigest()
+        if request.get("output"):
+            export(rknn, os.path.join(folder, request["output"]), result)
         if request.get("check"):
             check(rknn, request["check"], folder, result)
         result["ok"] = True

@@ -21,6 +21,7 @@ from tests.agents.shims import ShimFile, library
 from tests.openssh import running_sshd
 from tests.run.project import FLOAT, HOST, Project, entry
 from tests.run.vendor_tools import install_rknn1, install_tengine
+from tests.toolchains import fake_rknn
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("sshd", "gcc")]
 
@@ -128,7 +129,12 @@ def test_a_second_run_has_nothing_to_do(tengine: Any) -> None:
 
 
 def one_board(
-    folder: Path, kind: str, quoted: str, variables: dict[str, str], providers: str = ""
+    folder: Path,
+    kind: str,
+    quoted: str,
+    variables: dict[str, str],
+    providers: str = "",
+    quantization: str = "uint8 per-tensor asymmetric",
 ) -> Project:
     """A finished run of this host and one board, `npu`, with a library."""
     key = folder / "key"
@@ -137,7 +143,7 @@ def one_board(
     made.folder.mkdir()
     with running_sshd(folder, public) as sshd:
         board = native("npu", kind, sshd, key, folder, f"{{{quoted}{providers}}}")
-        entries = FLOAT + entry("npu", "uint8 per-tensor asymmetric")
+        entries = FLOAT + entry("npu", quantization)
         made.write(entries, HOST + board, IDENTITIES, UNKNOWN)
         done = made.farm("run", timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -164,6 +170,28 @@ def test_rknn_1_from_the_toolkit_to_features(tmp_path: Path) -> None:
     assert opened["version"] == "1.7.5 (shim), driver 0.9.6"
     known = row["provenance"]["probe"]["board_facts"]["runtimes"]["rknn"]
     assert known.startswith("1.7.5 file ")
+
+
+def test_rknn_2_has_its_simulator_between_twin_and_board(tmp_path: Path) -> None:
+    """The stand-in's simulator computes the float32 model, its board the shim's sums."""
+    file = ShimFile("R", "int8", size=112, dim=256, out_zero=-9, gain=50.0)
+    fake_rknn.environment(tmp_path / "toolchains", size=112, dim=256, graph=file.data[12:])
+    made = one_board(
+        tmp_path,
+        "rk3588",
+        f"name: rknn, library: {library('rknn2')}",
+        {"FARM_TOOLCHAINS": str(tmp_path / "toolchains")},
+        quantization="int8 per-channel asymmetric",
+    )
+    _, _, features = held(made, "npu")
+    assert np.mean(features == file.features(faces())) > 0.99
+    told = made.cells()["npu"]["provenance"]["parity"]
+    stages = {stage["stage"]: stage for stage in told["stages"]}
+    assert list(stages) == ["float32", "prepared", "twin", "simulator", "executed by board"]
+    assert stages["simulator"]["to_float"] > 0.99999 > stages["twin"]["to_float"]
+    (words,) = told["warnings"]
+    assert "what was executed differs from its simulator: mean cosine" in words
+    assert "differs from its simulator" in (made.latest / "table.md").read_text()
 
 
 @pytest.mark.skipif(not all(REAL), reason="FARM_TENGINE_LIB and FARM_TENGINE_BIN_DIR name nothing")

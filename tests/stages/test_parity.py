@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
 
 from orchestrator.calibration import calibrate, preprocess
+from orchestrator.errors import ToolchainError
 from orchestrator.stages import parity
 from orchestrator.toolchains import Scheme, make_twin
 from tests.toolchains import nets
@@ -59,6 +63,41 @@ def test_a_board_that_differs_from_its_twin_is_told_from_a_bad_quantization() ->
     # The very same file on this very host has no such excuse.
     (words,) = found(slightly, "twin", twin(), True)["warnings"]
     assert "expected 0.9999 or more" in words
+
+
+@dataclass(frozen=True)
+class Simulated(parity.Simulator):
+    """A simulator whose features are known, or one that fails."""
+
+    rows: np.ndarray | None = None
+
+    def features(self, images: np.ndarray, preprocessing: Mapping[str, Any]) -> np.ndarray:
+        if self.rows is None:
+            raise ToolchainError("the toolkit is out of sorts")
+        return self.rows
+
+
+def held_against(rows: np.ndarray | None, executed: np.ndarray) -> dict:
+    simulator = Simulated("rknn", None, b"", rows)
+    made = parity.parity(
+        nets.iresnet(), twin(), pictures(), executed, PREPROCESSING, "board", False, simulator
+    )
+    return dict(made.facts)
+
+
+def test_a_simulator_between_twin_and_board_tells_which_of_the_two_differs() -> None:
+    noise = np.random.default_rng(0).normal(0, 1, (6, 32)).astype(np.float32)
+    good, other = features(twin()), features(twin()) + noise
+    names = [stage["stage"] for stage in held_against(good, good)["stages"]]
+    assert names == ["float32", "prepared", "twin", "simulator", "executed by board"]
+    assert held_against(good, good)["warnings"] == []
+    (words,) = held_against(good, other)["warnings"]
+    assert "what was executed differs from its simulator" in words
+    (words,) = held_against(other, other)["warnings"]
+    assert "the vendor's simulator differs from this host" in words
+    facts = held_against(None, good)
+    assert [stage["stage"] for stage in facts["stages"]][-2:] == ["twin", "executed by board"]
+    assert facts["warnings"] == ["the simulator has no part in parity: the toolkit is out of sorts"]
 
 
 def test_a_quantization_that_breaks_features_is_named() -> None:

@@ -119,12 +119,12 @@ class RKNN(object):
     def export_rknn(self, export_path):
         if MODE == "no file":
             return 0
-        body = b"G" * 2000
+        body = {graph!r}.ljust(2000, b"G")
         target = "rk3566" if MODE == "other target" else self.target
         size = [1, 3, {size}, {size}]
         told = {{"version": "9.9", "target_platform": [target], "made": self.made,
                 "norm_tensor": [{{"tensor_id": 0, "size": size}},
-                                {{"tensor_id": 1, "size": [1, 32]}}],
+                                {{"tensor_id": 1, "size": [1, {dim}]}}],
                 "graph": [{{"left": "input", "right_tensor_id": 0}},
                           {{"left": "output", "right_tensor_id": 1}}]}}
         text = json.dumps(told).encode()
@@ -153,11 +153,19 @@ class RKNN(object):
 '''
 
 
-def package(folder: Path, toolkit: int, mode: str, version: str, size: int) -> None:
+def package(
+    folder: Path,
+    toolkit: int,
+    mode: str,
+    version: str,
+    size: int,
+    graph: bytes = b"",
+    dim: int = 32,
+) -> None:
     """The stand-in as packages in a folder."""
     (folder / "rknn" / "api").mkdir(parents=True, exist_ok=True)
     (folder / "rknn" / "__init__.py").write_text("")
-    text = API.format(toolkit=toolkit, mode=mode, size=size)
+    text = API.format(toolkit=toolkit, mode=mode, size=size, graph=graph, dim=dim)
     (folder / "rknn" / "api" / "__init__.py").write_text(text)
     name = "rknn_toolkit" if toolkit == 1 else "rknn_toolkit2"
     about = folder / f"{name}-{version}.dist-info"
@@ -178,11 +186,19 @@ def install(
     return program
 
 
-def environment(folder: Path, mode: str = "works", version: str = "9.9", size: int = 16) -> None:
+def environment(
+    folder: Path,
+    mode: str = "works",
+    version: str = "9.9",
+    size: int = 16,
+    graph: bytes = b"",
+    dim: int = 32,
+) -> None:
     """A finished environment `rknn` below `folder`, as `farm toolchain install` leaves it.
 
     A virtual environment put together by hand, which takes no time; numpy and onnxruntime are
-    those of the tests. `size` is the side of the images.
+    those of the tests. `size` is the side of the images, `graph` what its file holds as compiled
+    graph, `dim` the length of a feature.
     """
     own = folder / "rknn"
     venv = own / "venv"
@@ -195,7 +211,7 @@ def environment(folder: Path, mode: str = "works", version: str = "9.9", size: i
         python.symlink_to(base)
     (venv / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
     (packages / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    package(packages, 2, mode, version, size)
+    package(packages, 2, mode, version, size, graph, dim)
     record = {
         "name": "rknn",
         "folder": str(own),

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from orchestrator.calibration import preprocess
 from orchestrator.errors import ToolchainError, TransientError, UserError
 from orchestrator.specs.artifact import ArtifactInterface
+from orchestrator.stages.parity import Simulator
 from orchestrator.toolchains import Conversion, Scheme, rknn, rknn_files, toolchain
 from orchestrator.toolchains.process import ToolRun
 from tests.toolchains import fake_rknn, nets
@@ -52,6 +54,21 @@ def test_a_file_is_made_and_its_manifest_says_how_it_is_fed_and_who_calibrated(p
     assert made.manifest["calibration"]["images"] == 6
     assert made.manifest["simulator_cosine"] == pytest.approx(1.0, abs=1e-5)
     assert "rknn-toolkit2 9.9" in made.manifest["version"]
+
+
+@pytest.mark.parametrize("colour", ["RGB", "BGR"])
+def test_the_simulator_makes_features_of_what_was_packed_for_it(place: Path, colour: str):
+    fake_rknn.environment(place)
+    chain = toolchain("rknn")
+    means = {"mean": [10.0, 20.0, 30.0], "colour": colour}
+    wants = {**nets.PREPROCESSING, **means}
+    bundle = chain.convert(quantized(), wanted(preprocessing=wants, simulate=True)).data
+    photos = nets.photos(3)
+    swapped = photos[..., ::-1] if colour == "BGR" else photos
+    ready = preprocess(np.ascontiguousarray(swapped), mean=means["mean"], std=wants["std"])
+    got = Simulator("rknn", None, bundle).features(photos, wants)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, nets.run(nets.iresnet(), ready), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ const char shim_words[] = "librknn_api version 1.7.5 (shim build: 2026-11-25)";
 const char shim_words[] = "librknnrt version: 2.3.2 (shim@2026-11-25)";
 #endif
 
+#define GRAPH 64 /* where an RKNN file's compiled graph begins */
+
 /* Its upper half must arrive where the context is 64 bits wide. */
 static const rknn_context OURS = (rknn_context)0x12345678abcdef01ULL;
 static struct shim_file file;
@@ -32,6 +34,9 @@ int rknn_init(rknn_context* context, void* model, uint32_t size, uint32_t flag, 
     if (flag || size < sizeof file)
         return flag ? -5 : -6;
     memcpy(&file, model, sizeof file);
+    /* What toolkit 2's stand-in makes is laid out as an RKNN file, with ours as its graph. */
+    if (memcmp(file.magic, "FSHIMR", 6) && size >= GRAPH + sizeof file)
+        memcpy(&file, (char*)model + GRAPH - sizeof file.tmfile, sizeof file);
     if (memcmp(file.magic, "FSHIMR", 6))
         return -6;
     shim_chat("init");
