@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,18 +33,18 @@ class Numbered:
         return np.broadcast_to(numbers * 37 % 251, (stop - start, 6, 5, 3)).astype(np.uint8)
 
 
-def make(folder: Path, rows: Numbered, stop_after: int | None = None) -> dict[str, str]:
-    asked = itertools.count(1)
-    stopped = (lambda: next(asked) >= stop_after) if stop_after else (lambda: False)
+def make(folder: Path, rows: Numbered, stop_after: int = COUNT + 1) -> dict[str, str]:
+    """Stops at the next opportunity once so many images are on the disk."""
+    seen = [0]
     with ThreadPoolExecutor(1) as pool:
-        return make_images(rows, folder, pool, lambda done: None, stopped)
+        return make_images(rows, folder, pool, seen.append, lambda: seen[-1] >= stop_after)
 
 
 def test_a_stopped_rendering_goes_on_where_it_was(tmp_path):
     store = Store(tmp_path)
     part = store.part("images", "k")
     with pytest.raises(InterruptedError):
-        make(part, Numbered(), stop_after=2)
+        make(part, Numbered(), stop_after=2 * BLOCK)
     # A crash may also have zeroed a page of a block that is journalled: that block is made again.
     with open(part / FILE, "r+b") as file:
         file.seek(128 + 3 * 90)
