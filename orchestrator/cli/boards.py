@@ -237,7 +237,7 @@ def show_list(arguments: argparse.Namespace) -> int:
 
 def show_one(arguments: argparse.Namespace) -> int:
     """One board."""
-    from orchestrator.cli.boards_show import board_json, board_page
+    from orchestrator.cli.boards_show import SHOWN, board_json, board_page
 
     fleet = Fleet.of(arguments)
     board = fleet.named(arguments.name)
@@ -245,8 +245,7 @@ def show_one(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(json.dumps(board_json(board, standing, {}), indent=1))
     else:
-        entries = [entry for entry in fleet.log.entries() if entry.board == board.name]
-        board_page(board, standing, entries)
+        board_page(board, standing, fleet.log.history(board.name, SHOWN))
     return 0
 
 

@@ -16,7 +16,7 @@ from orchestrator.specs.inventory import Board, SshTransportSpec
 from orchestrator.store.fleet_log import Added, Checked, Entry, Proof, Standing
 
 COLOURS = {"ready": "green", "busy": "cyan", "draining": "yellow", "unproved": "yellow"}
-_SHOWN = 10
+SHOWN = 10
 _LONG = 400
 
 
@@ -82,7 +82,7 @@ def board_page(board: Board, standing: Standing, entries: Iterable[Entry]) -> No
     width = max(len(name) for name, _ in lines)
     for name, text in lines:
         console.print(f"  [dim]{name:<{width}}[/]  {_safe(text)}")
-    for entry in history[-_SHOWN:]:
+    for entry in history[-SHOWN:]:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.at))
         state = f" {entry.state}" if isinstance(entry, Checked) else ""
         reason = getattr(entry, "reason", "")

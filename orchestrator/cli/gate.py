@@ -12,7 +12,8 @@ from rich.text import Text
 from orchestrator.errors import UserError
 from orchestrator.reporting.compare import compare_runs
 from orchestrator.reporting.gate import Judgement, judge, parse_limits
-from orchestrator.reporting.history import Run, find_run, load_run, previous
+from orchestrator.reporting.history import Run, find_run, load_run
+from orchestrator.reporting.listing import previous
 
 FAILED = 3
 

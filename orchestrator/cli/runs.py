@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.reporting.history import load_runs, summary, trend
+from orchestrator.reporting.listing import listed, trend
 from orchestrator.reporting.table import DASH, far_text, interval, percent
 from orchestrator.results import Estimate
 
@@ -23,7 +23,7 @@ def runs(arguments: argparse.Namespace) -> int:
     """List runs, or a row over them."""
     folder = Path(arguments.runs)
     points = trend(folder, arguments.row) if arguments.row else None
-    found = points if points is not None else [summary(run) for run in load_runs(folder)]
+    found = points if points is not None else [run.summary for run in listed(folder)]
     if arguments.json:
         print(json.dumps(found, indent=1))
         return 0

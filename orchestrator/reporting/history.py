@@ -1,4 +1,4 @@
-"""Runs that are kept: finding one, reading it from its events, a list of all, a row over time."""
+"""Runs that are kept: finding one, and reading it from its events."""
 
 from __future__ import annotations
 
@@ -155,76 +155,6 @@ def load_runs(runs: Path) -> Iterator[Run]:
             yield load_run(folder)
         except UserError:
             continue
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """A run in a few plain words, for `farm runs`."""
-    started = run.state.started
-    return {
-        "run": run.name,
-        "folder": str(run.folder),
-        "began": run.began,
-        "seconds": round(run.seconds, 1),
-        "outcome": run.outcome,
-        "exit_code": run.state.finished.exit_code if run.state.finished else None,
-        "matrix": started.matrix if started else None,
-        "limit": started.limit if started else None,
-        "only": list(started.only) if started else [],
-        "rows": len(run.state.cells),
-        "rows_done": len(run.results),
-        "cached": bool(run.state.finished and run.state.finished.cached),
-    }
-
-
-def trend(runs: Path, row: str) -> list[dict[str, Any]]:
-    """A row's figures over all runs that have it, oldest first.
-
-    Raises:
-        UserError: no run has such a row.
-    """
-    known: dict[str, None] = {}
-    points = []
-    for run in load_runs(runs):
-        known.update(dict.fromkeys(run.state.cells))
-        found = run.row(row)
-        if found is None:
-            continue
-        points.append(
-            {
-                "run": run.name,
-                "began": run.began,
-                "rank1": found.rank1.model_dump(),
-                "tar": found.tar.model_dump(),
-                "p50_ms": found.latency.device.p50_ms if found.latency else None,
-                "verdict": found.verdict,
-                "executed_by": found.executed_by,
-                "partial": found.partial,
-                "test_set": found.test_set.hash,
-                "artifact_sha256": found.artifact_sha256,
-            }
-        )
-    if not points:
-        near = difflib.get_close_matches(row, known, 1)
-        raise UserError(
-            f"no run in {runs} has a finished row {row!r}",
-            f"did you mean {near[0]!r}?" if near else f"rows there: {', '.join(known) or 'none'}",
-        )
-    return points
-
-
-def previous(runs: Path, run: Run) -> Run | None:
-    """The newest complete run before `run`, of the same matrix file, with the same part of it."""
-    if run.state.started is None:
-        return None
-    asked = (run.state.started.matrix, run.state.started.limit)
-    found = None
-    for other in load_runs(runs):
-        started = other.state.started
-        if other.began >= run.began or started is None or other.outcome != "complete":
-            continue
-        if (started.matrix, started.limit) == asked:
-            found = other
-    return found
 
 
 def _request(folder: Path) -> dict[str, Any]:

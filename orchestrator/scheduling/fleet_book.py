@@ -54,7 +54,11 @@ class FleetBook:
         if inode != self._inode or size < self._offset:
             self._inode, self._offset, self._lines = inode, 0, {}
         try:
-            new, self._offset = self._log.since(self._offset)
+            if self._offset:
+                new, self._offset = self._log.since(self._offset)
+            else:
+                self._lines, self._offset = self._log.counting()
+                new = []
         except TransientError as error:
             print(error, file=sys.stderr)
             new = []

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from orchestrator.errors import TransientError
+from orchestrator.store import fleet_index
 
 FILE = "fleet.jsonl"
 VERSION = 1
@@ -258,11 +259,30 @@ class FleetLog:
                 f"{self.path}: cannot be read: {error.strerror or error}"
             ) from error
         end = data.rfind(b"\n") + 1
-        found: list[Entry] = []
-        for line in data[:end].split(b"\n"):
+        return list(self.parsed(data[:end].split(b"\n"))), offset + end
+
+    @staticmethod
+    def parsed(lines: Iterable[bytes]) -> Iterator[Entry]:
+        """Lines as entries; what is no whole line of the right shape is passed over."""
+        for line in lines:
             with contextlib.suppress(ValueError, ValidationError):
-                found.append(_ENTRY.validate_python(json.loads(line)))
-        return found, offset + end
+                yield _ENTRY.validate_python(json.loads(line))
+
+    def counting(self) -> tuple[dict[str, list[Entry]], int]:
+        """The lines on which standings depend, by board, and the log's size in bytes by then.
+
+        Raises:
+            TransientError: the file is there and cannot be read.
+        """
+        return fleet_index.standing_lines(self)
+
+    def history(self, board: str, most: int) -> list[Entry]:
+        """A board's last lines, oldest first, and before them its last `added`.
+
+        Raises:
+            TransientError: the file is there and cannot be read.
+        """
+        return fleet_index.history(self, board, most)
 
     def standings(self, boards: Mapping[str, str], now: float | None = None) -> dict[str, Standing]:
         """How each board stands.
@@ -271,12 +291,11 @@ class FleetLog:
             boards: name to the identity of its entry in the inventory.
             now: Unix time, by default the present.
         """
-        lines: dict[str, list[Entry]] = {name: [] for name in boards}
-        for entry in self.entries():
-            if entry.board in lines:
-                lines[entry.board].append(entry)
+        lines, _ = self.counting()
         moment = time.time() if now is None else now
-        return {name: fold(lines[name], identity, moment) for name, identity in boards.items()}
+        return {
+            name: fold(lines.get(name, ()), identity, moment) for name, identity in boards.items()
+        }
 
 
 def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ from orchestrator.cli.main import main
 from orchestrator.errors import UserError
 from orchestrator.events import EventLog, RunFinished
 from orchestrator.reporting.export import csv_text, junit_xml
-from orchestrator.reporting.history import find_run, load_run, previous, summary, trend
+from orchestrator.reporting.history import Run, find_run, load_run
+from orchestrator.reporting.listing import listed, previous, summary, trend
 
 from .made import T0, Row, Size, fleet, make_run, troubles
 
@@ -87,6 +89,30 @@ def test_a_row_over_time(kept: Path) -> None:
     assert points[0]["rank1"]["value"] > points[2]["rank1"]["value"]
     with pytest.raises(UserError, match="rows there: ref, x"):
         trend(kept / "runs", "qqq")
+
+
+def test_runs_that_did_not_change_are_not_read_again(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, read = kept / "runs", []
+
+    def counted(folder: Path) -> Run:
+        read.append(folder.name)
+        return load_run(folder)
+
+    monkeypatch.setattr("orchestrator.reporting.listing.load_run", counted)
+    first = listed(runs)
+    assert read == ["20260101-aa", "20260102-bb", "20260103-cc"]
+    assert listed(runs) == first
+    assert len(read) == 3
+    log = runs / "20260102-bb" / "events.jsonl"
+    log.write_bytes(log.read_bytes()[:-30])
+    shutil.rmtree(runs / "20260101-aa")
+    again = listed(runs)
+    assert read[3:] == ["20260102-bb"]
+    assert [run.summary["outcome"] for run in again] == ["unfinished", "complete"]
+    (runs / "index.sqlite").write_bytes(b"damaged" * 1000)
+    assert listed(runs) == again
 
 
 def test_runs_and_trend_on_the_command_line(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:

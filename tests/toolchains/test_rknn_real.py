@@ -28,6 +28,7 @@ from orchestrator.specs.artifact import ArtifactInterface
 from orchestrator.specs.inventory import Board
 from orchestrator.specs.model import load_model
 from orchestrator.specs.testset import RenderedCalibration
+from orchestrator.stages.parity import Simulator
 from orchestrator.toolchains import Conversion, Scheme, make_twin, rknn_files, toolchain
 from tests.toolchains import nets
 
@@ -108,6 +109,10 @@ def test_a_default_model_keeps_its_features(name: str, target: str, tmp_path: Pa
 
     bundle = chain.convert(quantized, Conversion(target, wants, calibration, simulate=True))
     simulated = by_simulator(bundle, wants, target, tmp_path)
+    if (name, target) == ("synthface-ir", "rk3588"):
+        # Parity asks the toolkit without an agent between.
+        asked = Simulator("rknn", None, bundle.data).features(faces()[CALIBRATED:][:4], wants)
+        np.testing.assert_array_equal(asked, simulated[:4])
     how = {"mean": wants["mean"], "std": wants["std"]}
     ready = preprocess(faces()[CALIBRATED:], **how)
     exact = by_onnxruntime(model, ready)
