@@ -12,7 +12,9 @@ BOARD_SCOPE = "board"
 WORKDIR_SCOPE = "workdir"
 SCOPES = (BOARD_SCOPE, WORKDIR_SCOPE)
 FILE = "board.lock"
-SHARED_FILE = "farm-board.lock"
+# Files that all users of a machine lock are called so.
+SHARED_PREFIX = "farm-"
+SHARED_FILE = SHARED_PREFIX + "board.lock"
 # Names the folder instead of those below, for a machine where none of them serves.
 ENVIRONMENT = "FARM_LOCK_FOLDER"
 # Folders that are there with a read-only root too, and that no user has for himself alone.
@@ -89,7 +91,7 @@ def _open(path: str, flags: int) -> int:
         # for another's file even to root (fs.protected_regular).
         before = os.umask(0)
         try:
-            mode = 0o666 if os.path.basename(path) == SHARED_FILE else 0o600
+            mode = 0o666 if os.path.basename(path).startswith(SHARED_PREFIX) else 0o600
             return os.open(path, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         except OSError as error:
             if error.errno != errno.EEXIST:

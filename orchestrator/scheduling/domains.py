@@ -1,7 +1,8 @@
 """Contention domains between runs: a measurement is alone on its hardware, whoever else runs farm.
 
-Within a run `choosing.py` sees to it; between runs of one user on one machine these kernel locks
-do. They die with their process, so none can be stale.
+Within a run `choosing.py` sees to it; between runs on one machine, whoever started them and from
+where, these kernel locks do. They die with their process, so none can be stale. They lie where the
+boards' own locks do.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO
 
+from orchestrator.agents.errors import AgentError
+from orchestrator.agents.lockfile import ENVIRONMENT, SHARED_PREFIX, open_file, shared_folder
 from orchestrator.errors import TransientError
 
 POLL_S = 0.1
@@ -47,7 +48,7 @@ def working_in(
     how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
     told_at = time.monotonic() + TELL_S
 
-    def take(lock: IO[str]) -> None:
+    def take(lock: int) -> None:
         nonlocal told_at
         while True:
             try:
@@ -60,20 +61,23 @@ def working_in(
                 if stop.wait(POLL_S):
                     raise TransientError("stopped") from None
 
-    folder = _folder()
-    with open(folder / f"{name}.lock", "a") as lock:
-        with open(folder / f"{name}.gate", "a") as gate:
+    folder = shared_folder("/") or tempfile.gettempdir()
+    with _opened(folder, f"{name}.lock") as lock:
+        with _opened(folder, f"{name}.gate") as gate:
             take(gate)
             take(lock)
         yield
 
 
-def _folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"farm-domains-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
+@contextlib.contextmanager
+def _opened(folder: str, name: str) -> Iterator[int]:
+    try:
+        file = open_file(os.path.join(folder, f"{SHARED_PREFIX}domain-{name}"), "this machine")
+    except AgentError as error:
         raise TransientError(
-            f"{folder} belongs to somebody else",
-            "have it removed, or set TMPDIR to a folder of your own",
-        )
-    return folder
+            error.message, f"or set {ENVIRONMENT} to a folder of your own"
+        ) from error
+    try:
+        yield file
+    finally:
+        os.close(file)

@@ -68,7 +68,8 @@ class Project:
     def environment(self) -> dict[str, str]:
         """A plain environment, so that nothing of the caller's leaks in."""
         kept = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}
-        given = {"PYTHONPATH": str(ROOT), "COLUMNS": "160", "TMPDIR": self.temporary}
+        given = {"PYTHONPATH": str(ROOT), "COLUMNS": "160"}
+        given |= {"TMPDIR": self.temporary, "FARM_LOCK_FOLDER": self.temporary}
         return kept | given | self.variables
 
     def farm(self, *arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:

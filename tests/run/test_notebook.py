@@ -32,7 +32,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def executed(project: Project) -> nbformat.NotebookNode:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     kept = dict(os.environ)
-    os.environ.update({"PYTHONPATH": str(ROOT), "TMPDIR": project.temporary})
+    own = dict.fromkeys(("TMPDIR", "FARM_LOCK_FOLDER"), project.temporary)
+    os.environ.update({"PYTHONPATH": str(ROOT), **own})
     try:
         client = NotebookClient(
             notebook, timeout=110, resources={"metadata": {"path": str(project.folder)}}

@@ -25,8 +25,7 @@ with working_in(sys.argv[1], alone=sys.argv[2] == "alone", stop=threading.Event(
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setenv("FARM_LOCK_FOLDER", str(tmp_path))
 
 
 def hold(domain: str, how: str) -> subprocess.Popen[str]:
@@ -69,6 +68,18 @@ def test_who_may_work_beside_whom(theirs: str, alone: bool, domain: str, allowed
     finally:
         other.kill()
         other.wait()
+
+
+def test_the_lock_is_for_all_users_and_no_trap_is_taken_for_it(tmp_path: Path) -> None:
+    assert enters("a", alone=True, within_s=5)
+    files = sorted(tmp_path.iterdir())
+    assert [file.suffix for file in files] == [".gate", ".lock"]
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o666}
+    files[1].unlink()
+    files[1].symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TransientError, match="cannot open the lock file"):
+        with working_in("a", alone=True, stop=threading.Event()):
+            pass
 
 
 def test_a_killed_run_frees_its_domain_at_once() -> None:
