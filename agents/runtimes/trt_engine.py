@@ -69,7 +69,8 @@ class Recipe(object):
         self.onnx = os.path.abspath(onnx)
         self.maker = maker
         self.version = version
-        self.fp16 = bool(options.get("fp16"))
+        # A float16 file says so in its metadata; an int8 one may have float16 beside it.
+        self.fp16 = bool(options.get("fp16")) or _mentions(self.onnx, b"farm.float16")
         self.workspace_mb = int(_option(options, "workspace_mb", WORKSPACE_MB, 1, 1 << 20))
         self.build_s = float(_option(options, "build_s", BUILD_S, 0.1, 1e6))
         self.int8 = _mentions(self.onnx, b"QuantizeLinear")

@@ -458,6 +458,7 @@ def _runtime_options(board: Board, runtime: str) -> dict[str, Any]:
         "providers": list(options.providers),
         "threads": options.threads,
         "faithful": options.faithful,
+        **options.building,
     }
 
 

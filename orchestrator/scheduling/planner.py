@@ -430,13 +430,16 @@ NAMES = {"tensorrt": "TensorRT", "tengine": "Tengine", "rknn": "RKNN"}
 
 def encoder_backend(encoder: Encoder) -> str:
     """The Backend column: what really ran, and for whom when it only stood in."""
+    dtype = encoder.quantization.dtype
+    # The table has no column for it, and a dash for its granularity as float32 has.
+    half = " float16" if dtype == "float16" else ""
     if encoder.executed_by == "twin":
         from orchestrator.toolchains import twin_of
 
-        return f"{twin_of(encoder.toolchain, encoder.quantization.dtype)} twin ({encoder.runtime})"
+        return f"{twin_of(encoder.toolchain, dtype)}{half} twin ({encoder.runtime})"
     if encoder.simulated:
-        return f"{NAMES.get(encoder.toolchain, encoder.toolchain)} simulator"
+        return f"{NAMES.get(encoder.toolchain, encoder.toolchain)}{half} simulator"
     if encoder.executed_by == "emulated":
-        return f"{encoder.runtime} (emulated)"
-    name = NAMES.get(encoder.runtime, encoder.runtime)
+        return f"{encoder.runtime}{half} (emulated)"
+    name = NAMES.get(encoder.runtime, encoder.runtime) + half
     return f"{name} ({encoder.provider})" if encoder.provider else name

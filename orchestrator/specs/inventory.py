@@ -123,7 +123,9 @@ class RuntimeOptions(Spec):
     one of TIMVX and CPU (tengine), NPU (rknn), TensorRT (tensorrt). `faithful` (onnxruntime only)
     keeps quantize/dequantize pairs unfused, so that int8 arithmetic is that of the model and not
     that of this host's CPU, some of which saturate. `library` is the absolute path on the board
-    of the vendor's library, when it lies where it is not found alone.
+    of the vendor's library, when it lies where it is not found alone. `fp16` and `workspace_mb`
+    (tensorrt only) are for building engines: whether an int8 file's other layers may run in
+    float16, and the memory for the builder's trials, 512 MiB when left out.
     """
 
     name: RuntimeName
@@ -131,6 +133,8 @@ class RuntimeOptions(Spec):
     threads: int = Field(1, ge=1, le=256)
     faithful: bool = False
     library: str | None = None
+    fp16: bool = False
+    workspace_mb: int | None = Field(None, ge=1, le=1 << 20)
 
     @model_validator(mode="before")
     @classmethod
@@ -158,6 +162,18 @@ class RuntimeOptions(Spec):
             raise wrong(f"{name} runs on one of {', '.join(known)}{near}")
         return value
 
+    @model_validator(mode="after")
+    def _for_builders(self) -> RuntimeOptions:
+        if self.name != "tensorrt" and (self.fp16 or self.workspace_mb is not None):
+            raise wrong("fp16 and workspace_mb are for engines, which only tensorrt builds")
+        return self
+
+    @property
+    def building(self) -> dict[str, Any]:
+        """What is said of the building of engines, as the agent takes it."""
+        said = {"fp16": self.fp16 or None, "workspace_mb": self.workspace_mb}
+        return {name: value for name, value in said.items() if value is not None}
+
     def to_options(self) -> dict[str, Any]:
         """As the board's agent takes them."""
         options: dict[str, Any] = {
@@ -165,7 +181,7 @@ class RuntimeOptions(Spec):
             "intra_op_threads": self.threads,
             "faithful": self.faithful,
         }
-        return options | ({"library": self.library} if self.library else {})
+        return options | self.building | ({"library": self.library} if self.library else {})
 
 
 LockScope = Literal["board", "workdir"]

@@ -100,8 +100,11 @@ def emit_qdq(
     return _canonical(quantized, properties)
 
 
-def to_float16(prepared: bytes) -> bytes:
+def to_float16(prepared: bytes, about: Mapping[str, str] | None = None) -> bytes:
     """The prepared model in float16, with float32 at its input and output.
+
+    Args:
+        about: more metadata for the file.
 
     Raises:
         ToolchainError: onnxruntime's converter failed.
@@ -111,6 +114,7 @@ def to_float16(prepared: bytes) -> bytes:
 
     proto = onnx.ModelProto.FromString(prepared)
     properties = list(proto.metadata_props)
+    properties += [StringStringEntryProto(key=k, value=v) for k, v in (about or {}).items()]
     try:
         half = ONNXModel(convert_float_to_float16(proto, keep_io_types=True))
         half.topological_sort()  # the converter appends its Cast nodes at the end

@@ -18,12 +18,17 @@ from orchestrator.toolchains.onnxruntime import manifest, require_offered
 OPERATORS = ("Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "MaxPool")
 
 
+# In a float16 file's metadata: TensorRT takes float16 tensors only when it is told that it may.
+HALF = "farm.float16"
+
 # Raised when what is written here, beside the shared recipes, may differ for the same inputs.
 RECIPE = 2
 
 
 class TensorRtToolchain:
     """QDQ ONNX by TensorRT's rules: int8, zero points 0, per-channel weights, float bias.
+
+    A float16 file holds float16 weights, and float32 at its input and output.
 
     Weights stay float32 behind a QuantizeLinear, as TensorRT 8's guide wants it; the engine stores
     them as int8.
@@ -32,7 +37,7 @@ class TensorRtToolchain:
     name = "tensorrt"
     capabilities = Capabilities(
         schemes=(("int8", "per-channel", "symmetric"),),
-        float_types=("float32",),
+        float_types=("float32", "float16"),
         calibrators=("minmax", "percentile", "entropy"),
         opset=tensorrt_rules.MAX_OPSET,
         ir=tensorrt_rules.MAX_IR,
@@ -50,7 +55,9 @@ class TensorRtToolchain:
         """See `Toolchain.quantize`."""
         require_offered(self, scheme)
         data = prepare.prepare(model)
-        if not scheme.is_float:
+        if scheme.dtype == "float16":
+            data = emit.to_float16(data, {HALF: "1"})
+        elif not scheme.is_float:
             data = emit.emit_qdq(
                 data,
                 table,

@@ -51,6 +51,10 @@ _TENSORRT_FACTS = (
     "the very QDQ file that TensorRT builds its engine from",
     "layers outside QDQ pairs in float32; TensorRT may run them in float16",
 )
+_TENSORRT_HALF_FACTS = (
+    "the very float16 file that TensorRT builds its engine from",
+    "onnxruntime may compute a layer in float32 and round what comes out; TensorRT chooses too",
+)
 
 
 def twin_names() -> tuple[str, ...]:
@@ -162,7 +166,8 @@ class TensorRtTwin:
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
         made = TensorRtToolchain().quantize(model, table, scheme)
-        about = {"version": self.version(), **_about(_TENSORRT, _TENSORRT_FACTS)}
+        facts = _TENSORRT_HALF_FACTS if scheme.dtype == "float16" else _TENSORRT_FACTS
+        about = {"version": self.version(), **_about(_TENSORRT, facts)}
         return Artifact(made.data, made.format, {**made.manifest, **about})
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:

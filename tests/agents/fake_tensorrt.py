@@ -57,6 +57,14 @@ class Enum:
         return "%s.%s" % (self.owner, self.name)
 
 
+def holds_half(data):
+    """Whether an ONNX file has float16 weights."""
+    import onnx
+
+    weights = onnx.load_model_from_string(data).graph.initializer
+    return any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in weights)
+
+
 class Fake:
     """Builds the module for one version."""
 
@@ -227,6 +235,8 @@ class Fake:
             }
             if (network._qdq) != ("INT8" in config._flags):
                 raise RuntimeError("explicit int8 and BuilderFlag.INT8 do not fit")
+            if s.get("onnxruntime") and "FP16" not in config._flags and holds_half(network._data):
+                raise RuntimeError("float16 weights, and float16 is not allowed")
             model = b"\0" + network._data if s.get("onnxruntime") else b""
             return bytearray(b"FAKEPLAN" + json.dumps(facts).encode() + model)
 

@@ -122,7 +122,15 @@ def tree(*compatible: str, files: tuple[str, ...] = ()) -> BoardProbe:
         (tree("raspberrypi,5-model-b", "brcm,bcm2712"), None, False),
         # /dev/galcore is on two kinds of boards.
         (tree(files=("/dev/galcore",)), None, False),
-        (tree(files=("/etc/nv_tegra_release",)), "jetson-xavier-nx", True),
+        (
+            tree("nvidia,p3768-0000+p3767-0000", "nvidia,p3767-0000", "nvidia,tegra234"),
+            "jetson-orin-nx",
+            True,
+        ),
+        (tree("nvidia,p3768-0000+p3767-0005", "nvidia,tegra234"), "jetson-orin-nano", True),
+        # Somebody's own carrier: the module tells, and a person is asked.
+        (tree("acme,carrier", "nvidia,p3701-0005", "nvidia,tegra234"), "jetson-agx-orin", False),
+        (tree(files=("/etc/nv_tegra_release",)), None, False),
         (tree(files=("/proc/driver/nvidia/version",)), "cuda-gpu", True),
         (tree(), None, False),
     ],

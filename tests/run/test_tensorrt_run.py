@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
         )
         card = "  - {name: card, kind: cuda-gpu, transport: local}\n"
         project.write(
-            FLOAT + entry("jetson", f"[{INT8}, float32]") + entry("card", "float32"),
+            FLOAT + entry("jetson", f"[{INT8}, float32, float16]") + entry("card", "float32"),
             HOST + board + card,
             12,
             10,
@@ -64,13 +64,15 @@ def test_the_rows_that_can_be_made_are_made(run: Any) -> None:
     assert planned.returncode == 0, planned.stdout + planned.stderr
     assert done.returncode == 1, done.stdout + done.stderr
     cells = project.cells()
-    assert set(cells) >= {"this-host", "jetson/" + INT8.replace(" ", "-"), "jetson/float32"}
+    made = {"jetson/" + INT8.replace(" ", "-"), "jetson/float32", "jetson/float16"}
+    assert set(cells) >= {"this-host", *made}
     for name, row in cells.items():
         if name.startswith("jetson"):
-            assert (row["backend"], row["executed_by"]) == ("TensorRT", "board")
+            half = " float16" if name == "jetson/float16" else ""
+            assert (row["backend"], row["executed_by"]) == ("TensorRT" + half, "board")
             assert row["latency"]["device"]["p50_ms"] > 0
     # Once for each file and for the proof, and found again by the steps after.
-    assert machine.log.count("build") == 3
+    assert machine.log.count("build") == 4
 
 
 def test_provenance_has_the_gpu_and_how_the_engine_was_built(run: Any) -> None:
@@ -102,12 +104,14 @@ def test_the_head_said_that_an_engine_was_built(run: Any) -> None:
 def test_features_are_those_of_the_file_that_was_sent(run: Any) -> None:
     project, *_ = run
     rows = project.cells()
-    int8, exact = (
+    int8, half, exact = (
         np.load(project.held("extract", rows[name]["provenance"]["keys"]["probe"]) / "features.npy")
-        for name in ("jetson/" + INT8.replace(" ", "-"), "this-host")
+        for name in ("jetson/" + INT8.replace(" ", "-"), "jetson/float16", "this-host")
     )
     cosine = (int8 * exact).sum(1) / (np.linalg.norm(int8, axis=1) * np.linalg.norm(exact, axis=1))
     assert 0.9 < cosine.mean() < 0.99999
+    cosine = (half * exact).sum(1) / (np.linalg.norm(half, axis=1) * np.linalg.norm(exact, axis=1))
+    assert 0.9999 < cosine.mean() < 1
 
 
 def test_a_graphics_card_that_is_not_there_is_an_error_and_no_cpu_figure(run: Any) -> None:
@@ -118,5 +122,5 @@ def test_a_graphics_card_that_is_not_there_is_an_error_and_no_cpu_figure(run: An
 
 def test_nothing_is_done_twice(run: Any) -> None:
     *_, again, machine, _ = run
-    assert machine.log.count("build") == 3
+    assert machine.log.count("build") == 4
     assert again.returncode == 1  # the card's row is tried again

@@ -196,6 +196,12 @@ MISTAKES = [
         "runtime: {name: rknn, library: librknnrt.so}",
         "expected an absolute path on the board",
     ),
+    (
+        "device_inventory.yaml",
+        "tags: [reference]",
+        "runtime: {name: rknn, fp16: true}",
+        "fp16 and workspace_mb are for engines, which only tensorrt builds",
+    ),
     # models/synthface-ir.yaml
     (
         "models/synthface-ir.yaml",
