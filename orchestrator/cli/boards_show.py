@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,10 +13,12 @@ from rich.table import Table
 from orchestrator.fleet.health import Health
 from orchestrator.fleet.untrusted import headline
 from orchestrator.specs.inventory import Board, SshTransportSpec
+from orchestrator.specs.kinds import RuntimeName
 from orchestrator.store.fleet_log import Added, Checked, Entry, Proof, Standing
 
 COLOURS = {"ready": "green", "busy": "cyan", "draining": "yellow", "unproved": "yellow"}
 SHOWN = 10
+_NO_DRIVERS = {"agent", "python", "os", "kernel", *get_args(RuntimeName)}
 _LONG = 400
 
 
@@ -166,8 +168,13 @@ def age(at: float | None) -> str:
 
 
 def _runtime(board: Board, standing: Standing) -> str:
-    version = standing.versions.get(board.runtime.name, "")
-    return f"{board.runtime.name} {version}".strip()
+    """The runtime and, where the board tells them, the accelerator's driver, with versions."""
+    told = standing.versions
+    version = told.get(board.runtime.name, "")
+    drivers = [
+        f"{name} {headline(told[name], 24)}" for name in sorted(told) if name not in _NO_DRIVERS
+    ]
+    return ", ".join([f"{board.runtime.name} {version}".strip(), *drivers])
 
 
 def _words(value: Any) -> str:

@@ -67,6 +67,7 @@ class Health:
             "python": self.facts.python,
             "os": self.facts.os,
             "kernel": self.facts.kernel,
+            **{name: str(version) for name, version in self.facts.drivers.items()},
             **{name: each.version for name, each in self.facts.runtimes.items()},
             # What a proof found out by loading the runtime is surer than a look at its files.
             **{proof.runtime: proof.version for proof in self.proofs if proof.version},

@@ -242,5 +242,6 @@ class Leases:
 
 def _versions(facts: dict[str, Any]) -> dict[str, str]:
     found = {name: str(facts.get(name) or "") for name in ("agent", "python", "os", "kernel")}
+    found |= {name: str(version or "") for name, version in (facts.get("drivers") or {}).items()}
     found |= {name: str(each.get("version") or "") for name, each in facts["runtimes"].items()}
     return {name: text for name, text in found.items() if text and name != "timed"}

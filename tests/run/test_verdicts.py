@@ -118,6 +118,7 @@ def test_a_calm_board_has_its_parts_its_energy_and_its_clocks_back(project: Any)
     assert len(latency["blocks"]) == 4
     measured = row["provenance"]["measure"]["measured"]
     assert measured["drivers"] == {"galcore": "6.4.8"}
+    assert ", galcore 6.4.8" in made.farm("boards", "list").stdout
     assert (boards / "calm" / "root" / MIN_FREQ).read_text().strip() == "408000"
     assert not (boards / "calm" / "farm" / "clocks.json").exists()
 
