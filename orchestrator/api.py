@@ -49,6 +49,7 @@ def run(
     remeasure: bool = False,
     state: File = ".farm",
     runs: File = "runs",
+    ray_address: str = "",
     progress: bool = True,
 ) -> Run:
     """Fill a matrix's table, as `farm run` does; what the store holds is not done again.
@@ -59,6 +60,7 @@ def run(
         limit: only so many gallery identities, probes in proportion; rows are then partial.
         remeasure: measure again the latencies whose verdict is SUSPECT.
         state, runs: farm's own folder, and where runs are kept.
+        ray_address: a Ray cluster to join, HOST:PORT; empty for a Ray head of farm's own.
         progress: show the live console; False for silence.
 
     Returns:
@@ -68,17 +70,27 @@ def run(
         UserError: something in the files is wrong; nothing was started.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and `resume` goes on.
     """
-    request = _request(matrix, inventory, only, limit, state, runs)
+    request = _request(matrix, inventory, only, limit, state, runs).joining(ray_address)
     return _carry_out(request, remeasure=remeasure, progress=progress)
 
 
-def resume(name: str = "latest", *, runs: File = "runs", progress: bool = True) -> Run:
+def resume(
+    name: str = "latest",
+    *,
+    runs: File = "runs",
+    ray_address: str | None = None,
+    progress: bool = True,
+) -> Run:
     """Go on with a run that was stopped or lost: only what is missing is done.
+
+    Args:
+        ray_address: another Ray cluster than the run was asked to join; `local` for none.
 
     Raises:
         UserError: there is no such run.
     """
-    return _carry_out(request_of(fspath(runs), name), remeasure=False, progress=progress)
+    request = request_of(fspath(runs), name).joining(ray_address)
+    return _carry_out(request, remeasure=False, progress=progress)
 
 
 def plan(

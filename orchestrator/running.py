@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -26,6 +26,7 @@ from orchestrator.reporting.console import View
 from orchestrator.reporting.history import EVENTS, REQUEST
 from orchestrator.scheduling.outcome import cell_result, held
 from orchestrator.scheduling.planner import Plan, Request, make_plan
+from orchestrator.scheduling.ray_nodes import reach
 
 POLL_S = 0.1
 PROMPT_BACK_S = 2.3
@@ -76,15 +77,20 @@ def carry_out(request: Request, view: View, *, remeasure: bool = False) -> Ended
         remeasure: measure again the latencies whose verdict is SUSPECT.
 
     Raises:
-        UserError: the request cannot be planned; nothing was started.
+        UserError: the request cannot be planned, or no Ray cluster is where it names one; nothing
+            was started.
     """
     plan = make_plan(request)
     if remeasure:
         _forget_suspect_times(plan)
     unfinished = _unfinished(request)
+    todo = bool(plan.resolution.todo)
+    if todo and request.ray_address:
+        reach(request.ray_address)
+    elif todo and (named := os.environ.get("RAY_ADDRESS")):
+        view.say(f"RAY_ADDRESS is set but not used: --ray-address {named} joins it", "dim")
     folder = _new_folder(Path(request.runs))
     (folder / REQUEST).write_text(json.dumps(request.to_json(), indent=1))
-    todo = bool(plan.resolution.todo)
     with _Signals() as signals:
         if unfinished:
             view.say(
@@ -109,7 +115,8 @@ def _unfinished(request: Request) -> str:
     """Name of the newest run when it was of this request and did not end by itself."""
     newest = Path(request.runs) / "latest"
     try:
-        same = Request.from_json(json.loads((newest / REQUEST).read_text())) == request
+        before = Request.from_json(json.loads((newest / REQUEST).read_text()))
+        same = replace(before, ray_address=request.ray_address) == request
     except (OSError, ValueError, TypeError, KeyError):
         return ""
     last = None

@@ -20,4 +20,4 @@ def asked(arguments: argparse.Namespace) -> Request:
         runs=arguments.runs,
         only=tuple(arguments.only),
         limit=arguments.limit,
-    )
+    ).joining(getattr(arguments, "ray_address", None))

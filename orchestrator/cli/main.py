@@ -113,6 +113,12 @@ def parser() -> argparse.ArgumentParser:
     resume = commands.add_parser("resume", help="go on with a run that was stopped or lost")
     resume.add_argument("run", nargs="?", default="latest", help="its name (%(default)s)")
     for command in (run, resume):
+        command.add_argument(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="join this Ray cluster, whose nodes drive the boards of their sites "
+            "(a Ray head of farm's own: `local`)",
+        )
         words = command.add_mutually_exclusive_group()
         words.add_argument(
             "-q", "--quiet", action="store_true", help="only warnings, errors and the table"

@@ -20,7 +20,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def resume(arguments: argparse.Namespace) -> int:
     """Go on with an earlier run: the same request, of which only what is missing is done."""
-    return _run(request_of(arguments.runs, arguments.run), _detail(arguments))
+    request = request_of(arguments.runs, arguments.run).joining(arguments.ray_address)
+    return _run(request, _detail(arguments))
 
 
 def _detail(arguments: argparse.Namespace) -> Detail:

@@ -8,24 +8,36 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import TransientError
+from orchestrator.errors import FarmError, TransientError
 from orchestrator.fleet.board import Address, Deadlines
 from orchestrator.fleet.emulated import EmulatedFleet
 from orchestrator.fleet.reaching import address_of
 from orchestrator.fleet.recovery import Rung, climb
 from orchestrator.scheduling.compute import translated
-from orchestrator.scheduling.hosts import BOARDS_PER_HOST, actor_class
-from orchestrator.scheduling.ray_local import LocalRay
+from orchestrator.scheduling.hosts import BOARDS_PER_HOST, ImageFile, actor_class, portable
+from orchestrator.scheduling.parties import Head
+from orchestrator.scheduling.ray_local import NodeLost
+from orchestrator.scheduling.travelling import sent
 from orchestrator.specs.inventory import Board, EmulatedTransportSpec
 
 # A host actor's own deadlines come first; only one that hangs lets these pass.
 GRACE_S = 30.0
 CONTROL_S = 5.0
 PROOF_S = 300.0
+
+
+@dataclass(eq=False)
+class _Host:
+    """A host actor, on a node of Ray's; `site` is empty on the driver's."""
+
+    actor: Any
+    site: str
+    node: str
+    boards: set[str] = field(default_factory=set)
 
 
 class Boards:
@@ -35,7 +47,7 @@ class Boards:
         self,
         state: Path,
         run: str,
-        ray_head: LocalRay,
+        ray_head: Head,
         deadlines: Deadlines,
         keep_images: bool = False,
         stop: threading.Event | None = None,
@@ -47,18 +59,27 @@ class Boards:
         self._owner = f"{getpass.getuser()}@{socket.gethostname()} run {run} pid {os.getpid()}"
         self._ray = ray_head
         self._guard = threading.Lock()
-        self._hosts: list[tuple[Any, set[str]]] = []
-        self._of: dict[str, Any] = {}
+        self._hosts: list[_Host] = []
+        self._of: dict[str, _Host] = {}
+        self._sites: dict[str, str] = {}
 
     def recover(self, board: Board, rung: Rung) -> str:
         """Reboot a board or cycle its power; what went wrong in words, empty when it was done."""
         if isinstance(board.transport, EmulatedTransportSpec) and rung == "reboot":
             self._emulated.stop(board.name)
             return ""
-        address = None
-        if rung == "reboot":
-            address = self._address(board)
-        return climb(board, rung, address, self._stop)
+        address = self._address(board) if rung == "reboot" else None
+        if not self._ray.site_of(board):
+            return climb(board, rung, address, self._stop)
+        import ray
+
+        try:
+            with translated(f"{board.name}: {rung}"), self._buried(board.name):
+                host = self._host(board.name)
+                words: str = ray.get(host.actor.recover.remote(board, rung, address))
+                return words
+        except TransientError as error:
+            return error.message
 
     def _address(self, board: Board) -> Address:
         return address_of(
@@ -86,13 +107,18 @@ class Boards:
         self._ray.wait()
         import ray
 
+        self._sites[board.name] = self._ray.site_of(board)
         host = self._host(board.name)
         limit = self._deadlines.meet_s + GRACE_S + (PROOF_S if runtimes else 0.0)
         with translated(f"{board.name}: connecting"), self._buried(board.name):
             try:
                 facts: dict[str, Any] = ray.get(
-                    host.connect.remote(address, board, runtimes), timeout=limit
+                    host.actor.connect.remote(address, board, runtimes), timeout=limit
                 )
+            except ray.exceptions.RayTaskError as error:
+                if host.site and isinstance(error.cause, FarmError):
+                    raise self._seen_from(host, error.cause) from error
+                raise
             except ray.exceptions.GetTimeoutError as error:
                 self._abandon(board.name, host)
                 raise TransientError(
@@ -114,10 +140,14 @@ class Boards:
         import ray
 
         host = self._host(board)
+        if host.site:
+            arguments = tuple(
+                sent(each, ray.put) if isinstance(each, ImageFile) else each for each in arguments
+            )
         every = self._deadlines
         limit = every.transfer_s + every.open_s + every.chunk_s + works_s + GRACE_S
         with translated(f"{board}: {method}"), self._buried(board):
-            stream = getattr(host, method).remote(board, *arguments)
+            stream = getattr(host.actor, method).remote(board, *arguments)
             while True:
                 if not ray.wait([stream], timeout=limit)[0]:
                     self._abandon(board, host)
@@ -133,14 +163,14 @@ class Boards:
         with self._guard:
             host = self._of.get(board)
         if host is not None:
-            host.cancel.remote(board)
+            host.actor.cancel.remote(board)
 
     def let_go(self, board: str) -> None:
         """End one board's agent, and with it its lock, so that somebody else may use the board."""
         with self._guard:
             host = self._of.get(board)
         if host is not None:
-            host.close.remote(board)
+            host.actor.close.remote(board)
 
     def release(self, *, reachable: bool = True) -> None:
         """End all agents, and with them their locks; then the emulated boards.
@@ -154,47 +184,77 @@ class Boards:
             import ray
 
             with contextlib.suppress(Exception):
-                ray.get([host.close.remote() for host, _ in hosts], timeout=3.0)
+                ray.get([host.actor.close.remote() for host in hosts], timeout=3.0)
+            for host in hosts:
+                with contextlib.suppress(Exception):
+                    ray.kill(host.actor)
         self._emulated.close()
 
-    def _host(self, board: str) -> Any:
+    def _host(self, board: str) -> _Host:
+        """The host actor of a board, a new one where those of its site have enough.
+
+        Raises:
+            NodeLost: its site has no node now.
+        """
+        site = self._sites.get(board, "")
         with self._guard:
             if board in self._of:
                 return self._of[board]
-            for host, names in self._hosts:  # noqa: B007 - the one that the loop ends with
-                if len(names) < BOARDS_PER_HOST:
-                    break
-            else:
-                host, names = actor_class().remote(), set()
-                self._hosts.append((host, names))
-            names.add(board)
+            room = (h for h in self._hosts if h.site == site and len(h.boards) < BOARDS_PER_HOST)
+            host = next(room, None)
+            if host is None:
+                node = self._ray.node_of(site)
+                start = actor_class().options(**self._ray.at(node)).remote
+                host = _Host(start("" if site else self._ray.folder), site, node)
+                self._hosts.append(host)
+            host.boards.add(board)
             self._of[board] = host
             return host
 
+    def _seen_from(self, host: _Host, error: FarmError) -> FarmError:
+        """An error with the node that met it: its keys, names and network are not the driver's."""
+        plain = portable(error)
+        where = f" (seen from node {self._ray.words(host.node)})"
+        return type(plain)(plain.message + where, plain.hint)
+
     @contextlib.contextmanager
     def _buried(self, board: str) -> Iterator[None]:
-        """A dead host actor is forgotten, so that the next call gets a new one."""
+        """A dead host actor is forgotten, so that the next call gets a new one.
+
+        Raises:
+            NodeLost: the actor died with its node.
+        """
         import ray
 
+        gone = ray.exceptions
         try:
             yield
-        except (ray.exceptions.ActorDiedError, ray.exceptions.ActorUnavailableError):
+        except (
+            gone.ActorDiedError,
+            gone.ActorUnavailableError,
+            gone.ActorUnschedulableError,
+        ) as error:
             with self._guard:
                 dead = self._of.get(board)
             self._forget(dead)
+            if dead is not None and dead.site and self._ray.lost(dead.node):
+                raise NodeLost(
+                    f"{board}: node {self._ray.words(dead.node)}, which drives it, is gone from "
+                    "the Ray cluster",
+                ) from error
             raise
 
-    def _forget(self, dead: Any) -> None:
+    def _forget(self, dead: _Host | None) -> None:
         with self._guard:
-            self._hosts = [pair for pair in self._hosts if pair[0] is not dead]
+            self._hosts = [host for host in self._hosts if host is not dead]
             self._of = {name: host for name, host in self._of.items() if host is not dead}
 
-    def _abandon(self, board: str, host: Any) -> None:
+    def _abandon(self, board: str, host: _Host) -> None:
         """Stop a call that hangs: by its session if the actor still listens, else the actor."""
         import ray
 
         try:
-            ray.get(host.close.remote(board), timeout=CONTROL_S)
+            ray.get(host.actor.close.remote(board), timeout=CONTROL_S)
         except ray.exceptions.RayError:
-            ray.kill(host)
+            ray.kill(host.actor)
             self._forget(host)

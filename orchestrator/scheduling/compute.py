@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from orchestrator.errors import FarmError, TransientError
-from orchestrator.scheduling.ray_local import LocalRay, worker_environment
+from orchestrator.scheduling.parties import Head
+from orchestrator.scheduling.ray_local import worker_environment
 
 POLL_S = 0.25
 
@@ -15,9 +17,13 @@ T = TypeVar("T")
 
 
 class Compute:
-    """Runs functions on Ray. Thread-safe; one call a step."""
+    """Runs functions on Ray, on this host. Thread-safe; one call a step.
 
-    def __init__(self, ray_head: LocalRay, stop: threading.Event) -> None:
+    Elsewhere the store's files, the toolchains and their environments are missing, and another
+    processor would round otherwise: what a run makes must not depend on where Ray puts it.
+    """
+
+    def __init__(self, ray_head: Head, stop: threading.Event) -> None:
         self._head, self._stop = ray_head, stop
 
     def run(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -30,8 +36,9 @@ class Compute:
         self._head.wait()
         import ray
 
-        remote = ray.remote(num_cpus=1, max_retries=0, runtime_env=worker_environment())(function)
-        reference = remote.remote(*(self._put(argument) for argument in arguments))
+        remote = ray.remote(max_retries=0, **self._options(function))(_in_folder)
+        given = (self._put(argument) for argument in arguments)
+        reference = remote.remote(self._head.folder, function, *given)
         while True:
             if self._stop.is_set():
                 ray.cancel(reference, force=True)
@@ -53,13 +60,10 @@ class Compute:
         self._head.wait()
         import ray
 
-        remote = ray.remote(
-            num_cpus=1,
-            num_returns="streaming",
-            max_retries=0,
-            runtime_env=worker_environment(),
-        )(function)
-        stream = remote.remote(*(self._put(argument) for argument in arguments))
+        options = self._options(function)
+        remote = ray.remote(num_returns="streaming", max_retries=0, **options)(_stream_in_folder)
+        given = (self._put(argument) for argument in arguments)
+        stream = remote.remote(self._head.folder, function, *given)
         while True:
             if self._stop.is_set():
                 ray.cancel(stream, force=True)
@@ -89,12 +93,12 @@ class Compute:
         self._head.wait()
         import ray
 
-        remote = ray.remote(num_cpus=1, max_retries=2, runtime_env=worker_environment())(function)
+        remote = ray.remote(max_retries=2, **self._options(function))(_in_folder)
         waiting = iter(arguments)
         running: dict[Any, Any] = {}
         while True:
             while len(running) < at_a_time and (argument := next(waiting, None)) is not None:
-                running[remote.remote(argument)] = argument
+                running[remote.remote(self._head.folder, function, argument)] = argument
             if not running:
                 return
             ready, _ = ray.wait(list(running), timeout=POLL_S)
@@ -107,6 +111,14 @@ class Compute:
                     result = ray.get(reference)
                 yield running.pop(reference), result
 
+    def _options(self, function: Callable[..., Any]) -> dict[str, Any]:
+        return {
+            "name": function.__name__,
+            "num_cpus": 1,
+            "runtime_env": worker_environment(),
+            **self._head.here(),
+        }
+
     def _put(self, argument: Any) -> Any:
         import ray
 
@@ -114,6 +126,19 @@ class Compute:
             len(argument) if isinstance(argument, bytes) else 0
         )
         return ray.put(argument) if big > 1 << 20 else argument
+
+
+def _in_folder(folder: str, function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function where relative paths mean what they mean in the driver."""
+    os.chdir(folder)
+    return function(*arguments)
+
+
+def _stream_in_folder(
+    folder: str, function: Callable[..., Iterator[Any]], *arguments: Any
+) -> Iterator[Any]:
+    os.chdir(folder)
+    yield from function(*arguments)
 
 
 class translated:

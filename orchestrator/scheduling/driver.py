@@ -43,10 +43,11 @@ from orchestrator.scheduling.execute import Executor, Outcome
 from orchestrator.scheduling.inventory_watch import InventoryWatch
 from orchestrator.scheduling.leasing import Leases
 from orchestrator.scheduling.outcome import cell_result
+from orchestrator.scheduling.parties import Head
 from orchestrator.scheduling.planner import Plan, Request, make_plan
 from orchestrator.scheduling.pooling import Pooling, State
+from orchestrator.scheduling.ray_joined import JoinedRay
 from orchestrator.scheduling.ray_local import LocalRay
-from orchestrator.scheduling.ray_watch import HeadWatch
 from orchestrator.scheduling.remembered import FactsFile, RatesFile
 from orchestrator.scheduling.replanning import take_inventory
 from orchestrator.scheduling.reporter import Reporter
@@ -65,13 +66,13 @@ class Driver(Pooling):
     """The state of a run. Everything but steps and connections happens in one thread."""
 
     def __init__(
-        self, plan: Plan, folder: Path, stop: threading.Event, deadlines: Deadlines
+        self, plan: Plan, folder: Path, stop: threading.Event, deadlines: Deadlines, ray: Head
     ) -> None:
         super().__init__()
         self._plan, self._stop = plan, stop
         state = Path(plan.request.state)
         self._reporter = Reporter(EventLog(folder / EVENTS))
-        self._ray = LocalRay(state, os.cpu_count() or 1)
+        self._ray = ray
         keep = plan.matrix.keep_images
         self._boards = Boards(state, folder.name, self._ray, deadlines, keep, stop)
         owner = f"run {folder.name} pid {os.getpid()}"
@@ -82,7 +83,7 @@ class Driver(Pooling):
         self._inventory = InventoryWatch(Path(plan.request.inventory))
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(max_workers=128, thread_name_prefix="step")
-        self._slots = max(1, os.cpu_count() or 1)
+        self._slots = max(1, ray.cpus)
         self._state: dict[str, State] = dict.fromkeys(plan.graph.steps, "waiting")
         self._made: set[str] = set()
         self._errors: dict[str, str] = {}
@@ -102,13 +103,14 @@ class Driver(Pooling):
             stopping=stop.is_set,
             threads=self._threads,
         )
-        self._head = HeadWatch()
         self._reported: set[str] = set()
         self._bug = self._lost_head = False
 
     def run(self) -> int:
         """Run to the end; returns the exit code (0 complete, 1 incomplete, 4 bug, 130 stopped)."""
         self._ray.start()
+        for level, text in self._ray.notes:
+            self._reporter.emit(Note(level=level, message=text))
         self._settle()
         while not self._stop.is_set():
             self._plan.book.read(self._plan.boards)
@@ -332,13 +334,9 @@ class Driver(Pooling):
 
     def _head_is_dead(self) -> bool:
         """Give up what is left once Ray's head has died: nothing more can be computed by it."""
-        name = self._head.ended() if self._ray.up else ""
-        if not name or self._stop.is_set():
+        error = self._ray.ended()
+        if error is None or self._stop.is_set():
             return False
-        error = TransientError(
-            f"Ray's {name} process on this host ended, so this run cannot go on",
-            "`farm resume` goes on from what is finished; was memory short? see driver.log",
-        )
         self._lost_head = True
         for step in self._plan.graph.steps.values():
             if self._state[step.id] in ("waiting", "running"):
@@ -457,19 +455,21 @@ def _drive(folder: str) -> NoReturn:
         deadlines = Deadlines.from_environment()
         request = Request.from_json(json.loads((run / REQUEST).read_text()))
         plan = make_plan(request, by=f"run {run.name}")
-        driver = Driver(plan, run, stop, deadlines)
+        driver = Driver(plan, run, stop, deadlines, _ray_for(plan))
         with using(plan.store.root):
             code = driver.run()
     except BaseException as error:
         wrong = driver is None and isinstance(error, UserError)
-        code = 2 if wrong else 4
-        if not wrong:
-            traceback.print_exc()
+        down = driver is None and isinstance(error, TransientError)
+        code = 2 if wrong else 1 if down else 4
+        traceback.print_exc()
         with contextlib.suppress(OSError):  # the disk that the log is on may be the reason
             log = EventLog(run / EVENTS)
-            if wrong:
+            if wrong or down:
                 log.append(Note(level="error", message=str(error)))
-            outcome: Literal["wrong input", "bug"] = "wrong input" if wrong else "bug"
+            outcome: Literal["wrong input", "incomplete", "bug"] = (
+                "wrong input" if wrong else "incomplete" if down else "bug"
+            )
             log.append(RunFinished(exit_code=code, outcome=outcome, message=_last_line()))
     # Ray and hung libraries get this long; then the kernel ends what is left with this process.
     deadline = threading.Timer(CLEAN_UP_S, os._exit, (code,))
@@ -479,6 +479,19 @@ def _drive(folder: str) -> NoReturn:
         driver.clean_up()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _ray_for(plan: Plan) -> Head:
+    """The Ray that a run was asked to use; one of its own is not started yet.
+
+    Raises:
+        UserError, RayDown: a cluster that is to be joined cannot be, or does not fit.
+    """
+    if not plan.request.ray_address:
+        return LocalRay(Path(plan.request.state), os.cpu_count() or 1)
+    joined = JoinedRay(plan.request.ray_address)
+    joined.join(plan.boards_in_use())
+    return joined
 
 
 def _last_line() -> str:

@@ -36,6 +36,8 @@ from orchestrator.fleet.board import (
     Untrusted,
 )
 from orchestrator.fleet.known_keys import ChangedHostKey
+from orchestrator.fleet.recovery import Rung, climb
+from orchestrator.scheduling.travelling import Sent, SentRows, file_name
 from orchestrator.specs.inventory import Board
 
 if TYPE_CHECKING:
@@ -117,9 +119,15 @@ class ImageFile:
 
 
 class HostActor:
-    """Boards of one site. Wrapped into a Ray actor by `actor_class`."""
+    """Boards of one site. Wrapped into a Ray actor by `actor_class`.
 
-    def __init__(self) -> None:
+    Args:
+        folder: the run's working directory; empty on another host than the driver's.
+    """
+
+    def __init__(self, folder: str = "") -> None:
+        if folder:
+            os.chdir(folder)
         self._links: dict[str, BoardLink] = {}
         self._guard = threading.Lock()
 
@@ -171,7 +179,7 @@ class HostActor:
         self,
         board: str,
         artifact: Artifact,
-        images: ImageFile,
+        images: ImageFile | Sent,
         policy: Mapping[str, Any],
         sensors: Mapping[str, Sequence[str]],
     ) -> Iterator[Any]:
@@ -197,19 +205,18 @@ class HostActor:
             yield Measured(dataclasses.asdict(link.measured))
 
     def extract(
-        self, board: str, artifact: Artifact, images: ImageFile, chunk: int
+        self, board: str, artifact: Artifact, images: ImageFile | Sent, chunk: int
     ) -> Iterator[Any]:
         """Make features. Yields Building, Opened, Progress, Sensors and Features as they come."""
         link = self._link(board)
         yield from _opened(link, artifact)
         every = _Every(PROGRESS_S)
-        data = np.load(images.path, mmap_mode="r", allow_pickle=False)
         total = sum(stop - start for start, stop in images.ranges)
         done = 0
         for start, stop in images.ranges:
             held: list[Any] = []
-            rows = _Rows(data, start, stop)
-            for block in link.extract(rows, chunk, functools.partial(_offer, images.path, rows)):
+            rows = _rows(images, start, stop)
+            for block in link.extract(rows, chunk, functools.partial(_offer, images, rows)):
                 held.append(block)
                 done += len(block.features)
                 if sum(len(b.features) for b in held) >= FEATURES_AT_ONCE:
@@ -221,6 +228,10 @@ class HostActor:
             if held:
                 yield _join(held, start)
         yield Progress(done, total)
+
+    def recover(self, board: Board, rung: Rung, address: Address | None) -> str:
+        """Reboot a board or cycle its power; what went wrong in words."""
+        return climb(board, rung, address, threading.Event())
 
     def cancel(self, board: str) -> None:
         """Stop what the board is doing; its call raises."""
@@ -256,6 +267,7 @@ def actor_class() -> Any:
 
     class Host(HostActor):
         connect = ray.method(concurrency_group="work")(HostActor.connect)
+        recover = ray.method(concurrency_group="work")(HostActor.recover)
         deploy = ray.method(**streaming)(HostActor.deploy)
         measure = ray.method(**streaming)(HostActor.measure)
         extract = ray.method(**streaming)(HostActor.extract)
@@ -282,6 +294,12 @@ def portable(error: FarmError) -> FarmError:
     return FarmError(error.message, error.hint)
 
 
+def _rows(images: ImageFile | Sent, start: int, stop: int) -> _Rows | SentRows:
+    if isinstance(images, Sent):
+        return SentRows(images, start, stop)
+    return _Rows(np.load(images.path, mmap_mode="r", allow_pickle=False), start, stop)
+
+
 class _Rows:
     """Rows of a memory map, numbered from 0, as the session wants to read them."""
 
@@ -297,10 +315,10 @@ class _Rows:
         return np.ascontiguousarray(self._data[first : min(first + count, self.stop)])
 
 
-def _offer(path: str, rows: _Rows) -> Offer:
+def _offer(images: ImageFile | Sent, rows: _Rows | SentRows) -> Offer:
     """What is to stay on boards of a part of a file; hashed once for all encoders."""
-    found = os.stat(path)
-    key = (path, found.st_mtime_ns, found.st_size, rows.start, rows.stop)
+    name = images.name if isinstance(images, Sent) else file_name(images.path)
+    key = (name, rows.start, rows.stop)
     if key not in _offers:
         from orchestrator.fleet.session_kept import offer
 
@@ -311,7 +329,7 @@ def _offer(path: str, rows: _Rows) -> Offer:
 
 
 _MOST_OFFERS = 64
-_offers: dict[tuple[str, int, int, int, int], Offer] = {}
+_offers: dict[tuple[str, int, int], Offer] = {}
 
 
 class _Every:
@@ -334,9 +352,9 @@ def _join(blocks: list[Any], offset: int) -> Features:
     )
 
 
-def _read(images: ImageFile) -> NDArray[np.uint8]:
-    data = np.load(images.path, mmap_mode="r", allow_pickle=False)
-    return np.concatenate([data[start:stop] for start, stop in images.ranges])
+def _read(images: ImageFile | Sent) -> NDArray[np.uint8]:
+    parts = (_rows(images, start, stop) for start, stop in images.ranges)
+    return np.concatenate([rows.read(0, len(rows)) for rows in parts])
 
 
 class _Call(Generic[N, R]):

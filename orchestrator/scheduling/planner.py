@@ -18,6 +18,7 @@ from orchestrator.planning.resolving import Resolution, resolve, step_key
 from orchestrator.scheduling.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
 from orchestrator.scheduling.offers import Offered, known_toolchains, offers_of
+from orchestrator.scheduling.ray_nodes import LOCAL, parse_address
 from orchestrator.scheduling.remembered import FactsFile, RatesFile
 from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.kinds import load_kinds
@@ -38,6 +39,7 @@ class Request:
         runs: where runs are kept.
         only: names of rows, entries or boards; empty for all.
         limit: only so many gallery identities, the probes in proportion; the run is partial.
+        ray_address: a Ray cluster to join, HOST:PORT; empty for a head of farm's own.
     """
 
     matrix: str
@@ -46,6 +48,20 @@ class Request:
     runs: str
     only: tuple[str, ...] = ()
     limit: int | None = None
+    ray_address: str = ""
+
+    def joining(self, address: str | None) -> Request:
+        """The request with another cluster: `local` or nothing for none, None as it is.
+
+        Raises:
+            UserError: no address.
+        """
+        if address is None:
+            return self
+        if address in ("", LOCAL):
+            return replace(self, ray_address="")
+        parse_address(address)
+        return replace(self, ray_address=address)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, the inverse of `from_json`."""
@@ -216,6 +232,12 @@ class Plan:
         """Boards that have something to do, in the inventory's order."""
         needed = {self.graph.steps[s].board for s in self.resolution.todo}
         return [name for name in self.boards if name in needed]
+
+    def boards_in_use(self) -> list[Board]:
+        """Boards that have something to do, or may be given it."""
+        steps = [self.graph.steps[step_id] for step_id in self.resolution.todo]
+        names = {name for step in steps for name in (step.board, *step.pool)}
+        return [board for name, board in self.boards.items() if name in names]
 
     def runtimes(self, board: str) -> tuple[str, ...]:
         """Runtimes that what is to be done on a board needs, its own first."""

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import TransientError, UserError
+from orchestrator.scheduling.parties import Level
+from orchestrator.scheduling.ray_watch import HeadWatch
+from orchestrator.specs.inventory import Board
 
 STARTS = 2
 OBJECT_STORE_BYTES = 512 << 20
@@ -29,11 +32,18 @@ class RayDown(TransientError):
     """Ray did not come up on this host: no board's fault."""
 
 
+class NodeLost(RayDown):
+    """A site has no node of the cluster (any more): no board's fault."""
+
+
 class LocalRay:
     """Starts Ray in the background, so that the work that needs no Ray can begin meanwhile."""
 
     def __init__(self, state_dir: Path, cpus: int) -> None:
-        self._state_dir, self._cpus = state_dir, cpus
+        self._state_dir, self.cpus = state_dir, cpus
+        self.folder = os.getcwd()
+        self.notes: list[tuple[Level, str]] = []
+        self._watch = HeadWatch()
         self._error: BaseException | None = None
         self._ready = threading.Event()
         self._stopped = threading.Event()
@@ -86,7 +96,7 @@ class LocalRay:
         for attempt in range(STARTS):
             try:
                 ray.init(
-                    num_cpus=self._cpus,
+                    num_cpus=self.cpus,
                     include_dashboard=False,
                     log_to_driver=True,
                     logging_level=logging.ERROR,
@@ -105,6 +115,40 @@ class LocalRay:
     def up(self) -> bool:
         """Whether it has started."""
         return self._ready.is_set() and self._error is None
+
+    def ended(self) -> TransientError | None:
+        """What is said when a process of the head has ended."""
+        name = self._watch.ended() if self.up else ""
+        if not name:
+            return None
+        return RayDown(
+            f"Ray's {name} process on this host ended, so this run cannot go on",
+            "`farm resume` goes on from what is finished; was memory short? see driver.log",
+        )
+
+    def here(self) -> dict[str, Any]:
+        """Options of what computes: it has one node."""
+        return {}
+
+    def site_of(self, board: Board) -> str:
+        """All boards are driven from this host."""
+        return ""
+
+    def node_of(self, site: str) -> str:
+        """It has one node."""
+        return ""
+
+    def at(self, node_id: str) -> dict[str, Any]:
+        """Options of a host actor: it has one node."""
+        return {}
+
+    def lost(self, node_id: str) -> bool:
+        """Never: it is there, or all of Ray has ended."""
+        return False
+
+    def words(self, node_id: str) -> str:
+        """The one node for a person."""
+        return "this host"
 
     def stop(self) -> None:
         """Shut Ray down and remove its folder."""
@@ -196,4 +240,15 @@ def _token_file(state_dir: Path) -> Path:
 
 def worker_environment() -> dict[str, Any]:
     """Ray runtime environment of farm's tasks: one BLAS thread each, as many tasks as cores."""
-    return {"env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}}
+    return {
+        "env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **farm_variables()},
+    }
+
+
+def farm_variables() -> dict[str, str]:
+    """What of this process's environment farm and its toolchains go by.
+
+    A cluster's workers have that of whoever started the cluster.
+    """
+    named = ("PATH", "HOME", "XDG_DATA_HOME", "TMPDIR", "SSH_AUTH_SOCK")
+    return {k: v for k, v in os.environ.items() if k.startswith("FARM_") or k in named}

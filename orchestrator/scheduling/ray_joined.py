@@ -1,0 +1,281 @@
+"""A Ray cluster that was there before the run and stays after it; see docs/clusters.md.
+
+Called in the driver process. What computes runs on the driver's node, which has the store's files
+and the toolchains; boards of a site are driven from a node that carries the site's label.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import TransientError, UserError
+from orchestrator.scheduling import ray_probe
+from orchestrator.scheduling.parties import Level
+from orchestrator.scheduling.ray_local import NodeLost, RayDown, farm_variables
+from orchestrator.scheduling.ray_nodes import (
+    REACH_S,
+    Node,
+    check_farm,
+    check_sites,
+    reach,
+    site_of,
+)
+from orchestrator.specs.inventory import Board
+
+PROBE_S = 90.0
+SILENT_S = 15.0
+LOOK_EVERY_S = 2.0
+TOKEN = Path("~/.ray/auth_token")
+
+
+class JoinedRay:
+    """A cluster that others may use too. Thread-safe once joined."""
+
+    def __init__(self, address: str) -> None:
+        self._named = address
+        self._here = Node("", "")
+        self._own = ray_probe.look()
+        self._guard = threading.Lock()
+        self._proved: dict[str, dict[str, Any]] = {}
+        self._actors: dict[str, int] = {}
+        self._silent_since: float | None = None
+        self._closing = threading.Event()
+        self.cpus = 1
+        self.folder = os.getcwd()
+        self.notes: list[tuple[Level, str]] = []
+
+    def join(self, boards: Iterable[Board]) -> None:
+        """Become a part of the cluster, and see that it fits this run.
+
+        Args:
+            boards: those with something to do.
+
+        Raises:
+            UserError: no cluster answers, its token is another, this host is none of its nodes,
+                a site has no node, or a node runs another farm.
+            RayDown: a node of it does not answer.
+        """
+        there = reach(self._named)
+        _environment(there.loopback)
+        import ray
+
+        try:
+            ray.init(address=there.address, log_to_driver=True, logging_level=logging.ERROR)
+        except Exception as error:
+            raise self._refused(error) from error
+        self._named = there.address
+        nodes = self.nodes()
+        own = ray.get_runtime_context().get_node_id()
+        self._here = next(node for node in nodes if node.id == own)
+        self.cpus = int(min(self._here.cpus, os.cpu_count() or 1))
+        if self.cpus < 1:
+            raise UserError(
+                f"Ray may use no processor of this host, node {self._here.words} of the cluster",
+                "calibrating, quantizing and scoring need one: `ray start --num-cpus=1` or more",
+            )
+        boards = list(boards)
+        check_sites(boards, nodes, self._here, self._named)
+        sites = sorted({site_of(board, self._here) for board in boards})
+        self._prove(self._here)
+        for node in nodes:
+            if node.alive and node.site and node.site in sites:
+                self._prove(node)
+        self._say(sites, nodes, there.loopback)
+        threading.Thread(target=self._watch, name="ray-watch", daemon=True).start()
+
+    def _say(self, sites: list[str], nodes: list[Node], loopback: bool) -> None:
+        away = [node for node in nodes if node.alive and node.site and node.site in sites]
+        words = f"joined the Ray cluster at {self._named}: this host is node {self._here.words}"
+        self.notes.append(("info", words + "".join(f"; driven from node {n.words}" for n in away)))
+        if not loopback and not self._proved[self._here.id]["token"]:
+            self.notes.append(
+                (
+                    "warning",
+                    f"the Ray cluster at {self._named} asks for no token: whoever reaches its "
+                    "ports can run programs on all its nodes (docs/clusters.md)",
+                )
+            )
+
+    def _refused(self, error: Exception) -> Exception:
+        """Why Ray did not let this driver in, for a person."""
+        text = str(error)
+        import ray
+
+        if "Version mismatch" in text:
+            found = re.findall(r"(Ray|Python): ?([\w.]+)", text)
+            words = ", ".join(f"{name} {version}" for name, version in found[:2])
+            return UserError(
+                f"the Ray cluster at {self._named} was started with {words or 'another version'}; "
+                f"farm here has Ray {ray.__version__}, Python {self._own['python']}",
+                "start the cluster with the Python that has this farm",
+            )
+        if "No node info found" in text:
+            return UserError(
+                f"this host is no node of the Ray cluster at {self._named}",
+                f"a run's driver is on one of its nodes: ray start --address={self._named}",
+            )
+        if isinstance(error, ConnectionError | ray.exceptions.AuthenticationError):
+            own = [n for n in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH") if os.environ.get(n)]
+            token = own[0] if own else TOKEN
+            return UserError(
+                f"the Ray cluster at {self._named} does not let this driver in "
+                f"(token: {token if own or TOKEN.expanduser().exists() else 'none'})",
+                f"it needs the cluster's own token in {TOKEN}, or RAY_AUTH_TOKEN_PATH=FILE; see "
+                "driver.log of the run",
+            )
+        return RayDown(
+            f"the Ray cluster at {self._named} could not be joined: {text[:300]}",
+            "see driver.log in the run's folder; `farm resume` tries again",
+        )
+
+    def nodes(self) -> list[Node]:
+        """All nodes that Ray has known since it began, the dead ones too."""
+        import ray
+
+        return [Node.of(told) for told in ray.nodes()]
+
+    def _prove(self, node: Node) -> None:
+        """See once that a node runs this farm.
+
+        Raises:
+            UserError: another one.
+            NodeLost: it does not answer.
+        """
+        with self._guard:
+            if node.id in self._proved:
+                return
+        import ray
+        import ray.cloudpickle
+
+        ray.cloudpickle.register_pickle_by_value(ray_probe)
+        remote = ray.remote(num_cpus=0, max_retries=0, **_on(node.id))(ray_probe.look)
+        try:
+            told = ray.get(remote.remote(), timeout=PROBE_S)
+        except ray.exceptions.RayError as error:
+            raise NodeLost(
+                f"Ray's node {node.words} ran nothing within {PROBE_S:.0f} s "
+                f"({type(error).__name__})",
+                "`ray status` there, and driver.log of the run; `farm resume` tries again",
+            ) from error
+        check_farm(node, told, self._own)
+        with self._guard:
+            self._proved[node.id] = told
+
+    # -- as a run's Ray; see `Head` --------------------------------------------------------------
+
+    def start(self) -> None:
+        """It is there already."""
+
+    def wait(self, timeout_s: float = 300.0) -> None:
+        """It is there already."""
+
+    def here(self) -> dict[str, Any]:
+        """Options of what computes: the driver's node."""
+        return _on(self._here.id)
+
+    def site_of(self, board: Board) -> str:
+        """The site from which a board is driven; empty for the driver's node."""
+        return site_of(board, self._here)
+
+    def node_of(self, site: str) -> str:
+        """A node that drives a site, of several the one with the fewest host actors.
+
+        Raises:
+            NodeLost: there is none now.
+            UserError: it runs another farm.
+        """
+        if not site:
+            return self._here.id
+        fit = [node for node in self.nodes() if node.alive and node.site == site]
+        if not fit:
+            raise NodeLost(
+                f"the site {site} has no node in the Ray cluster at {self._named}",
+                f"on a machine there: ray start --address={self._named} --labels=farm-site={site}; "
+                "`farm resume` goes on",
+            )
+        node = min(fit, key=lambda each: self._actors.get(each.id, 0))
+        self._prove(node)
+        with self._guard:
+            self._actors[node.id] = self._actors.get(node.id, 0) + 1
+        return node.id
+
+    def at(self, node_id: str) -> dict[str, Any]:
+        """Options of a host actor: that node and no other, at once or not at all."""
+        own = {"runtime_env": {"env_vars": farm_variables()}} if node_id == self._here.id else {}
+        return _on(node_id) | own
+
+    def lost(self, node_id: str) -> bool:
+        """Whether a node is gone."""
+        return not any(node.id == node_id and node.alive for node in self.nodes())
+
+    def words(self, node_id: str) -> str:
+        """A node for a person."""
+        return next((node.words for node in self.nodes() if node.id == node_id), node_id[:8])
+
+    @property
+    def up(self) -> bool:
+        """Whether it was joined."""
+        return bool(self._here.id)
+
+    def ended(self) -> TransientError | None:
+        """What is said when the cluster is gone."""
+        since = self._silent_since
+        if since is None or time.monotonic() - since < SILENT_S:
+            return None
+        return RayDown(
+            f"the Ray cluster at {self._named} has not answered for {SILENT_S:.0f} s: its head "
+            "ended, or the network did",
+            "`farm resume` goes on from what is finished, once the cluster is there again",
+        )
+
+    def _watch(self) -> None:
+        # Ray itself waits for a minute and then ends the driver without a word.
+        while not self._closing.wait(LOOK_EVERY_S):
+            try:
+                reach(self._named, REACH_S)
+            except UserError:
+                self._silent_since = self._silent_since or time.monotonic()
+            else:
+                self._silent_since = None
+
+    def stop(self) -> None:
+        """Leave the cluster: what this run started there ends, the cluster stays."""
+        self._closing.set()
+        import ray
+
+        if ray.is_initialized():
+            ray.shutdown()
+
+
+def _on(node_id: str) -> dict[str, Any]:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False)}
+
+
+def _environment(loopback: bool) -> None:
+    # Read by Ray when it is imported, so they must be set before.
+    usual = {
+        "RAY_AUTH_MODE": "token",
+        # How long a wrong token, and a host that is no node, are tried for, in seconds.
+        "RAY_NUM_REDIS_GET_RETRIES": "5",
+        "RAY_GCS_SERVER_REQUEST_TIMEOUT_SECONDS": "20",
+    }
+    if loopback:
+        # Else Ray takes 127.0.0.1 for this host's outward address, where nothing listens.
+        usual["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    for name, value in usual.items():
+        os.environ.setdefault(name, value)
+    os.environ.update(
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_SCHEDULER_EVENTS="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+    )
+    os.environ.pop("RAY_ADDRESS", None)
