@@ -120,7 +120,8 @@ def test_a_closed_port_is_found_at_once() -> None:
 
 
 def test_an_old_request_joins_nothing_and_resume_may_name_another_cluster() -> None:
-    old = Request.from_json({"matrix": "m", "inventory": "i", "state": "s", "runs": "r", "only": ()})
+    told = {"matrix": "m", "inventory": "i", "state": "s", "runs": "r", "only": ()}
+    old = Request.from_json(told)
     assert old.ray_address == ""
     joined = old.joining("head:6379")
     assert Request.from_json(joined.to_json()) == joined
