@@ -1,8 +1,11 @@
-"""An emulated board: a real SSH server on the loopback, in a process of its own.
+"""Emulated boards: a real SSH server each on the loopback, one or many in a process.
 
 Run as `python -m orchestrator.fleet.emulated_server --home DIR --host-key FILE --client-key FILE`.
 When ready it writes one line of JSON, {"port": …, "host_key": "ssh-ed25519 …"}, and serves until
 its stdin ends: it dies with the process that started it, and its commands die with it.
+
+Each line on stdin is answered by one on stdout. {"start": [arguments as above]} adds a board, whose
+answer is as the first one's or {"error": …}; {"stop": port} ends one and its commands.
 """
 
 from __future__ import annotations
@@ -46,8 +49,11 @@ class Board:
     host_key: Any
     client_key: HostKey
     sftp: bool
+    listener: socket.socket
     lock: threading.Lock = field(default_factory=threading.Lock)
     running: set[int] = field(default_factory=set)
+    connections: set[Any] = field(default_factory=set)
+    stopped: bool = False
 
     def environment(self) -> dict[str, str]:
         """What a login on a small board sets, and nothing of this host's."""
@@ -59,6 +65,20 @@ class Board:
             "SHELL": "/bin/sh",
             "PATH": f"{self.home / 'bin'}:{system}",
         }
+
+    def stop(self) -> None:
+        """End the server, its connections and its commands; other boards do not notice."""
+        with self.lock:
+            self.stopped = True
+            leaders, connections = set(self.running), set(self.connections)
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+        self.listener.close()
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        end_sessions(leaders, HANGUP_GRACE_S)
 
 
 def _run_command(board: Board, channel: Any, command: bytes) -> None:
@@ -82,6 +102,9 @@ def _run_command(board: Board, channel: Any, command: bytes) -> None:
         return
     with board.lock:
         board.running.add(process.pid)
+        late = board.stopped
+    if late:
+        end_sessions({process.pid}, HANGUP_GRACE_S)
     assert process.stdin
     assert process.stdout
     assert process.stderr
@@ -208,6 +231,8 @@ def _serve_connection(board: Board, sock: socket.socket) -> None:
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = _ServedConnection(sock, default_max_packet_size=PACKET)
+        with board.lock:
+            board.connections.add(connection)
         try:
             connection.add_server_key(board.host_key)
             if board.sftp:
@@ -230,9 +255,11 @@ def _serve_connection(board: Board, sock: socket.socket) -> None:
             login.cancel()
         finally:
             connection.close()
+            with board.lock:
+                board.connections.discard(connection)
 
 
-def _accept_connections(board: Board, listener: socket.socket) -> None:
+def _accept_connections(board: Board) -> None:
     slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def serve(sock: socket.socket) -> None:
@@ -245,7 +272,7 @@ def _accept_connections(board: Board, listener: socket.socket) -> None:
     while True:
         slots.acquire()
         try:
-            sock, _ = listener.accept()
+            sock, _ = board.listener.accept()
         except OSError:
             return
         threading.Thread(target=serve, args=(sock,), daemon=True).start()
@@ -262,8 +289,7 @@ def _bring_python(home: Path, python: str) -> None:
     temporary.replace(folder / "python3")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve until stdin ends or a signal says so."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="emulated_server", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--host-key", type=Path, required=True, help="private key file")
@@ -272,33 +298,63 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--python", default=sys.executable, help="what `python3` runs")
     parser.add_argument("--no-python", action="store_true", help="a board without Python")
     parser.add_argument("--no-sftp", action="store_true", help="a board without SFTP")
-    chosen = parser.parse_args(arguments)
+    return parser
 
+
+def _started(arguments: list[str] | None) -> tuple[Board, dict[str, Any]]:
+    """A serving board, and what is told of it."""
+    chosen = _parser().parse_args(arguments)
     home = chosen.home.resolve()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not chosen.no_python:
         _bring_python(home, chosen.python)
     key = paramiko.PKey.from_path(chosen.host_key)
-    board = Board(home, chosen.user, key, HostKey.parse(chosen.client_key), not chosen.no_sftp)
+    client = HostKey.parse(chosen.client_key)
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    threading.Thread(target=_accept_connections, args=(board, listener), daemon=True).start()
+    board = Board(home, chosen.user, key, client, not chosen.no_sftp, listener)
+    threading.Thread(target=_accept_connections, args=(board,), daemon=True).start()
+    shown = HostKey(key.get_name(), key.asbytes())
+    return board, {"port": listener.getsockname()[1], "host_key": shown.line}
+
+
+def _obey(line: str, boards: dict[int, Board]) -> dict[str, Any]:
+    """Do what a line asks for; what is answered."""
+    asked = json.loads(line)
+    if "stop" in asked:
+        board = boards.pop(int(asked["stop"]), None)
+        if board is not None:
+            board.stop()
+        return {}
+    try:
+        board, told = _started(asked["start"])
+    except Exception as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    boards[told["port"]] = board
+    return told
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until stdin ends or a signal says so."""
 
     def stop(*_: object) -> None:
         raise SystemExit(0)
 
+    first, told = _started(arguments)
+    boards = {told["port"]: first}
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
     signal.signal(signal.SIGINT, stop)
-    shown = HostKey(key.get_name(), key.asbytes())
-    print(json.dumps({"port": listener.getsockname()[1], "host_key": shown.line}), flush=True)
+    print(json.dumps(told), flush=True)
     try:
-        while os.read(0, 1 << 10):
-            pass
+        for line in sys.stdin:
+            print(json.dumps(_obey(line, boards)), flush=True)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        listener.close()
-        with board.lock:
-            leaders = set(board.running)
+        leaders: set[int] = set()
+        for board in boards.values():
+            with board.lock:
+                leaders |= board.running
+            board.listener.close()
         end_sessions(leaders, HANGUP_GRACE_S)
         # Threads may still wait on dead connections: nothing is left for them to finish.
         sys.stderr.flush()

@@ -28,6 +28,15 @@ def _living() -> dict[int, tuple[int, int]]:
     return found
 
 
+def is_zombie(pid: int) -> bool:
+    """Whether a process has ended and nobody has waited for it yet."""
+    try:
+        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[:1] == ["Z"]
+
+
 def members(leaders: Collection[int], also: Collection[int] = ()) -> set[int]:
     """The living processes of the leaders' sessions, those of `also`, and all descendants."""
     living = _living()

@@ -15,6 +15,7 @@ import paramiko
 import pytest
 
 from orchestrator.errors import TransientError, UserError
+from orchestrator.fleet import emulated
 from orchestrator.fleet.emulated import EmulatedAddress, EmulatedFleet, ensure_key
 from orchestrator.fleet.ssh import SshTransport
 from tests.fleet.conftest import is_alive, transport_to, wait_until
@@ -309,3 +310,34 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     with EmulatedFleet(tmp_path) as fleet:
         with pytest.raises(TransientError, match=r"did not start: .*FileExistsError"):
             fleet.start("rv1126")
+
+
+def test_many_boards_share_few_processes_and_stay_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulated, "MOST_PROCESSES", 2)
+    with EmulatedFleet(tmp_path) as fleet:
+        names = ["a", "b", "c", "d", "e"]
+        places = {name: fleet.start(name) for name in names}
+        assert len({place.port for place in places.values()}) == 5
+        assert len({place.host_key for place in places.values()}) == 5
+        lines = {name: transport_to(place) for name, place in places.items()}
+        servers = set()
+        for name, line in lines.items():
+            line.connect(20)
+            told = line.run("echo $PPID; pwd", timeout_s=10).stdout.decode().split()
+            servers.add(told[0])
+            assert told[1].endswith(f"/{name}/home")
+        assert len(servers) == 2
+        held = lines["c"].open("sleep 300", timeout_s=10)
+        fleet.stop("c")
+        assert wait_until(lambda: not sleepers(tmp_path / "c" / "home"))
+        with pytest.raises(TransientError):
+            lines["c"].run("true", timeout_s=5)
+        held.close()
+        # Its neighbours in the same process go on, and it comes back as itself.
+        assert lines["a"].run("true", timeout_s=10).status == 0
+        assert lines["e"].run("true", timeout_s=10).status == 0
+        assert fleet.start("c").host_key == places["c"].host_key
+        for line in lines.values():
+            line.close()
