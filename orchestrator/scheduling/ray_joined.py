@@ -127,8 +127,8 @@ class JoinedRay:
             return UserError(
                 f"the Ray cluster at {self._named} does not let this driver in "
                 f"(token: {token if own or TOKEN.expanduser().exists() else 'none'})",
-                f"it needs the cluster's own token in {TOKEN}, or RAY_AUTH_TOKEN_PATH=FILE; see "
-                "driver.log of the run",
+                f"it needs the cluster's own token in {TOKEN}, or RAY_AUTH_TOKEN_PATH=FILE; "
+                "docs/clusters.md",
             )
         return RayDown(
             f"the Ray cluster at {self._named} could not be joined: {text[:300]}",

@@ -193,8 +193,8 @@ _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 class Recovery(Spec):
     """What a run may do when the board does not answer or does not work; nothing when left out.
 
-    `reboot` is the command that reboots it, such as `sudo -n reboot`. `power` is a program of this
-    head with its arguments, run without a shell: {action} in it becomes `off` and, `off_s` seconds
+    `reboot` is the command that reboots it, such as `sudo -n reboot`. `power` is a program of the
+    host that drives the board with its arguments, run without a shell: {action} in it becomes `off` and, `off_s` seconds
     later, `on`; without {action} one run cycles the power. {name} and {host} are the board's.
     `boots_in_s` is how long it is then waited for.
     """
@@ -236,7 +236,9 @@ class Board(Spec):
     `lock` is what a run holds: the whole `board`, against every user of that machine, which is the
     rule over SSH; or its `workdir` alone, where several boards are really one machine, as emulated
     ones are. `clocks: pinned` allows its clocks to be held while it is measured, `untouched`
-    forbids it; left out, the matrix's `measurement: clocks:` counts.
+    forbids it; left out, the matrix's `measurement: clocks:` counts. `site`: where it is. Runs that
+    join a Ray cluster drive it from a node with the label `farm-site=<site>`; left out, from where
+    they were started.
     """
 
     name: str = Field(pattern=SLUG, max_length=63)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,14 +20,14 @@ from pathlib import Path
 
 from orchestrator.fleet.emulated import ensure_key
 from tests.openssh import SSHD, SshdAddress
-from tests.run.project import ROOT, Project
+from tests.run.project import Project
 
 HEAD, CARD, SECOND = "10.77.0.1", "10.77.0.3", "10.77.0.2"
 PORT = 6399
 ADDRESS = f"{HEAD}:{PORT}"
-# Its helpers may take long on a busy machine; then it ends, and is started again.
-STARTS = 3
-STARTED_S = 60.0
+# On a busy machine a node's helpers may take longer than Ray lets them; then all is begun anew.
+STARTS = 4
+STARTED_S = 30.0
 
 
 class Space:
@@ -75,7 +74,7 @@ class Cluster(Project):
         self.token.write_text(secrets.token_hex(32))
         self.token.chmod(0o600)
         self.sockets = Path(tempfile.mkdtemp(prefix="farm-r"))
-        self.first = Space()
+        self.first: Space = Space()
         self.second: Space | None = None
         self.sshd: SshdAddress | None = None
 
@@ -87,41 +86,58 @@ class Cluster(Project):
     def command(self, *arguments: str) -> list[str]:
         return self.first.command(*super().command(*arguments), folder=self.folder)
 
-    def ray(self, space: Space, name: str, words: Sequence[str], home: str = "") -> None:
-        """Start a node; returns once it runs."""
+    def ray(self, space: Space, name: str, words: Sequence[str], home: str = "") -> bool:
+        """Start a node; whether it came up."""
+        name = f"{name}{time.monotonic_ns() % 1000000}"
         more = ["--object-store-memory=80000000", "--disable-usage-stats", "--block"]
         more += [f"--temp-dir={self.sockets / name}"]
         program = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
         command = [sys.executable, "-c", program, "start", *words, *more]
         environment = self.environment | {"RAY_USAGE_STATS_ENABLED": "0"}
         environment |= {"HOME": home} if home else {}
-        for _ in range(STARTS):
-            log = self.outside / f"ray-{name}.log"
-            with open(log, "w") as said:
-                node = subprocess.Popen(
-                    space.command(*command),
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=said,
-                    stderr=said,
-                )
-            end = time.monotonic() + STARTED_S
-            while node.poll() is None and time.monotonic() < end:
-                if "Ray runtime started" in log.read_text():
-                    return
-                time.sleep(0.05)
-        raise RuntimeError(log.read_text()[-3000:])
+        log = self.outside / f"ray-{name}.log"
+        with open(log, "w") as said:
+            node = subprocess.Popen(
+                space.command(*command),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+            )
+        end = time.monotonic() + STARTED_S
+        while node.poll() is None and time.monotonic() < end:
+            if "Ray runtime started" in log.read_text():
+                return True
+            time.sleep(0.05)
+        print(log.read_text()[-3000:])
+        return False
 
     def start_head(self) -> None:
-        """The first node; its address outlives the network card, which goes with the second."""
-        self.first.run("ip", "address", "add", f"{HEAD}/32", "dev", "lo")
+        """The first node."""
+        for _ in range(STARTS):
+            # An address that outlives the network card, which goes with the second.
+            self.first.run("ip", "address", "add", f"{HEAD}/32", "dev", "lo")
+            if self._start_head():
+                return
+            self.first.end()
+            self.first = Space()
+        raise RuntimeError("the head did not start")
+
+    def _start_head(self) -> bool:
         words = ["--head", f"--port={PORT}", f"--node-ip-address={HEAD}", "--num-cpus=2"]
         words += ["--include-dashboard=false"]
-        self.ray(self.first, "a", words)
+        return self.ray(self.first, "a", words)
 
     def start_second(self) -> None:
         """The second node, with its boards' SSH server."""
-        self.second = space = Space()
+        for _ in range(STARTS):
+            self.second = Space()
+            if self._start_second(self.second):
+                return
+            self.second.end()
+        raise RuntimeError("the second node did not start")
+
+    def _start_second(self, space: Space) -> bool:
         # Not in the first's process namespace, where the second's number means nothing.
         pair = "nsenter -t {} -n ip link add veth0 type veth peer name veth0 netns {}"
         subprocess.run(pair.format(self.first.pid, space.pid).split(), check=True, timeout=30)
@@ -132,8 +148,7 @@ class Cluster(Project):
         space.run("mount", "-t", "tmpfs", "tmpfs", self.temporary)
         self.start_sshd(space)
         words = [f"--address={ADDRESS}", f"--node-ip-address={SECOND}", "--num-cpus=1"]
-        name = f"b{time.monotonic_ns()}"
-        self.ray(space, name, [*words, "--labels=farm-site=lab-b"], home=str(self.home))
+        return self.ray(space, "b", [*words, "--labels=farm-site=lab-b"], home=str(self.home))
 
     def start_sshd(self, space: Space) -> None:
         """The boards of the second node's site, on its loopback."""
@@ -199,15 +214,3 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         made.start_head()
         made.start_second()
         yield made
-
-
-def closed(host: str, port: int) -> bool:
-    """Whether nothing answers there."""
-    try:
-        socket.create_connection((host, port), 1).close()
-    except OSError:
-        return True
-    return False
-
-
-assert ROOT

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.run.clusters import ADDRESS, Cluster, cluster, is_root
+from orchestrator.events import Event, EventReader
+from tests.run.clusters import ADDRESS, Cluster, Space, cluster, is_root
 from tests.run.project import FLOAT, HOST, Project, emulated, entry
 
 INT8, UINT8 = "int8 per-channel symmetric", "uint8 per-tensor asymmetric"
@@ -16,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.needs("sshd", "unshare", "nsenter", 
 
 
 @pytest.fixture
-def joined(tmp_path: Path):  # noqa: ANN201
+def joined(tmp_path: Path):
     if not is_root():
         pytest.skip("only root may connect network namespaces")
     with cluster(tmp_path) as made:
@@ -74,3 +79,82 @@ def test_boards_that_only_another_node_reaches_and_which_sees_nothing_of_the_pro
     alone = by_a_head_of_its_own(tmp_path / "alone", 40)
     for name, want in alone.items():
         assert features(joined, name) == want
+
+
+def started(project: Cluster, *arguments: str) -> subprocess.Popen[bytes]:
+    """A run in the background."""
+    with open(project.outside / "said.txt", "wb") as said:
+        return subprocess.Popen(
+            project.command("run", "--ray-address", ADDRESS, *arguments),
+            env=project.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+
+
+def until(project: Cluster, run: subprocess.Popen[bytes], what: Callable[[Event], bool]) -> None:
+    """Wait for something to happen in a run that has just been started."""
+    end = time.monotonic() + 90
+    reader: EventReader | None = None
+    while run.poll() is None and time.monotonic() < end:
+        if reader is None and (project.latest / "events.jsonl").exists():
+            reader = EventReader(project.latest.resolve() / "events.jsonl")
+        if reader is not None and any(what(event) for event in reader.new()):
+            return
+        time.sleep(0.05)
+    raise AssertionError((project.outside / "said.txt").read_text()[-3000:])
+
+
+def extracting(event: Event) -> bool:
+    return event.event == "step_progress" and event.step == "extract/b1/probe" and event.done > 0
+
+
+def of_the_run(space: Space) -> list[str]:
+    """What runs in a space for a run: host actors, tasks and agents."""
+    names = ("ray::Host", "agent-", "orchestrator.scheduling")
+    return [line for line in space.run("ps", "-eo", "args").splitlines() if line.startswith(names)]
+
+
+@pytest.mark.soak
+def test_a_node_lost_and_found_and_a_run_stopped_leave_the_cluster_and_every_feature(
+    joined: Cluster, tmp_path: Path
+) -> None:
+    alone = by_a_head_of_its_own(tmp_path / "alone", 1000)
+    joined.variables["FARM_DEADLINES"] = '{"lost_s": 8}'
+    joined.write(
+        FLOAT + entry("vim3", UINT8) + entry("b1", INT8),
+        HOST + emulated("vim3", "khadas-vim3") + joined.board("b1"),
+        1000,
+    )
+    run = started(joined)
+    until(joined, run, extracting)
+    assert joined.second is not None
+    joined.second.end()
+    assert run.wait(100) == 1, (joined.outside / "said.txt").read_text()[-3000:]
+    assert set(joined.cells()) == {"this-host", "vim3"}
+    said = " ".join((joined.outside / "said.txt").read_text().split())
+    assert "row b1: no result: b1: node 10.77.0.2" in said or "the site lab-b has no node" in said
+    assert "given up after" in said
+    fleet = (joined.folder / "runs" / "fleet.jsonl").read_text()
+    assert not [line for line in fleet.splitlines() if '"b1"' in line and "ready" not in line]
+
+    joined.start_second()
+    # Stopped by Ctrl-C once it works there again.
+    joined.latest.unlink()
+    run = started(joined)
+    until(joined, run, extracting)
+    pid = run.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGINT)
+    assert run.wait(20) == 130
+    end = time.monotonic() + 10
+    spaces = [joined.first, joined.second]
+    while any(map(of_the_run, spaces)) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not any(map(of_the_run, spaces))
+    assert "raylet" in joined.second.run("ps", "-eo", "args")
+
+    done = joined.farm("resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert features(joined, "b1") == alone["b1"]
