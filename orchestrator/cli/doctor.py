@@ -48,10 +48,13 @@ def add_parser(commands: Any) -> None:
     made.add_argument("--state", metavar="DIR", default=".farm", help=argparse.SUPPRESS)
     made.add_argument("--runs", metavar="DIR", default="runs", help=argparse.SUPPRESS)
     made.add_argument("--json", action="store_true", help="for programs")
+    made.add_argument(
+        "--ray-address", metavar="HOST:PORT", help="see whether runs can join this Ray cluster"
+    )
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """Print findings; 1 when something is missing, else 0. Connects to nothing."""
+    """Print findings; 1 when something is missing, else 0. Connects to no board."""
     found: list[Finding] = []
     for finding in examine(arguments):
         found.append(finding)
@@ -73,6 +76,8 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield from _login(inventory)
         yield from _toolchains(inventory)
         yield from _boards(inventory, Path(arguments.runs))
+        if arguments.ray_address is not None:
+            yield from _cluster(arguments.ray_address, str(_inventory_of(arguments)))
 
 
 def _show(finding: Finding) -> None:
@@ -150,8 +155,7 @@ def _inventory(arguments: argparse.Namespace) -> Any:
     from orchestrator.errors import UserError
     from orchestrator.specs.inventory import load_inventory
 
-    beside = Path(arguments.matrix).parent / INVENTORY
-    path = Path(arguments.inventory or (beside if beside.exists() else INVENTORY))
+    path = _inventory_of(arguments)
     try:
         inventory = load_inventory(path)
     except UserError as error:
@@ -161,6 +165,23 @@ def _inventory(arguments: argparse.Namespace) -> Any:
         return None
     yield Finding("ok", str(path), f"{len(inventory.boards)} boards")
     return inventory
+
+
+def _inventory_of(arguments: argparse.Namespace) -> Path:
+    beside = Path(arguments.matrix).parent / INVENTORY
+    return Path(arguments.inventory or (beside if beside.exists() else INVENTORY))
+
+
+def _cluster(address: str, inventory: str) -> Iterator[Finding]:
+    """A Ray cluster: token, sites, and the farm of the nodes that drive them."""
+    from orchestrator.scheduling.ray_doctor import ask
+
+    told = ask(address, inventory)
+    about = f"Ray cluster {address}"
+    if told["problem"]:
+        yield Finding("missing", about, told["problem"], told["hint"])
+    for words in told["words"]:
+        yield Finding("ok" if words.startswith("joined") else "note", about, words)
 
 
 def _login(inventory: Inventory) -> Iterator[Finding]:

@@ -193,10 +193,10 @@ _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 class Recovery(Spec):
     """What a run may do when the board does not answer or does not work; nothing when left out.
 
-    `reboot` is the command that reboots it, such as `sudo -n reboot`. `power` is a program of the
-    host that drives the board with its arguments, run without a shell: {action} in it becomes `off` and, `off_s` seconds
-    later, `on`; without {action} one run cycles the power. {name} and {host} are the board's.
-    `boots_in_s` is how long it is then waited for.
+    `reboot` is the command that reboots it, such as `sudo -n reboot`. `power` is a program of
+    the host that drives the board, with its arguments, run without a shell: {action} in it becomes
+    `off` and, `off_s` seconds later, `on`; without {action} one run cycles the power. {name} and
+    {host} are the board's. `boots_in_s` is how long it is then waited for.
     """
 
     reboot: str | None = None
