@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet.channel import Transport
+from orchestrator.fleet.deadline import ENVIRONMENT, named
 
 if TYPE_CHECKING:
     from orchestrator.fleet.session import (
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from orchestrator.fleet.session_kept import Offer
     from orchestrator.fleet.ssh_way import Place
 
-ENVIRONMENT = "FARM_DEADLINES"
 # Runtimes that make their final artifact on the board, which may take long the first time.
 BUILDS_ON_BOARD = frozenset({"tensorrt"})
 
@@ -147,7 +147,7 @@ class BoardLink:
         self._transport: Transport | None = None
         self._session: AgentSession | None = None
         self._workdir = ""
-        self._open: tuple[str, str] | None = None
+        self._open: Artifact | None = None
         self._model: ModelFacts | None = None
         self._guard = threading.Lock()
         self._cancelled = threading.Event()
@@ -170,18 +170,21 @@ class BoardLink:
         limits = self.address.deadlines
         transport = make_transport(self.address)
         self._transport = transport
-        transport.connect(limits.connect_s)
-        check_python(transport, self.address.python, limits.command_s)
-        self._workdir = self._expand(transport)
+        with named("connect_s", limits.connect_s):
+            transport.connect(limits.connect_s)
+        with named("command_s", limits.command_s):
+            check_python(transport, self.address.python, limits.command_s)
+            self._workdir = self._expand(transport)
         bundle = agent_bundle()
-        place = deploy(
-            transport,
-            bundle.data,
-            remote_dir=self._workdir,
-            name=f"agent-{bundle.sha256[:16]}.pyz",
-            sha256=bundle.sha256,
-            timeout_s=limits.transfer_s,
-        )
+        with named("transfer_s", limits.transfer_s):
+            place = deploy(
+                transport,
+                bundle.data,
+                remote_dir=self._workdir,
+                name=f"agent-{bundle.sha256[:16]}.pyz",
+                sha256=bundle.sha256,
+                timeout_s=limits.transfer_s,
+            )
         command = agent_command(
             self.address.python,
             place.path,
@@ -193,7 +196,8 @@ class BoardLink:
             images="clear" if self.address.images == "clear" else "leave",
             libraries=self.address.libraries,
         )
-        channel = transport.open(command, timeout_s=limits.command_s)
+        with named("command_s", limits.command_s):
+            channel = transport.open(command, timeout_s=limits.command_s)
         session = AgentSession(
             channel,
             board=self.address.name,
@@ -204,7 +208,8 @@ class BoardLink:
         with self._guard:
             self._session = session
         try:
-            return session.hello()
+            with named("open_s", limits.open_s):
+                return session.hello()
         except TransientError as error:
             if self._is_held(transport, place.path):
                 raise BoardBusy(error.message, error.hint) from error
@@ -221,15 +226,17 @@ class BoardLink:
         from orchestrator.fleet.deploying import deploy
 
         transport, _ = self._connected()
-        place = deploy(
-            transport,
-            data,
-            remote_dir=f"{self._workdir}/artifacts",
-            name=artifact.name,
-            sha256=artifact.sha256,
-            timeout_s=self.address.deadlines.transfer_s,
-            progress=progress,
-        )
+        limit = self.address.deadlines.transfer_s
+        with named("transfer_s", limit):
+            place = deploy(
+                transport,
+                data,
+                remote_dir=f"{self._workdir}/artifacts",
+                name=artifact.name,
+                sha256=artifact.sha256,
+                timeout_s=limit,
+                progress=progress,
+            )
         return place.skipped
 
     def open(
@@ -241,23 +248,24 @@ class BoardLink:
             told: how long the board has been building what it runs, about once a second.
         """
         _, session = self._connected()
-        want = (artifact.name, artifact.sha256)
-        if self._open == want and self._model is not None:
+        if self._open == artifact and self._model is not None:
             return self._model
         self._open = None
         limits = self.address.deadlines
         builds = artifact.runtime in BUILDS_ON_BOARD
-        self._model = session.open_model(
-            runtime=artifact.runtime,
-            artifact=f"{self._workdir}/artifacts/{artifact.name}",
-            sha256=artifact.sha256,
-            options={**artifact.options, **({"build_s": limits.build_s} if builds else {})},
-            preprocessing=preprocessing_of(artifact),
-            timeout_s=limits.open_s,
-            build_s=limits.build_s if builds else 0.0,
-            told=told,
-        )
-        self._open = want
+        # What builds says itself when `build_s` ends.
+        with named("open_s", limits.open_s):
+            self._model = session.open_model(
+                runtime=artifact.runtime,
+                artifact=f"{self._workdir}/artifacts/{artifact.name}",
+                sha256=artifact.sha256,
+                options={**artifact.options, **({"build_s": limits.build_s} if builds else {})},
+                preprocessing=preprocessing_of(artifact),
+                timeout_s=limits.open_s,
+                build_s=limits.build_s if builds else 0.0,
+                told=told,
+            )
+        self._open = artifact
         return self._model
 
     def measure(
@@ -271,8 +279,11 @@ class BoardLink:
 
         _, session = self._connected()
         asked = MeasurePolicy(**policy)
-        limit = asked.longest_s + self.address.deadlines.chunk_s
-        yield from session.measure(images, asked, timeout_s=limit, sensors=sensors)
+        chunk_s = self.address.deadlines.chunk_s
+        with named("chunk_s", chunk_s):
+            yield from session.measure(
+                images, asked, timeout_s=asked.longest_s + chunk_s, sensors=sensors
+            )
 
     def extract(
         self, images: Any, chunk: int, offer: Callable[[], Offer] | None = None
@@ -285,7 +296,8 @@ class BoardLink:
         _, session = self._connected()
         keep = offer() if offer is not None and self.address.images == "keep" else None
         limit = self.address.deadlines.chunk_s
-        yield from session.extract(images, chunk=chunk, timeout_s=limit, keep=keep)
+        with named("chunk_s", limit):
+            yield from session.extract(images, chunk=chunk, timeout_s=limit, keep=keep)
 
     def telemetry(self) -> Mapping[str, Any]:
         """The latest temperatures and clocks that the agent told, empty when it has told none."""

@@ -1,8 +1,14 @@
-"""One deadline shared by the steps of a remote call."""
+"""Deadlines of remote calls: one shared by a call's steps, and its name in what a person reads."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orchestrator.errors import BoardError, TransientError
+
+ENVIRONMENT = "FARM_DEADLINES"
 
 
 class Deadline:
@@ -19,3 +25,35 @@ class Deadline:
     @property
     def expired(self) -> bool:
         return self.remaining() == 0.0
+
+
+class Expired(TransientError):
+    """A deadline ended; whoever set it says which one (`named`)."""
+
+
+class Hung(BoardError):
+    """A runtime did not answer by a deadline and was killed on its board."""
+
+
+def longer(name: str, seconds: float) -> str:
+    """What to type so that a deadline of so many seconds is twice as long."""
+    return f"{ENVIRONMENT}='{{\"{name}\": {2 * seconds:g}}}' waits longer"
+
+
+@contextmanager
+def named(name: str, seconds: float) -> Iterator[None]:
+    """What ends a deadline within says which one it was, and how to raise it.
+
+    Args:
+        name: of the field of `Deadlines`.
+        seconds: what it is.
+
+    Raises:
+        TransientError, BoardError: in the place of `Expired` and `Hung`.
+    """
+    try:
+        yield
+    except (Expired, Hung) as error:
+        kind = BoardError if isinstance(error, Hung) else TransientError
+        hint = "; ".join(text for text in (error.hint, longer(name, seconds)) if text)
+        raise kind(f"{error.message} ({name}: {seconds:g} s)", hint) from error

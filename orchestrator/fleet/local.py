@@ -14,7 +14,7 @@ from pathlib import Path
 
 from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.channel import CommandResult
-from orchestrator.fleet.deadline import Deadline
+from orchestrator.fleet.deadline import Deadline, Expired
 from orchestrator.fleet.processes import end_sessions
 from orchestrator.fleet.untrusted import headline, printable
 
@@ -222,7 +222,7 @@ class LocalTransport:
             timer.cancel()
             channel.close()
         if expired.is_set() or status is None:
-            raise TransientError(
+            raise Expired(
                 f"{self.board}: no end after {timeout_s:g} s while running `{headline(command)}`"
             )
         return CommandResult(status, bytes(stdout), stderr)
@@ -255,7 +255,7 @@ class LocalTransport:
                 os.fchmod(handle, mode)
                 for start in range(0, len(data), chunk):
                     if deadline.expired:
-                        raise TransientError(
+                        raise Expired(
                             f"{self.board}: {remote} was not written within {timeout_s:g} s"
                         )
                     _write_all(file.fileno(), memoryview(data)[start : start + chunk])

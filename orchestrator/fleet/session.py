@@ -34,7 +34,7 @@ from orchestrator.errors import (
     UserError,
 )
 from orchestrator.fleet.channel import Channel
-from orchestrator.fleet.deadline import Deadline
+from orchestrator.fleet.deadline import Deadline, Hung
 from orchestrator.fleet.session_images import Sender, features
 from orchestrator.fleet.session_kept import DAMAGED, Damaged, Offer, Rest, missing, moved
 from orchestrator.fleet.session_link import SessionLink
@@ -431,6 +431,8 @@ class AgentSession:
             return Cancelled(message, hint)
         if frame.meta.get("code") == DAMAGED:
             return Damaged(message, hint)
+        if frame.meta.get("code") == "hang":
+            return Hung(message, hint)
         return _ERRORS.get(str(frame.meta.get("class")), AgentBug)(message, hint)
 
     def _check_images(self, images: Any, count: tuple[int, ...]) -> None:

@@ -25,6 +25,7 @@ from orchestrator.agents.wire import (
 )
 from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.fleet.channel import Channel
+from orchestrator.fleet.deadline import Expired, longer
 from orchestrator.fleet.session_flow import Flow
 from orchestrator.fleet.session_types import Cancelled, clean_mapping
 from orchestrator.fleet.untrusted import one_line
@@ -153,7 +154,7 @@ class SessionLink:
                     raise Cancelled(f"{self.board}: stopped while {doing}")
                 now = time.monotonic()
                 if now >= end:
-                    raise TransientError(
+                    raise Expired(
                         f"{self.board}: no word for {timeout_s:.1f} s while {doing}",
                         self._last_words(),
                     )
@@ -275,8 +276,11 @@ class SessionLink:
         if not self._talk.answered:
             return  # an agent starts slower than it works; its first word has its own deadline
         if silent > self._dead_after_s and self._inbox_bytes < INBOX_BYTES:
+            limit = self._dead_after_s
             message = f"{self.board}: the agent has been silent for {silent:.1f} s"
-            self._error = TransientError(message, self._last_words())
+            message += f" (silence_s: {limit:g} s)"
+            hint = "; ".join(filter(None, (self._last_words(), longer("silence_s", limit))))
+            self._error = TransientError(message, hint)
             self._changed.notify_all()
             # Closing may wait a moment for a stuck link; nobody else has to.
             self._thread(self._channel.close, "closer").start()

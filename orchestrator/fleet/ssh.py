@@ -15,7 +15,7 @@ import paramiko
 
 from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.channel import CommandResult
-from orchestrator.fleet.deadline import Deadline
+from orchestrator.fleet.deadline import Deadline, Expired
 from orchestrator.fleet.ssh_channel import Guard, SshChannel, StderrDrain, close_channel
 from orchestrator.fleet.ssh_connection import WINDOW
 from orchestrator.fleet.ssh_errors import translated
@@ -219,8 +219,8 @@ class SshTransport:
                     ) from error
         raise AssertionError("unreachable")
 
-    def _too_late(self, deadline: Deadline, doing: str) -> TransientError:
-        return TransientError(f"{self.board}: no end after {deadline.seconds:g} s while {doing}")
+    def _too_late(self, deadline: Deadline, doing: str) -> Expired:
+        return Expired(f"{self.board}: no end after {deadline.seconds:g} s while {doing}")
 
     @contextmanager
     def _sftp(self, deadline: Deadline) -> Iterator[Any]:
@@ -233,7 +233,7 @@ class SshTransport:
                     client = paramiko.SFTPClient(channel)
                 except (paramiko.SSHException, paramiko.SFTPError, EOFError, OSError) as error:
                     if guard.expired:
-                        raise TransientError(f"{self.board}: SFTP did not start in time") from error
+                        raise Expired(f"{self.board}: SFTP did not start in time") from error
                     if not channel.get_transport().is_active():
                         raise
                     client = None
@@ -242,7 +242,7 @@ class SshTransport:
                     _end_sftp(channel)
                 except (OSError, EOFError, paramiko.SSHException) as error:
                     if guard.expired:
-                        raise TransientError(
+                        raise Expired(
                             f"{self.board}: a file was not sent within {deadline.seconds:g} s"
                         ) from error
                     raise

@@ -13,7 +13,7 @@ from typing import Any
 import paramiko
 
 from orchestrator.errors import TransientError, UserError
-from orchestrator.fleet.deadline import Deadline
+from orchestrator.fleet.deadline import Deadline, Expired
 from orchestrator.fleet.known_keys import HostKey, Pin, check_host_key, pins_of_user
 from orchestrator.fleet.ssh_connection import WINDOW, Connection
 from orchestrator.fleet.ssh_errors import translated
@@ -23,6 +23,8 @@ from orchestrator.fleet.untrusted import one_line
 # How long sent bytes may stay unacknowledged before the kernel gives the connection up. Only the
 # keepalives make sure that there are such bytes.
 UNACKNOWLEDGED_S = 20
+# With so little left, a connection that fails has run into its deadline.
+SOON_S = 0.2
 # AES-GCM first: the cheapest in CPU per byte where both ends have it. No CBC, no 3DES, no MD5.
 _CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -92,8 +94,11 @@ class Way:
                 address = f"{place.host}:{place.port}"
                 check_host_key(pins, _shown_key(made[-1]), board=self.board, address=address)
                 self._authenticate(place, made[-1], deadline)
-        except BaseException:
+        except BaseException as error:
             close_all(made)
+            # What paramiko raises at its timeouts has many names.
+            if isinstance(error, TransientError) and deadline.remaining() < SOON_S:
+                raise Expired(error.message, error.hint) from error
             raise
         return made
 

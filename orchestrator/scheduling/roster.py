@@ -16,6 +16,7 @@ from typing import Literal
 
 from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.fleet.board import BoardBusy, Deadlines
+from orchestrator.fleet.deadline import longer
 
 ATTEMPTS = 3
 BACKOFF_S = (1.0, 4.0)
@@ -119,14 +120,14 @@ class Roster:
             if spent + wait <= patience:
                 contact.not_before = now + wait
                 return True
-            longer = f"FARM_DEADLINES='{{\"{word}\": {2 * patience:.0f}}}' waits longer"
+            how = longer(word, patience)
             if word == "boots_in_s":
-                longer = "`recovery: {boots_in_s: ...}` in the inventory lets it boot longer"
+                how = "`recovery: {boots_in_s: ...}` in the inventory lets it boot longer"
             return self._out(
                 contact,
                 TransientError(
-                    f"{error.message}; given up after {spent:.0f} s",
-                    f"`farm resume` tries again; {longer}",
+                    f"{error.message}; given up after {spent:.0f} s ({word}: {patience:g} s)",
+                    f"`farm resume` tries again; {how}",
                 ),
             )
         if contact.tries < ATTEMPTS:
