@@ -19,9 +19,9 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, NoReturn, cast
+from typing import Literal, NoReturn
 
-from orchestrator.errors import BoardError, FarmError, TransientError, UserError
+from orchestrator.errors import FarmError, TransientError, UserError
 from orchestrator.events import (
     CellFailed,
     CellFinished,
@@ -29,9 +29,7 @@ from orchestrator.events import (
     Note,
     PlanChanged,
     RunFinished,
-    StepFailed,
     StepFinished,
-    StepSkipped,
     StepStarted,
 )
 from orchestrator.fleet.board import Deadlines
@@ -40,20 +38,20 @@ from orchestrator.scheduling.boards import Boards
 from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate, choose
 from orchestrator.scheduling.compute import Compute
 from orchestrator.scheduling.execute import Executor, Outcome
+from orchestrator.scheduling.failing import Failing
 from orchestrator.scheduling.inventory_watch import InventoryWatch
 from orchestrator.scheduling.leasing import Leases
 from orchestrator.scheduling.outcome import cell_result
 from orchestrator.scheduling.parties import Head
 from orchestrator.scheduling.planner import Plan, Request, make_plan
-from orchestrator.scheduling.pooling import Pooling, State
+from orchestrator.scheduling.pooling import State
 from orchestrator.scheduling.ray_joined import JoinedRay
 from orchestrator.scheduling.ray_local import LocalRay
 from orchestrator.scheduling.remembered import FactsFile, RatesFile
 from orchestrator.scheduling.replanning import take_inventory
 from orchestrator.scheduling.reporter import Reporter
-from orchestrator.scheduling.roster import ATTEMPTS, BACKOFF_S, Roster
+from orchestrator.scheduling.roster import Roster
 from orchestrator.scheduling.supervising import supervise
-from orchestrator.scheduling.words import error_class
 from orchestrator.store.collecting import using
 
 CLEAN_UP_S = 6.0
@@ -62,7 +60,7 @@ REQUEST = "request.json"
 EVENTS = "events.jsonl"
 
 
-class Driver(Pooling):
+class Driver(Failing):
     """The state of a run. Everything but steps and connections happens in one thread."""
 
     def __init__(
@@ -85,10 +83,7 @@ class Driver(Pooling):
         self._threads = ThreadPoolExecutor(max_workers=128, thread_name_prefix="step")
         self._slots = max(1, ray.cpus)
         self._state: dict[str, State] = dict.fromkeys(plan.graph.steps, "waiting")
-        self._made: set[str] = set()
-        self._errors: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
-        self._in_vain: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         self._roster = Roster(deadlines)
         self._leases = Leases(
@@ -104,7 +99,7 @@ class Driver(Pooling):
             threads=self._threads,
         )
         self._reported: set[str] = set()
-        self._bug = self._lost_head = False
+        self._lost_head = False
 
     def run(self) -> int:
         """Run to the end; returns the exit code (0 complete, 1 incomplete, 4 bug, 130 stopped)."""
@@ -276,62 +271,6 @@ class Driver(Pooling):
         self._plan.resolve()
         self._settle()
 
-    def _failed(self, step: Step, error: BaseException) -> None:
-        if self._stop.is_set():
-            self._state[step.id] = "waiting"
-            return
-        if not isinstance(error, FarmError):
-            self._bug = True
-            print(f"--- {step.id}", file=sys.stderr)
-            traceback.print_exception(error)
-        if self._executor.advanced(step.id):
-            self._in_vain[step.id] = 0  # it got on: what fails now is not what failed before
-        tries = self._in_vain[step.id] = self._in_vain.get(step.id, 0) + 1
-        if isinstance(error, TransientError) and tries < ATTEMPTS:
-            self._state[step.id] = "waiting"
-            self._not_before[step.id] = time.monotonic() + BACKOFF_S[tries - 1]
-            self._fail(step, error, retry=True)
-            if step.board:
-                # Whatever it was, a new session starts from a known state.
-                self._leases.lost(step.board)
-                self._redeploy(step.board)
-            return
-        if not step.board:
-            self._fail(step, error, retry=False)
-            return
-        lost = isinstance(error, (BoardError, TransientError))
-        if lost and self._leases.recoverable(step.board, error):
-            self._state[step.id], self._in_vain[step.id] = "waiting", 0
-            self._fail(step, error, retry=True)
-            self._redeploy(step.board)
-            self._leases.recover(step.board, cast(FarmError, error))
-            return
-        if isinstance(error, BoardError):
-            self._roster.unfit(step.board, error)
-        elif isinstance(error, TransientError):
-            self._leases.lost(step.board)
-            self._redeploy(step.board)
-            self._roster.step_failed(step.board, error)
-        if lost and len(step.pool) > 1 and self._another_board(step):
-            self._state[step.id], self._in_vain[step.id] = "waiting", 0
-            self._fail(step, error, retry=True)
-        else:
-            self._fail(step, error, retry=False)
-        if (reason := self._roster.error(step.board)) is not None:
-            self._leases.give_up(step.board, reason)
-        elif self._roster.connected(step.board):
-            self._leases.say(step.board, "ready")
-
-    def _redeploy(self, board: str) -> None:
-        """A board that was lost may have lost its files: look again before its next steps."""
-        graph = self._plan.graph
-        for step in graph.steps.values():
-            if step.board != board or self._state[step.id] != "waiting":
-                continue
-            for source in graph.sources(step.id):
-                if graph.steps[source].stage == "deploy" and self._state[source] == "done":
-                    self._state[source] = "waiting"
-
     def _head_is_dead(self) -> bool:
         """Give up what is left once Ray's head has died: nothing more can be computed by it."""
         error = self._ray.ended()
@@ -343,31 +282,6 @@ class Driver(Pooling):
                 self._fail(step, error, retry=False)
         self._report_cells()
         return True
-
-    def _fail(self, step: Step, error: BaseException, *, retry: bool) -> None:
-        message = error.message if isinstance(error, FarmError) else f"farm's own bug: {error!r}"
-        hint = "please report it with driver.log of the run"
-        if not retry:
-            self._state[step.id] = "failed"
-            self._errors[step.id] = message
-        self._reporter.emit(
-            StepFailed(
-                step=step.id,
-                stage=step.stage,
-                board=step.board,
-                executed_by=step.executed_by,
-                error=error_class(error),
-                message=message,
-                hint=error.hint if isinstance(error, FarmError) else hint,
-                retry=retry,
-            )
-        )
-
-    def _skip(self, step: Step, because: str) -> None:
-        self._state[step.id] = "skipped"
-        self._reporter.emit(
-            StepSkipped(step=step.id, stage=step.stage, board=step.board, because=because)
-        )
 
     # -- the end -------------------------------------------------------------------------------
 

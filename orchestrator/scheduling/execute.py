@@ -47,7 +47,7 @@ from orchestrator.stages import (
 )
 from orchestrator.stages.made import Made
 from orchestrator.stages.raw_times import pace_mhz
-from orchestrator.store.artifacts import Held
+from orchestrator.store.artifacts import Held, Spoiled
 
 MEASURED_IMAGES = 16
 PARTS_AT_A_TIME = 2
@@ -103,6 +103,10 @@ class Executor(Extracting):
         self._advanced.discard(step.id)
         try:
             return self._run(step, key)
+        except Spoiled as error:
+            if error.folder is not None:
+                self._plan.store.drop_damaged(error.folder)
+            raise
         except (OSError, TransientError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in FULL:
@@ -432,7 +436,7 @@ class Executor(Extracting):
         key = self._plan.resolution.keys[source.id]
         held = self._plan.store.lookup(source.stage, key)
         if held is None:
-            raise TransientError(
+            raise Spoiled(
                 f"{source.id}: gone from the store while the run was going",
                 "`farm resume` makes it again",
             )

@@ -27,6 +27,16 @@ from orchestrator.hashing import digest, sha256_bytes, sha256_file
 MANIFEST = "manifest.json"
 
 
+class Spoiled(TransientError):
+    """A result of the store is damaged or gone: a run makes it again.
+
+    Attributes:
+        folder: the damaged result's, None when it is gone.
+    """
+
+    folder: Path | None = None
+
+
 @dataclass(frozen=True)
 class Held:
     """Something the store holds.
@@ -51,7 +61,7 @@ class Held:
         """A file's bytes, checked against the manifest.
 
         Raises:
-            TransientError: the file is damaged or gone; the message says how to make it again.
+            Spoiled: the file is damaged or gone; the message says how to make it again.
         """
         path = self.file(name)
         try:
@@ -66,7 +76,7 @@ class Held:
         """A file's path after its bytes were checked against the manifest (for memory maps).
 
         Raises:
-            TransientError: the file is damaged or gone.
+            Spoiled: the file is damaged or gone.
         """
         path = self.file(name)
         try:
@@ -77,12 +87,24 @@ class Held:
             raise self.damaged(name, "its sha256 is not the one in its manifest")
         return path
 
-    def damaged(self, name: str, why: str) -> TransientError:
+    def damaged(self, name: str, why: str) -> Spoiled:
         """The error for one of its files that cannot be used."""
-        return TransientError(
+        error = Spoiled(
             f"{self.file(name)}: damaged in the store: {why}",
             f"remove {self.folder} and run again: only this is made anew",
         )
+        error.folder = self.folder
+        return error
+
+    @property
+    def whole(self) -> bool:
+        """Whether all its files are what the manifest says."""
+        try:
+            for name in self.manifest["files"]:
+                self.verify(name)
+        except TransientError:
+            return False
+        return True
 
 
 class Store:
@@ -96,9 +118,9 @@ class Store:
         folder = self.root / stage / key
         try:
             manifest = json.loads((folder / MANIFEST).read_bytes())
-        except (FileNotFoundError, ValueError):
+            return Held(key, folder, manifest["content"], manifest)
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        return Held(key, folder, manifest["content"], manifest)
 
     def by_content(self, stage: str, content: str) -> Held | None:
         """A result of `stage` with this content, under whatever key; None when there is none."""
@@ -116,7 +138,16 @@ class Store:
 
     def discard(self, held: Held) -> None:
         """Forget a damaged result, so that the next run makes it anew."""
-        shutil.rmtree(held.folder, ignore_errors=True)
+        gone = held.folder.with_name(f".gone-{os.getpid()}-{held.key}")
+        with contextlib.suppress(OSError):
+            held.folder.rename(gone)  # at once, for all who read
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def drop_damaged(self, folder: Path) -> None:
+        """Forget the result in a folder of the store, unless it has been made again meanwhile."""
+        held = self.lookup(folder.parent.name, folder.name)
+        if held is not None and not held.whole:
+            self.discard(held)
 
     @contextlib.contextmanager
     def making(self, stage: str, key: str, owner: str, timeout_s: float) -> Iterator[Held | None]:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import TransientError
 from orchestrator.hashing import sha256_file
+from orchestrator.store.artifacts import Spoiled
 from orchestrator.store.rows import JOURNAL, RowWriter, summary_of
 
 DATA = "features.npy"
@@ -62,7 +62,7 @@ def read_features(
         ``(rows,)`` and the header given to ``FeatureWriter.open``.
 
     Raises:
-        TransientError: not complete, or damaged since.
+        Spoiled: not complete, or damaged since.
     """
     try:
         summary = json.loads((folder / SUMMARY).read_bytes())
@@ -74,11 +74,17 @@ def read_features(
         failed = np.zeros(summary["rows"], bool)
         failed[summary["failed"]] = True
     except FileNotFoundError as error:
-        raise TransientError(
-            f"{folder}: not a complete feature file ({error})", "`farm resume` completes it"
+        raise _spoiled(
+            folder, f"{folder}: not a complete feature file ({error})", "`farm resume` completes it"
         ) from error
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise TransientError(
-            f"{folder / DATA}: damaged: {error}", f"remove {folder} and run again"
+        raise _spoiled(
+            folder, f"{folder / DATA}: damaged: {error}", f"remove {folder} and run again"
         ) from error
     return array, failed, summary["header"]
+
+
+def _spoiled(folder: Path, message: str, hint: str) -> Spoiled:
+    error = Spoiled(message, hint)
+    error.folder = folder
+    return error
