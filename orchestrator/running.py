@@ -94,7 +94,9 @@ def carry_out(request: Request, view: View, *, remeasure: bool = False) -> Ended
     with _Signals() as signals:
         if unfinished:
             view.say(
-                f"run {unfinished} of the same plan did not finish; what it has is used", "dim"
+                f"run {unfinished} of the same plan has not finished: what it has is used, as "
+                f"`farm resume {unfinished}` would",
+                "dim",
             )
         code = (
             _with_driver(plan, folder, view, signals) if todo else _from_store(plan, folder, view)

@@ -167,7 +167,7 @@ def test_a_signal_gives_the_prompt_back_and_leaves_nothing(
     before = {e.step for e in project.events() if e.event == "step_finished"}
     done = project.farm("resume")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "of the same plan did not finish" in done.stdout
+    assert "of the same plan has not finished" in done.stdout
     again = {e.step for e in project.events() if e.event == "step_finished" and not e.cached}
     assert not {step for step in before & again if not step.startswith("deploy")}
 
