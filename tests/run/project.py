@@ -72,7 +72,7 @@ class Project:
         given |= {"TMPDIR": self.temporary, "FARM_LOCK_FOLDER": self.temporary}
         return kept | given | self.variables
 
-    def farm(self, *arguments: str, timeout: float = 110) -> subprocess.CompletedProcess[str]:
+    def farm(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """Run `farm` to its end."""
         return subprocess.run(
             self.command(*arguments),
