@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from orchestrator.events import EventLog, EventReader, Note, RunFinished, StepStarted
+import pytest
+
+from orchestrator.events import (
+    EventLog,
+    EventReader,
+    Note,
+    RunFinished,
+    StepFailed,
+    StepFinished,
+    StepStarted,
+)
 
 SAMPLES = (
     StepStarted(step="extract/b/probe", stage="extract", board="b", executed_by="emulated"),
@@ -41,3 +52,21 @@ def test_an_event_of_a_newer_farm_with_more_fields_is_read(tmp_path: Path) -> No
     line = SAMPLES[1].model_dump_json()[:-1] + ', "colour": "red"}\n'
     path.write_text(line)
     assert list(EventReader(path).new()) == [SAMPLES[1]]
+
+
+def test_what_ends_a_step_is_on_the_disk_when_append_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    log = EventLog(tmp_path / "events.jsonl")
+    log.append(SAMPLES[0])
+    assert synced == []
+    for event in (
+        StepFinished(step="s", stage="score", key="k"),
+        StepFailed(step="s", stage="score", error="user", message="m"),
+        SAMPLES[2],
+    ):
+        log.append(event)
+        assert synced[-1] == (tmp_path / "events.jsonl").stat().st_size
+    assert len(synced) == 3

@@ -75,7 +75,13 @@ class Driver(Failing):
         self._boards = Boards(state, folder.name, self._ray, deadlines, keep, stop)
         owner = f"run {folder.name} pid {os.getpid()}"
         self._executor = Executor(
-            plan, Compute(self._ray, stop), self._boards, self._reporter, stop, owner
+            plan,
+            Compute(self._ray, stop),
+            self._boards,
+            self._reporter,
+            stop,
+            owner,
+            deadlines.queue_s,
         )
         self._rates = RatesFile(state)
         self._inventory = InventoryWatch(Path(plan.request.inventory))

@@ -24,7 +24,8 @@ from orchestrator.errors import (
     UserError,
 )
 from orchestrator.events import Note, StepProgress, Telemetry
-from orchestrator.fleet.board import Artifact
+from orchestrator.fleet.board import Artifact, Deadlines
+from orchestrator.fleet.deadline import longer
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts, rounds
 from orchestrator.scheduling.deployable import deployable
@@ -47,12 +48,11 @@ from orchestrator.stages import (
 )
 from orchestrator.stages.made import Made
 from orchestrator.stages.raw_times import pace_mhz
-from orchestrator.store.artifacts import Held, Spoiled
+from orchestrator.store.artifacts import BeingMade, Held, Spoiled
 
 MEASURED_IMAGES = 16
 PARTS_AT_A_TIME = 2
 MADE_FOR = ("target", "simulate", "preprocessing")
-OTHER_RUN_S = 3600.0
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -81,8 +81,10 @@ class Executor(Extracting):
         reporter: Emits,
         stop: threading.Event,
         owner: str,
+        queue_s: float = Deadlines.queue_s,
     ) -> None:
         super().__init__()
+        self._queue_s = queue_s
         self._plan, self._compute, self._boards = plan, compute, boards
         self._reporter, self._stop, self._owner = reporter, stop, owner
         self._pool: ProcessPoolExecutor | None = None
@@ -103,6 +105,9 @@ class Executor(Extracting):
         self._advanced.discard(step.id)
         try:
             return self._run(step, key)
+        except BeingMade as error:
+            hint = f"{error.hint}; {longer('queue_s', self._queue_s)}"
+            raise BeingMade(f"{step.id}: {error.message} (queue_s)", hint) from error
         except Spoiled as error:
             if error.folder is not None:
                 self._plan.store.drop_damaged(error.folder)
@@ -121,7 +126,7 @@ class Executor(Extracting):
         if step.stage == "deploy":
             return self._deploy(step)
         store = self._plan.store
-        with store.making(step.stage, key, self._owner, OTHER_RUN_S) as made:
+        with store.making(step.stage, key, self._owner, self._queue_s) as made:
             if made is not None:
                 return Outcome(made.content, cached=True)
             work = getattr(self, f"_{step.stage}")

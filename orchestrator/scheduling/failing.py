@@ -14,7 +14,7 @@ from orchestrator.scheduling.pooling import Pooling
 from orchestrator.scheduling.remaking import undone
 from orchestrator.scheduling.roster import ATTEMPTS, BACKOFF_S
 from orchestrator.scheduling.words import error_class
-from orchestrator.store.artifacts import Spoiled
+from orchestrator.store.artifacts import BeingMade, Spoiled
 
 
 class Failing(Pooling):
@@ -41,12 +41,8 @@ class Failing(Pooling):
         if self._executor.advanced(step.id):
             self._in_vain[step.id] = 0  # it got on: what fails now is not what failed before
         tries = self._in_vain[step.id] = self._in_vain.get(step.id, 0) + 1
-        if isinstance(error, Spoiled):
-            # No board's fault. Its input is made again first.
-            self._fail(step, error, retry=tries < ATTEMPTS)
-            if tries < ATTEMPTS:
-                self._state[step.id] = "waiting"
-            self._make_again()
+        if isinstance(error, (Spoiled, BeingMade)):
+            self._failed_by_store(step, error, tries)
             return
         if isinstance(error, TransientError) and tries < ATTEMPTS:
             self._state[step.id] = "waiting"
@@ -83,8 +79,14 @@ class Failing(Pooling):
         elif self._roster.connected(step.board):
             self._leases.say(step.board, "ready")
 
-    def _make_again(self) -> None:
-        """What the store has lost is to be made again, and brought to boards again."""
+    def _failed_by_store(self, step: Step, error: Spoiled | BeingMade, tries: int) -> None:
+        """No board's fault: a lost input is made again, who waited in vain has waited enough."""
+        again = isinstance(error, Spoiled) and tries < ATTEMPTS
+        if again:
+            self._state[step.id] = "waiting"
+        self._fail(step, error, retry=again)
+        if step.board and self._roster.connected(step.board):
+            self._leases.say(step.board, "ready")
         self._plan.forget()
         self._plan.resolve()
         self._made -= undone(self._plan.graph, self._plan.resolution, self._made)

@@ -37,6 +37,10 @@ class Spoiled(TransientError):
     folder: Path | None = None
 
 
+class BeingMade(TransientError):
+    """Another run has been making a result for longer than a run waits."""
+
+
 @dataclass(frozen=True)
 class Held:
     """Something the store holds.
@@ -158,7 +162,7 @@ class Store:
             lock is free at once, since the kernel drops it with the process.
 
         Raises:
-            TransientError: the other run did not finish it within `timeout_s` seconds.
+            BeingMade: the other run did not finish it within `timeout_s` seconds.
         """
         lock = self.root / stage / f"{key}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -171,7 +175,7 @@ class Store:
                 except BlockingIOError:
                     if time.monotonic() > end:
                         file.seek(0)
-                        raise TransientError(
+                        raise BeingMade(
                             f"{stage} {key[:12]}: another run has been making it for more than "
                             f"{timeout_s:.0f} s (owner: {file.read(200).strip() or 'unknown'})",
                             "wait for that run, or stop it, then `farm run` again",
