@@ -79,7 +79,9 @@ def read_features(
         ) from error
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise _spoiled(
-            folder, f"{folder / DATA}: damaged: {error}", f"remove {folder} and run again"
+            folder,
+            f"{folder / DATA}: damaged in the store: {error}",
+            f"remove {folder} and run again",
         ) from error
     return array, failed, summary["header"]
 

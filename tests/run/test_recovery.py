@@ -142,6 +142,14 @@ def test_a_dead_board_is_switched_on_again_and_a_hung_one_rebooted(tmp_path: Pat
     states = {e.state for e in project.events() if e.event == "board_changed"}
     assert "recovering" in states
     assert "unfit" not in states
+    # The hung board was rebooted before it had work: nothing disturbed its extraction.
+    for role in ("gallery", "probe"):
+        files = (
+            project.held("extract", project.cells()[name]["provenance"]["keys"][role])
+            for name in ("dead", "hung")
+        )
+        died, calm = ((folder / "features.npy").read_bytes() for folder in files)
+        assert died == calm, role
 
 
 def _die_three_times(project: Project, run: subprocess.Popen[str], place: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import TransientError
-from orchestrator.store.artifacts import Store
+from orchestrator.store.artifacts import BeingMade, Store
 
 KEY = "k" * 64
 
@@ -97,3 +99,21 @@ def test_waiting_for_another_run_ends_with_its_name(tmp_path: Path) -> None:
         with pytest.raises(TransientError, match="run 7 pid 1"):
             with store.making("x", KEY, "me", 0.3):
                 pass
+
+
+def test_who_waits_takes_over_from_a_killed_maker_with_what_it_had(tmp_path: Path) -> None:
+    store, heard, told = Store(tmp_path), *os.pipe()
+    maker = os.fork()
+    if maker == 0:
+        with store.making("x", KEY, "killed", 5):
+            (store.part("x", KEY) / "half").write_bytes(b"abc")
+            os.write(told, b".")
+            signal.pause()
+    os.read(heard, 1)
+    with pytest.raises(BeingMade, match="killed"), store.making("x", KEY, "me", 0.1):
+        pass
+    os.kill(maker, signal.SIGKILL)
+    os.waitpid(maker, 0)
+    with store.making("x", KEY, "me", 5) as held:
+        assert held is None
+        assert (store.part("x", KEY) / "half").read_bytes() == b"abc"
