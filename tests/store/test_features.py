@@ -211,7 +211,7 @@ def test_damage_after_completion_is_refused(tmp_path):
     with open(tmp_path / DATA, "r+b") as file:
         file.seek(4000)
         file.write(b"\xff\xff")
-    with pytest.raises(TransientError, match="damaged: its sha256"):
+    with pytest.raises(TransientError, match="damaged in the store: its sha256"):
         read_features(tmp_path)
 
 
