@@ -25,6 +25,8 @@ from orchestrator.errors import TransientError
 from orchestrator.hashing import digest, sha256_bytes, sha256_file
 
 MANIFEST = "manifest.json"
+SUM = "sum"
+"""Hash of the rest of a manifest, whose facts stand in tables."""
 
 
 class Spoiled(TransientError):
@@ -118,12 +120,14 @@ class Store:
         self.root = root
 
     def lookup(self, stage: str, key: str) -> Held | None:
-        """What the store holds under `key`, or None; a folder without manifest counts as none."""
+        """What the store holds under `key`, or None; without a sound manifest it counts as none."""
         folder = self.root / stage / key
         try:
             manifest = json.loads((folder / MANIFEST).read_bytes())
+            if manifest.get(SUM) not in (None, _sum(manifest)):
+                return None
             return Held(key, folder, manifest["content"], manifest)
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def by_content(self, stage: str, content: str) -> Held | None:
@@ -234,6 +238,8 @@ class Store:
                 "provenance": dict(provenance),
                 "made_at": time.time(),
             }
+            manifest = json.loads(json.dumps(manifest))
+            manifest[SUM] = _sum(manifest)
             with open(part / MANIFEST, "w") as text:
                 json.dump(manifest, text, indent=1, sort_keys=True)
                 text.flush()
@@ -241,6 +247,7 @@ class Store:
             final = self.root / stage / key
             if final.exists():  # a damaged one, without a manifest
                 shutil.rmtree(final)
+            _sync_folder(part)
             part.rename(final)
             _sync_folder(final.parent)
         except OSError as error:
@@ -250,6 +257,11 @@ class Store:
                 "free some space, then `farm resume`: what is finished is kept",
             ) from error
         return Held(key, final, content, manifest)
+
+
+def _sum(manifest: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in manifest.items() if name != SUM}
+    return sha256_bytes(json.dumps(rest, sort_keys=True).encode())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,3 +119,25 @@ def test_who_waits_takes_over_from_a_killed_maker_with_what_it_had(tmp_path: Pat
     with store.making("x", KEY, "me", 5) as held:
         assert held is None
         assert (store.part("x", KEY) / "half").read_bytes() == b"abc"
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON, NaN included."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def test_no_flipped_bit_of_a_manifest_changes_what_it_says(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    facts = {"rank1": {"value": 0.8833}, "count": 300, "none": float("nan")}
+    held = store.commit("x", KEY, {"f": b"abc"}, provenance={"a": "é"}, facts=facts)
+    file = held.file("manifest.json")
+    written = file.read_bytes()
+    said = {name: value for name, value in held.manifest.items() if name != "sum"}
+    for number in range(len(written)):
+        flipped = bytearray(written)
+        flipped[number] ^= 1 << number % 8
+        file.write_bytes(flipped)
+        found = store.lookup("x", KEY)
+        assert found is None or same(said, {n: found.manifest.get(n) for n in said})
+    file.write_bytes(written)
+    assert store.lookup("x", KEY) is not None
