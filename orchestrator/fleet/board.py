@@ -9,6 +9,7 @@ import os
 import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -105,6 +106,7 @@ class Address:
         images: whether a session keeps the test images it extracts from on the board (`keep`),
             removes those kept before (`clear`), or does neither (`leave`).
         libraries: runtime to the path of its library on the board, where the inventory names one.
+        asked: where `deadlines` are shares of them, the deadlines that were asked for.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Address:
     images: Literal["keep", "clear", "leave"] = "leave"
     libraries: Mapping[str, str] = field(default_factory=dict)
     deadlines: Deadlines = field(default_factory=Deadlines)
+    asked: Deadlines | None = None
 
 
 @dataclass(frozen=True)
@@ -170,13 +173,13 @@ class BoardLink:
         limits = self.address.deadlines
         transport = make_transport(self.address)
         self._transport = transport
-        with named("connect_s", limits.connect_s):
+        with self._named("connect_s"):
             transport.connect(limits.connect_s)
-        with named("command_s", limits.command_s):
+        with self._named("command_s"):
             check_python(transport, self.address.python, limits.command_s)
             self._workdir = self._expand(transport)
         bundle = agent_bundle()
-        with named("transfer_s", limits.transfer_s):
+        with self._named("transfer_s"):
             place = deploy(
                 transport,
                 bundle.data,
@@ -196,7 +199,7 @@ class BoardLink:
             images="clear" if self.address.images == "clear" else "leave",
             libraries=self.address.libraries,
         )
-        with named("command_s", limits.command_s):
+        with self._named("command_s"):
             channel = transport.open(command, timeout_s=limits.command_s)
         session = AgentSession(
             channel,
@@ -208,7 +211,7 @@ class BoardLink:
         with self._guard:
             self._session = session
         try:
-            with named("open_s", limits.open_s):
+            with self._named("open_s"):
                 return session.hello()
         except TransientError as error:
             if self._is_held(transport, place.path):
@@ -227,7 +230,7 @@ class BoardLink:
 
         transport, _ = self._connected()
         limit = self.address.deadlines.transfer_s
-        with named("transfer_s", limit):
+        with self._named("transfer_s"):
             place = deploy(
                 transport,
                 data,
@@ -254,7 +257,7 @@ class BoardLink:
         limits = self.address.deadlines
         builds = artifact.runtime in BUILDS_ON_BOARD
         # What builds says itself when `build_s` ends.
-        with named("open_s", limits.open_s):
+        with self._named("open_s"):
             self._model = session.open_model(
                 runtime=artifact.runtime,
                 artifact=f"{self._workdir}/artifacts/{artifact.name}",
@@ -280,7 +283,7 @@ class BoardLink:
         _, session = self._connected()
         asked = MeasurePolicy(**policy)
         chunk_s = self.address.deadlines.chunk_s
-        with named("chunk_s", chunk_s):
+        with self._named("chunk_s"):
             yield from session.measure(
                 images, asked, timeout_s=asked.longest_s + chunk_s, sensors=sensors
             )
@@ -296,7 +299,7 @@ class BoardLink:
         _, session = self._connected()
         keep = offer() if offer is not None and self.address.images == "keep" else None
         limit = self.address.deadlines.chunk_s
-        with named("chunk_s", limit):
+        with self._named("chunk_s"):
             yield from session.extract(images, chunk=chunk, timeout_s=limit, keep=keep)
 
     def telemetry(self) -> Mapping[str, Any]:
@@ -328,6 +331,10 @@ class BoardLink:
                 session.close()
         if transport is not None:
             transport.close()
+
+    def _named(self, name: str) -> AbstractContextManager[None]:
+        whole = self.address.asked or self.address.deadlines
+        return named(name, getattr(self.address.deadlines, name), getattr(whole, name))
 
     def _connected(self) -> tuple[Transport, AgentSession]:
         with self._guard:

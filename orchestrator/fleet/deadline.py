@@ -41,12 +41,13 @@ def longer(name: str, seconds: float) -> str:
 
 
 @contextmanager
-def named(name: str, seconds: float) -> Iterator[None]:
+def named(name: str, seconds: float, whole: float | None = None) -> Iterator[None]:
     """What ends a deadline within says which one it was, and how to raise it.
 
     Args:
         name: of the field of `Deadlines`.
         seconds: what it is.
+        whole: what was asked for, where it is a share of that.
 
     Raises:
         TransientError, BoardError: in the place of `Expired` and `Hung`.
@@ -55,5 +56,7 @@ def named(name: str, seconds: float) -> Iterator[None]:
         yield
     except (Expired, Hung) as error:
         kind = BoardError if isinstance(error, Hung) else TransientError
-        hint = "; ".join(text for text in (error.hint, longer(name, seconds)) if text)
-        raise kind(f"{error.message} ({name}: {seconds:g} s)", hint) from error
+        asked = seconds if whole is None else whole
+        share = "" if asked == seconds else f"{seconds:g} s, a share of "
+        hint = "; ".join(text for text in (error.hint, longer(name, asked)) if text)
+        raise kind(f"{error.message} ({share}{name}: {asked:g} s)", hint) from error

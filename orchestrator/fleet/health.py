@@ -17,7 +17,8 @@ from typing import Any
 
 from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet import proving
-from orchestrator.fleet.board import Address, BoardLink
+from orchestrator.fleet.board import Address, BoardLink, Deadlines
+from orchestrator.fleet.deadline import ENVIRONMENT
 from orchestrator.fleet.reaching import contact
 from orchestrator.fleet.session_types import AgentFacts
 from orchestrator.specs.inventory import Board
@@ -155,15 +156,19 @@ def connect_and_prove(
 
 
 def limited(address: Address) -> Address:
-    """An address whose deadlines are those of a tiny job."""
+    """An address whose deadlines are those of a tiny job, or longer where longer ones are asked."""
     asked = address.deadlines
+
+    def share(tiny_s: float, usual_s: float, asked_s: float) -> float:
+        return min(asked_s, max(tiny_s, asked_s * tiny_s / usual_s))
+
     limits = dataclasses.replace(
         asked,
-        open_s=min(_OPEN_S, asked.open_s),
-        build_s=min(_BUILD_S, asked.build_s),
-        chunk_s=min(_RUN_S, asked.chunk_s),
+        open_s=share(_OPEN_S, Deadlines.open_s, asked.open_s),
+        build_s=share(_BUILD_S, Deadlines.build_s, asked.build_s),
+        chunk_s=share(_RUN_S, Deadlines.chunk_s, asked.chunk_s),
     )
-    return dataclasses.replace(address, deadlines=limits)
+    return dataclasses.replace(address, deadlines=limits, asked=asked)
 
 
 def judged(
@@ -273,7 +278,8 @@ def _holder(address: Address) -> Mapping[str, Any]:
 
 def _reason(board: Board, error: FarmError) -> str:
     words = _shortened(board.name, error)
-    return f"{words} ({error.hint})" if error.hint.startswith("its last words") else words
+    tells = error.hint.startswith("its last words") or ENVIRONMENT in error.hint
+    return f"{words} ({error.hint})" if tells else words
 
 
 def _shortened(board: str, error: FarmError) -> str:

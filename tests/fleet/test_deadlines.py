@@ -21,6 +21,7 @@ import pytest
 from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.fleet.board import Address, Artifact, BoardLink, Deadlines
 from orchestrator.fleet.deadline import Deadline, Expired, Hung, named
+from orchestrator.fleet.health import limited
 from orchestrator.fleet.session import Preprocessing
 
 FILE = b"what a timed runtime loads"
@@ -129,6 +130,20 @@ def test_chunk_s_and_silence_s(link: Callable[..., BoardLink]) -> None:
     finally:
         os.kill(facts.pid, signal.SIGKILL)
     names(silent.value, "silence_s", 0.8)
+
+
+def test_a_proof_has_shares_of_what_is_asked_for_and_says_so() -> None:
+    def proof(**asked: float) -> Deadlines:
+        return limited(Address("b", "local", deadlines=Deadlines(**asked))).deadlines
+
+    usual, patient, hasty = proof(), proof(open_s=480), proof(open_s=3)
+    assert 0 < usual.open_s < Deadlines.open_s
+    assert patient.open_s == 4 * usual.open_s
+    assert hasty.open_s == 3
+    with pytest.raises(BoardError) as seen, named("open_s", 45, 120):
+        raise Hung("b: hangs")
+    assert seen.value.message == "b: hangs (45 s, a share of open_s: 120 s)"
+    assert '{"open_s": 240}' in seen.value.hint
 
 
 def test_what_is_no_deadline_keeps_its_words_and_its_class() -> None:
