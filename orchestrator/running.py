@@ -182,7 +182,7 @@ def _with_driver(plan: Plan, folder: Path, view: View, signals: _Signals) -> int
 @contextlib.contextmanager
 def _driver(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The driver process, whose standard input ends when this process does."""
-    command = [sys.executable, "-m", "orchestrator.scheduling.driver", str(folder)]
+    command = [sys.executable, "-m", "orchestrator.scheduling.driver_process", str(folder)]
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
     with open(folder / LOG, "ab") as log:

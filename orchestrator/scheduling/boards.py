@@ -237,6 +237,8 @@ class Boards:
             with self._guard:
                 dead = self._of.get(board)
             self._forget(dead)
+            if dead is not None:
+                self._ray.doubt(dead.node)
             if dead is not None and dead.site and self._ray.lost(dead.node):
                 raise NodeLost(
                     f"{board}: node {self._ray.words(dead.node)}, which drives it, is gone from "

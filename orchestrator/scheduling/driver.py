@@ -1,27 +1,16 @@
-"""The driver: runs a plan to its end. The only writer of the run's event log and of the store.
-
-Runs as a process of its own (`python -m orchestrator.scheduling.driver RUN_FOLDER`), so that every
-byte that Ray or a library prints goes to the run's log file and never onto somebody's screen. It
-stops in good order on SIGTERM, and when its standard input ends: then whoever started it is gone.
-"""
+"""The driver: runs a plan to its end. The only writer of the run's event log and of the store."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import queue
-import signal
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, NoReturn
 
-from orchestrator.errors import FarmError, TransientError, UserError
+from orchestrator.errors import FarmError, UserError
 from orchestrator.events import (
     CellFailed,
     CellFinished,
@@ -43,20 +32,13 @@ from orchestrator.scheduling.inventory_watch import InventoryWatch
 from orchestrator.scheduling.leasing import Leases
 from orchestrator.scheduling.outcome import cell_result
 from orchestrator.scheduling.parties import Head
-from orchestrator.scheduling.planner import Plan, Request, make_plan
+from orchestrator.scheduling.planner import Plan
 from orchestrator.scheduling.pooling import State
-from orchestrator.scheduling.ray_joined import JoinedRay
-from orchestrator.scheduling.ray_local import LocalRay
 from orchestrator.scheduling.remembered import FactsFile, RatesFile
 from orchestrator.scheduling.replanning import take_inventory
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.roster import Roster
-from orchestrator.scheduling.supervising import supervise
-from orchestrator.store.collecting import using
 
-CLEAN_UP_S = 6.0
-
-REQUEST = "request.json"
 EVENTS = "events.jsonl"
 
 
@@ -350,83 +332,3 @@ class Driver(Failing):
         if not self._lost_head:
             self._ray.stop()
         self._reporter.close()
-
-
-def main(folder: str) -> int:
-    """Run the plan of a run folder; see the module's text.
-
-    Ray ends the process that uses it when its raylet dies, so the driver is a child of this
-    process, which then says in its place how the run ended.
-    """
-    child = os.fork()
-    if child == 0:
-        _drive(folder)
-    return supervise(child, Path(folder) / EVENTS)
-
-
-def _drive(folder: str) -> NoReturn:
-    stop = threading.Event()
-    run = Path(folder)
-    _watch_parent(stop)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
-    driver: Driver | None = None
-    try:
-        deadlines = Deadlines.from_environment()
-        request = Request.from_json(json.loads((run / REQUEST).read_text()))
-        plan = make_plan(request, by=f"run {run.name}")
-        driver = Driver(plan, run, stop, deadlines, _ray_for(plan))
-        with using(plan.store.root):
-            code = driver.run()
-    except BaseException as error:
-        wrong = driver is None and isinstance(error, UserError)
-        down = driver is None and isinstance(error, TransientError)
-        code = 2 if wrong else 1 if down else 4
-        traceback.print_exc()
-        with contextlib.suppress(OSError):  # the disk that the log is on may be the reason
-            log = EventLog(run / EVENTS)
-            if wrong or down:
-                log.append(Note(level="error", message=str(error)))
-            outcome: Literal["wrong input", "incomplete", "bug"] = (
-                "wrong input" if wrong else "incomplete" if down else "bug"
-            )
-            log.append(RunFinished(exit_code=code, outcome=outcome, message=_last_line()))
-    # Ray and hung libraries get this long; then the kernel ends what is left with this process.
-    deadline = threading.Timer(CLEAN_UP_S, os._exit, (code,))
-    deadline.daemon = True
-    deadline.start()
-    if driver is not None:
-        driver.clean_up()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _ray_for(plan: Plan) -> Head:
-    """The Ray that a run was asked to use; one of its own is not started yet.
-
-    Raises:
-        UserError, RayDown: a cluster that is to be joined cannot be, or does not fit.
-    """
-    if not plan.request.ray_address:
-        return LocalRay(Path(plan.request.state), os.cpu_count() or 1)
-    joined = JoinedRay(plan.request.ray_address)
-    joined.join(plan.boards_in_use())
-    return joined
-
-
-def _last_line() -> str:
-    kind, error, _ = sys.exc_info()
-    return f"{kind.__name__ if kind else 'error'}: {error}"
-
-
-def _watch_parent(stop: threading.Event) -> None:
-    def watch() -> None:
-        while os.read(0, 1024):
-            pass
-        stop.set()
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

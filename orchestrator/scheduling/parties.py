@@ -75,6 +75,9 @@ class Head(Protocol):
     def at(self, node_id: str) -> dict[str, Any]:
         """Ray options of what goes on that node."""
 
+    def doubt(self, node_id: str) -> None:
+        """A host actor died on a node."""
+
     def lost(self, node_id: str) -> bool:
         """Whether a node is gone."""
 

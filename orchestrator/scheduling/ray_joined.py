@@ -20,6 +20,7 @@ from orchestrator.scheduling import ray_probe
 from orchestrator.scheduling.parties import Level
 from orchestrator.scheduling.ray_local import NodeLost, RayDown, farm_variables
 from orchestrator.scheduling.ray_nodes import (
+    LABEL,
     REACH_S,
     Node,
     check_farm,
@@ -29,7 +30,8 @@ from orchestrator.scheduling.ray_nodes import (
 )
 from orchestrator.specs.inventory import Board
 
-PROBE_S = 90.0
+PROBE_S = 60.0
+JOIN_S = 90.0
 SILENT_S = 15.0
 LOOK_EVERY_S = 2.0
 TOKEN = Path("~/.ray/auth_token")
@@ -51,6 +53,36 @@ class JoinedRay:
         self.folder = os.getcwd()
         self.notes: list[tuple[Level, str]] = []
 
+    def join_unless(self, stop: threading.Event, boards: Iterable[Board]) -> None:
+        """As `join`, but given up when the run is being stopped, or Ray hangs.
+
+        Raises:
+            UserError, RayDown: as `join`.
+        """
+        raised: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                self.join(boards)
+            except BaseException as error:
+                raised.append(error)
+
+        # What hangs in it ends with the driver.
+        thread = threading.Thread(target=work, name="ray-join", daemon=True)
+        thread.start()
+        end = time.monotonic() + JOIN_S
+        while thread.is_alive():
+            thread.join(0.1)
+            if stop.is_set():
+                raise RayDown("stopped")
+            if time.monotonic() > end:
+                raise RayDown(
+                    f"the Ray cluster at {self._named} was not joined within {JOIN_S:.0f} s",
+                    "do the nodes reach each other both ways? docs/clusters.md names the ports",
+                )
+        if raised:
+            raise raised[0]
+
     def join(self, boards: Iterable[Board]) -> None:
         """Become a part of the cluster, and see that it fits this run.
 
@@ -69,7 +101,7 @@ class JoinedRay:
         try:
             ray.init(address=there.address, log_to_driver=True, logging_level=logging.ERROR)
         except Exception as error:
-            raise self._refused(error) from error
+            raise self.refused(error) from error
         self._named = there.address
         nodes = self.nodes()
         own = ray.get_runtime_context().get_node_id()
@@ -83,15 +115,13 @@ class JoinedRay:
         boards = list(boards)
         check_sites(boards, nodes, self._here, self._named)
         sites = sorted({site_of(board, self._here) for board in boards})
-        self._prove(self._here)
-        for node in nodes:
-            if node.alive and node.site and node.site in sites:
-                self._prove(node)
-        self._say(sites, nodes, there.loopback)
+        away = [node for node in nodes if node.alive and node.site and node.site in sites]
+        self._prove([self._here, *away])
+        self._say(nodes, there.loopback)
         threading.Thread(target=self._watch, name="ray-watch", daemon=True).start()
 
-    def _say(self, sites: list[str], nodes: list[Node], loopback: bool) -> None:
-        away = [node for node in nodes if node.alive and node.site and node.site in sites]
+    def _say(self, nodes: list[Node], loopback: bool) -> None:
+        away = [n for n in nodes if n.id in self._proved and n.id != self._here.id]
         words = f"joined the Ray cluster at {self._named}: this host is node {self._here.words}"
         self.notes.append(("info", words + "".join(f"; driven from node {n.words}" for n in away)))
         if not loopback and not self._proved[self._here.id]["token"]:
@@ -103,9 +133,9 @@ class JoinedRay:
                 )
             )
 
-    def _refused(self, error: Exception) -> Exception:
+    def refused(self, error: Exception) -> Exception:
         """Why Ray did not let this driver in, for a person."""
-        text = str(error)
+        text = f"{error}; {error.__cause__}" if error.__cause__ else str(error)
         import ray
 
         if "Version mismatch" in text:
@@ -141,32 +171,42 @@ class JoinedRay:
 
         return [Node.of(told) for told in ray.nodes()]
 
-    def _prove(self, node: Node) -> None:
-        """See once that a node runs this farm.
+    def _prove(self, nodes: Iterable[Node]) -> None:
+        """See that nodes run this farm, until of each site one has answered.
+
+        Ray may count a node as alive for some time after it was lost, beside the one that took
+        its place; so not all need to answer.
 
         Raises:
-            UserError: another one.
-            NodeLost: it does not answer.
+            UserError: one runs another farm.
+            NodeLost: none of a site answers.
         """
-        with self._guard:
-            if node.id in self._proved:
-                return
         import ray
         import ray.cloudpickle
 
         ray.cloudpickle.register_pickle_by_value(ray_probe)
-        remote = ray.remote(num_cpus=0, max_retries=0, **_on(node.id))(ray_probe.look)
-        try:
-            told = ray.get(remote.remote(), timeout=PROBE_S)
-        except ray.exceptions.RayError as error:
-            raise NodeLost(
-                f"Ray's node {node.words} ran nothing within {PROBE_S:.0f} s "
-                f"({type(error).__name__})",
-                "`ray status` there, and driver.log of the run; `farm resume` tries again",
-            ) from error
-        check_farm(node, told, self._own)
-        with self._guard:
-            self._proved[node.id] = told
+        silent: dict[str, str] = {}
+        asked: dict[Any, Node] = {}
+        for node in nodes:
+            remote = ray.remote(num_cpus=0, max_retries=0, **_on(node.id))(ray_probe.look)
+            asked[remote.remote()] = node
+            silent[node.site] = f"Ray's node {node.words} runs nothing (no answer)"
+        end = time.monotonic() + PROBE_S
+        while silent and asked and time.monotonic() < end:
+            for reference in ray.wait(list(asked), timeout=0.5)[0]:
+                node = asked.pop(reference)
+                try:
+                    told = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    why = f"Ray's node {node.words} runs nothing ({type(error).__name__})"
+                    silent |= {node.site: why} if node.site in silent else {}
+                    continue
+                check_farm(node, told, self._own)
+                silent.pop(node.site, None)
+                with self._guard:
+                    self._proved[node.id] = told
+        for why in silent.values():
+            raise NodeLost(why, "see `ray status` and driver.log of the run; `farm resume` goes on")
 
     # -- as a run's Ray; see `Head` --------------------------------------------------------------
 
@@ -194,17 +234,24 @@ class JoinedRay:
         if not site:
             return self._here.id
         fit = [node for node in self.nodes() if node.alive and node.site == site]
-        if not fit:
-            raise NodeLost(
-                f"the site {site} has no node in the Ray cluster at {self._named}",
-                f"on a machine there: ray start --address={self._named} --labels=farm-site={site}; "
-                "`farm resume` goes on",
-            )
-        node = min(fit, key=lambda each: self._actors.get(each.id, 0))
-        self._prove(node)
+        if not any(node.id in self._proved for node in fit):
+            self._prove(fit)
         with self._guard:
-            self._actors[node.id] = self._actors.get(node.id, 0) + 1
-        return node.id
+            proved = [node.id for node in fit if node.id in self._proved]
+            chosen = min(proved, key=lambda node_id: self._actors.get(node_id, 0), default="")
+            if chosen:
+                self._actors[chosen] = self._actors.get(chosen, 0) + 1
+                return chosen
+        raise NodeLost(
+            f"the site {site} has no node in the Ray cluster at {self._named}",
+            f"on a machine there: ray start --address={self._named} --labels={LABEL}={site}; "
+            "`farm resume` goes on",
+        )
+
+    def doubt(self, node_id: str) -> None:
+        """An actor died there: another node goes first, and it is looked at again before use."""
+        with self._guard:
+            self._proved.pop(node_id, None)
 
     def at(self, node_id: str) -> dict[str, Any]:
         """Options of a host actor: that node and no other, at once or not at all."""
@@ -266,7 +313,7 @@ def _environment(loopback: bool) -> None:
         "RAY_AUTH_MODE": "token",
         # How long a wrong token, and a host that is no node, are tried for, in seconds.
         "RAY_NUM_REDIS_GET_RETRIES": "5",
-        "RAY_GCS_SERVER_REQUEST_TIMEOUT_SECONDS": "20",
+        "RAY_gcs_server_request_timeout_seconds": "20",
     }
     if loopback:
         # Else Ray takes 127.0.0.1 for this host's outward address, where nothing listens.

@@ -142,6 +142,9 @@ class LocalRay:
         """Options of a host actor: it has one node."""
         return {}
 
+    def doubt(self, node_id: str) -> None:
+        """It is there, or all of Ray has ended."""
+
     def lost(self, node_id: str) -> bool:
         """Never: it is there, or all of Ray has ended."""
         return False

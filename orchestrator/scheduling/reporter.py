@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from orchestrator.events import Event, EventLog, StepProgress
+from orchestrator.events import Event, EventLog, RunFinished, StepProgress
 
 PROGRESS_S = 0.2
 
@@ -31,6 +31,8 @@ class Reporter:
                     return
                 self._last[event.step] = now
             self._log.append(event)
+            # Steps that are being stopped still tell how far they are; readers trust the last word.
+            self._closed = isinstance(event, RunFinished)
 
     def close(self) -> None:
         """Close the log; later events are dropped, since the run has ended."""

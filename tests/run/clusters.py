@@ -138,6 +138,10 @@ class Cluster(Project):
         raise RuntimeError("the second node did not start")
 
     def _start_second(self, space: Space) -> bool:
+        # A card goes some time after the other end's namespace.
+        subprocess.run(
+            f"nsenter -t {self.first.pid} -n ip link delete veth0".split(), capture_output=True
+        )
         # Not in the first's process namespace, where the second's number means nothing.
         pair = "nsenter -t {} -n ip link add veth0 type veth peer name veth0 netns {}"
         subprocess.run(pair.format(self.first.pid, space.pid).split(), check=True, timeout=30)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import UserError
 from orchestrator.scheduling.hosts import ImageFile
 from orchestrator.scheduling.planner import Request
+from orchestrator.scheduling.ray_joined import JoinedRay
 from orchestrator.scheduling.ray_nodes import (
     Node,
     check_farm,
@@ -182,3 +183,35 @@ def test_reads_from_several_threads_do_not_mix(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def chained(outer: Exception, cause: Exception) -> Exception:
+    outer.__cause__ = cause
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            RuntimeError(
+                "Version mismatch: The cluster was started with:\n    Ray: 2.49.1\n"
+                "    Python: 3.12.1\nThis process on h was started with:\n    Ray: 2.60.0\n"
+            ),
+            "was started with Ray 2.49.1, Python 3.12.1; farm here has Ray",
+        ),
+        (
+            chained(
+                ConnectionError("Failed to connect to Ray cluster at h:1"),
+                RuntimeError("No node info found matching attributes: ''"),
+            ),
+            "this host is no node of the Ray cluster at h:1",
+        ),
+        (ConnectionError("Failed to connect to Ray cluster"), "does not let this driver in"),
+    ],
+)
+def test_what_ray_says_of_a_cluster_is_said_for_a_person(error: Exception, words: str) -> None:
+    found = JoinedRay("h:1").refused(error)
+    assert isinstance(found, UserError)
+    assert words in found.message
+    assert found.hint
