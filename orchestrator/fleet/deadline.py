@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from orchestrator.errors import BoardError, TransientError
 
 ENVIRONMENT = "FARM_DEADLINES"
+SOON_S = 0.2
 
 
 class Deadline:
@@ -25,6 +26,11 @@ class Deadline:
     @property
     def expired(self) -> bool:
         return self.remaining() == 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether what fails now has run into it: libraries raise their timeouts a little early."""
+        return self.remaining() < SOON_S
 
 
 class Expired(TransientError):

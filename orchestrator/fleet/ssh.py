@@ -164,6 +164,10 @@ class SshTransport:
         last_resort.start()
         try:
             return connection.open_session(window_size=WINDOW, timeout=left)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if deadline.over:
+                raise self._too_late(deadline, "opening a channel") from error
+            raise
         finally:
             last_resort.cancel()
 

@@ -23,8 +23,6 @@ from orchestrator.fleet.untrusted import one_line
 # How long sent bytes may stay unacknowledged before the kernel gives the connection up. Only the
 # keepalives make sure that there are such bytes.
 UNACKNOWLEDGED_S = 20
-# With so little left, a connection that fails has run into its deadline.
-SOON_S = 0.2
 # AES-GCM first: the cheapest in CPU per byte where both ends have it. No CBC, no 3DES, no MD5.
 _CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -97,7 +95,7 @@ class Way:
         except BaseException as error:
             close_all(made)
             # What paramiko raises at its timeouts has many names.
-            if isinstance(error, TransientError) and deadline.remaining() < SOON_S:
+            if isinstance(error, TransientError) and deadline.over:
                 raise Expired(error.message, error.hint) from error
             raise
         return made

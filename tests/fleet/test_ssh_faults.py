@@ -15,6 +15,7 @@ import pytest
 
 from orchestrator.errors import BoardError, TransientError, UserError
 from orchestrator.fleet import ssh_connection
+from orchestrator.fleet.deadline import Expired
 from orchestrator.fleet.emulated import EmulatedAddress
 from orchestrator.fleet.relay import Relay, Weather
 from orchestrator.fleet.ssh import SshTransport
@@ -110,7 +111,7 @@ def test_connecting_through_a_dead_link_has_a_deadline(
 ) -> None:
     relay.weather.stalled = True
     transport = transport_to(address, port=relay.port)
-    with within(5), pytest.raises(TransientError):
+    with within(5), pytest.raises(Expired):
         transport.connect(0.4)
 
 
@@ -125,7 +126,7 @@ def test_a_link_that_dies_in_silence_ends_calls_at_their_deadline(
         "open": lambda: far_board.open("echo hi", timeout_s=0.4),
         "put": lambda: far_board.put(bytes(40 << 20), "never-there", mode=0o600, timeout_s=0.4),
     }
-    with within(5), pytest.raises(TransientError, match="rv1126"):
+    with within(5), pytest.raises(Expired, match="rv1126"):
         calls[call.removesuffix(" by cat")]()
 
 
