@@ -30,9 +30,10 @@ from tests.run.faulty import (
 
 MOMENTS = 10
 
-pytestmark = [pytest.mark.slow, pytest.mark.soak]
+pytestmark = pytest.mark.slow
 
 
+@pytest.mark.soak
 def test_rays_head_killed_ends_the_run_soon_and_resume_goes_on(
     undisturbed: Faulty, project: Faulty
 ) -> None:
@@ -58,6 +59,7 @@ def head(project: Faulty, name: str) -> None:
     strike([pid for pid in below if comm(pid) == name])
 
 
+@pytest.mark.soak
 def test_the_orchestrator_killed_at_ten_moments_loses_nothing_that_was_finished(
     undisturbed: Faulty, project: Faulty
 ) -> None:
@@ -95,6 +97,7 @@ def test_the_orchestrator_killed_at_ten_moments_loses_nothing_that_was_finished(
     assert project.features() == undisturbed.features()
 
 
+@pytest.mark.soak
 def test_a_killed_host_actor_costs_the_steps_in_flight(
     undisturbed: Faulty, project: Faulty
 ) -> None:
@@ -147,6 +150,7 @@ def flip(file: Path) -> None:
     file.write_bytes(data)
 
 
+@pytest.mark.soak
 def test_two_orchestrators_at_once_share_the_work(undisturbed: Faulty, project: Faulty) -> None:
     one = project.start("run")
     project.until(lambda e: e.event == "board_changed", one)
@@ -178,6 +182,7 @@ cp -a .farm/store/. kept/
 """
 
 
+@pytest.mark.soak
 @pytest.mark.needs("unshare")
 def test_a_full_disk_is_named_and_resume_goes_on_once_there_is_room(
     undisturbed: Faulty, project: Faulty

@@ -30,6 +30,7 @@ from tests.run.faulty import (
     agent_of,
     children,
     comm,
+    copied,
     extracts,
     processes,
     retried,
@@ -39,7 +40,7 @@ from tests.run.faulty import (
 )
 from tests.run.project import entry
 
-pytestmark = [pytest.mark.slow, pytest.mark.soak]
+pytestmark = pytest.mark.slow
 
 
 def test_agent_killed_runtime_killed_and_the_whole_board_killed(
@@ -61,6 +62,7 @@ def test_agent_killed_runtime_killed_and_the_whole_board_killed(
     assert project.features() == undisturbed.features()
 
 
+@pytest.mark.soak
 def test_an_agent_that_stands_still_is_replaced_once_its_lease_has_ended(
     undisturbed: Faulty, project: Faulty
 ) -> None:
@@ -107,6 +109,7 @@ def damage(folder: Path, link: Relay) -> None:
     link.weather.delay_s = 0.0
 
 
+@pytest.mark.soak
 @pytest.mark.needs("sshd")
 def test_links_cut_a_session_killed_another_host_key_and_a_damaged_artifact(
     plain: dict[str, bytes],
@@ -228,6 +231,7 @@ class Clock:
         return {"LD_PRELOAD": str(self.shim), "CLOCK_SHIM": str(self.file)}
 
 
+@pytest.mark.soak
 @pytest.mark.needs("sshd", "gcc")
 def test_clocks_that_jump_by_an_hour_change_nothing(
     undisturbed: Faulty,
@@ -274,3 +278,41 @@ def test_clocks_that_jump_by_an_hour_change_nothing(
         undisturbed.features()
     )
     same_as(plain, project, ["own"])
+
+
+@pytest.mark.soak
+@pytest.mark.needs("sshd")
+def test_strangers_who_share_boards_wait_for_each_other_and_no_deadline_counts_that(
+    plain: dict[str, bytes],
+    undisturbed: Faulty,
+    two_sshds: tuple[SshdAddress, SshdAddress, Path],
+    tmp_path: Path,
+) -> None:
+    """Two projects with stores of their own know nothing of each other but the boards' locks."""
+    kinds = {"one": "imx8mp", "two": "rv1126"}
+    *servers, key = two_sshds
+    runs = []
+    for who in ("ann", "ben"):
+        project = copied(undisturbed, tmp_path / who)
+        # Only the queue may take as long as the other's work.
+        project.deadlines |= {"lost_s": 2, "command_s": 10, "chunk_s": 10, "queue_s": 200}
+        work = tmp_path / f"of-{who}"
+        boards = [
+            ssh_board(name, kind, sshd, sshd.port, key, work)
+            for (name, kind), sshd in zip(kinds.items(), servers, strict=True)
+        ]
+        inventory = "".join(boards).replace("lock: workdir", "lock: board")
+        project.write("".join(entry(name, PLAIN) for name in kinds), inventory, IDENTITIES, UNKNOWN)
+        runs.append((project, project.start("run")))
+    for project, run in runs:
+        assert project.ends(run) == 0, project.said[-3000:]
+    waited = {
+        event.reason
+        for project, _ in runs
+        for event in project.events()
+        if event.event == "board_changed" and "in use by" in event.reason
+    }
+    assert waited
+    for project, _ in runs:
+        assert [e for e in project.events() if e.event == "step_failed"] == []
+        same_as(plain, project, kinds)
