@@ -49,6 +49,7 @@ def _last_words(console: Console, ended: Ended) -> None:
         words = {
             0: "complete",
             1: "incomplete: a row has no result; `farm resume` tries only what is missing",
+            2: "wrong input: no board was touched",
             4: f"farm's own bug: please report it with {folder / LOG}",
         }.get(ended.exit_code, f"exit code {ended.exit_code}")
     console.print()

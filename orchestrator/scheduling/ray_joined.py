@@ -124,6 +124,14 @@ class JoinedRay:
         away = [n for n in nodes if n.id in self._proved and n.id != self._here.id]
         words = f"joined the Ray cluster at {self._named}: this host is node {self._here.words}"
         self.notes.append(("info", words + "".join(f"; driven from node {n.words}" for n in away)))
+        if not self._proved[self._here.id]["token"] and os.environ["RAY_AUTH_MODE"] == "token":
+            # Its workers could not talk back to a driver that asks them for one.
+            raise UserError(
+                f"the Ray cluster at {self._named} asks for no token, so whoever reaches its "
+                "ports can run programs on its nodes",
+                "start it with RAY_AUTH_MODE=token (docs/clusters.md), or, where nobody else "
+                "reaches it: RAY_AUTH_MODE=disabled farm run ...",
+            )
         if not loopback and not self._proved[self._here.id]["token"]:
             self.notes.append(
                 (
@@ -157,8 +165,8 @@ class JoinedRay:
             return UserError(
                 f"the Ray cluster at {self._named} does not let this driver in "
                 f"(token: {token if own or TOKEN.expanduser().exists() else 'none'})",
-                f"it needs the cluster's own token in {TOKEN}, or RAY_AUTH_TOKEN_PATH=FILE; "
-                "docs/clusters.md",
+                f"it needs the cluster's own token in {TOKEN}, or RAY_AUTH_TOKEN_PATH=FILE; for a "
+                "cluster that asks for none, RAY_AUTH_MODE=disabled (docs/clusters.md)",
             )
         return RayDown(
             f"the Ray cluster at {self._named} could not be joined: {text[:300]}",

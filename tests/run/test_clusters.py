@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -127,6 +128,13 @@ def test_a_node_lost_and_found_and_a_run_stopped_leave_the_cluster_and_every_fea
         HOST + emulated("vim3", "khadas-vim3") + joined.board("b1"),
         1000,
     )
+    joined.variables["RAY_AUTH_TOKEN"] = "another"
+    refused = joined.farm("run", "--ray-address", ADDRESS)
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "does not let this driver in (token: RAY_AUTH_TOKEN)" in refused.stdout
+    del joined.variables["RAY_AUTH_TOKEN"]
+
+    joined.latest.unlink()
     run = started(joined)
     until(joined, run, extracting)
     assert joined.second is not None
@@ -158,3 +166,14 @@ def test_a_node_lost_and_found_and_a_run_stopped_leave_the_cluster_and_every_fea
     done = joined.farm("resume")
     assert done.returncode == 0, done.stdout + done.stderr
     assert features(joined, "b1") == alone["b1"]
+
+    shutil.rmtree(joined.folder / ".farm" / "store" / "extract")
+    joined.latest.unlink()
+    run = started(joined)
+    until(joined, run, extracting)
+    joined.first.run("pkill", "-9", "gcs_server")
+    assert run.wait(40) == 1
+    assert "`farm resume` goes on" in (joined.outside / "said.txt").read_text()
+    refused = joined.farm("resume")
+    assert refused.returncode == 2
+    assert f"no Ray cluster answers at {ADDRESS}" in refused.stderr
