@@ -62,6 +62,7 @@ class Boards:
         self._hosts: list[_Host] = []
         self._of: dict[str, _Host] = {}
         self._sites: dict[str, str] = {}
+        self._placing: dict[str, threading.Lock] = {}
 
     def recover(self, board: Board, rung: Rung) -> str:
         """Reboot a board or cycle its power; what went wrong in words, empty when it was done."""
@@ -197,19 +198,32 @@ class Boards:
             NodeLost: its site has no node now.
         """
         site = self._sites.get(board, "")
+        if (found := self._with_room(board, site)) is not None:
+            return found
         with self._guard:
-            if board in self._of:
-                return self._of[board]
-            room = (h for h in self._hosts if h.site == site and len(h.boards) < BOARDS_PER_HOST)
-            host = next(room, None)
-            if host is None:
-                node = self._ray.node_of(site)
-                start = actor_class().options(**self._ray.at(node)).remote
-                host = _Host(start("" if site else self._ray.folder), site, node)
+            placing = self._placing.setdefault(site, threading.Lock())
+        # A node may take long to answer, which must not hold up other sites.
+        with placing:
+            if (found := self._with_room(board, site)) is not None:
+                return found
+            node = self._ray.node_of(site)
+            start = actor_class().options(**self._ray.at(node)).remote
+            host = _Host(start("" if site else self._ray.folder), site, node, {board})
+            with self._guard:
                 self._hosts.append(host)
-            host.boards.add(board)
-            self._of[board] = host
+                self._of[board] = host
             return host
+
+    def _with_room(self, board: str, site: str) -> _Host | None:
+        """The board's host actor, or one of its site that takes it now."""
+        with self._guard:
+            if board not in self._of:
+                for host in self._hosts:
+                    if host.site == site and len(host.boards) < BOARDS_PER_HOST:
+                        host.boards.add(board)
+                        self._of[board] = host
+                        break
+            return self._of.get(board)
 
     def _seen_from(self, host: _Host, error: FarmError) -> FarmError:
         """An error with the node that met it: its keys, names and network are not the driver's."""

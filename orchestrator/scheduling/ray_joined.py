@@ -198,7 +198,7 @@ class JoinedRay:
         for node in nodes:
             remote = ray.remote(num_cpus=0, max_retries=0, **_on(node.id))(ray_probe.look)
             asked[remote.remote()] = node
-            silent[node.site] = f"Ray's node {node.words} runs nothing (no answer)"
+            silent[node.site] = f"Ray's node {node.words} does not answer"
         end = time.monotonic() + PROBE_S
         while silent and asked and time.monotonic() < end:
             for reference in ray.wait(list(asked), timeout=0.5)[0]:
@@ -206,7 +206,7 @@ class JoinedRay:
                 try:
                     told = ray.get(reference)
                 except ray.exceptions.RayError as error:
-                    why = f"Ray's node {node.words} runs nothing ({type(error).__name__})"
+                    why = f"Ray's node {node.words} does not answer ({type(error).__name__})"
                     silent |= {node.site: why} if node.site in silent else {}
                     continue
                 check_farm(node, told, self._own)
