@@ -46,16 +46,19 @@ pytestmark = pytest.mark.slow
 def test_agent_killed_runtime_killed_and_the_whole_board_killed(
     undisturbed: Faulty, project: Faulty
 ) -> None:
+    server = f"{project.folder}/.farm/emulated/rv/home"
     run = project.start("run")
-    for board in EMULATED:
-        project.under_way(board, run)
-        if board == "jetson":
-            strike(agent_of(project, board))
-        elif board == "vim3":
-            (agent,) = agent_of(project, board)
-            strike(children(agent))
-        else:
-            strike(processes("emulated_server", f"{project.folder}/.farm/emulated/rv/home"))
+    project.happens(
+        run,
+        {
+            "agent": (extracts("jetson"), lambda: strike(agent_of(project, "jetson"))),
+            "runtime": (
+                extracts("vim3"),
+                lambda: strike([pid for a in agent_of(project, "vim3") for pid in children(a)]),
+            ),
+            "board": (extracts("rv"), lambda: strike(processes("emulated_server", server))),
+        },
+    )
     assert project.ends(run) == 0, project.said[-3000:]
     for board in EMULATED:
         assert [e.retry for e in retried(project, board)] == [True], (board, project.said[-3000:])
