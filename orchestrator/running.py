@@ -54,11 +54,16 @@ def request_of(runs: str, name: str) -> Request:
     """What an earlier run was asked for.
 
     Raises:
-        UserError: there is no such run.
+        UserError: there is no such run, or what it was asked for cannot be read any more.
     """
-    folder = Path(runs) / name
+    file = Path(runs) / name / REQUEST
     try:
-        return Request.from_json(json.loads((folder / REQUEST).read_text()))
+        return Request.from_json(json.loads(file.read_text()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{file} is damaged: {error}",
+            "`farm run` begins anew; what that run has finished is used",
+        ) from error
     except FileNotFoundError:
         known = sorted(path.parent.name for path in Path(runs).glob(f"*/{REQUEST}"))
         raise UserError(
@@ -89,8 +94,7 @@ def carry_out(request: Request, view: View, *, remeasure: bool = False) -> Ended
         reach(request.ray_address)
     elif todo and (named := os.environ.get("RAY_ADDRESS")):
         view.say(f"RAY_ADDRESS is set but not used: --ray-address {named} joins it", "dim")
-    folder = _new_folder(Path(request.runs))
-    (folder / REQUEST).write_text(json.dumps(request.to_json(), indent=1))
+    folder = _new_folder(Path(request.runs), request)
     with _Signals() as signals:
         if unfinished:
             view.say(
@@ -242,15 +246,29 @@ def _started(plan: Plan, folder: Path) -> RunStarted:
     )
 
 
-def _new_folder(runs: Path) -> Path:
-    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+def _new_folder(runs: Path, request: Request) -> Path:
+    """A run's folder, which becomes the latest only when it says what is asked for.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     name = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
-    folder = runs / name
-    folder.mkdir(mode=0o700)
-    link = runs / f".latest.{os.getpid()}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(name)
-    link.replace(runs / "latest")
+    folder, link = runs / name, runs / f".latest.{os.getpid()}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(mode=0o700)
+        with open(folder / REQUEST, "w") as file:
+            json.dump(request.to_json(), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+        link.replace(runs / "latest")
+    except OSError as error:
+        raise UserError(
+            f"cannot make a folder for this run in {runs}: {error.strerror}",
+            "make room there, or let `--runs` name another folder",
+        ) from error
     return folder
 
 

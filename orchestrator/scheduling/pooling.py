@@ -21,6 +21,7 @@ from orchestrator.scheduling.planner import Plan
 from orchestrator.scheduling.pools import alike, rebound, wanted_helpers
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.roster import Roster
+from orchestrator.store.artifacts import Spoiled
 
 State = Literal["waiting", "running", "done", "failed", "skipped"]
 
@@ -161,7 +162,7 @@ class Pooling:
             traceback.print_exception(error)
             error = FarmError(f"{board}: farm's own bug while helping with {step.id}: {error!r}")
         self._reporter.emit(Note(level="warning", board=board, message=error.message))
-        if isinstance(error, TransientError):
+        if isinstance(error, TransientError) and not isinstance(error, Spoiled):
             self._leases.lost(board)
             self._redeploy(board)
         elif isinstance(error, BoardError) and not isinstance(error, Unlike):
