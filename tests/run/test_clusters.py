@@ -76,6 +76,8 @@ def test_boards_that_only_another_node_reaches_and_which_sees_nothing_of_the_pro
     events = (joined.latest / "events.jsonl").read_text()
     assert "driven from node 10.77.0.2" in events
     assert "PRIVATE KEY" not in events
+    seen = joined.farm("doctor", "--ray-address", ADDRESS).stdout
+    assert f"ok      Ray cluster {ADDRESS}: joined" in seen
 
     alone = by_a_head_of_its_own(tmp_path / "alone", 40)
     for name, want in alone.items():
@@ -118,6 +120,7 @@ def of_the_run(space: Space) -> list[str]:
 
 
 @pytest.mark.soak
+@pytest.mark.needs("ps", "pkill")
 def test_a_node_lost_and_found_and_a_run_stopped_leave_the_cluster_and_every_feature(
     joined: Cluster, tmp_path: Path
 ) -> None:
