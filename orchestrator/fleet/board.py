@@ -49,7 +49,8 @@ class Deadlines:
     `build_s` is how long a board's runtime may build what it runs, beyond `open_s`. `transfer_s`
     is for one file; `silence_s` is how long a working agent may say nothing at all. `queue_s` is
     how long a run waits for a board that somebody else uses; `lost_s` is how long a board that was
-    lost in the middle of a run is looked for before the run goes on without it.
+    lost in the middle of a run is looked for before the run goes on without it. `convert_s` is how
+    long a vendor's converter may take, on this host or on another; some get a share or a multiple.
     """
 
     connect_s: float = 20.0
@@ -61,6 +62,7 @@ class Deadlines:
     chunk_s: float = 120.0
     queue_s: float = 3600.0
     lost_s: float = 300.0
+    convert_s: float = 3600.0
 
     @classmethod
     def from_environment(cls) -> Deadlines:

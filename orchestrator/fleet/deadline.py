@@ -53,7 +53,7 @@ def named(name: str, seconds: float, whole: float | None = None) -> Iterator[Non
     Args:
         name: of the field of `Deadlines`.
         seconds: what it is.
-        whole: what was asked for, where it is a share of that.
+        whole: what was asked for, where that decides it and is another.
 
     Raises:
         TransientError, BoardError: in the place of `Expired` and `Hung`.
@@ -63,6 +63,6 @@ def named(name: str, seconds: float, whole: float | None = None) -> Iterator[Non
     except (Expired, Hung) as error:
         kind = BoardError if isinstance(error, Hung) else TransientError
         asked = seconds if whole is None else whole
-        share = "" if asked == seconds else f"{seconds:g} s, a share of "
+        by = "" if asked == seconds else f"{seconds:g} s by "
         hint = "; ".join(text for text in (error.hint, longer(name, asked)) if text)
-        raise kind(f"{error.message} ({share}{name}: {asked:g} s)", hint) from error
+        raise kind(f"{error.message} ({by}{name}: {asked:g} s)", hint) from error

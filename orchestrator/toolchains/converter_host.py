@@ -17,6 +17,7 @@ from typing import Protocol
 
 from orchestrator.errors import ToolchainError, TransientError
 from orchestrator.fleet.channel import Transport
+from orchestrator.fleet.deadline import Expired
 from orchestrator.graphs.scratch import scratch
 from orchestrator.toolchains.process import ToolRun, run_tool
 
@@ -187,7 +188,7 @@ def _ran(
     ).stdout.decode("utf-8", "replace")
     run = ToolRun(f"{command} (on {name})", result.status, tail)
     if result.status == _EXPIRED:
-        raise TransientError(
+        raise Expired(
             f"{name}: {os.path.basename(words[0])} was still running after {deadline:g} s and was "
             f"stopped; its last words:\n{run.last_words}",
             f"to repeat it by hand: {run.command}",

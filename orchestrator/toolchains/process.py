@@ -11,11 +11,14 @@ import re
 import shlex
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import ToolchainError, TransientError
+from orchestrator.errors import ToolchainError
+from orchestrator.fleet.board import Deadlines
+from orchestrator.fleet.deadline import Expired, named
 
 _LAST_LINES = 12
 _LONGEST_LINE = 400
@@ -63,7 +66,7 @@ def run_tool(
 
     Raises:
         ToolchainError: there is no such program, or it cannot be executed.
-        TransientError: it was still running at the deadline; it and its children were killed.
+        Expired: it was still running at the deadline; it and its children were killed.
     """
     words = [os.fspath(argument) for argument in arguments]
     command = shlex.join(words)
@@ -88,7 +91,7 @@ def run_tool(
         except subprocess.TimeoutExpired as error:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise TransientError(
+            raise Expired(
                 f"{Path(words[0]).name} was still running after {deadline:g} s and was stopped; "
                 f"its last words:\n{ToolRun(command, 0, _read(log)).last_words}",
                 f"to repeat it by hand: {command}",
@@ -98,6 +101,20 @@ def run_tool(
             process.wait()
             raise
     return ToolRun(command, returncode, _read(log))
+
+
+@contextmanager
+def converting(usual_s: float) -> Iterator[float]:
+    """Seconds that a converter may take which usually gets `usual_s`, as FARM_DEADLINES has it.
+
+    Raises:
+        UserError: FARM_DEADLINES cannot be read.
+        TransientError: in the place of `Expired`, with the deadline's name.
+    """
+    asked = Deadlines.from_environment().convert_s
+    seconds = usual_s * asked / Deadlines.convert_s
+    with named("convert_s", seconds, asked):
+        yield seconds
 
 
 def _read(path: Path) -> str:

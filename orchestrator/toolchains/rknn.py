@@ -27,7 +27,7 @@ from orchestrator.hashing import sha256_bytes
 from orchestrator.toolchains import rknn_files
 from orchestrator.toolchains.base import Artifact, Calibrator, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.onnxruntime import manifest, require_offered
-from orchestrator.toolchains.process import ToolRun, require_artifact, run_tool
+from orchestrator.toolchains.process import ToolRun, converting, require_artifact, run_tool
 
 # Raised when the request, and so the artifact, may differ for the same inputs.
 RECIPE = 1
@@ -175,7 +175,8 @@ class RknnToolchain:
         (folder / rknn_files.REQUEST).write_text(json.dumps(request, indent=1, sort_keys=True))
         words = [self._environment.python, rknn_files.TOOL]
         words += [rknn_files.REQUEST, rknn_files.RESULT]
-        run = run_tool(words, folder=folder, deadline=deadline, environment=CLEAN)
+        with converting(deadline) as seconds:
+            run = run_tool(words, folder=folder, deadline=seconds, environment=CLEAN)
         told = folder / rknn_files.RESULT
         said = told.read_bytes() if told.is_file() else b""
         return run, read_result(said, run, proto, self.toolkit(), target)

@@ -23,6 +23,7 @@ from orchestrator.toolchains import rknn, rknn_files
 from orchestrator.toolchains.base import Artifact, Calibrator, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.converter_host import Host, OverSsh, Returned, ThisComputer
 from orchestrator.toolchains.onnxruntime import manifest, require_offered
+from orchestrator.toolchains.process import converting
 
 # Raised when the request, and so the artifact, may differ for the same inputs.
 RECIPE = 1
@@ -115,7 +116,10 @@ class Rknn1Toolchain:
             raise ToolchainError(f"{PACKAGE} 1.x is not there{place}", self.install)
         toolkit = f"{PACKAGE} {self._version}"
         words = [self._python, rknn_files.TOOL, rknn_files.REQUEST, rknn_files.RESULT]
-        with self._host.working(job.files, words, _DEADLINE) as left:
+        with (
+            converting(_DEADLINE) as seconds,
+            self._host.working(job.files, words, seconds) as left,
+        ):
             result = self._result(left, proto, wanted.target)
             data = left.read(rknn_files.OUTPUT)
             require_whole(data, result, left, toolkit)

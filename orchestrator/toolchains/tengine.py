@@ -23,7 +23,7 @@ from orchestrator.graphs.scratch import scratch
 from orchestrator.toolchains import finish, twin, vendor_rules
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.onnxruntime import manifest, require_allowed, require_offered
-from orchestrator.toolchains.process import require_artifact, run_tool
+from orchestrator.toolchains.process import converting, require_artifact, run_tool
 
 # Raised when what is handed to the tools may differ for the same inputs.
 RECIPE = 1
@@ -142,7 +142,8 @@ class TengineToolchain:
         target = folder / "float.tmfile"
         arguments = ["-f", "onnx", "-m", "model.onnx", "-o", target.name]
         tool = Path(self._bin_dir).absolute() / CONVERT
-        run = run_tool([tool, *arguments], folder=folder, deadline=_DEADLINE)
+        with converting(_DEADLINE) as seconds:
+            run = run_tool([tool, *arguments], folder=folder, deadline=seconds)
         # The weights are stored as they are: a file much smaller is not whole.
         return require_artifact(target, run, at_least=size // 2, tool=CONVERT)
 
@@ -155,7 +156,8 @@ class TengineToolchain:
         target = folder / "uint8.tmfile"
         arguments = quantize_arguments(height, width, target.name)
         tool = Path(self._bin_dir).absolute() / QUANTIZE
-        run = run_tool([tool, *arguments], folder=folder, deadline=_DEADLINE)
+        with converting(_DEADLINE) as seconds:
+            run = run_tool([tool, *arguments], folder=folder, deadline=seconds)
         data = require_artifact(target, run, at_least=float_size // 8, tool=QUANTIZE)
         if "Step 6, save" not in run.log:
             raise ToolchainError(

@@ -142,7 +142,7 @@ def test_a_proof_has_shares_of_what_is_asked_for_and_says_so() -> None:
     assert hasty.open_s == 3
     with pytest.raises(BoardError) as seen, named("open_s", 45, 120):
         raise Hung("b: hangs")
-    assert seen.value.message == "b: hangs (45 s, a share of open_s: 120 s)"
+    assert seen.value.message == "b: hangs (45 s by open_s: 120 s)"
     assert '{"open_s": 240}' in seen.value.hint
 
 

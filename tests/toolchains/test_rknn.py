@@ -137,10 +137,13 @@ def test_a_failure_names_tool_target_node_and_the_command(place: Path, mode: str
 
 
 def test_a_toolkit_that_hangs_is_stopped(place: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rknn, "_DEADLINE", 1.0)
+    monkeypatch.setattr(rknn, "_DEADLINE", 2.0)
+    monkeypatch.setenv("FARM_DEADLINES", '{"convert_s": 1800}')  # half of the usual
     fake_rknn.environment(place, "hangs")
-    with pytest.raises(TransientError, match="still running after 1 s"):
+    with pytest.raises(TransientError, match="still running after 1 s") as caught:
         toolchain("rknn").convert(quantized(), wanted())
+    assert caught.value.message.endswith("(1 s by convert_s: 1800 s)")
+    assert """FARM_DEADLINES='{"convert_s": 3600}'""" in caught.value.hint
 
 
 def test_without_the_toolkit_the_command_that_brings_it_is_said(place: Path):
