@@ -91,7 +91,7 @@ class JoinedRay:
 
         Raises:
             UserError: no cluster answers, its token is another, this host is none of its nodes,
-                a site has no node, or a node runs another farm.
+                it asks for no token, a site has no node, or a node runs another farm.
             RayDown: a node of it does not answer.
         """
         there = reach(self._named)
@@ -117,29 +117,35 @@ class JoinedRay:
         sites = sorted({site_of(board, self._here) for board in boards})
         away = [node for node in nodes if node.alive and node.site and node.site in sites]
         self._prove([self._here, *away])
-        self._say(nodes, there.loopback)
+        self._check_token(there.loopback)
+        self._say(nodes)
         threading.Thread(target=self._watch, name="ray-watch", daemon=True).start()
 
-    def _say(self, nodes: list[Node], loopback: bool) -> None:
+    def _say(self, nodes: list[Node]) -> None:
         away = [n for n in nodes if n.id in self._proved and n.id != self._here.id]
         words = f"joined the Ray cluster at {self._named}: this host is node {self._here.words}"
         self.notes.append(("info", words + "".join(f"; driven from node {n.words}" for n in away)))
-        if not self._proved[self._here.id]["token"] and os.environ["RAY_AUTH_MODE"] == "token":
-            # Its workers could not talk back to a driver that asks them for one.
+
+    def _check_token(self, loopback: bool) -> None:
+        """See that the cluster asks for a token, unless the user says that it need not.
+
+        Raises:
+            UserError: it does not; its workers could not talk back to a driver that does.
+        """
+        if self._proved[self._here.id]["token"]:
+            return
+        words = (
+            f"the Ray cluster at {self._named} asks for no token: whoever reaches its ports can "
+            "run programs on all its nodes"
+        )
+        if os.environ["RAY_AUTH_MODE"] == "token":
             raise UserError(
-                f"the Ray cluster at {self._named} asks for no token, so whoever reaches its "
-                "ports can run programs on its nodes",
+                words,
                 "start it with RAY_AUTH_MODE=token (docs/clusters.md), or, where nobody else "
                 "reaches it: RAY_AUTH_MODE=disabled farm run ...",
             )
-        if not loopback and not self._proved[self._here.id]["token"]:
-            self.notes.append(
-                (
-                    "warning",
-                    f"the Ray cluster at {self._named} asks for no token: whoever reaches its "
-                    "ports can run programs on all its nodes (docs/clusters.md)",
-                )
-            )
+        if not loopback:
+            self.notes.append(("warning", f"{words} (docs/clusters.md)"))
 
     def refused(self, error: Exception) -> Exception:
         """Why Ray did not let this driver in, for a person."""
@@ -164,7 +170,7 @@ class JoinedRay:
             token = own[0] if own else TOKEN
             return UserError(
                 f"the Ray cluster at {self._named} does not let this driver in "
-                f"(token: {token if own or TOKEN.expanduser().exists() else 'none'})",
+                f"(token: {token if own or TOKEN.expanduser().exists() else 'none'}), or is none",
                 f"it needs the cluster's own token in {TOKEN}, or RAY_AUTH_TOKEN_PATH=FILE; for a "
                 "cluster that asks for none, RAY_AUTH_MODE=disabled (docs/clusters.md)",
             )

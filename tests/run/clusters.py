@@ -204,9 +204,10 @@ class Cluster(Project):
         shutil.rmtree(self.sockets, ignore_errors=True)
 
 
-def is_root() -> bool:
-    """Whether namespaces can be made without a user namespace, which has no network cards."""
-    return os.geteuid() == 0
+def are_possible() -> bool:
+    """Whether this user may connect network namespaces; a user namespace of one's own may not."""
+    apart = ["unshare", "-n", "-m", "-p", "-f", "--mount-proc", "ip", "link", "add", "type", "veth"]
+    return os.geteuid() == 0 and not subprocess.run(apart, capture_output=True).returncode
 
 
 @contextmanager

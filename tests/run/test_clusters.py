@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.events import Event, EventReader
-from tests.run.clusters import ADDRESS, Cluster, Space, cluster, is_root
+from tests.run.clusters import ADDRESS, Cluster, Space, are_possible, cluster
 from tests.run.project import FLOAT, HOST, Project, emulated, entry
 
 INT8, UINT8 = "int8 per-channel symmetric", "uint8 per-tensor asymmetric"
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.needs("sshd", "unshare", "nsenter", 
 
 @pytest.fixture
 def joined(tmp_path: Path):
-    if not is_root():
+    if not are_possible():
         pytest.skip("only root may connect network namespaces")
     with cluster(tmp_path) as made:
         yield made
