@@ -78,15 +78,20 @@ class RunStarted(Base):
 
 
 class PlanChanged(Base):
-    """Planned again: a board was not as the plan believed, or the inventory changed.
+    """Planned again: boards were not as the plan believed, or the inventory changed.
 
-    `board` is empty when it was the inventory; `cells` are then all rows, new ones included.
+    `board` is empty when it was the inventory or several boards; `cells` are then all rows, new
+    ones included, or none where rows are as they were. With `partial`, `steps` are those that are
+    new or not as before, and `gone` are the ids of those that are no longer in the plan; without
+    it, which logs before that word have, `steps` are all.
     """
 
     event: Literal["plan_changed"] = "plan_changed"
     board: str = ""
     steps: tuple[StepInfo, ...]
     cells: tuple[CellInfo, ...] = ()
+    partial: bool = False
+    gone: tuple[str, ...] = ()
 
 
 class BoardChanged(Base):

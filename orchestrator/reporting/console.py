@@ -8,6 +8,7 @@ itself is another process, so nothing else prints here.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Literal
@@ -124,15 +125,25 @@ class View:
         state = self._state
         if state.started is None:
             return Text("starting …", style="dim")
-        parts: list[RenderableType] = [self._boards(), self._overall()]
         tail = self._tail()
-        height = len(state.boards) + len(state.head) + 2 + len(tail)
-        room = self._console.height - height - 3
+        boards, head = list(state.boards.values()), list(state.head.values())
+        # Two headings, the plan's line, and one that stays free below.
+        free = self._console.height - len(tail) - len(head) - 3
+        kept = min(len(state.results), max(2, self._console.height // 5)) + 2
+        crowded = len(boards) > free
+        shown = fitting(boards, free - (kept if crowded and state.results else 0))
+        parts: list[RenderableType] = [self._boards(shown, head)]
+        if len(shown) < len(boards):
+            parts.append(
+                Text(_others(boards, shown), style="dim", no_wrap=True, overflow="ellipsis")
+            )
+        parts.append(self._overall())
+        room = free - len(shown) - (len(shown) < len(boards)) - 2
         if state.results and room > 0:
             parts.append(self._results(room))
         return Group(*parts, *tail)
 
-    def _boards(self) -> Table:
+    def _boards(self, boards: Sequence[BoardLine], head: Sequence[Running]) -> Table:
         width = self._console.width
         wide, widest = width >= WIDE, width >= WIDEST
         table = Table(box=None, pad_edge=False, expand=not wide, header_style="bold")
@@ -150,9 +161,9 @@ class View:
             table.add_column("°C", justify="right", no_wrap=True, width=5)
             table.add_column("MHz", justify="right", no_wrap=True, width=6)
             table.add_column("Verdict", no_wrap=True, width=8)
-        for board in self._state.boards.values():
+        for board in boards:
             table.add_row(*self._board_row(board, wide, widest))
-        for running in list(self._state.head.values()):
+        for running in head:
             first = [Text("this head", style="dim"), Text("")]
             table.add_row(*self._cells(first, self._step(running), running, wide, widest))
         return table
@@ -268,6 +279,33 @@ class View:
             line = Text(f"{clock} {text}", style=STYLES[level], no_wrap=True, overflow="ellipsis")
             lines.append(line)
         return lines
+
+
+def fitting(boards: Sequence[BoardLine], room: int) -> list[BoardLine]:
+    """The boards that have a line each, in their order: all, or those that matter most now."""
+    if len(boards) <= room:
+        return list(boards)
+    order = sorted(range(len(boards)), key=lambda i: (_urgency(boards[i]), i))
+    return [boards[i] for i in sorted(order[: max(1, room - 1)])]
+
+
+def _urgency(board: BoardLine) -> int:
+    if board.running is not None:
+        return 0
+    states = (("unfit", "unreachable", "recovering"), ("busy",), ("connecting",), ("ready",))
+    return next((n + 1 for n, names in enumerate(states) if board.state in names), 5)
+
+
+def _others(boards: Sequence[BoardLine], shown: Sequence[BoardLine]) -> str:
+    """Those without a line, counted by their state."""
+    seen = {board.name for board in shown}
+    states = Counter(
+        "at work" if board.running is not None else board.state
+        for board in boards
+        if board.name not in seen
+    )
+    words = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    return f"and {states.total()} more boards: {words}"
 
 
 def print_table(

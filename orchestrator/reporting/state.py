@@ -28,6 +28,7 @@ from orchestrator.results import CellResult
 
 HEAD = "this host"
 LOG_LINES = 200
+ENDED = ("done", "failed", "skipped")
 
 
 @dataclass
@@ -98,6 +99,7 @@ class RunState:
     log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     began: float = 0.0
     said: int = 0
+    left: int = 0
 
     def apply(self, event: Event) -> list[str]:
         """Take an event in.
@@ -111,7 +113,10 @@ class RunState:
                 return self._start(event)
             case PlanChanged():
                 self._rows(event.cells)
-                self._plan(event.steps)
+                if event.partial:
+                    self._replan(event.steps, event.gone)
+                else:
+                    self._plan(event.steps)
                 return []
             case BoardChanged():
                 return self._board(event)
@@ -129,7 +134,7 @@ class RunState:
             case StepFailed():
                 return self._failed(event)
             case StepSkipped():
-                self.step_state[event.step] = "skipped"
+                self._stand(event.step, "skipped")
                 return []
             case CellFinished():
                 self.results[event.cell] = CellResult.model_validate(event.result)
@@ -151,9 +156,7 @@ class RunState:
     @property
     def done(self) -> int:
         """Steps finished, failed or skipped."""
-        return sum(
-            self.step_state.get(step) in ("done", "failed", "skipped") for step in self.steps
-        )
+        return self.total - self.left
 
     def seconds_left(self, now: float) -> float | None:
         """How long the run may still take: the busiest contention domain decides.
@@ -201,7 +204,12 @@ class RunState:
         return [text]
 
     def _line(self, board: str) -> BoardLine:
-        return self.boards.setdefault(board, BoardLine(board))
+        line = self.boards.get(board)
+        if line is None:
+            line = self.boards[board] = BoardLine(board)
+            mine = (info.id for info in self.steps.values() if info.board == board)
+            line.steps_left = sum(map(self._is_left, mine))
+        return line
 
     def _start(self, event: RunStarted) -> list[str]:
         self.started = event
@@ -225,22 +233,50 @@ class RunState:
                 self.failures[cell.name] = plain(cell.reason)
 
     def _plan(self, steps: tuple[StepInfo, ...]) -> None:
+        """The whole plan; what has begun stays known whatever it says."""
         self.steps = {step.id: step for step in steps} | {
             step: info for step, info in self.steps.items() if step in self.step_state
         }
         for step in steps:
             if step.cached:
                 self.step_state.setdefault(step.id, "done")
-        self._count()
-
-    def _count(self) -> None:
-        left = Counter(
-            info.board
-            for step, info in self.steps.items()
-            if self.step_state.get(step) not in ("done", "failed", "skipped")
-        )
+        left = Counter(info.board for info in self.steps.values() if self._is_left(info.id))
+        self.left = left.total()
         for line in self.boards.values():
             line.steps_left = left[line.name]
+
+    def _replan(self, steps: tuple[StepInfo, ...], gone: tuple[str, ...]) -> None:
+        """What is not as before of the plan."""
+        for step in (*gone, *(info.id for info in steps)):
+            if step in self.steps and step not in self.step_state:
+                self._count(step, -1)
+                del self.steps[step]
+        for info in steps:
+            if info.id in self.steps:
+                continue
+            self.steps[info.id] = info
+            if info.cached:
+                self.step_state.setdefault(info.id, "done")
+            if self._is_left(info.id):
+                self._count(info.id, 1)
+
+    def _is_left(self, step: str) -> bool:
+        return self.step_state.get(step) not in ENDED
+
+    def _count(self, step: str, change: int) -> None:
+        """One more or less to do. Kept as events come: a plan may have thousands of steps."""
+        info = self.steps.get(step)
+        if info is None:
+            return
+        self.left += change
+        if info.board and (line := self.boards.get(info.board)) is not None:
+            line.steps_left += change
+
+    def _stand(self, step: str, state: str) -> None:
+        before = self._is_left(step)
+        self.step_state[step] = state
+        if (after := self._is_left(step)) != before:
+            self._count(step, 1 if after else -1)
 
     def _board(self, event: BoardChanged) -> list[str]:
         line = self._line(event.board)
@@ -260,7 +296,7 @@ class RunState:
         return []
 
     def _started(self, event: StepStarted) -> list[str]:
-        self.step_state[event.step] = "running"
+        self._stand(event.step, "running")
         running = Running(event.step, event.stage, event.at)
         if event.board:
             self._line(event.board).running = running
@@ -283,13 +319,12 @@ class RunState:
         return [f"{event.step}: {running.note}"] if new else []
 
     def _end(self, step: str, board: str, state: str) -> None:
-        self.step_state[step] = state
+        self._stand(step, state)
         self.head.pop(step, None)
         if board:
             line = self._line(board)
             if line.running is not None and line.running.step == step:
                 line.running = None
-        self._count()
 
     def _finished(self, event: StepFinished) -> list[str]:
         self._end(event.step, event.board, "done")

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 from orchestrator.events import (
     BoardChanged,
+    CellInfo,
     Event,
     EventReader,
     Note,
+    PlanChanged,
     RunStarted,
+    StepFailed,
     StepFinished,
     StepInfo,
     StepProgress,
+    StepSkipped,
     StepStarted,
     Telemetry,
 )
@@ -125,3 +132,93 @@ def test_cooling_clock_and_verdict_of_a_measurement_stand_on_the_boards_line() -
     assert re.search(r"58\s+800", text)
     done = StepFinished(at=T0 + 9, stage="measure", key="k", verdict="SUSPECT", **step)
     assert re.search(r"vim3 .*SUSPECT", "\n".join(drawn([*told, done], 200, 40)))
+
+
+def fleet_of(count: int) -> list[Event]:
+    """A run over many boards in its middle: a few work, one is lost, most wait."""
+    names = [f"board{i:03}" for i in range(count)]
+    steps = tuple(
+        StepInfo(id=f"{stage}/{name}", stage=stage, board=name, cells=(name,), seconds=1.0)
+        for name in names
+        for stage in ("deploy", "measure")
+    )
+    cells = tuple(CellInfo(name=n, hardware="Board", board=n, executed_by="board") for n in names)
+    started = dict(matrix="m", inventory="i", matrix_sha256="0", cells=cells, boards=tuple(names))
+    events: list[Event] = [RunStarted(at=T0, run="r", farm="0", steps=steps, **started)]
+    for i, name in enumerate(names[::7]):
+        events.append(BoardChanged(at=T0 + i, board=name, state="ready", executed_by="board"))
+        events.append(StepStarted(at=T0 + i, step=f"deploy/{name}", stage="deploy", board=name))
+    lost = BoardChanged(board=names[-1], state="unreachable", executed_by="board", reason="cut")
+    return [*events, lost.model_copy(update={"at": T0 + count})]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_of_two_hundred_boards_those_at_work_and_in_trouble_are_shown(
+    size: tuple[int, int],
+) -> None:
+    lines = drawn(fleet_of(200), *size)
+    assert len(lines) < size[1]
+    shown = [line for line in lines if line.startswith("board")]
+    working = min(29, len(shown))
+    assert sum("deploy" in line for line in shown) == working
+    assert len(shown) == working or any("board199" in line for line in shown)
+    assert f"and {200 - len(shown)} more boards: " in "\n".join(lines)
+    assert "0 of 400 steps" in "\n".join(lines)
+
+
+STEPS = st.lists(
+    st.builds(
+        StepInfo,
+        id=st.sampled_from("abcdef"),
+        stage=st.just("extract"),
+        board=st.sampled_from(["x", "y", ""]),
+        cached=st.booleans(),
+    ),
+    unique_by=lambda info: info.id,
+).map(tuple)
+HAPPENED = st.lists(
+    st.tuples(st.sampled_from(["start", "end", "fail", "again", "skip"]), st.sampled_from("abcdef"))
+)
+
+
+@given(STEPS, HAPPENED, STEPS, HAPPENED)
+def test_a_plan_told_in_part_is_the_plan_told_whole(
+    before: tuple[StepInfo, ...],
+    first: list[tuple[str, str]],
+    after: tuple[StepInfo, ...],
+    then: list[tuple[str, str]],
+) -> None:
+    whole, part = RunState(), RunState()
+    known = {info.id: info for info in before}
+    gone = tuple(known.keys() - {info.id for info in after})
+    changed = tuple(info for info in after if known.get(info.id) != info)
+    boards = {info.id: info.board for info in (*before, *after)}
+
+    def event(what: str, step: str) -> Event:
+        kind = {"step": step, "stage": "extract", "board": boards.get(step, "")}
+        if what == "start":
+            return StepStarted(**kind)
+        if what == "end":
+            return StepFinished(**kind, key="k")
+        if what == "skip":
+            return StepSkipped(**kind, because="z")
+        return StepFailed(**kind, error="transient", message="m", retry=what == "again")
+
+    for state, change in (
+        (whole, PlanChanged(steps=after)),
+        (part, PlanChanged(steps=changed, gone=gone, partial=True)),
+    ):
+        state.apply(plan(*before))
+        for each in first:
+            state.apply(event(*each))
+        state.apply(change)
+        for each in then:
+            state.apply(event(*each))
+    assert part.steps == whole.steps
+    ended = [s for s in whole.steps if whole.step_state.get(s) in ("done", "failed", "skipped")]
+    assert part.done == whole.done == len(ended)
+    left = Counter(info.board for step, info in whole.steps.items() if step not in ended)
+    for state in (part, whole):
+        assert {n: b.steps_left for n, b in state.boards.items()} == {
+            n: left[n] for n in state.boards
+        }
