@@ -51,7 +51,9 @@ class Boards:
         deadlines: Deadlines,
         keep_images: bool = False,
         stop: threading.Event | None = None,
+        per_host: int = BOARDS_PER_HOST,
     ) -> None:
+        self._per_host = per_host
         self._stop = stop or threading.Event()
         self._state, self._deadlines = state.resolve(), deadlines
         self._keep_images = keep_images
@@ -207,7 +209,7 @@ class Boards:
             if (found := self._with_room(board, site)) is not None:
                 return found
             node = self._ray.node_of(site)
-            start = actor_class().options(**self._ray.at(node)).remote
+            start = actor_class(self._per_host).options(**self._ray.at(node)).remote
             host = _Host(start("" if site else self._ray.folder), site, node, {board})
             with self._guard:
                 self._hosts.append(host)
@@ -219,7 +221,7 @@ class Boards:
         with self._guard:
             if board not in self._of:
                 for host in self._hosts:
-                    if host.site == site and len(host.boards) < BOARDS_PER_HOST:
+                    if host.site == site and len(host.boards) < self._per_host:
                         host.boards.add(board)
                         self._of[board] = host
                         break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -28,6 +29,7 @@ from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate, choose
 from orchestrator.scheduling.compute import Compute
 from orchestrator.scheduling.execute import Executor, Outcome
 from orchestrator.scheduling.failing import Failing
+from orchestrator.scheduling.hosts import boards_per_host
 from orchestrator.scheduling.inventory_watch import InventoryWatch
 from orchestrator.scheduling.leasing import Leases
 from orchestrator.scheduling.outcome import cell_result
@@ -54,7 +56,8 @@ class Driver(Failing):
         self._reporter = Reporter(EventLog(folder / EVENTS))
         self._ray = ray
         keep = plan.matrix.keep_images
-        self._boards = Boards(state, folder.name, self._ray, deadlines, keep, stop)
+        per_host = boards_per_host(len(plan.boards), ray.cpus)
+        self._boards = Boards(state, folder.name, ray, deadlines, keep, stop, per_host)
         owner = f"run {folder.name} pid {os.getpid()}"
         self._executor = Executor(
             plan,
@@ -68,11 +71,15 @@ class Driver(Failing):
         self._rates = RatesFile(state)
         self._inventory = InventoryWatch(Path(plan.request.inventory))
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._threads = ThreadPoolExecutor(max_workers=128, thread_name_prefix="step")
+        # A board may be met and another's step run at any time; threads are made at need.
+        most = max(128, 2 * len(plan.boards) + 32)
+        self._threads = ThreadPoolExecutor(max_workers=most, thread_name_prefix="step")
         self._slots = max(1, ray.cpus)
         self._state: dict[str, State] = dict.fromkeys(plan.graph.steps, "waiting")
         self._attempts: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
+        self._replan: set[str] = set()
+        self._told = {info.id: info for info in plan.step_infos()}
         self._roster = Roster(deadlines)
         self._leases = Leases(
             plan,
@@ -81,6 +88,7 @@ class Driver(Failing):
             self._reporter,
             FactsFile(state),
             settle=self._settle,
+            replan=self._replan.add,
             post=self._inbox.put,
             bug=self._note_bug,
             stopping=stop.is_set,
@@ -98,6 +106,7 @@ class Driver(Failing):
         while not self._stop.is_set():
             self._plan.book.read(self._plan.boards)
             self._look_at_inventory()
+            self._plan_again()
             self._rebind()
             self._start_ready()
             self._leases.reach(self._wanted())
@@ -106,11 +115,39 @@ class Driver(Failing):
                 break
             if self._head_is_dead():
                 break
-            try:
-                self._inbox.get(timeout=0.5)()
-            except queue.Empty:
-                continue
+            self._take_news()
         return self._finish()
+
+    def _take_news(self) -> None:
+        """Wait for what threads have to say, and take in all of it before the next look around.
+
+        A look goes through the whole plan, so a look for each word would grow with its square.
+        """
+        with contextlib.suppress(queue.Empty):
+            self._inbox.get(timeout=0.5)()
+            while True:
+                self._inbox.get_nowait()()
+
+    def _plan_again(self) -> None:
+        """Once for all boards that turned out not to be as the plan believed."""
+        if not self._replan:
+            return
+        boards = set(self._replan)
+        self._replan.clear()
+        self._plan.settle()
+        self._settle()
+        self._tell_plan(board=boards.pop() if len(boards) == 1 else "")
+
+    def _tell_plan(self, board: str = "", *, cells: bool = False) -> None:
+        """Report what of the plan is not as it was last told."""
+        now = {info.id: info for info in self._plan.step_infos()}
+        steps = tuple(info for info in now.values() if self._told.get(info.id) != info)
+        gone = tuple(self._told.keys() - now.keys())
+        self._told = now
+        rows = self._plan.cell_infos() if cells else ()
+        if steps or gone or rows:
+            change = PlanChanged(board=board, steps=steps, cells=rows, partial=True, gone=gone)
+            self._reporter.emit(change)
 
     # -- steps ---------------------------------------------------------------------------------
 
@@ -137,8 +174,7 @@ class Driver(Failing):
             return
         self._settle()
         if changes.joined:
-            cells, steps = self._plan.cell_infos(), self._plan.step_infos()
-            self._reporter.emit(PlanChanged(steps=steps, cells=cells))
+            self._tell_plan(cells=True)
         for names, words in (
             (changes.joined, "joined the run"),
             (changes.left, "was taken out of the inventory: it ends what it does, no more"),

@@ -88,6 +88,7 @@ class Executor(Extracting):
         self._plan, self._compute, self._boards = plan, compute, boards
         self._reporter, self._stop, self._owner = reporter, stop, owner
         self._pool: ProcessPoolExecutor | None = None
+        self._rendering = 0
         self._guard = threading.Lock()
         self._advanced: set[str] = set()
         self.heat: dict[str, float] = {}  # each board's latest temperature, degrees Celsius
@@ -157,13 +158,14 @@ class Executor(Extracting):
         store = self._plan.store
         rows = self._plan.rows[step.extra["model"], step.params["role"]]
         try:
-            hashes = images.make_images(
-                rows,
-                store.part("images", key),
-                self._processes(),
-                lambda done: self._progress(step, done, len(rows), "images"),
-                self._stop.is_set,
-            )
+            with self._processes() as pool:
+                hashes = images.make_images(
+                    rows,
+                    store.part("images", key),
+                    pool,
+                    lambda done: self._progress(step, done, len(rows), "images"),
+                    self._stop.is_set,
+                )
         except InterruptedError:
             raise TransientError("stopped") from None
         except BrokenProcessPool as error:
@@ -470,11 +472,22 @@ class Executor(Extracting):
             )
         )
 
-    def _processes(self) -> ProcessPoolExecutor:
+    @contextlib.contextmanager
+    def _processes(self) -> Iterator[ProcessPoolExecutor]:
+        """Processes that make images, which end when nobody has any to make: they are large."""
         with self._guard:
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(2, mp_context=get_context("forkserver"))
-            return self._pool
+            pool = self._pool
+            self._rendering += 1
+        try:
+            yield pool
+        finally:
+            with self._guard:
+                self._rendering -= 1
+                if not self._rendering and self._pool is pool:
+                    self._pool = None
+                    pool.shutdown(wait=False)
 
 
 def _summary(held: Held) -> str:

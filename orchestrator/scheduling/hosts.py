@@ -259,8 +259,20 @@ class HostActor:
         return link
 
 
-def actor_class() -> Any:
-    """HostActor as a Ray actor: many calls at once, `cancel` and `close` never behind them."""
+def boards_per_host(boards: int, cpus: int) -> int:
+    """How many boards an actor takes: of many boards, no more actors than processors run.
+
+    An actor costs some 100 MB, and two on one processor do no more than one.
+    """
+    return max(BOARDS_PER_HOST, -(-boards // max(2, cpus)))
+
+
+def actor_class(boards: int = BOARDS_PER_HOST) -> Any:
+    """HostActor as a Ray actor: many calls at once, `cancel` and `close` never behind them.
+
+    Args:
+        boards: how many it takes.
+    """
     import ray
 
     streaming = {"concurrency_group": "work", "num_returns": "streaming"}
@@ -274,7 +286,7 @@ def actor_class() -> Any:
         cancel = ray.method(concurrency_group="control")(HostActor.cancel)
         close = ray.method(concurrency_group="control")(HostActor.close)
 
-    groups = {"work": 2 * BOARDS_PER_HOST, "control": 4}
+    groups = {"work": 2 * boards, "control": 4}
     return ray.remote(num_cpus=0, max_restarts=0, max_task_retries=0, concurrency_groups=groups)(
         Host
     )

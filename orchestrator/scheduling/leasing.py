@@ -7,6 +7,7 @@ it says of itself at each lease.
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Collection
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from orchestrator.errors import BoardError, FarmError, TransientError
-from orchestrator.events import BoardChanged, BoardState, Note, PlanChanged
+from orchestrator.events import BoardChanged, BoardState, Note
 from orchestrator.fleet.board import BoardBusy, Untrusted
 from orchestrator.fleet.recovery import Rung, rungs
 from orchestrator.scheduling.boards import Boards
@@ -29,12 +30,19 @@ from orchestrator.store.fleet_log import Checked
 SETTLE_S = 5.0
 """A board that was told to reboot still answers for a moment."""
 
+MEETINGS = 4 * (os.cpu_count() or 1)
+MEETING_S = 3.0
+"""Meeting a board costs this host some tenths of a second of computing, so few are met at a time,
+and the first of many can begin to work. One that takes longer than this waits for its board, not
+for this host, and keeps nobody else from being met."""
+
 
 class Leases:
     """The boards of a run, used from the driver's thread.
 
     Args:
         settle: called after the plan changed.
+        replan: told of boards that are not as the plan believes.
         post: runs a function in the driver's thread, from any other.
         bug: told of exceptions that are farm's own.
         stopping: whether the run is being stopped.
@@ -49,6 +57,7 @@ class Leases:
         facts: FactsFile,
         *,
         settle: Callable[[], None],
+        replan: Callable[[str], None],
         post: Callable[[Callable[[], None]], None],
         bug: Callable[[BaseException], None],
         stopping: Callable[[], bool],
@@ -57,6 +66,8 @@ class Leases:
         self._plan, self._boards, self._roster = plan, boards, roster
         self._reporter, self._facts = reporter, facts
         self._settle, self._post, self._bug = settle, post, bug
+        self._replan = replan
+        self._meeting: dict[str, float] = {}
         self._threads, self._stopping = threads, stopping
         self._suspect: set[str] = set()
         self._told: dict[str, dict[str, str]] = {}
@@ -80,10 +91,13 @@ class Leases:
         not keep what it has no more use for.
         """
         now = time.monotonic()
+        room = MEETINGS - sum(now - since < MEETING_S for since in self._meeting.values())
+        due = [n for n in self._plan.boards if n in wanted and self._roster.due(n, now)]
+        # Those that were tried before come last: silent boards keep no other waiting.
+        for name in sorted(due, key=self._roster.tries)[: max(0, room)]:
+            self._connect(name)
         for name in self._plan.boards:
-            if name in wanted and self._roster.due(name, now):
-                self._connect(name)
-            elif name not in wanted and self._roster.connected(name):
+            if name not in wanted and self._roster.connected(name):
                 self._roster.let_go(name)
                 self._boards.let_go(name)
                 self.note_work(name)
@@ -91,6 +105,7 @@ class Leases:
 
     def _connect(self, name: str) -> None:
         self._roster.connecting(name, time.monotonic())
+        self._meeting[name] = time.monotonic()
         self.say(name, "connecting")
         runtimes: tuple[str, ...] = ()
         if name in self._suspect or self._plan.book.needs_check(name):
@@ -108,6 +123,7 @@ class Leases:
         self._threads.submit(work)
 
     def _met(self, name: str, facts: dict[str, Any]) -> None:
+        self._meeting.pop(name, None)
         check = facts.pop("check", None)
         if check is not None and not self._is_fit(name, check["entry"], check["hint"]):
             return
@@ -120,8 +136,7 @@ class Leases:
         if found != known:
             self._facts.save(self._plan.boards[name], found)
             self._plan.facts[name] = found
-            self._plan.settle()
-            self._settle()
+            self._replan(name)
             if known is not None:
                 self._reporter.emit(
                     Note(
@@ -130,7 +145,6 @@ class Leases:
                         message=f"{name} is not as it was: planned again ({change(known, found)})",
                     )
                 )
-            self._reporter.emit(PlanChanged(board=name, steps=self._plan.step_infos()))
 
     def _is_fit(self, name: str, entry: Checked, hint: str) -> bool:
         """Whether a check at lease lets the board work; the fleet log has how it ended."""
@@ -147,6 +161,7 @@ class Leases:
         return fit
 
     def _missed(self, name: str, error: BaseException) -> None:
+        self._meeting.pop(name, None)
         if self._stopping():
             return
         if not isinstance(error, FarmError):

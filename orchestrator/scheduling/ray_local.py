@@ -194,6 +194,8 @@ def _environment(token_file: Path) -> None:
         # On a busy machine Ray's own helpers take longer than its 30 s, and the raylet gives up.
         RAY_agent_register_timeout_ms="180000",
     )
+    # glibc keeps what is freed in an arena for every few threads; host actors have hundreds.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.pop("RAY_AUTH_TOKEN", None)
 

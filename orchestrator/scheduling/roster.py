@@ -70,6 +70,10 @@ class Roster:
         """Why a board is out of the run; None while it is not."""
         return self._of(board).error
 
+    def tries(self, board: str) -> int:
+        """How often it was tried in vain since it was last met."""
+        return self._of(board).tries
+
     def due(self, board: str, now: float) -> bool:
         """Whether to start connecting now."""
         contact = self._of(board)
