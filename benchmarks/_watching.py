@@ -22,13 +22,12 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Process:
-    """A process at a moment: CPU seconds are its own and those of children it has waited for."""
+    """A process at a moment: CPU seconds are its own."""
 
     pid: int
     parent: int
     words: str
     cpu_s: float
-    waited_cpu_s: float
     threads: int
 
 
@@ -43,9 +42,9 @@ def processes() -> dict[int, Process]:
             words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        own, waited = (sum(map(int, fields[i : i + 2])) / TICK for i in (11, 13))
+        own = sum(map(int, fields[11:13])) / TICK
         pid = int(entry.name)
-        found[pid] = Process(pid, int(fields[1]), words, own, waited, int(fields[17]))
+        found[pid] = Process(pid, int(fields[1]), words, own, int(fields[17]))
     return found
 
 
@@ -76,7 +75,7 @@ class Watch:
     """Samples the descendants of some roots until it is stopped.
 
     Args:
-        kinds: what each process is called, by its root's name and its words.
+        kind: what a process is called, by its root's name and itself.
     """
 
     roots: Mapping[str, int]
@@ -87,7 +86,7 @@ class Watch:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
-        self._last: dict[int, tuple[str, float]] = {}
+        self._last: dict[int, float] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -104,17 +103,16 @@ class Watch:
                 count, threads, memory = seen.get(kind, (0, 0, 0.0))
                 memory += pss_mb(process.pid)
                 seen[kind] = count + 1, threads + process.threads, memory
-                # A worker of Ray changes its name with what it does: the first one counts.
-                first, _ = self._last.get(process.pid, (kind, 0.0))
-                self._last[process.pid] = first, process.cpu_s
+                # A worker of Ray changes its name with what it does.
+                spent = process.cpu_s - self._last.get(process.pid, 0.0)
+                self.cpu_s[kind] += spent
+                self._last[process.pid] = process.cpu_s
         self.samples.append((now, seen))
 
     def stop(self) -> None:
         """End; `cpu_s` is then complete but for what ended between two looks."""
         self._stop.set()
         self._thread.join()
-        for kind, seconds in self._last.values():
-            self.cpu_s[kind] += seconds
 
     def peak(self, kinds: Callable[[str], bool]) -> tuple[float, dict[str, tuple[int, int, float]]]:
         """The largest sum of memory in MB, and the sample in which it was."""

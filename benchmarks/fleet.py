@@ -2,8 +2,9 @@
 
 The boards are SSH servers of this host (eight processes hold them) with the real agent; their
 runtime takes an exact time and no processor, so that what is busy is farm. Each board is set up
-differently, so that each has all of its row to do: deploy, measure, two extractions, and score and
-parity on this host. `farm run` runs on a terminal of its own, as a person runs it.
+differently, so that each deploys, measures and extracts for a row of its own; their features turn
+out equal, so that score and parity are made once and found for the others. `farm run` runs on a
+terminal of its own, as a person runs it.
 
 Goals: the run completes and every board works; the processes of farm and of Ray on this host take
 at most 1 GB (PSS; the boards' servers and agents are counted apart); the first measurement ends
@@ -25,13 +26,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._timed_runs import ROOT, TimedBoard, boards, of, project
+from benchmarks._light_boards import Project, project
 from benchmarks._watching import Process, Terminal, Watch, shown_steps
 from orchestrator.events import Event
 
 MEMORY_MB, FIRST_S, FRAME_S, PROMPT_S = 1000.0, 30.0, 1.0, 3.0
-POLICY = "warm_up_count: 2, min_duration_s: 0.5, min_count: 10, max_duration_s: 20, blocks: 1"
-SCHEME = "int8 per-channel symmetric"
 
 
 def kind_of(root: str, process: Process) -> str:
@@ -101,21 +100,15 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def command() -> list[str]:
-    """What a person types."""
-    return [sys.executable, "-m", "orchestrator.cli.main", "run"]
+def of(kind: str, events: Iterable[Event]) -> list[Any]:
+    """Events of one kind."""
+    return [event for event in events if event.event == kind]
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """With the toolchain `timed`."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
-    return {**kept, "PYTHONPATH": os.pathsep.join((str(ROOT), str(folder / "packages")))}
-
-
-def whole_run(made: Any, limit_s: float) -> tuple[dict[str, Any], Terminal, Watch]:
+def whole_run(made: Project, limit_s: float) -> tuple[dict[str, Any], Terminal, Watch]:
     """A run to its end; its figures."""
     started = time.time()
-    terminal = Terminal(command(), made.folder, environment(made.folder))
+    terminal = Terminal(made.command("run"), made.folder, made.environment)
     roots = {"host": terminal.process.pid, "boards": os.getpid()}
     watch = Watch(roots, lambda root, p: kind_of(root, p))
     try:
@@ -133,7 +126,7 @@ def whole_run(made: Any, limit_s: float) -> tuple[dict[str, Any], Terminal, Watc
     gaps = [after[0] - before[0] for before, after in itertools.pairwise(frames)]
     old = staleness(shown_steps(frames), events)
     memory, sample = watch.peak(of_the_host)
-    log = made.folder / "runs" / "latest"
+    log = made.latest
     figures = {
         "exit_code": code,
         "rows": len(of("cell_finished", events)),
@@ -165,12 +158,12 @@ def whole_run(made: Any, limit_s: float) -> tuple[dict[str, Any], Terminal, Watc
     return figures, terminal, watch
 
 
-def interrupted(made: Any, limit_s: float) -> float:
+def interrupted(made: Project, limit_s: float) -> float:
     """Seconds from Ctrl-C in the middle of a new run to its end."""
     made.forget()
-    terminal = Terminal(command(), made.folder, environment(made.folder))
+    terminal = Terminal(made.command("run"), made.folder, made.environment)
     end = time.monotonic() + limit_s
-    log = made.folder / "runs" / "latest" / "events.jsonl"
+    log = made.latest / "events.jsonl"
     try:
         while time.monotonic() < end and terminal.process.poll() is None:
             time.sleep(0.2)
@@ -238,37 +231,15 @@ def main() -> int:
     parser.add_argument("--keep", help="folder for the run's events, log and screen")
     parser.add_argument("--no-interrupt", action="store_true", help="leave Ctrl-C out")
     told = parser.parse_args()
-    with boards() as (folder, made):
-        began = time.monotonic()
-        inventory = [
-            made.entry(
-                TimedBoard(f"board{i:03}"),
-                f"    tags: [fleet]\n    runtime: {{name: onnxruntime, threads: {i + 1}}}\n",
-            )
-            for i in range(told.boards)
-        ]
+    began = time.monotonic()
+    with project(told.boards) as run:
         print(f"{told.boards} boards serve after {time.monotonic() - began:.1f} s", flush=True)
-        entry = (
-            f"  - {{name: all, boards: {{tag: fleet}}, toolchain: timed, quantization: {SCHEME}}}\n"
-        )
-        (folder / "project").mkdir()
-        run = project(
-            folder / "project",
-            inventory,
-            entry,
-            ms=16,
-            identities=20,
-            unknown=10,
-            measurement=POLICY,
-        )
-        matrix = run.folder / "matrix.yaml"
-        matrix.write_text(matrix.read_text().replace("synthface-ir", "synthface-mfn"))
         figures, terminal, _ = whole_run(run, told.limit_s)
         if told.keep or figures["exit_code"]:
             keep = Path(told.keep or "benchmark-fleet")
             keep.mkdir(parents=True, exist_ok=True)
             for name in ("events.jsonl", "driver.log", "report.html"):
-                source = run.folder / "runs" / "latest" / name
+                source = run.latest / name
                 if source.exists():
                     (keep / name).write_bytes(source.read_bytes())
             middle = (terminal.chunks[0][0] + terminal.chunks[-1][0]) / 2

@@ -7,10 +7,8 @@ import errno
 import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -33,6 +31,7 @@ from orchestrator.scheduling.domains import working_in
 from orchestrator.scheduling.extracting import Extracting
 from orchestrator.scheduling.parties import Calls, Computes, Emits
 from orchestrator.scheduling.planner import Plan
+from orchestrator.scheduling.rendering import Rendering
 from orchestrator.scheduling.sharding import calibrated
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.stages import (
@@ -87,9 +86,7 @@ class Executor(Extracting):
         self._queue_s = queue_s
         self._plan, self._compute, self._boards = plan, compute, boards
         self._reporter, self._stop, self._owner = reporter, stop, owner
-        self._pool: ProcessPoolExecutor | None = None
-        self._rendering = 0
-        self._guard = threading.Lock()
+        self._rendering = Rendering()
         self._advanced: set[str] = set()
         self.heat: dict[str, float] = {}  # each board's latest temperature, degrees Celsius
 
@@ -147,18 +144,13 @@ class Executor(Extracting):
 
     def close(self) -> None:
         """Stop the processes that make images."""
-        with self._guard:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._rendering.close()
 
     def _images(self, step: Step, key: str) -> Held:
         store = self._plan.store
         rows = self._plan.rows[step.extra["model"], step.params["role"]]
         try:
-            with self._processes() as pool:
+            with self._rendering.processes() as pool:
                 hashes = images.make_images(
                     rows,
                     store.part("images", key),
@@ -471,23 +463,6 @@ class Executor(Extracting):
                 step=step.id, board=step.board, done=done, total=total, unit=unit, note=note
             )
         )
-
-    @contextlib.contextmanager
-    def _processes(self) -> Iterator[ProcessPoolExecutor]:
-        """Processes that make images, which end when nobody has any to make: they are large."""
-        with self._guard:
-            if self._pool is None:
-                self._pool = ProcessPoolExecutor(2, mp_context=get_context("forkserver"))
-            pool = self._pool
-            self._rendering += 1
-        try:
-            yield pool
-        finally:
-            with self._guard:
-                self._rendering -= 1
-                if not self._rendering and self._pool is pool:
-                    self._pool = None
-                    pool.shutdown(wait=False)
 
 
 def _summary(held: Held) -> str:

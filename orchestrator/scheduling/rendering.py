@@ -1,0 +1,46 @@
+"""The processes that make images: started at need, gone when nobody has any to make."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+PROCESSES = 2
+
+
+class Rendering:
+    """A pool that several steps may use at once; it is large, so it does not outlive them."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._users = 0
+        self._guard = threading.Lock()
+
+    @contextlib.contextmanager
+    def processes(self) -> Iterator[ProcessPoolExecutor]:
+        """The pool, for the length of a `with`."""
+        with self._guard:
+            if self._pool is None:
+                self._pool = ProcessPoolExecutor(PROCESSES, mp_context=get_context("forkserver"))
+            pool = self._pool
+            self._users += 1
+        try:
+            yield pool
+        finally:
+            with self._guard:
+                self._users -= 1
+                if not self._users and self._pool is pool:
+                    self._pool = None
+                    pool.shutdown(wait=False)
+
+    def close(self) -> None:
+        """Stop the processes, whatever they do."""
+        with self._guard:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
