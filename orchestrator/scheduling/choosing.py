@@ -52,6 +52,11 @@ class Candidate:
     rank: float = 0.0
 
 
+def order(step: Candidate) -> tuple[float, float, float, int, int]:
+    """What comes first is smallest."""
+    return (-step.priority, step.lead, -step.rank, ORDER.index(step.stage), -step.units)
+
+
 def choose(
     ready: Iterable[Candidate], running: Iterable[Candidate], head_slots: int
 ) -> list[Candidate]:
@@ -62,9 +67,7 @@ def choose(
         running: steps under way.
         head_slots: how many steps may run on the head at a time.
     """
-    waiting = sorted(
-        ready, key=lambda s: (-s.priority, s.lead, -s.rank, ORDER.index(s.stage), -s.units)
-    )
+    waiting = sorted(ready, key=order)
     boards: set[str] = set()
     used: set[str] = set()
     measured: set[str] = set()

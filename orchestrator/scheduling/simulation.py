@@ -9,12 +9,13 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from orchestrator.planning.estimate import leads, ranks
 from orchestrator.planning.graph import Graph, Step
-from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate, choose
+from orchestrator.scheduling.choosing import HEAD_DOMAIN, YIELDING, Candidate, choose, order
 from orchestrator.scheduling.pools import rebound, wanted_helpers
 
 SHARING_LOSS = 0.02
@@ -81,6 +82,83 @@ class _Running:
         self.since = now
 
 
+class _Lines:
+    """The ready steps as they stand in line, so that a look need not go through all of them.
+
+    `choose` starts at most one step a board, and as many on the head as it has slots: what stands
+    behind these cannot be chosen and need not be looked at. Where several boards are one contention
+    domain, or several can do a step, all count.
+    """
+
+    def __init__(
+        self,
+        steps: Mapping[str, Step],
+        domains: Mapping[str, str],
+        candidate: Callable[[Step], Candidate],
+    ) -> None:
+        self._steps, self._candidate = steps, candidate
+        sizes = Counter([*domains.values(), HEAD_DOMAIN])
+        self._shared = {name for name, domain in domains.items() if sizes[domain] > 1}
+        self._number = 0
+        self._numbers: dict[str, int] = {}
+        self._head: tuple[list[Any], list[Any]] = ([], [])  # those that yield to measuring, others
+        self._alone: dict[str, dict[str, None]] = {}
+        self._open: set[str] = set()
+        self.pooled: dict[str, None] = {}
+
+    def join(self, step: Step) -> None:
+        """A step has become ready."""
+        self._number += 1
+        self._numbers[step.id] = self._number
+        if not step.board:
+            line = self._head[0 if step.stage in YIELDING else 1]
+            heapq.heappush(line, (order(self._candidate(step)), self._number, step.id))
+        elif len(step.pool) > 1:
+            self.pooled[step.id] = None
+        else:
+            self._alone.setdefault(step.board, {})[step.id] = None
+            self._open.add(step.board)
+
+    def leave(self, step: Step) -> None:
+        """It has begun, or never will."""
+        del self._numbers[step.id]
+        self.pooled.pop(step.id, None)
+        line = self._alone.get(step.board, {})
+        line.pop(step.id, None)
+        if not line and step.board in self._alone:
+            del self._alone[step.board]
+            self._open.discard(step.board)
+
+    def wanted(self) -> set[str]:
+        """Boards that a ready step waits for."""
+        return {*self._alone, *(self._steps[step_id].board for step_id in self.pooled)}
+
+    def of(self, board: str) -> list[str]:
+        """Ready steps that only this board can do."""
+        return list(self._alone.get(board, ()))
+
+    def free(self, board: str) -> None:
+        """A board has ended what it did."""
+        if board in self._alone:
+            self._open.add(board)
+
+    def front(self, busy: Collection[str], slots: int) -> list[Candidate]:
+        """The candidates that may be chosen, in the order in which they became ready."""
+        self._open -= {name for name in self._open if name in busy and name not in self._shared}
+        found = [*self.pooled, *(s for name in self._open for s in self._alone[name])]
+        for line in self._head:
+            first: list[Any] = []
+            while line and len(first) < slots:
+                entry = heapq.heappop(line)
+                if self._numbers.get(entry[2]) == entry[1]:
+                    first.append(entry)
+            found += [entry[2] for entry in first]
+            for entry in first:
+                heapq.heappush(line, entry)
+        found.sort(key=self._numbers.__getitem__)
+        return [self._candidate(self._steps[step_id]) for step_id in found]
+
+
 class _Simulator:
     def __init__(
         self,
@@ -104,7 +182,8 @@ class _Simulator:
         for step_id, sources in self._sources.items():
             for source in set(sources):
                 self._after[source].append(step_id)
-        self._ready = {s: 0.0 for s, count in self._missing.items() if count == 0}
+        self._ready: dict[str, float] = {}
+        self._lines = _Lines(self._steps, domains, self._candidate)
         self._running: dict[str, _Running] = {}
         self._at: dict[str, str] = {}  # what a board works on
         self._dead: set[str] = set()
@@ -112,6 +191,8 @@ class _Simulator:
         self._spans: list[Span] = []
         self._waited: dict[str, float] = defaultdict(float)
         self.now = 0.0
+        for step_id in [s for s, count in self._missing.items() if count == 0]:
+            self._is_ready(step_id)
         turns: Counter[tuple[str, ...]] = Counter()
         encoders: dict[str, str] = {}
         for step in self._steps.values():
@@ -156,6 +237,10 @@ class _Simulator:
             dict(self._waited),
         )
 
+    def _is_ready(self, step_id: str) -> None:
+        self._ready[step_id] = self.now
+        self._lines.join(self._steps[step_id])
+
     def _meant(self, end: tuple[float, int, str]) -> bool:
         running = self._running.get(end[2])
         return running is not None and running.turn == end[1]
@@ -164,41 +249,44 @@ class _Simulator:
         return board not in self._dead
 
     def _start(self) -> None:
-        waiting = [self._steps[s] for s in self._ready if self._steps[s].board]
-        own = {step.board for step in waiting}
+        waiting = [self._steps[s] for s in self._lines.pooled]
+        if waiting:
+            own = self._lines.wanted()
 
-        def idle(name: str) -> bool:
-            return name not in self._at and name not in own and name not in self._dead
+            def idle(name: str) -> bool:
+                return name not in self._at and name not in own and name not in self._dead
 
-        moved = rebound(waiting, startable=lambda _: True, usable=self._usable, idle=idle)
-        for step_id, name in moved.items():
-            self._steps[step_id].board = name
-        for step in waiting:
-            if step.board in self._dead:
-                self._fail(step.id)
-        ready = [self._candidate(self._steps[s]) for s in self._ready]
+            moved = rebound(waiting, startable=lambda _: True, usable=self._usable, idle=idle)
+            for step_id, name in moved.items():
+                self._steps[step_id].board = name
+        for step in [s for s in waiting if s.board in self._dead]:
+            self._fail(step.id)
+        for name in self._dead:
+            for step_id in self._lines.of(name):
+                self._fail(step_id)
+        ready = self._lines.front(self._at, self._slots)
         under_way = [self._candidate(r.step, n) for r in self._running.values() for n in r.paces]
-        helpers = self._helpers({c.board for c in ready})
+        helpers = self._helpers()
         chosen = choose([*ready, *helpers], under_way, self._slots)
         for each in chosen:
             step_id, _, helper = each.id.partition("@")
             if helper:
                 self._join(self._running[step_id], helper)
             else:
-                self._waited[self._pool(self._steps[step_id])] += self.now - self._ready.pop(
-                    step_id
-                )
                 step = self._steps[step_id]
+                self._waited[self._pool(step)] += self.now - self._ready.pop(step_id)
+                self._lines.leave(step)
                 running = self._running[step_id] = _Running(step, 1.0, self.now)
                 self._state[step_id] = "running"
                 self._join(running, step.board)
 
-    def _helpers(self, wanted: set[str]) -> list[Candidate]:
+    def _helpers(self) -> list[Candidate]:
         found: list[Candidate] = []
-        taken = set(wanted)
-        for running in self._running.values():
+        led = [r for r in self._running.values() if len(r.step.pool) > 1]
+        taken = self._lines.wanted() if led else set()
+        for running in led:
             step = running.step
-            if len(step.pool) == 1 or running.left * step.units < 64:
+            if running.left * step.units < 64:
                 continue
             for name in wanted_helpers(step, self._usable):
                 if name not in self._at and name not in taken:
@@ -233,6 +321,7 @@ class _Simulator:
     def _leave(self, running: _Running, board: str, *, done: bool) -> None:
         del running.paces[board]
         self._at.pop(board, None)
+        self._lines.free(board)
         start = running.joined.pop(board)
         self._spans.append(Span(running.step.id, board, start, self.now, done))
 
@@ -244,7 +333,7 @@ class _Simulator:
         for after in self._after[step_id]:
             self._missing[after] -= 1
             if self._missing[after] == 0 and self._state[after] == "waiting":
-                self._ready[after] = self.now
+                self._is_ready(after)
 
     def _die(self, board: str) -> None:
         self._dead.add(board)
@@ -260,7 +349,7 @@ class _Simulator:
         else:
             del self._running[step_id]
             self._state[step_id] = "waiting"
-            self._ready[step_id] = self.now
+            self._is_ready(step_id)
 
     def _fail(self, step_id: str) -> None:
         pending = [step_id]
@@ -268,7 +357,8 @@ class _Simulator:
             current = pending.pop()
             if self._state[current] == "waiting":
                 self._state[current] = "failed"
-                self._ready.pop(current, None)
+                if self._ready.pop(current, None) is not None:
+                    self._lines.leave(self._steps[current])
                 pending += self._after[current]
 
     def _pool(self, step: Step) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planning.graph import Graph, Step
-from orchestrator.scheduling.simulation import Simulation, simulate
+from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate
+from orchestrator.scheduling.simulation import Simulation, _Lines, simulate
 
 SECONDS = {
     "images": 2.0,
@@ -133,7 +135,70 @@ def test_a_higher_priority_comes_first() -> None:
     assert first["measure/cell3"] < min(first["measure/cell1"], first["measure/cell2"])
 
 
+def everything(lines: _Lines, busy: object, slots: int) -> list[Candidate]:
+    """All that is ready, in the order in which it became so, `front` and the rest."""
+    ready = sorted(lines._numbers, key=lines._numbers.__getitem__)
+    return [lines._candidate(lines._steps[step_id]) for step_id in ready]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    POOLS,
+    DEATHS,
+    st.lists(st.integers(0, 2), min_size=12, max_size=12),
+    st.lists(st.sampled_from(["x", "y", "", HEAD_DOMAIN]), min_size=6, max_size=6),
+    st.integers(0, 9),
+)
+def test_priorities_and_shared_domains_keep_the_promises_and_only_who_is_in_front_is_looked_at(
+    pools: list[tuple[str, ...]],
+    deaths: dict[str, float],
+    priorities: list[int],
+    places: list[str],
+    seed: int,
+) -> None:
+    domains = {name: place or name for name, place in zip(NAMES, places, strict=True)}
+
+    def done() -> tuple[Graph, Simulation]:
+        graph = graph_of(pools, 200)
+        for step in graph.steps.values():
+            number = step.id.split("/")[1].removeprefix("cell")
+            step.priority = priorities[int(number)] if number.isdecimal() else 0
+        return graph, simulate(
+            graph,
+            domains,
+            lambda s, _: SECONDS[s.stage],
+            head_slots=2,
+            deaths=deaths,
+            jitter=0.3,
+            seed=seed,
+        )
+
+    graph, one = done()
+    with mock.patch.object(_Lines, "front", everything):
+        assert done()[1] == one
+    steps = {s for s, step in graph.steps.items() if step.stage != "deploy"}
+    assert one.finished | one.failed == steps
+    by_board: dict[str, list[tuple[float, float]]] = {}
+    for span in one.spans:
+        if span.board:
+            by_board.setdefault(span.board, []).append((span.start, span.stop))
+    for spans in by_board.values():
+        for first, second in itertools.pairwise(sorted(spans)):
+            assert first[1] <= second[0] + 1e-9
+    place = {**domains, "": HEAD_DOMAIN}
+    for span in one.spans:
+        if graph.steps[span.step].stage == "measure":
+            for other in one.spans:
+                together = other.start < span.stop - 1e-9 and span.start < other.stop - 1e-9
+                assert other is span or place[other.board] != place[span.board] or not together
+    for number, pool in enumerate(pools):
+        if not set(pool) <= set(deaths):
+            assert f"score/cell{number}" in one.finished
+
+
 def test_thousands_of_boards_are_simulated() -> None:
     boards = tuple(f"b{i}" for i in range(1000))
     done = run(graph_of([boards[i : i + 10] for i in range(0, 1000, 10)]), boards)
     assert not done.failed
+    alone = run(graph_of([(name,) for name in boards]), boards)
+    assert not alone.failed
