@@ -8,7 +8,7 @@ terminal of its own, as a person runs it.
 
 Goals: the run completes and every board works; the processes of farm and of Ray on this host take
 at most 1 GB (PSS; the boards' servers and agents are counted apart); the first measurement ends
-within 30 s of the start; the console draws at least every second, and no frame is older than that;
+within 30 s of the start; the console draws at least every two seconds, and no frame is older;
 Ctrl-C gives the prompt back within 3 s.
 """
 
@@ -30,7 +30,7 @@ from benchmarks._light_boards import Project, project
 from benchmarks._watching import Process, Terminal, Watch, shown_steps
 from orchestrator.events import Event
 
-MEMORY_MB, FIRST_S, FRAME_S, PROMPT_S = 1000.0, 30.0, 1.0, 3.0
+MEMORY_MB, FIRST_S, FRAME_S, PROMPT_S = 1000.0, 30.0, 2.0, 3.0
 
 
 def kind_of(root: str, process: Process) -> str:

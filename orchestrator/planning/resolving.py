@@ -50,16 +50,36 @@ def step_key(step: Step, contents: Mapping[str, str]) -> str | None:
     return digest(value)
 
 
-def resolve(graph: Graph, lookup: Callable[[str, str], str | None]) -> Resolution:
+class Keys:
+    """Keys that were worked out before: a plan asks for all of them again after every step."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Mapping[str, Any], tuple[str | None, ...], str | None]] = {}
+
+    def of(self, step: Step, contents: Mapping[str, str]) -> str | None:
+        """As `step_key`, whose answer depends on parameters and contents alone."""
+        inputs = tuple(contents.get(source) for source in step.inputs.values())
+        if None in inputs:
+            return None
+        known = self._known.get(step.id)
+        if known is None or known[1] != inputs or known[0] != step.params:
+            known = self._known[step.id] = step.params, inputs, step_key(step, contents)
+        return known[2]
+
+
+def resolve(
+    graph: Graph, lookup: Callable[[str, str], str | None], keys: Keys | None = None
+) -> Resolution:
     """Work out keys as far as holdings reach, then what the targets still need.
 
     Args:
         graph: the plan's steps, each after its inputs.
         lookup: (stage, key) to the content hash that the store holds, or None.
+        keys: of this plan, worked out before.
     """
-    found = Resolution()
+    found, keys = Resolution(), keys or Keys()
     for step in graph.steps.values():
-        key = step_key(step, found.contents)
+        key = keys.of(step, found.contents)
         if key is None:
             continue
         found.keys[step.id] = key

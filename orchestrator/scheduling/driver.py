@@ -78,6 +78,7 @@ class Driver(Failing):
         self._state: dict[str, State] = dict.fromkeys(plan.graph.steps, "waiting")
         self._attempts: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
+        self._has_news = False  # the store received something since keys were worked out
         self._replan: set[str] = set()
         self._told = {info.id: info for info in plan.step_infos()}
         self._roster = Roster(deadlines)
@@ -129,14 +130,21 @@ class Driver(Failing):
                 self._inbox.get_nowait()()
 
     def _plan_again(self) -> None:
-        """Once for all boards that turned out not to be as the plan believed."""
-        if not self._replan:
-            return
+        """Keys again, and the plan where boards turned out not to be as it believed.
+
+        Once for all that has come since the last look.
+        """
         boards = set(self._replan)
         self._replan.clear()
-        self._plan.settle()
-        self._settle()
-        self._tell_plan(board=boards.pop() if len(boards) == 1 else "")
+        if boards:
+            self._plan.settle()
+        elif self._has_news:
+            self._plan.resolve()
+        if boards or self._has_news:
+            self._has_news = False
+            self._settle()
+        if boards:
+            self._tell_plan(board=boards.pop() if len(boards) == 1 else "")
 
     def _tell_plan(self, board: str = "", *, cells: bool = False) -> None:
         """Report what of the plan is not as it was last told."""
@@ -292,8 +300,7 @@ class Driver(Failing):
             self._leases.step_done(step.board, worked, self._executor.heat.get(step.board))
         if not outcome.cached:
             self._rates.add(step, seconds, outcome.units)
-        self._plan.resolve()
-        self._settle()
+        self._has_news = True
 
     def _head_is_dead(self) -> bool:
         """Give up what is left once Ray's head has died: nothing more can be computed by it."""

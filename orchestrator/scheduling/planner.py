@@ -14,7 +14,7 @@ from orchestrator.planning.cells import Cell, Encoder, expand
 from orchestrator.planning.estimate import expected, leads, ranks
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import CALIBRATION, Graph, ImageSet, Step, build, identity_of, only
-from orchestrator.planning.resolving import Resolution, resolve, step_key
+from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
 from orchestrator.scheduling.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
 from orchestrator.scheduling.offers import Offered, known_toolchains, offers_of
@@ -105,6 +105,7 @@ class Plan:
     ranks: dict[str, float] = field(default_factory=dict)
     leads: dict[str, float] = field(default_factory=dict)
     _contents: dict[str, str] = field(default_factory=dict)
+    _keys: Keys = field(default_factory=Keys)
 
     def settle(self) -> None:
         """Work out graph and keys again from what is now known of boards and store."""
@@ -169,7 +170,7 @@ class Plan:
 
     def resolve(self) -> None:
         """Work out keys again after the store has received something."""
-        self.resolution = resolve(self.graph, self.content)
+        self.resolution = resolve(self.graph, self.content, self._keys)
 
     def forget(self) -> None:
         """Look at the store anew: something in it was discarded."""
