@@ -20,6 +20,7 @@ import json
 import os
 import signal
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -151,11 +152,24 @@ def whole_run(made: Project, limit_s: float) -> tuple[dict[str, Any], Terminal, 
         "board_stood_max_s": max(stood, default=0.0),
         "events": len(events),
         "events_mb": (log / "events.jsonl").stat().st_size / 1e6,
-        "report_mb": (log / "report.html").stat().st_size / 1e6
-        if (log / "report.html").exists()
-        else 0.0,
     }
     return figures, terminal, watch
+
+
+def commands(made: Project) -> dict[str, Any]:
+    """Seconds that commands take which speak of the whole fleet, after a run."""
+    spent: dict[str, float] = {}
+    for words in (("plan",), ("boards", "list"), ("report",)):
+        began = time.monotonic()
+        subprocess.run(
+            made.command(*words),
+            cwd=made.folder,
+            env=made.environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        spent["farm " + " ".join(words)] = time.monotonic() - began
+    return {"commands_s": spent, "report_mb": (made.latest / "report.html").stat().st_size / 1e6}
 
 
 def interrupted(made: Project, limit_s: float) -> float:
@@ -207,10 +221,11 @@ def show(figures: dict[str, Any], count: int) -> list[str]:
         f" s (median), {f['board_first_work_max_s']:.1f} s (last); a connected board stood "
         f"{f['board_stood_p95_s']:.1f} s (p95), {f['board_stood_max_s']:.1f} s (longest)"
     )
-    print(
-        f"{f['events']} events, {f['events_mb']:.1f} MB; report.html {f['report_mb']:.1f} MB; "
-        f"{f['failed_attempts']} failed attempts"
-    )
+    print(f"{f['events']} events, {f['events_mb']:.1f} MB; {f['failed_attempts']} failed attempts")
+    for words, seconds in f.get("commands_s", {}).items():
+        print(f"{words}: {seconds:.1f} s")
+    if "report_mb" in f:
+        print(f"report.html: {f['report_mb']:.1f} MB")
     wanted = {
         "completes": f["exit_code"] == 0 and f["rows"] == count,
         "every board works": f["boards_worked"] == count,
@@ -245,6 +260,8 @@ def main() -> int:
             middle = (terminal.chunks[0][0] + terminal.chunks[-1][0]) / 2
             (keep / "screen.txt").write_text(terminal.screen(middle) + "\n")
             (keep / "end.txt").write_text(terminal.screen() + "\n")
+        if not figures["exit_code"]:
+            figures |= commands(run)
         if not told.no_interrupt:
             figures["prompt_s"] = interrupted(run, told.limit_s)
     missed = show(figures, told.boards)
