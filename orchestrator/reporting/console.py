@@ -292,8 +292,10 @@ def fitting(boards: Sequence[BoardLine], room: int) -> list[BoardLine]:
 def _urgency(board: BoardLine) -> int:
     if board.running is not None:
         return 0
-    states = (("unfit", "unreachable", "recovering"), ("busy",), ("connecting",), ("ready",))
-    return next((n + 1 for n, names in enumerate(states) if board.state in names), 5)
+    if board.state in ("unfit", "unreachable", "recovering"):
+        return 1
+    states = ("busy", "connecting", "ready", "starting", "waiting")
+    return 2 + states.index(board.state) if board.state in states else 9
 
 
 def _others(boards: Sequence[BoardLine], shown: Sequence[BoardLine]) -> str:
