@@ -1,10 +1,13 @@
 """A runtime that takes an exact time: for trying a farm, a link or a board without a model.
 
-Options: `ms`, the time an image takes (16 by default); `dim`, the feature's length (128);
-`jitter_ms`, what is added at most, evenly spread (0).
+Options, which a file that is a JSON object may say too: `ms`, the time an image takes (16 by
+default); `dim`, the feature's length (128); `jitter_ms`, what is added at most, evenly spread (0).
+FARM_TIMED_PACE in a board's environment divides its time: 2 is a board of twice the pace.
 The feature is a hash of the input, so that order and content are checkable.
 """
 
+import json
+import os
 import struct
 import sys
 import time
@@ -17,6 +20,7 @@ from ..preprocess import Preprocessor
 from . import BaseRuntime, Input
 
 _VERSION = "1"
+_LARGEST = 1 << 16
 
 
 def probe(load: bool = False) -> Optional[Dict[str, Any]]:
@@ -36,6 +40,27 @@ def feature(data: Input, dim: int) -> bytes:
     return row.tobytes()
 
 
+def _told(path: str) -> Dict[str, Any]:
+    """What a file says of its time; nothing where it is no JSON object."""
+    try:
+        with open(path, "rb") as file:
+            found = json.loads(file.read(_LARGEST).decode("utf-8", "replace"))
+    except (IOError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _pace() -> float:
+    text = os.environ.get("FARM_TIMED_PACE", "1")
+    try:
+        pace = float(text)
+    except ValueError:
+        pace = 0.0
+    if not 0.001 <= pace <= 1000:
+        raise AgentError(USER, "timed: FARM_TIMED_PACE is %.80r, expected a number" % (text,))
+    return pace
+
+
 class Runtime(BaseRuntime):
     """Sleeps until an image's time is over."""
 
@@ -43,17 +68,19 @@ class Runtime(BaseRuntime):
     provider = "sleep"
 
     def __init__(self, path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> None:
-        ms, dim = options.get("ms", 16), options.get("dim", 128)
+        told = _told(path)
+        told.update(options)
+        ms, dim = told.get("ms", 16), told.get("dim", 128)
         if not isinstance(ms, (int, float)) or not 0 <= ms <= 60000:
             raise AgentError(USER, "timed: ms is %r, expected 0 to 60000" % (ms,))
-        jitter = options.get("jitter_ms", 0)
+        jitter = told.get("jitter_ms", 0)
         if not isinstance(jitter, (int, float)) or not 0 <= jitter <= 60000:
             raise AgentError(USER, "timed: jitter_ms is %r, expected 0 to 60000" % (jitter,))
         self._jitter_ns = int(jitter * 1e6)
         self._lot = 1
         if not isinstance(dim, int) or not 1 <= dim <= 8192:
             raise AgentError(USER, "timed: dim is %r, expected 1 to 8192" % (dim,))
-        self._ns = int(ms * 1e6)
+        self._ns = int(ms * 1e6 / _pace())
         self.dim = dim
         dtype = preprocessing.dtype
         self.inputs = [{"name": "image", "shape": preprocessing.shape, "dtype": dtype}]
