@@ -27,7 +27,6 @@ from orchestrator.toolchains import Artifact, Conversion, Scheme
 from orchestrator.toolchains.onnxruntime import OnnxRuntimeToolchain
 
 ROOT = Path(__file__).resolve().parents[1]
-KIND = "host-cpu"
 
 
 class TimedToolchain:
@@ -52,10 +51,10 @@ class TimedToolchain:
         return self._real.quantize(model, table, scheme)
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
-        """See `Toolchain.convert`; raw pixels go in, so that boards' preprocessing costs nothing."""
+        """See `Toolchain.convert`; raw pixels go in: preprocessing costs nothing."""
         real = self._real.convert(quantized, conversion)
         dim = int(real.manifest["embedding_size"])
-        told = {"ms": self._ms, "dim": dim, "made_from": real.sha256}
+        told = {"ms": self._ms, "dim": dim, "seed": real.sha256}
         height, width = real.manifest["input"]["shape"][2:]
         fed = {
             "input": {
@@ -75,6 +74,7 @@ class TimedBoard:
     """A board of a benchmark: `pace` 2 takes half the time an image."""
 
     name: str
+    kind: str = "khadas-vim3"
     site: str = "lab"
     pace: float = 1.0
 
@@ -86,17 +86,29 @@ class Project:
     folder: Path
     variables: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def latest(self) -> Path:
+        """The newest run's folder."""
+        return self.folder / "runs" / "latest"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """A person's, with the toolchain `timed`."""
+        kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+        path = os.pathsep.join((str(ROOT), str(self.folder / "packages")))
+        return {**kept, "PYTHONPATH": path, **self.variables}
+
+    def command(self, *words: str) -> list[str]:
+        """`farm` with these words."""
+        return [sys.executable, "-m", "orchestrator.cli.main", *words]
+
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """`farm run`, its output in `said.txt`."""
-        temporary = self.folder / "tmp"
-        temporary.mkdir(exist_ok=True)
-        path = os.pathsep.join((str(ROOT), str(self.folder / "packages")))
-        environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "160", **self.variables}
         with open(self.folder / "said.txt", "wb") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.cli.main", "run", *arguments],
+                self.command("run", *arguments),
                 cwd=self.folder,
-                env=environment,
+                env={**self.environment, "COLUMNS": "160"},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -112,7 +124,7 @@ class Project:
 
     def events(self) -> list[Event]:
         """Events of the newest run."""
-        return list(EventReader(self.folder / "runs" / "latest" / "events.jsonl").new())
+        return list(EventReader(self.latest / "events.jsonl").new())
 
     def forget(self) -> None:
         """Nothing is known any more: neither results, nor paces, nor who was ready."""
@@ -139,7 +151,7 @@ class Boards:
             python = str(place)
         found = self.servers.start(board.name)
         return (
-            f"  - name: {board.name}\n    kind: {KIND}\n    hardware: timed\n"
+            f"  - name: {board.name}\n    kind: {board.kind}\n    hardware: timed\n"
             f"    site: {board.site}\n    lock: workdir\n    python: {python}\n"
             f"    transport: {{ssh: {{host: {found.host}, port: {found.port},"
             f' user: {found.user}, key: {found.key_file}, host_key: "{found.host_key}"}}}}\n{more}'
@@ -157,6 +169,16 @@ def boards() -> Iterator[tuple[Path, Boards]]:
             made.servers.close()
 
 
+def offer_toolchain(folder: Path) -> None:
+    """A distribution that offers the toolchain `timed`, in the packages of a project's folder."""
+    about = folder / "packages" / "farm_timed-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: farm-timed\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(
+        "[farm.toolchains]\ntimed = benchmarks._timed_runs:TimedToolchain\n"
+    )
+
+
 def project(
     folder: Path,
     inventory: Iterable[str],
@@ -169,12 +191,7 @@ def project(
     deadlines: Mapping[str, float] | None = None,
 ) -> Project:
     """Write a project whose rows are made by the toolchain `timed`."""
-    about = folder / "packages" / "farm_timed-1.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: farm-timed\nVersion: 1\n")
-    (about / "entry_points.txt").write_text(
-        "[farm.toolchains]\ntimed = benchmarks._timed_runs:TimedToolchain\n"
-    )
+    offer_toolchain(folder)
     (folder / "device_inventory.yaml").write_text(
         f'toolchains:\n  timed: {{options: {{ms: "{ms}"}}}}\nboards:\n' + "".join(inventory)
     )

@@ -27,7 +27,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._light_boards import Project, project
+from benchmarks._light_boards import project
+from benchmarks._timed_runs import Project, of
 from benchmarks._watching import Process, Terminal, Watch, shown_steps
 from orchestrator.events import Event
 
@@ -99,11 +100,6 @@ def quantile(values: Sequence[float], share: float) -> float:
     """A quantile; 0 of nothing."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
-
-
-def of(kind: str, events: Iterable[Event]) -> list[Any]:
-    """Events of one kind."""
-    return [event for event in events if event.event == kind]
 
 
 def whole_run(made: Project, limit_s: float) -> tuple[dict[str, Any], Terminal, Watch]:

@@ -3,7 +3,8 @@
 Options, which a file that is a JSON object may say too: `ms`, the time an image takes (16 by
 default); `dim`, the feature's length (128); `jitter_ms`, what is added at most, evenly spread (0).
 FARM_TIMED_PACE in a board's environment divides its time: 2 is a board of twice the pace.
-The feature is a hash of the input, so that order and content are checkable.
+The feature is a hash of the input (and of the file's `seed`), so that order and content are
+checkable.
 """
 
 import json
@@ -28,11 +29,11 @@ def probe(load: bool = False) -> Optional[Dict[str, Any]]:
     return {"version": _VERSION, "providers": ["sleep"]}
 
 
-def feature(data: Input, dim: int) -> bytes:
-    """`dim` float32 in [-1, 1), exact multiples of 2**-15, from a hash of `data`."""
+def feature(data: Input, dim: int, seed: str = "") -> bytes:
+    """`dim` float32 in [-1, 1), exact multiples of 2**-15, from a hash of `data` and `seed`."""
     import hashlib  # with OpenSSL behind it, which the session's own process does without
 
-    digest = hashlib.blake2b(data).digest()
+    digest = hashlib.blake2b(data, key=seed.encode("utf-8")[:64]).digest()
     words = struct.unpack("<%dh" % dim, hashlib.shake_128(digest).digest(2 * dim))
     row = array("f", [word / 32768.0 for word in words])
     if sys.byteorder == "big":
@@ -77,6 +78,7 @@ class Runtime(BaseRuntime):
         if not isinstance(jitter, (int, float)) or not 0 <= jitter <= 60000:
             raise AgentError(USER, "timed: jitter_ms is %r, expected 0 to 60000" % (jitter,))
         self._jitter_ns = int(jitter * 1e6)
+        self._seed = str(told.get("seed", ""))
         self._lot = 1
         if not isinstance(dim, int) or not 1 <= dim <= 8192:
             raise AgentError(USER, "timed: dim is %r, expected 1 to 8192" % (dim,))
@@ -88,7 +90,7 @@ class Runtime(BaseRuntime):
 
     def run(self, data: Input) -> Tuple[bytes, int]:
         begin = clock.now_ns()
-        row = feature(data, self.dim)
+        row = feature(data, self.dim, self._seed)
         self._lot = self._lot * 48271 % 0x7FFFFFFF  # the Lehmer generator, minstd
         more = self._lot * self._jitter_ns // 0x7FFFFFFF
         left = begin + self._ns + more - clock.now_ns()

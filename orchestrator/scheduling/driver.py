@@ -226,6 +226,7 @@ class Driver(Failing):
                 and (not step.board or self._roster.connected(step.board))
                 and self._not_before.get(step.id, 0.0) <= time.monotonic()
                 and step.id in self._plan.resolution.keys
+                and not self._is_being_made(step)
             ):
                 ready.append(self._candidate(step))
         running = [
@@ -241,7 +242,7 @@ class Driver(Failing):
         for chosen in choose(ready, running, self._slots):
             if chosen.id in helpers:
                 self._help(helpers[chosen.id][0], chosen.board)
-            else:
+            elif not self._is_being_made(graph.steps[chosen.id]):
                 self._start(graph.steps[chosen.id])
 
     def _out_of_use(self, step: Step) -> FarmError | None:
@@ -252,7 +253,7 @@ class Driver(Failing):
         self._state[step.id] = "running"
         self._has_helped = {each for each in self._has_helped if each[0] != step.id}
         attempt = self._attempts[step.id] = self._attempts.get(step.id, 0) + 1
-        key = self._plan.resolution.keys[step.id]
+        key = self._under_way[step.id] = self._plan.resolution.keys[step.id]
         self._reporter.emit(
             StepStarted(
                 step=step.id,
@@ -279,6 +280,7 @@ class Driver(Failing):
 
     def _finished(self, step: Step, key: str, outcome: Outcome, seconds: float) -> None:
         self._state[step.id] = "done"
+        self._under_way.pop(step.id, None)
         self._made.add(step.id)
         self._in_vain.pop(step.id, None)
         self._reporter.emit(

@@ -31,6 +31,7 @@ class Failing(Pooling):
         self._bug = False
 
     def _failed(self, step: Step, error: BaseException) -> None:
+        self._under_way.pop(step.id, None)
         if self._stop.is_set():
             self._state[step.id] = "waiting"
             return

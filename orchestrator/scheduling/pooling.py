@@ -44,6 +44,7 @@ class Pooling:
         self._failed_on: dict[str, set[str]] = {}
         self._helping: dict[str, Step] = {}
         self._has_helped: set[tuple[str, str]] = set()
+        self._under_way: dict[str, str] = {}  # running steps and their keys
 
     def _usable(self, step: Step, board: str) -> bool:
         """Whether a board of a step's pool may be given it."""
@@ -62,7 +63,15 @@ class Pooling:
             and self._not_before.get(step.id, 0.0) <= time.monotonic()
             and all(state == "done" or stage == "deploy" for stage, state in sources)
             and ("deploy", "running") not in sources
+            and not self._is_being_made(step)
         )
+
+    def _is_being_made(self, step: Step) -> bool:
+        """Whether a running step makes the same, as boards of one kind at two sites would.
+
+        To start it too would only keep a board waiting for the other.
+        """
+        return self._plan.resolution.keys.get(step.id) in self._under_way.values()
 
     def _on_boards(self, *states: State) -> Iterator[Step]:
         for step in self._plan.graph.steps.values():
