@@ -161,7 +161,7 @@ class Boards:
 @contextmanager
 def boards() -> Iterator[tuple[Path, Boards]]:
     """A temporary folder, and boards that end with it."""
-    with tempfile.TemporaryDirectory(prefix="farm-b") as name:
+    with tempfile.TemporaryDirectory(prefix="farm-b", ignore_cleanup_errors=True) as name:
         made = Boards(Path(name) / "boards")
         try:
             yield Path(name), made
