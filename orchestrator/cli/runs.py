@@ -42,7 +42,7 @@ def runs(arguments: argparse.Namespace) -> int:
 def _runs(found: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("Run", "Began", "Took", "Outcome", "Rows", "Matrix", ""):
-        table.add_column(name, overflow="fold", no_wrap=name == "Run")
+        table.add_column(name, overflow="fold", no_wrap=name in ("Run", "Began", "Outcome"))
     for run in found:
         part = [f"--limit {run['limit']}"] if run["limit"] else []
         part += [f"--only {name}" for name in run["only"]]
@@ -63,7 +63,7 @@ def _trend(points: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     far = far_text(points[-1]["tar"]["far_target"])
     for name in ("Run", "Began", "Executed by", "Time", "Rank1", f"TAR@FAR<={far}", "Test set", ""):
-        table.add_column(name, overflow="fold", no_wrap=name == "Run")
+        table.add_column(name, overflow="fold", no_wrap=name in ("Run", "Began"))
     for point in points:
         tar = point["tar"]
         table.add_row(

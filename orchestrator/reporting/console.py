@@ -179,7 +179,8 @@ class View:
         else:
             idle = board.reason.splitlines()[0] if board.reason else ""
             if not idle and board.state in ("ready", "waiting"):
-                idle = f"{board.steps_left} steps to go" if board.steps_left else "nothing to do"
+                left = board.steps_left
+                idle = f"{left} step{'s' * (left > 1)} to go" if left else "nothing to do"
             step = [Text(idle, style="dim"), Text(""), Text(""), Text("")]
         return self._cells(first, step, running, wide, widest, board)
 
