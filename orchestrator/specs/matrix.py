@@ -85,7 +85,7 @@ class TablePolicy(Spec):
 
 
 class BoardSelector(Spec):
-    """Boards by name, kind or tag; of several axes, all must fit.
+    """Boards by name, kind, tag or site; of several axes, all must fit.
 
     A plain word in a file is a name.
     """
@@ -93,6 +93,7 @@ class BoardSelector(Spec):
     name: OneOrMany[str] = ()
     kind: OneOrMany[str] = ()
     tag: OneOrMany[str] = ()
+    site: OneOrMany[str] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -101,8 +102,8 @@ class BoardSelector(Spec):
 
     @model_validator(mode="after")
     def _some(self) -> BoardSelector:
-        if not (self.name or self.kind or self.tag):
-            raise wrong("expected a board's name, or kind: or tag:")
+        if not (self.name or self.kind or self.tag or self.site):
+            raise wrong("expected a board's name, or kind:, tag: or site:")
         return self
 
     def fits(self, board: Board) -> bool:
@@ -111,6 +112,7 @@ class BoardSelector(Spec):
             (not self.name or board.name in self.name)
             and (not self.kind or board.kind in self.kind)
             and (not self.tag or not set(self.tag).isdisjoint(board.tags))
+            and (not self.site or board.site in self.site)
         )
 
     def select(self, inventory: Inventory) -> tuple[Board, ...]:

@@ -37,6 +37,7 @@ def check_references(
         "board": [board.name for board in inventory.boards],
         "kind": list(kinds),
         "tag": sorted({tag for board in inventory.boards for tag in board.tags}),
+        "site": sorted({board.site for board in inventory.boards}),
         "toolchain": ["auto", *toolchains],
     }
     called = {"name": "board"}
@@ -53,7 +54,12 @@ def check_references(
         pick = entry.boards
         known = [
             check((*place, "boards"), axis, words)
-            for axis, words in (("name", pick.name), ("kind", pick.kind), ("tag", pick.tag))
+            for axis, words in (
+                ("name", pick.name),
+                ("kind", pick.kind),
+                ("tag", pick.tag),
+                ("site", pick.site),
+            )
         ]
         check(place, "toolchain", (entry.toolchain,))
         if all(known) and not pick.select(inventory):

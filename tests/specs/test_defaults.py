@@ -174,12 +174,12 @@ def test_selectors():
     fleet = Inventory(
         boards=[
             Board.model_validate(
-                {"name": name, "kind": kind, "transport": "emulated", "tags": tags}
+                {"name": name, "kind": kind, "transport": "emulated", "tags": tags, "site": site}
             )
-            for name, kind, tags in (
-                ("a", "imx8mp", ["lab"]),
-                ("b", "imx8mp", []),
-                ("c", "rv1126", ["lab", "new"]),
+            for name, kind, tags, site in (
+                ("a", "imx8mp", ["lab"], "ground-floor"),
+                ("b", "imx8mp", [], "attic"),
+                ("c", "rv1126", ["lab", "new"], "attic"),
             )
         ]
     )
@@ -192,6 +192,8 @@ def test_selectors():
     assert names(kind="imx8mp", tag="lab") == "a"
     assert names(tag=["new", "lab"]) == "ac"
     assert names(name=["c", "b"]) == "bc"
+    assert names(site="attic") == "bc"
+    assert names(site=["attic", "ground-floor"], kind="imx8mp") == "ab"
 
 
 def test_include_and_exclude(inventory):
