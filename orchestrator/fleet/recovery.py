@@ -97,6 +97,11 @@ def _run(board: Board, argv: list[str]) -> None:
         raise TransientError(f"{about} ended with status {done.returncode}: {words}")
 
 
+def longest_s(board: Board, connect_s: float) -> float:
+    """Seconds that a rung takes at the most, where connecting takes at most `connect_s`."""
+    return connect_s + REBOOT_S + 2 * POWER_S + board.recovery.off_s
+
+
 def climb(board: Board, rung: Rung, address: Address | None, stop: threading.Event) -> str:
     """Try one rung; what went wrong with it in words, empty when it was done."""
     try:

@@ -16,7 +16,7 @@ from orchestrator.errors import FarmError, TransientError
 from orchestrator.fleet.board import Address, Deadlines
 from orchestrator.fleet.emulated import EmulatedFleet
 from orchestrator.fleet.reaching import address_of
-from orchestrator.fleet.recovery import Rung, climb
+from orchestrator.fleet.recovery import Rung, climb, longest_s
 from orchestrator.scheduling.compute import translated
 from orchestrator.scheduling.hosts import BOARDS_PER_HOST, ImageFile, actor_class, portable
 from orchestrator.scheduling.parties import Head
@@ -76,10 +76,15 @@ class Boards:
             return climb(board, rung, address, self._stop)
         import ray
 
+        limit = longest_s(board, self._deadlines.connect_s) + GRACE_S
         try:
             with translated(f"{board.name}: {rung}"), self._buried(board.name):
                 host = self._host(board.name)
-                words: str = ray.get(host.actor.recover.remote(board, rung, address))
+                climbing = host.actor.recover.remote(board, rung, address)
+                try:
+                    words: str = ray.get(climbing, timeout=limit)
+                except ray.exceptions.GetTimeoutError:
+                    words = f"{board.name}: {rung} did not end within {limit:.0f} s"
                 return words
         except TransientError as error:
             return error.message
