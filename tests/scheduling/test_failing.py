@@ -140,3 +140,17 @@ def test_who_waited_in_vain_for_another_run_does_not_wait_three_times() -> None:
     run = Trying()
     assert run.fails(BeingMade("another run has been making it")) == ("failed", ["ready"], False)
     assert run._roster.error("b") is None
+
+
+def test_what_is_being_made_is_not_begun_twice_and_may_be_once_that_failed() -> None:
+    trying: Any = Trying()
+    steps = trying._plan.graph.steps
+    again = Step(**{**vars(steps["work"]), "id": "again", "board": "c", "pool": ("c",)})
+    trying._plan = Plan([*steps.values(), again])
+    trying._plan.held = {"convert"}
+    trying._plan.resolve()
+    assert not trying._is_being_made(again)
+    trying._under_way["work"] = trying._plan.resolution.keys["work"]
+    assert trying._is_being_made(again)
+    trying._failed(steps["work"], TransientError("lost"))
+    assert not trying._is_being_made(again)
