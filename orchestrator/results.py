@@ -5,7 +5,7 @@ All rates are fractions between 0 and 1 (the table prints percent), all times mi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,6 +20,49 @@ class Part(BaseModel):
     """Immutable; a reader of a later version ignores what it does not know."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class AuditImage(Part):
+    """An image that a finding names.
+
+    Attributes:
+        role: gallery, probe, calibration; `face` where images have no role yet.
+        identity: whom it shows; empty for calibration images.
+        name: its file.
+    """
+
+    role: str
+    identity: str
+    name: str
+
+
+class AuditExample(Part):
+    """One image, or two of which the first repeats the second.
+
+    Attributes:
+        bits: how many of the 256 bits of their perceptual hashes differ; None when both are equal
+            to the pixel, or there is one image.
+    """
+
+    images: list[AuditImage]
+    bits: int | None = None
+
+
+class AuditFinding(Part):
+    """What the audit of the test set found, once; docs/test-set-checks.md lists the kinds.
+
+    Attributes:
+        severity: a `leak` makes figures say more than they should, and is refused unless allowed.
+        count: of all images or identities concerned (or false alarms); `examples` has some of them.
+        allowed: a leak that `allow_leaks: true` lets pass.
+    """
+
+    kind: str
+    severity: Literal["leak", "warning", "note"]
+    count: int
+    sentence: str
+    examples: list[AuditExample] = []
+    allowed: bool = False
 
 
 class TestSetResult(Part):

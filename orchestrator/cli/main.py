@@ -12,6 +12,7 @@ from orchestrator import __version__
 from orchestrator.cli import (
     boards,
     completion,
+    data,
     doctor,
     explain,
     gc,
@@ -25,7 +26,7 @@ from orchestrator.cli import (
 EPILOG = """\
 exit codes:
   0    complete
-  1    a row has no result
+  1    a row has no result; a test set has leaks (farm data check)
   2    wrong input: nothing was started
   3    a gate failed
   4    farm's own bug
@@ -51,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
 COMMANDS = (
     *("run", "resume", "plan", "boards", "toolchain", "schema", "doctor", "explain"),
-    *("completion", "score", "init", "gc"),
+    *("completion", "score", "init", "gc", "data"),
     *kept.WORDS,
 )
 
@@ -139,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     boards.add_parser(commands)
     schema.add_parser(commands)
     gc.add_parser(commands)
+    data.add_parser(commands)
     doctor.add_parser(commands)
     toolchain.add_parser(commands)
     completion.add_parser(commands)
