@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 
 import pytest
+from hypothesis import settings
 
 PLACES = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
+
+# How long one example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("farm", deadline=None)
+settings.load_profile("farm")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -18,3 +24,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 if os.environ.get("CI") == "true":
                     pytest.fail(message, pytrace=False)
                 pytest.skip(message)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that says what was skipped and why, so that a thin test run is seen as one."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[text.removeprefix("Skipped: ")] += 1
+    if reasons:
+        said = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"skipped {reasons.total()}: {said}")

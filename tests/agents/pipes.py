@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -175,11 +174,3 @@ def end_lease(path: Path) -> None:
     """As if a holder's lease had run out, which takes its time."""
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "until": 0.0}))
-
-
-@contextlib.contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """What is done in a `with` must end in time."""
-    begin = time.monotonic()
-    yield
-    assert time.monotonic() - begin < seconds

@@ -63,7 +63,7 @@ def extracted(address, artifact, data, images):
 
     got = features(link.extract(Rows(images), 16, keep))
     link.close()
-    assert processes.wait_gone(pids, 2.0)
+    assert processes.wait_gone(pids, 20.0)
     return got
 
 

@@ -115,7 +115,7 @@ def test_a_killed_run_leaves_nothing_half_received(tmp_path, artifact, monkeypat
         os.kill(pids[0], signal.SIGKILL)
         with pytest.raises(TransientError):
             list(job)
-        assert processes.wait_gone(found, 2.0)
+        assert processes.wait_gone(found, 20.0)
     assert any(path.name.endswith(".part") for path in blocks(tmp_path))
     whole = [path for path in blocks(tmp_path) if not path.name.endswith(".part")]
     assert whole

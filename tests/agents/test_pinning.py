@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 
@@ -204,7 +203,5 @@ def test_a_hot_board_is_waited_for_by_its_temperature(root, workdir, artifact):
         assert (cooling["ended"], cooling["from_c"], cooling["to_c"]) == ("cool", 61.0, 54.0)
         write(zone, "temp", "70000")
         hot = MeasurePolicy(1, 0.05, 10, 5.0, cool_below_c=55.0, cool_deadline_s=0.3)
-        began = time.monotonic()
         list(made.measure(faces(1, size=8), hot, timeout_s=30))
         assert made.measurement.cooling["ended"] == "too late"
-        assert time.monotonic() - began < 3

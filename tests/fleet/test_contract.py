@@ -20,6 +20,7 @@ from orchestrator.fleet.local import LocalTransport
 from orchestrator.fleet.ssh import SshTransport
 from tests.fleet.conftest import is_alive, transport_to, wait_until
 from tests.openssh import SshdAddress, running_sshd
+from tests.patience import within
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +123,8 @@ def test_run_of_a_command_ended_by_a_signal(transport: Any) -> None:
 
 
 def test_run_has_a_deadline(transport: Any) -> None:
-    started = time.monotonic()
-    with pytest.raises(TransientError, match=r"no end after 0\.3 s"):
-        transport.run("sleep 30", timeout_s=0.3)
-    assert time.monotonic() - started < 5
+    with within(2.5), pytest.raises(TransientError, match=r"no end after 0\.3 s"):
+        transport.run("sleep 300", timeout_s=0.3)
 
 
 def test_run_has_a_deadline_for_a_command_that_will_not_read(transport: Any) -> None:

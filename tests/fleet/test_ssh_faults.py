@@ -22,6 +22,7 @@ from orchestrator.fleet.ssh import SshTransport
 from orchestrator.fleet.ssh_errors import translated
 from tests.fleet.conftest import transport_to, wait_until
 from tests.fleet.peers import server
+from tests.patience import within
 
 
 @pytest.fixture
@@ -36,17 +37,6 @@ def far_board(address: EmulatedAddress, relay: Relay) -> Iterator[SshTransport]:
     transport.connect(20)
     yield transport
     transport.close()
-
-
-def within(seconds: float) -> Any:
-    class Clock:
-        def __enter__(self) -> None:
-            self.start = time.monotonic()
-
-        def __exit__(self, *_: object) -> None:
-            assert time.monotonic() - self.start < seconds
-
-    return Clock()
 
 
 def stay_silent(sock: socket.socket) -> None:

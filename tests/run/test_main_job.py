@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import time
 from pathlib import Path
 from typing import Any
 
@@ -193,13 +192,10 @@ def test_no_image_is_left_on_a_board(project: Project) -> None:
 
 
 def test_a_second_run_computes_nothing_and_needs_neither_ray_nor_board(project: Project) -> None:
-    began = time.monotonic()
     done = project.farm("run")
-    spent = time.monotonic() - began
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all of it was in the store (cached)" in done.stdout
     assert not (project.latest / "driver.log").exists()
-    assert spent < 8
     first = json.loads(
         (sorted(Path(project.folder, "runs").glob("2*"))[0] / "results.json").read_text()
     )
