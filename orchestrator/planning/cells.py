@@ -6,15 +6,15 @@ its gallery encoder is the float32 reference.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from orchestrator.errors import UserError
 from orchestrator.events import ExecutedBy
 from orchestrator.specs.inventory import PROVIDERS, Board, Inventory
 from orchestrator.specs.kinds import Kind
-from orchestrator.specs.matrix import Entry, Matrix
+from orchestrator.specs.matrix import Entry, Gallery, Matrix
 from orchestrator.specs.quantization import Quantization
 
 
@@ -112,6 +112,41 @@ class Cell:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """What `include` and `exclude` choose from: a row before it is known whether it is wanted."""
+
+    model: str
+    entry: Entry
+    pool: tuple[Board, ...]
+    quantization: Quantization
+    gallery: Gallery
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As the rules of a matrix take them."""
+        return {
+            "entry": self.entry.name,
+            "board": self.pool[0],
+            "toolchain": self.pool[0].toolchain_for(self.entry.toolchain),
+            "quantization": self.quantization,
+            "gallery": self.gallery,
+            "model": self.model,
+        }
+
+
+def crossed(matrix: Matrix, inventory: Inventory, models: Collection[str]) -> Iterator[Candidate]:
+    """Boards × quantizations × galleries × models of every entry, in the table's order."""
+    for model in models:
+        for entry in matrix.entries:
+            if entry.model and model not in entry.model:
+                continue
+            for pool in _pools(entry, inventory):
+                for quantization in entry.quantization:
+                    for gallery in entry.gallery:
+                        yield Candidate(model, entry, pool, quantization, gallery)
+
+
 def scheme_name(quantization: Quantization) -> str:
     """`float32`, or like `uint8-per-tensor-asymmetric`, its calibrator and float layers added."""
     return quantization.label.replace("float: ", "float-").replace(",", "+").replace(" ", "-")
@@ -140,27 +175,16 @@ def expand(
         UserError: two cells would have one name, or nothing is left to do.
     """
     namer = _Namer(matrix, inventory, models)
+    references = {
+        model: _reference(matrix, inventory, kinds, offers, model, namer) for model in models
+    }
     cells: list[Cell] = []
-    for model in models:
-        reference = _reference(matrix, inventory, kinds, offers, model, namer)
-        for entry in matrix.entries:
-            if entry.model and model not in entry.model:
-                continue
-            for pool in _pools(entry, inventory):
-                for quantization in entry.quantization:
-                    encoder, reason = _encoder(
-                        model, entry, quantization, pool, kinds, offers, namer
-                    )
-                    for gallery in entry.gallery:
-                        if matrix.wants(
-                            entry=entry.name,
-                            board=pool[0],
-                            toolchain=encoder.toolchain,
-                            quantization=quantization,
-                            gallery=gallery,
-                            model=model,
-                        ):
-                            cells.append(_cell(encoder, reason, entry, gallery, reference))
+    for row in crossed(matrix, inventory, models):
+        if matrix.wants(**row.facts):
+            encoder, reason = _encoder(
+                row.model, row.entry, row.quantization, row.pool, kinds, offers, namer
+            )
+            cells.append(_cell(encoder, reason, row.entry, row.gallery, references[row.model]))
     _check_names(cells, matrix.source.file)
     return cells
 

@@ -51,15 +51,14 @@ def host_plan(request: Request) -> Plan:
 
 def stand_in(board: Board) -> Board:
     """An emulated board in the place of a real or simulated one; others as they are."""
-    if isinstance(board.transport, (EmulatedTransportSpec, LocalTransportSpec)):
+    here = isinstance(board.transport, LocalTransportSpec) and board.runtime.name == "onnxruntime"
+    if here or isinstance(board.transport, EmulatedTransportSpec):
         return board
-    return board.model_copy(
-        update={
-            "transport": EmulatedTransportSpec(),
-            "runtime": RuntimeOptions(name="onnxruntime", faithful=True),
-            "contention_domain": THIS_HOST,
-            "python": sys.executable,
-        }
+    return board.stand_in(
+        transport=EmulatedTransportSpec(),
+        runtime=RuntimeOptions(name="onnxruntime", faithful=True),
+        contention_domain=THIS_HOST,
+        python=sys.executable,
     )
 
 

@@ -80,6 +80,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "helpers": _helpers(plan, targets.artifact),
             "provenance": {
                 "model_sha256": plan.models[cell.model].sha256,
+                "model": plan.models[cell.model].about,
                 "preprocessing": plan.models[cell.model].input.model_dump(mode="json"),
                 "artifact": artifact.manifest["provenance"],
                 "gallery": {

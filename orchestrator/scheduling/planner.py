@@ -20,6 +20,7 @@ from orchestrator.scheduling.fleet_book import FleetBook
 from orchestrator.scheduling.offers import Offered, known_toolchains, offers_of
 from orchestrator.scheduling.ray_nodes import LOCAL, parse_address
 from orchestrator.scheduling.remembered import FactsFile, RatesFile
+from orchestrator.scheduling.settings import output_problems, refuse_idle
 from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import load_matrix, load_models
@@ -296,6 +297,7 @@ def make_plan(
     """
     matrix = load_matrix(Path(request.matrix))
     inventory = load_inventory(Path(request.inventory))
+    written = inventory
     if places is not None:
         taken = tuple(places(board) for board in inventory.boards)
         inventory = inventory.model_copy(update={"boards": taken})
@@ -304,6 +306,12 @@ def make_plan(
     offers = offers_of(inventory)
     check_references(matrix, inventory, kinds, models, known_toolchains())
     cells = expand(matrix, inventory, kinds, list(models), offers)
+    refuse_idle(
+        matrix,
+        written,
+        list(models),
+        cells if places is None else expand(matrix, written, kinds, list(models), offers),
+    )
     cells = only(cells, request.only, request.matrix)
     for name in {cell.model for cell in cells}:
         _check_model(models[name])
@@ -423,6 +431,7 @@ def _check_model(model: ModelSpec) -> None:
                 f"not {model.embedding_size}",
             )
         )
+    problems += output_problems(model, [output.name for output in info.outputs])
     fail(model.source.problem(place, text) for place, text in problems)
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from orchestrator.specs.base import SLUG, FileSpec, Many, OneOrMany, Spec, load, tagged, wrong
-from orchestrator.specs.kinds import BoardType, RuntimeName, load_kinds
+from orchestrator.specs.kinds import BoardType, Kind, RuntimeName, load_kinds
 from orchestrator.specs.yamlfile import PathKey, nearest
 
 THIS_HOST = "this-host"
@@ -112,6 +120,16 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "rknn": ("NPU",),
     "rknn_simulator": ("simulator",),
 }
+# onnxruntime's own names; a build of a vendor's may have others, which end in the same way.
+_PROVIDER = "ExecutionProvider"
+_ORT_PROVIDERS = tuple(
+    name + _PROVIDER
+    for name in (
+        *("ACL", "ArmNN", "Azure", "CANN", "CoreML", "CPU", "CUDA", "Dml", "Dnnl", "Js"),
+        *("MIGraphX", "Nnapi", "NvTensorRTRTX", "OpenVINO", "QNN", "ROCM", "Rknpu", "SNPE"),
+        *("Tensorrt", "VitisAI", "VSINPU", "WebGpu", "WebNN", "Xnnpack"),
+    )
+)
 # The runtime that stands for another on this host.
 SIMULATORS: Mapping[str, RuntimeName] = {"rknn": "rknn_simulator"}
 
@@ -154,6 +172,8 @@ class RuntimeOptions(Spec):
     @classmethod
     def _known(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         name = info.data.get("name")
+        if name == "onnxruntime":
+            _check_providers(value)
         if name in (None, "onnxruntime"):
             return value
         known = PROVIDERS[name]
@@ -182,6 +202,22 @@ class RuntimeOptions(Spec):
             "faithful": self.faithful,
         }
         return options | self.building | ({"library": self.library} if self.library else {})
+
+
+def _check_providers(names: tuple[str, ...]) -> None:
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise wrong(f"{name!r} stands twice")
+        short = [full for full in _ORT_PROVIDERS if full.lower() == (name + _PROVIDER).lower()]
+        near = difflib.get_close_matches(name, _ORT_PROVIDERS, 1, 0.9)
+        if short:
+            raise wrong(
+                f"{name!r} is no execution provider of onnxruntime{nearest(short[0], short)}"
+            )
+        if name not in _ORT_PROVIDERS and (near or not name.endswith(_PROVIDER)):
+            raise wrong(
+                f"{name!r} is no execution provider of onnxruntime{nearest(name, _ORT_PROVIDERS)}"
+            )
 
 
 LockScope = Literal["board", "workdir"]
@@ -256,6 +292,8 @@ class Board(Spec):
     clocks: Clocks | None = None
     runtime: RuntimeOptions
     recovery: Recovery = Recovery()
+    # What `auto` meant for the real board that this one stands in for.
+    _auto: str = PrivateAttr("")
 
     @model_validator(mode="before")
     @classmethod
@@ -279,9 +317,8 @@ class Board(Spec):
         if isinstance(runtime, str):
             runtime = {"name": runtime}
         if isinstance(runtime, dict):
-            native = kind.runtime if kind and ssh else "onnxruntime"
-            if kind and transport in ("simulator", {"type": "simulator"}, {"simulator": None}):
-                native = SIMULATORS.get(kind.runtime, native)
+            simulated = transport in ("simulator", {"type": "simulator"}, {"simulator": None})
+            native = _usual_runtime(kind, ssh, simulated)
             runtime = {"name": native, "faithful": emulated, **runtime}
             if kind and kind.providers and not emulated and runtime["name"] == "onnxruntime":
                 runtime.setdefault("providers", list(kind.providers))
@@ -309,7 +346,8 @@ class Board(Spec):
 
     @model_validator(mode="after")
     def _not_this_host(self) -> Board:
-        if self.recovery != Recovery() and isinstance(self.transport, LocalTransportSpec):
+        here = isinstance(self.transport, (LocalTransportSpec, SimulatorTransportSpec))
+        if self.recovery != Recovery() and here:
             raise wrong("this host is neither rebooted nor switched off by a run", key="recovery")
         return self
 
@@ -337,13 +375,39 @@ class Board(Spec):
         """Runtime to the path of its library on the board, where the entry names one."""
         return {self.runtime.name: self.runtime.library} if self.runtime.library else {}
 
+    @property
+    def usual_runtime(self) -> str:
+        """The runtime of a board of this kind, reached like this, when its entry names none."""
+        ssh = isinstance(self.transport, SshTransportSpec)
+        simulated = isinstance(self.transport, SimulatorTransportSpec)
+        return _usual_runtime(load_kinds()[self.kind], ssh, simulated)
+
     def toolchain_for(self, requested: str) -> str:
-        """The toolchain that `requested` (`auto` included) means for this board."""
+        """The toolchain that `requested` (`auto` included) means for this board.
+
+        On a real board and on this host `auto` is the one of its runtime; where a twin or a
+        simulator stands in, it is the kind's.
+        """
         if requested != "auto":
             return requested
-        if isinstance(self.transport, LocalTransportSpec):
-            return "onnxruntime"
-        return load_kinds()[self.kind].toolchain
+        if self._auto:
+            return self._auto
+        kind = load_kinds()[self.kind]
+        if self.executed_by != "board" or self.runtime.name == kind.runtime:
+            return kind.toolchain
+        return self.runtime.name
+
+    def stand_in(self, **update: Any) -> Board:
+        """A copy with `update`, of which `auto` means what it means for this one."""
+        copy = self.model_copy(update=update)
+        copy._auto = self.toolchain_for("auto")
+        return copy
+
+
+def _usual_runtime(kind: Kind | None, ssh: bool, simulated: bool) -> RuntimeName:
+    if kind is None or not (ssh or simulated):
+        return "onnxruntime"
+    return kind.runtime if ssh else SIMULATORS.get(kind.runtime, "onnxruntime")
 
 
 class ToolchainSpec(Spec):

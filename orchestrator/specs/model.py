@@ -66,6 +66,12 @@ class ModelSpec(FileSpec):
         return self.input.model_dump(mode="json")
 
     @property
+    def about(self) -> dict[str, str]:
+        """Whose model it is, for a row's provenance: licence, provenance, description."""
+        told = {"licence": self.licence, "provenance": self.provenance}
+        return told | ({"description": self.description} if self.description else {})
+
+    @property
     def path(self) -> Path:
         """Where the model's file is."""
         return self.folder / self.file

@@ -88,6 +88,8 @@ class Quantization(Spec):
         if self.is_float:
             if self.granularity or self.symmetry or self.keep_float:
                 raise wrong(f"{self.dtype} takes no granularity, symmetry or keep_float")
+            if self.calibrator != "minmax":
+                raise wrong(f"{self.dtype} is not calibrated, so {self.calibrator!r} has no effect")
             if self.equalize or self.bias_correction:
                 raise wrong(f"{self.dtype} takes no accuracy helper (equalize, bias_correction)")
         elif SUGGESTED in self.keep_float and len(self.keep_float) > 1:
