@@ -1,4 +1,5 @@
-"""Every command block of the README is run, in a copy of the project with a small test set."""
+"""Every command block of README and docs/commands.md is run, in a copy of the project with a small
+test set."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import pytest
 
 from .project import ROOT, Project
 
+PAGES = ("README.md", "docs/commands.md")
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # `make test` runs this very test.
 NOT_HERE = ("make test",)
@@ -19,12 +21,13 @@ MAY_END_WITH = {"farm gate": (0, 3)}
 
 
 def commands() -> list[str]:
-    """Each line of each block, without its comment; several on a line stand apart."""
+    """Each line of each block once, without its comment; several on a line stand apart."""
     found = []
-    for block in BLOCK.findall((ROOT / "README.md").read_text()):
-        for line in block.splitlines():
-            found += [part.strip() for part in line.split("#")[0].split(";") if part.strip()]
-    return found
+    for page in PAGES:
+        for block in BLOCK.findall((ROOT / page).read_text()):
+            for line in block.splitlines():
+                found += [part.strip() for part in line.split("#")[0].split(";") if part.strip()]
+    return list(dict.fromkeys(found))
 
 
 @pytest.fixture
