@@ -113,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agent", description="farm's board agent " + VERSION)
     commands = parser.add_subparsers(dest="command")
     for run in (serve, who, release, wipe):
-        command = commands.add_parser(run.__name__, help=(run.__doc__ or "").splitlines()[0])
+        about = (run.__doc__ or "").partition("\n")[0]  # none under PYTHONOPTIMIZE=2
+        command = commands.add_parser(run.__name__, help=about)
         command.set_defaults(run=run)
         command.add_argument("--workdir", required=True)
         command.add_argument("--board", default="this board")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import shlex
 import threading
 import tokenize
 import zipfile
@@ -13,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+
+from orchestrator.fleet.commands import python_command
 
 LIMIT = 100_000  # bytes; boards are small, and so are the links to some
 _PACKAGE = "farm_agent"
@@ -120,7 +121,7 @@ def agent_command(
         images: whether test images that were kept there before are removed: `clear` or `leave`.
         libraries: runtime to the path of its library there, where it is not found alone.
     """
-    words = [python, path_on_board, "serve", "--workdir", workdir, "--board", board]
+    words = [path_on_board, "serve", "--workdir", workdir, "--board", board]
     words += ["--owner", owner, "--idle-s", f"{idle_s:g}", "--lock", lock]
     words += ["--images", images]
     if reason:
@@ -129,4 +130,4 @@ def agent_command(
         words += ["--library", f"{runtime}={library}"]
     if take_over:
         words.append("--take-over")
-    return "exec " + shlex.join(words)
+    return python_command(python, *words, replace=True)

@@ -6,7 +6,6 @@ import contextlib
 import getpass
 import json
 import os
-import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -167,6 +166,7 @@ class BoardLink:
             UserError: our key was refused.
         """
         from orchestrator.fleet.agent_bundle import agent_bundle, agent_command
+        from orchestrator.fleet.commands import workdir_on
         from orchestrator.fleet.deploying import check_python, deploy
         from orchestrator.fleet.session import AgentSession
 
@@ -179,7 +179,12 @@ class BoardLink:
             transport.connect(limits.connect_s)
         with self._named("command_s"):
             check_python(transport, self.address.python, limits.command_s)
-            self._workdir = self._expand(transport)
+            self._workdir = workdir_on(
+                transport,
+                self.address.workdir,
+                board=self.address.name,
+                timeout_s=limits.command_s,
+            )
         bundle = agent_bundle()
         with self._named("transfer_s"):
             place = deploy(
@@ -348,27 +353,15 @@ class BoardLink:
         return transport, session
 
     def _is_held(self, transport: Transport, program: str) -> bool:
-        words = [self.address.python, program, "who", "--workdir", self._workdir]
-        words += ["--lock", self.address.lock]
-        try:
-            told = transport.run(shlex.join(words), timeout_s=self.address.deadlines.command_s)
-            holder = json.loads(told.stdout.strip().rsplit(b"\n", 1)[-1])
-        except (FarmError, ValueError, RecursionError):
-            return False
-        return told.status == 0 and isinstance(holder, dict) and bool(holder)
+        from orchestrator.fleet.commands import json_answer, python_command
 
-    def _expand(self, transport: Transport) -> str:
-        workdir = self.address.workdir
-        if not workdir.startswith("~"):
-            return workdir
-        result = transport.run('printf %s "$HOME"', timeout_s=self.address.deadlines.command_s)
-        home = result.stdout.decode(errors="replace").strip()
-        if result.status != 0 or not home.startswith("/"):
-            raise BoardError(
-                f"{self.address.name}: its shell does not say where home is ({home[:80]!r})",
-                "give an absolute `workdir:` for this board in the inventory",
-            )
-        return home + workdir[1:]
+        words = [program, "who", "--workdir", self._workdir, "--lock", self.address.lock]
+        try:
+            asked = python_command(self.address.python, *words)
+            told = transport.run(asked, timeout_s=self.address.deadlines.command_s)
+        except FarmError:
+            return False
+        return told.status == 0 and bool(json_answer(told.stdout))
 
 
 def make_transport(address: Address) -> Transport:

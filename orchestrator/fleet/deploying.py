@@ -14,6 +14,7 @@ from pathlib import Path
 
 from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet.channel import CommandResult, Transport
+from orchestrator.fleet.commands import ITS_OWN_PYTHON, python_command, said
 from orchestrator.fleet.deadline import Deadline
 from orchestrator.fleet.untrusted import one_line
 
@@ -146,15 +147,12 @@ def check_python(transport: Transport, python: str, timeout_s: float) -> str:
         TransientError: the link failed or time ran out.
     """
     code = "import sys; print('farm-python %d.%d.%d' % tuple(sys.version_info[:3]))"
-    if python.startswith("~/"):
-        python = "./" + python[2:]
-    result = transport.run(f"{shlex.quote(python)} -c {shlex.quote(code)}", timeout_s=timeout_s)
+    result = transport.run(python_command(python, "-c", code), timeout_s=timeout_s)
     found = _PYTHON_MARK.search(result.stdout)
     board = _board(transport)
     if found is None:
-        words = one_line(result.stderr) or f"status {result.status}"
         raise BoardError(
-            f"{board}: no Python at `{python}`: {words}",
+            f"{board}: no Python at `{python}`: {said(result)}",
             "install Python 3.6 or later on the board (`apt-get install python3-minimal`, `opkg "
             "install python3-light`), or unpack a portable build there; then name its path as "
             "`python` in device_inventory.yaml",
@@ -211,7 +209,8 @@ def _hash_command(path: str) -> str:
     )
     # A missing tool and a broken one look alike: the next is tried either way.
     tries = " || ".join(f"{tool} < {file} 2>/dev/null" for tool in tools)
-    return f"if [ -f {file} ]; then echo {_HASH_MARK}; {{ {tries}; }} || exit {_NO_TOOL}; fi"
+    hashed = f"echo {_HASH_MARK}; {{ {tries}; }} || exit {_NO_TOOL}"
+    return f"{ITS_OWN_PYTHON}; if [ -f {file} ]; then {hashed}; fi"
 
 
 def _hash_of(transport: Transport, path: str, result: CommandResult) -> str | None:
@@ -258,9 +257,10 @@ def _df_command(folder: str) -> str:
 def _free_of(result: CommandResult) -> int | None:
     """Free bytes as a board's `df` says them; None when it does not."""
     answer = result.stdout.decode("utf-8", "replace").rpartition(_DF_MARK)[2]
-    lines = answer.strip().splitlines()
-    found = _DF.match(lines[-1] + " ") if len(lines) > 1 else None
-    return max(0, int(found.group(3))) * 1024 if found else None
+    for line in reversed(answer.strip().splitlines()[1:]):
+        if found := _DF.match(line + " "):
+            return max(0, int(found.group(3))) * 1024
+    return None
 
 
 def _cannot(transport: Transport, purpose: str, result: CommandResult) -> BoardError:

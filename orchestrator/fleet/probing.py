@@ -17,8 +17,8 @@ from typing import Any
 
 from orchestrator.errors import BoardError
 from orchestrator.fleet.channel import Transport
+from orchestrator.fleet.commands import ITS_OWN_PYTHON, said
 from orchestrator.fleet.session_types import clean_text
-from orchestrator.fleet.untrusted import one_line
 from orchestrator.specs.kinds import Kind
 
 PROBE_S = 30.0
@@ -46,7 +46,9 @@ _SHOWN = (
 
 _SCRIPT = r"""
 R="${FARM_PROBE_ROOT:-}"
-say() { [ -n "$2" ] && printf 'farm:%s=%s\n' "$1" "$2"; }
+@PYTHON@
+# Each line begins with a line's end: what something in the background prints may lack one.
+say() { [ -n "$2" ] && printf '\nfarm:%s=%s\n' "$1" "$2"; }
 first() { [ -r "$R$1" ] && tr '\000' '\n' < "$R$1" 2>/dev/null | head -c 2000 | head -n 1; }
 text() { say "$1" "$(first "$2")"; }
 text model /proc/device-tree/model
@@ -98,7 +100,7 @@ python3 -c 'import importlib.util as u
 for m in ("onnxruntime", "tensorrt", "rknnlite"):
     s = u.find_spec(m)
     if s and s.origin:
-        print("farm:module=" + m + " " + s.origin)' 2>/dev/null
+        print("\nfarm:module=" + m + " " + s.origin)' 2>/dev/null
 for z in "$R"/sys/class/thermal/thermal_zone*; do
   [ -r "$z/temp" ] || continue
   z=${z#"$R"}; say heat "$(first "$z/temp") $(first "$z/type")"
@@ -230,14 +232,13 @@ def probe(
     """
     files = sorted({path for kind in kinds for path in kind.signatures.files})
     script = _SCRIPT.replace("@FILES@", shlex.join(files) or "''")
+    script = script.replace("@PYTHON@", ITS_OWN_PYTHON)
     asked = time.time()
     result = transport.run("sh -s", stdin=script.encode(), timeout_s=timeout_s)
     found = read(result.stdout, asked)
     if found is None:
-        words = one_line(result.stderr) or one_line(result.stdout[-400:]) or "nothing"
         raise BoardError(
-            f"{board}: its shell did not run the probe to its end (status {result.status}): it "
-            f"says {words}",
+            f"{board}: its shell did not run the probe to its end: {said(result)}",
             "farm needs a POSIX shell as `sh` on the board; does `ssh` to it run commands?",
         )
     return found

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
 import os
-import shlex
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -18,6 +16,7 @@ from orchestrator.errors import BoardError, TransientError, UserError
 from orchestrator.fleet.agent_bundle import agent_bundle
 from orchestrator.fleet.board import Address, Deadlines, make_transport
 from orchestrator.fleet.channel import Transport
+from orchestrator.fleet.commands import json_answer, python_command, said, workdir_on
 from orchestrator.fleet.deploying import check_python, deploy
 from orchestrator.fleet.emulated import EmulatedFleet
 from orchestrator.fleet.session_types import clean_mapping
@@ -158,7 +157,9 @@ class AgentCommands:
         self._address = address
         limits = address.deadlines
         check_python(transport, address.python, limits.command_s)
-        self.workdir = expanded(transport, address)
+        self.workdir = workdir_on(
+            transport, address.workdir, board=address.name, timeout_s=limits.command_s
+        )
         bundle = agent_bundle()
         self._program = deploy(
             transport,
@@ -199,44 +200,16 @@ class AgentCommands:
 
     def _run(self, command: str, *more: str) -> Mapping[str, Any]:
         address = self._address
-        python = address.python
-        if python.startswith("~/"):
-            python = "./" + python[2:]
-        words = [python, self._program, command, "--workdir", self.workdir]
+        words = [self._program, command, "--workdir", self.workdir]
         words += ["--board", address.name, "--owner", address.owner, "--lock", address.lock, *more]
-        result = self.transport.run(shlex.join(words), timeout_s=address.deadlines.command_s)
+        asked = python_command(address.python, *words)
+        result = self.transport.run(asked, timeout_s=address.deadlines.command_s)
         says = one_line(result.stderr)
         if result.status == _REFUSED:
             raise TransientError(says or f"{address.name}: the agent refused `{command}`")
-        # What the shell printed at login stands before; the answer is the last line.
-        last = result.stdout.strip().rsplit(b"\n", 1)[-1]
-        try:
-            answer = json.loads(last.decode("utf-8", "replace")) if result.status == 0 else None
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
+        answer = json_answer(result.stdout) if result.status == 0 else None
+        if answer is None:
             raise BoardError(
-                f"{address.name}: the agent's `{command}` gave no answer (status {result.status})"
-                + (f": {says}" if says else "")
+                f"{address.name}: the agent's `{command}` gave no answer: {said(result)}"
             )
         return clean_mapping(answer)
-
-
-def expanded(transport: Transport, address: Address) -> str:
-    """Farm's folder on the board with `~` as the board's shell has it.
-
-    Raises:
-        BoardError: its shell does not tell.
-        TransientError: the link failed.
-    """
-    workdir = address.workdir
-    if not workdir.startswith("~"):
-        return workdir
-    result = transport.run('printf %s "$HOME"', timeout_s=address.deadlines.command_s)
-    home = result.stdout.decode(errors="replace").strip()
-    if result.status != 0 or not home.startswith("/") or not home.isprintable():
-        raise BoardError(
-            f"{address.name}: its shell does not say where home is ({home[:80]!r})",
-            "give an absolute `workdir:` for this board in the inventory",
-        )
-    return home + workdir[1:]

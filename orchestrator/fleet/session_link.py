@@ -299,6 +299,8 @@ class SessionLink:
             return BoardError(
                 f"{self.board}: the agent does not start (status {status})", self._last_words()
             )
+        if isinstance(cause, BoardError):
+            return cause
         how = f" with status {status}" if status is not None and status >= 0 else ""
         message = f"{self.board}: the agent ended{how}"
         if cause is not None and status is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,8 @@ import paramiko
 from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.channel import CommandResult
 from orchestrator.fleet.deadline import Deadline, Expired
-from orchestrator.fleet.ssh_channel import Guard, SshChannel, StderrDrain, close_channel
+from orchestrator.fleet.marks import Marks
+from orchestrator.fleet.ssh_channel import Guard, SshChannel, StderrDrain, close_channel, no_shell
 from orchestrator.fleet.ssh_connection import WINDOW
 from orchestrator.fleet.ssh_errors import translated
 from orchestrator.fleet.ssh_way import Place, Way, close_all, shut
@@ -27,6 +29,9 @@ KEEPALIVE_S = 5
 # A channel that dropbear closed before its command was started is opened again (`settle` of
 # ssh_connection.py says why that happens, and avoids most of it).
 _DROPBEAR_TRIES = 3
+# A command's second mark comes before its end; what its shell left running may hold the channel.
+_ORDERLY_S = 0.5
+_STDERR_S = 2.0
 
 
 class SshTransport:
@@ -93,27 +98,16 @@ class SshTransport:
             self._connection, self._hops = connection, hops
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_s: float) -> CommandResult:
-        with self._started(command, timeout_s, f"running `{headline(command)}`") as started:
-            channel, deadline = started
-            stderr = StderrDrain(channel, OUTPUT_LIMIT, tail=False)
-            feeder = threading.Thread(
-                target=_feed, args=(channel, stdin), name="ssh-stdin", daemon=True
-            )
-            feeder.start()
-            stdout = bytearray()
-            while data := channel.recv(1 << 18):
-                stdout += data[: OUTPUT_LIMIT - len(stdout)]
-            channel.status_event.wait(deadline.remaining())
-            if not channel.eof_received and channel.exit_status < 0:
-                raise TransientError(f"{self.board}: the connection was lost during a command")
-            return CommandResult(
-                int(channel.exit_status), bytes(stdout), stderr.bytes(deadline.remaining())
-            )
+        doing = f"running `{headline(command)}`"
+        return self._answered(command, stdin, timeout_s, doing)
 
     def open(self, command: str, *, timeout_s: float) -> SshChannel:
         doing = f"starting `{headline(command)}`"
-        with self._started(command, timeout_s, doing, keep=True) as (channel, _):
-            return SshChannel(channel, self.board)
+        marks = Marks()
+        sent = marks.before(command)
+        with self._started(sent, timeout_s, doing, keep=True) as (channel, _):
+            out, err = marks.answer(ends=False), marks.answer(ends=False)
+            return SshChannel(channel, self.board, out, err)
 
     def put(
         self,
@@ -137,8 +131,7 @@ class SshTransport:
         tell = progress or (lambda _sent: None)
         if self.has_sftp:
             with self._sftp(deadline) as client:
-                if client is not None:
-                    self._put_sftp(client, data, remote, mode, tell)
+                if client is not None and self._put_sftp(client, data, remote, mode, tell):
                     return
             self.has_sftp = False
         self._put_cat(data, remote, mode, deadline, tell)
@@ -197,6 +190,52 @@ class SshTransport:
             if not keep:
                 close_channel(channel)
 
+    def _answered(
+        self,
+        command: str,
+        stdin: bytes,
+        timeout_s: float,
+        doing: str,
+        tell: Callable[[int], None] | None = None,
+    ) -> CommandResult:
+        """A command's answer, without what else its login shell prints.
+
+        Args:
+            tell: told, from another thread, how many bytes of `stdin` were handed over so far.
+        """
+        marks = Marks()
+        out = marks.answer()
+        with self._started(marks.around(command), timeout_s, doing) as (channel, deadline):
+            stderr = StderrDrain(channel, marks.answer(), OUTPUT_LIMIT, tail=False)
+            listens = threading.Event()
+            if not stdin:
+                listens.set()  # a start-up file that asks something is told at once: nobody answers
+            feeder = threading.Thread(
+                target=_feed, args=(channel, stdin, listens, tell), name="ssh-stdin", daemon=True
+            )
+            feeder.start()
+            stdout = bytearray()
+            try:
+                while not out.ended and (data := channel.recv(1 << 18)):
+                    stdout += out.feed(data)[: OUTPUT_LIMIT - len(stdout)]
+                    if out.begun:
+                        listens.set()
+            finally:
+                listens.set()
+            if out.status is not None:
+                channel.status_event.wait(min(_ORDERLY_S, deadline.remaining()))
+                errors = stderr.kept(min(_STDERR_S, deadline.remaining()))
+                return CommandResult(out.status, bytes(stdout), errors)
+            channel.status_event.wait(deadline.remaining())
+            if not channel.eof_received and channel.exit_status < 0:
+                raise TransientError(f"{self.board}: the connection was lost while {doing}")
+            stdout += out.rest()[: OUTPUT_LIMIT - len(stdout)]
+            errors = stderr.kept(deadline.remaining())
+            if not out.begun:
+                raise no_shell(self.board, int(channel.exit_status), out, stderr.answer)
+            # Its own shell was ended, or it would have told the status.
+            return CommandResult(-1, bytes(stdout), errors)
+
     def _execute(self, command: str, deadline: Deadline, doing: str) -> tuple[Any, Guard]:
         """A channel in which `command` was started, and the running guard of its deadline."""
         for tries_left in reversed(range(_DROPBEAR_TRIES)):
@@ -253,7 +292,8 @@ class SshTransport:
 
     def _put_sftp(
         self, client: Any, data: bytes, remote: str, mode: int, tell: Callable[[int], None]
-    ) -> None:
+    ) -> bool:
+        """Write a file; False when something else than SFTP talks on the channel."""
         chunk = 1 << 18
         try:
             with client.open(remote, "wb") as file:
@@ -262,6 +302,9 @@ class SshTransport:
                 for start in range(0, len(data), chunk):
                     file.write(data[start : start + chunk])
                     tell(min(start + chunk, len(data)))
+            return True
+        except (paramiko.SFTPError, struct.error, UnicodeDecodeError):
+            return False
         except OSError as error:
             if client.get_channel().closed or isinstance(error, TimeoutError):
                 raise
@@ -280,27 +323,13 @@ class SshTransport:
     ) -> None:
         path = shlex.quote(remote if remote.startswith("/") else f"./{remote}")
         command = f"umask 077 && cat > {path} && chmod {mode:o} {path}"
-        with self._started(command, deadline.remaining(), "sending a file") as (channel, _):
-            stderr = StderrDrain(channel, 4096, tail=True)
-            size = max(1, int(channel.out_max_packet_size) - 64)
-            view, sent = memoryview(data), 0
-            with contextlib.suppress(OSError):  # cat ended early: its status and stderr say why
-                while sent < len(data):
-                    count = channel.send(bytes(view[sent : sent + size]))
-                    if count == 0:
-                        break
-                    sent += count
-                    tell(sent)
-                channel.shutdown_write()
-            channel.status_event.wait(deadline.remaining())
-            if channel.exit_status != 0:
-                if channel.exit_status < 0:
-                    raise TransientError(f"{self.board}: the connection was lost during an upload")
-                words = one_line(stderr.bytes(1.0)) or f"status {channel.exit_status}"
-                raise BoardError(
-                    f"{self.board}: the board did not take the file {remote}: {words}",
-                    "is its file system full or read-only, and may the user write there?",
-                )
+        done = self._answered(command, data, deadline.remaining(), "sending a file", tell)
+        if done.status != 0:
+            words = one_line(done.stderr) or f"status {done.status}"
+            raise BoardError(
+                f"{self.board}: the board did not take the file {remote}: {words}",
+                "is its file system full or read-only, and may the user write there?",
+            )
 
 
 def _end_sftp(channel: Any) -> None:
@@ -312,8 +341,14 @@ def _end_sftp(channel: Any) -> None:
         time.sleep(0.002)
 
 
-def _feed(channel: Any, data: bytes) -> None:
-    """Hand `data` to a command's stdin and end it; a command that does not listen is no error."""
+def _feed(
+    channel: Any, data: bytes, listens: threading.Event, tell: Callable[[int], None] | None
+) -> None:
+    """Hand `data` to a command's stdin and end it; a command that does not listen is no error.
+
+    Nothing is sent before the command `listens`: a start-up file that reads would eat it.
+    """
+    listens.wait()
     size = max(1, int(channel.out_max_packet_size) - 64)
     view = memoryview(data)
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
@@ -322,4 +357,6 @@ def _feed(channel: Any, data: bytes) -> None:
             if sent == 0:
                 return
             view = view[sent:]
+            if tell is not None:
+                tell(len(data) - len(view))
         channel.shutdown_write()

@@ -9,9 +9,10 @@ from typing import Any
 
 import paramiko
 
-from orchestrator.errors import TransientError
+from orchestrator.errors import BoardError, TransientError
+from orchestrator.fleet.marks import Answer
 from orchestrator.fleet.ssh_errors import translated
-from orchestrator.fleet.untrusted import printable
+from orchestrator.fleet.untrusted import printable, quote
 
 STDERR_TAIL = 8192
 # A channel's close message waits behind data that is being sent; a link that moves nothing for
@@ -78,11 +79,13 @@ class Guard:
 class StderrDrain:
     """Reads stderr as it comes, or a chatty command would fill the window and stand still.
 
-    Keeps the first `limit` bytes, or the last ones when `tail`.
+    Keeps the first `limit` bytes of what stands between farm's marks, or the last ones when `tail`.
     """
 
-    def __init__(self, channel: Any, limit: int, tail: bool) -> None:
+    def __init__(self, channel: Any, answer: Answer, limit: int, tail: bool) -> None:
+        self.answer = answer
         self._channel = channel
+        self._complete = threading.Event()
         self._limit = limit
         self._tail = tail
         self._kept = bytearray()
@@ -97,21 +100,39 @@ class StderrDrain:
             except TimeoutError:
                 continue
             except (OSError, EOFError, paramiko.SSHException):
-                return
+                break
             if not data:
-                return
-            with self._lock:
-                if self._tail:
-                    self._kept += data
-                    del self._kept[: -self._limit]
-                else:
-                    self._kept += data[: self._limit - len(self._kept)]
+                break
+            self._keep(self.answer.feed(data))
+            if self.answer.ended:
+                self._complete.set()
+        self._keep(self.answer.rest())
+        self._complete.set()
 
-    def bytes(self, wait_s: float = 0.0) -> bytes:
-        """What was kept; waits up to `wait_s` for stderr's end."""
-        self._thread.join(wait_s)
+    def _keep(self, data: bytes) -> None:
+        with self._lock:
+            if self._tail:
+                self._kept += data
+                del self._kept[: -self._limit]
+            else:
+                self._kept += data[: self._limit - len(self._kept)]
+
+    def kept(self, wait_s: float = 0.0) -> bytes:
+        """What was kept; waits up to `wait_s` for the second mark or stderr's end."""
+        self._complete.wait(wait_s)
         with self._lock:
             return bytes(self._kept)
+
+
+def no_shell(board: str, status: int, out: Answer, err: Answer) -> BoardError:
+    """The error about a login shell that ended before it had run what it was given."""
+    told = out if out.noise.strip() else err
+    says = quote(told.noise, total=told.skipped)
+    return BoardError(
+        f"{board}: its login shell runs no command, it ends with status {status} and says {says}",
+        "is the account's shell `nologin`, or does sshd_config or authorized_keys force another "
+        "command? `ssh` with `true` as the command must end with status 0",
+    )
 
 
 class SshChannel:
@@ -119,22 +140,43 @@ class SshChannel:
 
     `read` and `write` may run in two threads; writes of several threads do not mix. Neither has a
     deadline of its own: `close` from any thread ends both.
+
+    Args:
+        channel: paramiko's, in which the command was started.
+        board: the board's name, for messages.
+        out, err: readers of both streams that know where the command's own output begins.
     """
 
-    def __init__(self, channel: Any, board: str) -> None:
+    def __init__(self, channel: Any, board: str, out: Answer, err: Answer) -> None:
         self._channel = channel
         self._board = board
         self._closed = False
         self._write_lock = threading.Lock()
-        self._stderr = StderrDrain(channel, STDERR_TAIL, tail=True)
+        self._answer = out
+        self._stderr = StderrDrain(channel, err, STDERR_TAIL, tail=True)
 
     def read(self, limit: int) -> bytes:
-        with translated(self._board, "reading from a command"):
-            data: bytes = self._channel.recv(limit)
+        while True:
+            with translated(self._board, "reading from a command"):
+                data: bytes = self._channel.recv(limit)
+            if not data:
+                self._ended()
+                return b""
+            if data := self._answer.feed(data):
+                return data
+
+    def _ended(self) -> None:
+        if self._closed:
+            return
         # An orderly end is announced; silence without that is a dead link.
-        if not data and not self._channel.eof_received and not self._closed:
+        if not self._channel.eof_received:
             raise TransientError(f"{self._board}: the connection was lost during a command")
-        return data
+        self._answer.rest()
+        if not self._answer.begun:
+            self._stderr.kept(1.0)
+            status = self.exit_status(1.0)
+            told = -1 if status is None else status
+            raise no_shell(self._board, told, self._answer, self._stderr.answer)
 
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")
@@ -156,7 +198,7 @@ class SshChannel:
         close_channel(self._channel)
 
     def stderr_tail(self) -> str:
-        return printable(self._stderr.bytes(), STDERR_TAIL)
+        return printable(self._stderr.kept(), STDERR_TAIL)
 
     def exit_status(self, timeout_s: float) -> int | None:
         if not self._channel.status_event.wait(timeout_s):

@@ -30,6 +30,27 @@ def one_line(text: bytes | str, limit: int = 300) -> str:
     return " ".join(printable(text, limit * 4).split())[-limit:]
 
 
+def quote(text: bytes | str, limit: int = 80, total: int = 0) -> str:
+    """The beginning of what a board said in place of an answer: one line, quoted, the rest counted.
+
+    Args:
+        text: what it said, or the beginning of that.
+        limit: how many characters of it are shown.
+        total: bytes that it said in all, where `text` is not all.
+    """
+    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    if not raw.strip():
+        return "nothing"
+    shown = " ".join(printable(raw[: 64 * limit]).split())
+    # The beginning, where `printable` keeps the end: of garbage, the first words tell most.
+    size = max(len(raw), total)
+    if not shown:
+        return f"{size} bytes, none of them printable"
+    if len(shown) <= limit and size <= 64 * limit and total <= len(raw):
+        return f"'{shown}'"
+    return f"'{shown[:limit]}…' ({size} bytes in all)"
+
+
 def headline(command: str, limit: int = 80) -> str:
     """The beginning of a command, for a message about it."""
     words = " ".join(printable(command).split())

@@ -7,6 +7,7 @@ comes back are files and the end of the log. Nothing is installed there.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import shlex
@@ -17,7 +18,9 @@ from typing import Protocol
 
 from orchestrator.errors import ToolchainError, TransientError
 from orchestrator.fleet.channel import Transport
+from orchestrator.fleet.commands import ITS_OWN_PYTHON, line_answer, line_of, said
 from orchestrator.fleet.deadline import Expired
+from orchestrator.fleet.deploying import remote_sha256
 from orchestrator.graphs.scratch import scratch
 from orchestrator.toolchains.process import ToolRun, run_tool
 
@@ -124,12 +127,11 @@ class OverSsh:
         words: Sequence[str],
         deadline: float,
     ) -> Iterator[Returned]:
-        made = transport.run("umask 077; mktemp -d", timeout_s=_COMMAND_S)
-        folder = made.stdout.decode("utf-8", "replace").strip()
+        make = "umask 077; folder=$(mktemp -d) && " + line_of("folder", '"$folder"')
+        made = transport.run(make, timeout_s=_COMMAND_S)
+        folder = line_answer(made.stdout, "folder")
         if made.status != 0 or not folder.startswith("/"):
-            raise TransientError(
-                f"{name}: no temporary folder there: {made.stderr.decode('utf-8', 'replace')[:200]}"
-            )
+            raise TransientError(f"{name}: no temporary folder there: {said(made)}")
         try:
             packed = _packed(files)
             transport.put(packed, f"{folder}/{_JOB}", mode=0o600, timeout_s=_TRANSFER_S)
@@ -153,24 +155,33 @@ class _There:
         self._transport, self._name, self._folder, self.run = transport, name, folder, run
 
     def read(self, name: str) -> bytes:
-        path = shlex.quote(f"{self._folder}/{name}")
-        size = self._transport.run(f"wc -c < {path}", timeout_s=_COMMAND_S)
-        if size.status != 0:
+        path = f"{self._folder}/{name}"
+        file = shlex.quote(path)
+        ask = f"size=$(wc -c < {file}) && " + line_of("size", '"$size"')
+        told = self._transport.run(ask, timeout_s=_COMMAND_S)
+        if told.status != 0:
             return b""
-        expected = int(size.stdout)
-        channel = self._transport.open(f"exec cat {path}", timeout_s=_COMMAND_S)
+        size = line_answer(told.stdout, "size")
+        if not (size.isascii() and size.isdigit() and len(size) < 16):
+            raise TransientError(f"{self._name}: no size of {name}: {said(told)}")
+        expected = int(size)
+        sha256 = remote_sha256(self._transport, path, timeout_s=_TRANSFER_S)
+        channel = self._transport.open(f"exec cat {file}", timeout_s=_COMMAND_S)
         try:
-            parts = []
-            while part := channel.read(1 << 18):
-                parts.append(part)
+            data = bytearray()
+            while len(data) < expected and (part := channel.read(1 << 18)):
+                data += part
         finally:
             channel.close()
-        data = b"".join(parts)
-        if len(data) != expected:
+        if len(data) < expected:
             raise TransientError(
                 f"{self._name}: {name} arrived with {len(data)} of {expected} bytes"
             )
-        return data
+        # What stands behind its end is no part of it: a login shell may print there.
+        content = bytes(data[:expected])
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise TransientError(f"{self._name}: {name} arrived damaged (its sha256 is another)")
+        return content
 
 
 def _ran(
@@ -180,7 +191,7 @@ def _ran(
     command = shlex.join(words)
     unpack = f"{shlex.quote(words[0])} -m zipfile -e {_JOB} ."
     limited = f"timeout -k 5 {deadline:.0f} {command}"
-    work = f"export PYTHONPATH= PYTHONNOUSERSITE=1; {unpack} && {limited}"
+    work = f"{ITS_OWN_PYTHON}; export PYTHONPATH= PYTHONNOUSERSITE=1; {unpack} && {limited}"
     shell = f"cd {shlex.quote(folder)} && {{ {work}; }} >{LOG} 2>&1"
     result = transport.run(f"{shell} </dev/null", timeout_s=deadline + _COMMAND_S)
     tail = transport.run(

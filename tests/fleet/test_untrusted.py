@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.fleet.untrusted import one_line, printable
+from orchestrator.fleet.untrusted import one_line, printable, quote
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,25 @@ def test_only_printable_and_bounded(said: bytes | str, limit: int) -> None:
 
 def test_the_end_is_kept() -> None:
     assert printable(b"x" * 100_000 + b"the reason", 10) == "the reason"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (b"", "nothing"),
+        (b" \r\n", "nothing"),
+        (b"Welcome\n to \x1b[31mred", "'Welcome to red'"),
+        (b"\x00\x01\x02", "3 bytes, none of them printable"),
+        (b"x" * 90, "'" + "x" * 80 + "…' (90 bytes in all)"),
+        ("ä" * 90, "'" + "ä" * 80 + "…' (180 bytes in all)"),
+    ],
+)
+def test_garbage_is_quoted_in_eighty_characters(said: bytes | str, shown: str) -> None:
+    assert quote(said) == shown
+
+
+@given(st.one_of(st.binary(max_size=9000), st.text(max_size=2000)))
+def test_a_quotation_is_short_and_printable(said: bytes | str) -> None:
+    shown = quote(said)
+    assert len(shown) < 120
+    assert shown.isprintable()
