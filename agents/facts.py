@@ -5,7 +5,7 @@ import platform
 import socket
 from typing import Any, Dict
 
-from . import VERSION, gpu, runtimes
+from . import VERSION, gpu, identity, runtimes
 from .files import read_text
 from .telemetry import Telemetry, drivers
 from .wire import PROTOCOL
@@ -15,7 +15,7 @@ def describe(telemetry: Telemetry, root: str = "/") -> Dict[str, Any]:
     """The meta of HELLO.
 
     `runtimes` maps a runtime's name to its `version` and, when that is known without loading it,
-    its `providers`.
+    its `providers`. `identity` is what the head tells by whether this is the board it is called.
     """
     return {
         "protocol": PROTOCOL,
@@ -30,6 +30,7 @@ def describe(telemetry: Telemetry, root: str = "/") -> Dict[str, Any]:
         "kernel": platform.release(),
         "gpu": gpu.name(root),
         "model": read_text(os.path.join(root, "proc/device-tree/model"), 200),
+        "identity": identity.identity(root),
         "pid": os.getpid(),
         "drivers": drivers(root),
         "runtimes": runtimes.available(),

@@ -192,7 +192,8 @@ class Difference(Part):
 
 
 class CellResult(Part):
-    """One row. `latency` only where a board was timed; `latency_host` where this host stood in.
+    """One row. `latency` only where a board was timed; `latency_host` where this host stood in, or
+    another board than the row's was timed.
 
     `emulated`: an emulated board was used, whatever ran there (`executed_by`: twin or emulated).
     `helpers`: what each accuracy helper gained, in words; empty without any.

@@ -277,7 +277,7 @@ def _check_once(arguments: argparse.Namespace) -> int:
                 found[board.name] = health = future.result()
                 fleet.log.append(health.entry(board, by()))
                 if not arguments.json:
-                    for line in health_lines(board.name, health):
+                    for line in health_lines(board, health):
                         say(line)
     if arguments.json:
         say(json.dumps({name: health_json(health) for name, health in found.items()}, indent=1))

@@ -123,7 +123,7 @@ def _add(
         say(f"  workdir   {printed(workdir)}")
         entry["workdir"] = workdir
     health = _prove(arguments, entry, found)
-    for line in health_lines(name, health):
+    for line in health_lines(_valid(Board, entry), health):
         say(line)
     if not arguments.yes and not _yes(f"write {name} into {inventory}?"):
         say("nothing was written")
@@ -239,6 +239,7 @@ def probe_lines(found: BoardProbe) -> list[str]:
         ("packages", ", ".join(f"{n} {v}".strip() for n, v in found.packages.items())),
         ("drivers", ", ".join(f"{n} {v}".strip() for n, v in found.drivers.items())),
         ("devices", ", ".join(found.devices)),
+        ("tree", ", ".join(found.compatible)),
         ("heat", ", ".join(f"{n} {v:.0f} °C" for n, v in found.temperatures_c.items())),
         ("clocks", ", ".join(f"{n} {c.now_mhz:.0f} MHz" for n, c in found.clocks.items())),
     ]

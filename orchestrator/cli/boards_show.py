@@ -14,7 +14,7 @@ from orchestrator.fleet.health import Health
 from orchestrator.fleet.untrusted import headline
 from orchestrator.specs.inventory import Board, SshTransportSpec
 from orchestrator.specs.kinds import RuntimeName
-from orchestrator.store.fleet_log import Added, Checked, Entry, Proof, Standing
+from orchestrator.store.fleet_log import Added, Checked, Described, Entry, Proof, Standing
 
 COLOURS = {"ready": "green", "busy": "cyan", "draining": "yellow", "unproved": "yellow"}
 SHOWN = 10
@@ -48,7 +48,7 @@ def fleet_table(
             f"[{COLOURS.get(state, 'red')}]{state}[/]",
             age(standing.proved_at),
             "" if heat is None else f"{heat:.0f}",
-            _safe("; ".join(part for part in (_runtime(board, standing), reason) if part)),
+            _safe("; ".join(filter(None, (_runtime(board, standing), doubt(standing), reason)))),
         )
     Console(highlight=False).print(table)
 
@@ -70,6 +70,7 @@ def board_page(board: Board, standing: Standing, entries: Iterable[Entry]) -> No
     why = f": {_safe(standing.reason)}" if standing.reason else ""
     console.print(f"[bold]{_safe(board.name)}[/]  [{colour}]{standing.state}[/]{why}")
     lines = [("kind", f"{board.kind} ({board.hardware}, {board.provider})"), ("at", place(board))]
+    lines += described_lines(board.kind, standing.described)
     lines.append(("last proof", age(standing.proved_at)))
     lines.append(("last check", age(standing.checked_at)))
     if standing.temperature_c is not None:
@@ -95,11 +96,28 @@ def board_page(board: Board, standing: Standing, entries: Iterable[Entry]) -> No
         )
 
 
-def health_lines(name: str, health: Health) -> Iterator[str]:
+def doubt(standing: Standing) -> str:
+    """Why the board is not what its entry says; empty when it may be."""
+    return standing.described.contradicts
+
+
+def described_lines(kind: str, described: Described) -> list[tuple[str, str]]:
+    """What a board is by its own files, with what speaks against its kind."""
+    lines = [
+        ("it is", described.board),
+        (f"no {kind}", described.contradicts),
+        ("unseen", ", ".join(described.unseen)),
+    ]
+    return [(name, text) for name, text in lines if text]
+
+
+def health_lines(board: Board, health: Health) -> Iterator[str]:
     """A check as plain lines."""
-    yield f"{name}: {health.state}" + (
+    yield f"{board.name}: {health.state}" + (
         f": {headline(health.reason, _LONG)}" if health.reason else ""
     )
+    for what, text in described_lines(board.kind, health.described):
+        yield f"  {what}: {headline(text, _LONG)}"
     for proof in health.proofs:
         yield f"  {proof.runtime}: {headline(proof_words(proof), _LONG)}"
     if health.hint and health.state != "ready":
@@ -114,6 +132,7 @@ def health_json(health: Health) -> dict[str, Any]:
         "proofs": [proof.model_dump() for proof in health.proofs],
         "versions": health.versions,
         "temperature_c": health.temperature_c,
+        "described": health.described.model_dump(mode="json"),
     }
 
 
@@ -133,6 +152,7 @@ def board_json(board: Board, standing: Standing, holders: Mapping[str, Any]) -> 
         "checked_at": standing.checked_at,
         "temperature_c": standing.temperature_c,
         "versions": dict(standing.versions),
+        "described": standing.described.model_dump(mode="json"),
         "proofs": [proof.model_dump() for proof in standing.proofs.values()],
     }
 

@@ -257,6 +257,10 @@ def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:
                 "missing", board.name, text, "give its full path under `recovery: power:`"
             )
         standing = standings[board.name]
+        if standing.described.contradicts:
+            text = f"{standing.described.contradicts}; it is {standing.described.board}"
+            mend = f"farm boards show {board.name}"
+            yield Finding("note", board.name, text, f"correct its `kind:` or address\n{mend}")
         if standing.state == "ready":
             yield Finding("ok", board.name, "ready")
         elif standing.drained:

@@ -21,8 +21,10 @@ from orchestrator.fleet.board import Address, BoardLink, Deadlines
 from orchestrator.fleet.deadline import ENVIRONMENT
 from orchestrator.fleet.reaching import contact
 from orchestrator.fleet.session_types import AgentFacts
+from orchestrator.planning.identity import Seen, judge
 from orchestrator.specs.inventory import Board
-from orchestrator.store.fleet_log import Checked, Proof, State
+from orchestrator.specs.kinds import load_kinds
+from orchestrator.store.fleet_log import NOT_DESCRIBED, Checked, Described, Proof, State
 
 # Runtimes that take the proof's ONNX file as it is. The others' files are made by their vendors'
 # converters, which a check does not ask for.
@@ -43,6 +45,7 @@ class Health:
         hint: what to do about it.
         proofs: a proof for each runtime that was found, the entry's own first.
         facts: what the agent told, None when it did not come to that.
+        described: what the board is by its own files.
     """
 
     state: State
@@ -51,6 +54,7 @@ class Health:
     proofs: tuple[Proof, ...] = ()
     facts: AgentFacts | None = None
     telemetry: Mapping[str, Any] = field(default_factory=dict)
+    described: Described = NOT_DESCRIBED
 
     @property
     def temperature_c(self) -> float | None:
@@ -86,7 +90,23 @@ class Health:
             proofs=self.proofs,
             versions=self.versions,
             temperature_c=self.temperature_c,
+            described=self.described,
         )
+
+
+def describe(board: Board, machine: str, told: Mapping[str, Any]) -> Described:
+    """What a board is by its own files, held against its entry's kind.
+
+    Nothing is said of what stands in for a board on this host.
+
+    Args:
+        machine, told: as `Seen.by_agent` takes them.
+    """
+    if board.executed_by != "board":
+        return NOT_DESCRIBED
+    seen = Seen.by_agent(machine, told)
+    judged = judge(load_kinds()[board.kind], seen)
+    return Described(board=str(seen), contradicts=judged.stranger, unseen=judged.unseen)
 
 
 def identity(board: Board) -> str:
@@ -176,8 +196,9 @@ def judged(
 ) -> Health:
     """What proofs say of a board, the one that decides first."""
     own = proofs[0]
+    described = describe(board, facts.machine, {**facts.identity, "model": facts.model})
     if own.proved:
-        return Health("ready", "", "", tuple(proofs), facts, telemetry)
+        return Health("ready", "", "", tuple(proofs), facts, telemetry, described)
     failed = own.tried and own.runtime in facts.runtimes
     return Health(
         "quarantined" if failed and own.runtime in TAKES_ONNX else "unproved",
@@ -186,6 +207,7 @@ def judged(
         tuple(proofs),
         facts,
         telemetry,
+        described,
     )
 
 

@@ -15,10 +15,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.agents.identity import ACCELERATORS
 from orchestrator.errors import BoardError
 from orchestrator.fleet.channel import Transport
 from orchestrator.fleet.commands import ITS_OWN_PYTHON, said
 from orchestrator.fleet.session_types import clean_text
+from orchestrator.planning.identity import SOC, TREE, Seen, fitting, judge
 from orchestrator.specs.kinds import Kind
 
 PROBE_S = 30.0
@@ -57,6 +59,11 @@ if [ -r "$R/proc/device-tree/compatible" ]; then
     while IFS= read -r v; do say compatible "$v"; done
 fi
 for f in family machine soc_id; do text soc "/sys/devices/soc0/$f"; done
+for d in "$R"/sys/devices/soc[0-9]* "$R"/sys/bus/soc/devices/*; do
+  [ -d "$d" ] || continue
+  d=${d#"$R"}; f=$(first "$d/family"); i=$(first "$d/soc_id"); say chip "$f${f:+${i:+ }}$i"
+done
+for f in @ACCELERATORS@; do [ -e "$R${f#*=}" ] && say accelerator "${f%%=*}"; done
 text l4t /etc/nv_tegra_release
 say machine "$(uname -m)"; say kernel "$(uname -r)"; say time "$(date +%s)"
 say os "$(sed -n 's/^PRETTY_NAME=//p' "$R/etc/os-release" 2>/dev/null | head -n 1 | tr -d '"')"
@@ -144,7 +151,8 @@ class BoardProbe:
 
     Attributes:
         model, compatible: of the device tree, the most specific name first; empty on a PC.
-        soc: what the kernel calls the chip.
+        soc: what the kernel calls the chip; `chips`: family and id of each.
+        accelerators: those whose driver is there, by name.
         memory_bytes: 0 when not told.
         pythons: path and version, `python3` first.
         files: those of the kinds' signatures that exist.
@@ -161,6 +169,8 @@ class BoardProbe:
     model: str = ""
     compatible: tuple[str, ...] = ()
     soc: tuple[str, ...] = ()
+    chips: tuple[str, ...] = ()
+    accelerators: tuple[str, ...] = ()
     machine: str = ""
     kernel: str = ""
     os: str = ""
@@ -178,6 +188,11 @@ class BoardProbe:
     clock_behind_s: float | None = None
     home_writable: bool = False
     writable: tuple[str, ...] = ()
+
+    @property
+    def seen(self) -> Seen:
+        """What names the board, as it is judged."""
+        return Seen(self.machine, self.compatible, self.model, self.chips, self.accelerators)
 
     @property
     def runtimes(self) -> dict[str, str]:
@@ -202,6 +217,8 @@ class BoardProbe:
             "model": self.model,
             "compatible": list(self.compatible),
             "soc": list(self.soc),
+            "chips": list(self.chips),
+            "accelerators": list(self.accelerators),
             "machine": self.machine,
             "kernel": self.kernel,
             "os": self.os,
@@ -231,8 +248,10 @@ def probe(
         TransientError: the link failed or time ran out.
     """
     files = sorted({path for kind in kinds for path in kind.signatures.files})
+    places = [f"{name}={place}" for name, places in ACCELERATORS for place in places]
     script = _SCRIPT.replace("@FILES@", shlex.join(files) or "''")
     script = script.replace("@PYTHON@", ITS_OWN_PYTHON)
+    script = script.replace("@ACCELERATORS@", shlex.join(places))
     asked = time.time()
     result = transport.run("sh -s", stdin=script.encode(), timeout_s=timeout_s)
     found = read(result.stdout, asked)
@@ -268,6 +287,8 @@ def read(output: bytes, now: float) -> BoardProbe | None:
         model=one("model"),
         compatible=tuple(said.get("compatible", ())),
         soc=tuple(dict.fromkeys(said.get("soc", ()))),
+        chips=tuple(dict.fromkeys(said.get("chip", ()))),
+        accelerators=tuple(dict.fromkeys(said.get("accelerator", ()))),
         machine=one("machine"),
         kernel=one("kernel"),
         os=one("os") or one("l4t"),
@@ -369,12 +390,12 @@ def recognise(board: BoardProbe, kinds: Iterable[Kind]) -> Recognition:
 
     A kind that is named after its chip (`rk3588`) takes every board with that chip. A kind that is
     named after a board (`khadas-vim3`) takes that board; another board with the same chip is only
-    likely to be of that kind, and a person is asked. Without a device tree, a file that only one
-    kind has decides.
+    likely to be of that kind, and a person is asked, unless its device tree or its chip says that
+    it is another. Without a device tree, a file that only one kind has decides.
     """
-    known = list(kinds)
+    known = [k for k in kinds if not {TREE, SOC} & judge(k, board.seen).contradicts.keys()]
     for place, name in enumerate(board.compatible):
-        fits = [kind for kind in known if name in kind.signatures.device_tree]
+        fits = [kind for kind in known if fitting([name], _names(kind))]
         if fits:
             return _by_tree(board, fits, place, name)
     by_file = [k for k in known if board.files & set(k.signatures.files)]
@@ -389,6 +410,10 @@ def recognise(board: BoardProbe, kinds: Iterable[Kind]) -> Recognition:
         return Recognition(None, False, "", (f"no device tree; by its files it is {names}",))
     what = board.cpu or board.machine or "an unknown processor"
     return Recognition(None, False, "", (f"no device tree and no known accelerator ({what})",))
+
+
+def _names(kind: Kind) -> tuple[str, ...]:
+    return (*kind.signatures.device_tree, *kind.signatures.family)
 
 
 def _by_tree(board: BoardProbe, fits: list[Kind], place: int, name: str) -> Recognition:

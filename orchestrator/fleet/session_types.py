@@ -47,6 +47,7 @@ class AgentFacts:
         pid: the agent's process on the board.
         telemetry: the sensors when the session began.
         drivers: versions of the accelerator's driver and the board's own software.
+        identity: what names the board; see `agents/identity.py`.
     """
 
     agent: str
@@ -64,6 +65,7 @@ class AgentFacts:
     runtimes: Mapping[str, RuntimeFacts] = field(default_factory=dict)
     telemetry: Mapping[str, Any] = field(default_factory=dict)
     drivers: Mapping[str, Any] = field(default_factory=dict)
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_meta(cls, meta: Mapping[str, Any]) -> AgentFacts:
@@ -78,6 +80,7 @@ class AgentFacts:
             runtimes=runtimes_from(meta.get("runtimes")),
             telemetry=clean_mapping(meta.get("telemetry")),
             drivers=clean_mapping(meta.get("drivers")),
+            identity=clean_mapping(meta.get("identity")),
         )
 
 

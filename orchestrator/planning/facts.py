@@ -20,6 +20,8 @@ class BoardFacts:
         python: version of the Python that runs the agent.
         runtimes: runtime name to its version.
         gpu: an NVIDIA GPU's name; part of the key of what it computed.
+        identity: what names the board (`agents/identity.py`) and its `model`; part of no key, and
+            no reason to plan again.
     """
 
     machine: str
@@ -27,6 +29,7 @@ class BoardFacts:
     python: str
     runtimes: Mapping[str, str] = field(default_factory=dict)
     gpu: str = ""
+    identity: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def runtime_identity(self, runtime: str, providers: Sequence[str] = ()) -> dict[str, Any]:
         """What of this board changes the features that `runtime` makes on it.
@@ -50,4 +53,5 @@ class BoardFacts:
     def from_json(cls, data: Mapping[str, Any]) -> BoardFacts:
         """The facts that `to_json` wrote."""
         runtimes = dict(data["runtimes"])
-        return cls(data["machine"], data["cpu"], data["python"], runtimes, data.get("gpu", ""))
+        known = (data["machine"], data["cpu"], data["python"], runtimes)
+        return cls(*known, data.get("gpu", ""), dict(data.get("identity") or {}))

@@ -200,7 +200,8 @@ def _provenance(row: CellResult) -> list[dict[str, str]]:
         return {"id": ident, "title": title, "text": text}
 
     latency = row.latency or row.latency_host
-    stood_in = " (this host stood in: not the board's)" if row.latency is None else ""
+    who = "another board" if row.executed_by == "board" else "this host"
+    stood_in = f" ({who} stood in: not the board's)" if row.latency is None else ""
     time_facts: dict[str, Any] = {
         "executed_by": row.executed_by,
         "verdict": f"{row.verdict} {row.verdict_reason}".strip(),

@@ -51,13 +51,13 @@ def interval(estimate: Estimate) -> str:
 
 
 def time_text(result: CellResult, with_reasons: bool = True) -> str:
-    """The Time column: the p50 of a board; never that of a host which stood in.
+    """The Time column: the p50 of a board; never that of a host or another board which stood in.
 
     A suspect time carries its reasons in a word each, `16.2 ms SUSPECT (throttled)`.
     """
-    if result.latency is None:
+    if result.latency is None and result.verdict != "SUSPECT":
         return DASH
-    text = f"{result.latency.device.p50_ms:.1f} ms"
+    text = DASH if result.latency is None else f"{result.latency.device.p50_ms:.1f} ms"
     if result.verdict == "VALID":
         return text
     if not with_reasons:
@@ -202,7 +202,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         )
     notes.extend(_differences(results))
     suspect = [r for r in results if r.verdict == "SUSPECT"]
-    notes.extend(f"{_named(r, results)}: its time is SUSPECT: {r.verdict_reason}." for r in suspect)
+    notes.extend(f"{_named(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect)
     drawn = {_named(r, results).rstrip("*"): energy_text(r) for r in results if energy_text(r)}
     if drawn:
         listed = "; ".join(f"{name} {text}" for name, text in drawn.items())
@@ -222,6 +222,12 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         for name, reason in failures.items()
     )
     return notes
+
+
+def _doubt(result: CellResult) -> str:
+    if result.latency is not None:
+        return "its time is SUSPECT"
+    return "it has no Time, which would be another board's, SUSPECT"
 
 
 def _named(result: CellResult, results: Sequence[CellResult]) -> str:

@@ -24,6 +24,7 @@ from orchestrator.errors import (
 from orchestrator.events import Note, StepProgress, Telemetry
 from orchestrator.fleet.board import Artifact, Deadlines
 from orchestrator.fleet.deadline import longer
+from orchestrator.planning import identity
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts, rounds
 from orchestrator.scheduling.deployable import deployable
@@ -308,19 +309,22 @@ class Executor(Extracting):
         step, policy = series.step, series.step.params["policy"]
         times, conditions = rounds.merged(series.rounds)
         about = series.about | {"measured": dict(conditions.facts), "turns": turns}
+        judged = self._judged(step)
         made = measure.pack(
             times,
-            replace(conditions, stranger=self._stranger(step)),
+            replace(conditions, stranger=judged.stranger, untold=judged.unseen),
             policy,
             str(step.executed_by),
             self._provenance(step, about) | {"board": step.params["board"], "policy": policy},
         )
         return self._commit(step, series.key, made)
 
-    def _stranger(self, step: Step) -> str:
+    def _judged(self, step: Step) -> identity.Judgement:
         facts = self._plan.facts.get(step.board)
-        kind = load_kinds()[self._plan.boards[step.board].kind]
-        return kind.stranger(facts.machine) if facts else ""
+        if facts is None or step.executed_by != "board":
+            return identity.Judgement()
+        seen = identity.Seen.by_agent(facts.machine, facts.identity)
+        return identity.judge(load_kinds()[self._plan.boards[step.board].kind], seen)
 
     def _parity(self, step: Step, key: str) -> Held:
         pictures = self._input(step, "images")

@@ -11,7 +11,9 @@ from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.fleet.health import identity
 from orchestrator.specs.inventory import Board
 from orchestrator.store.fleet_log import (
+    NOT_DESCRIBED,
     Checked,
+    Described,
     Entry,
     FleetLog,
     Proof,
@@ -127,6 +129,7 @@ class FleetBook:
         runtimes: Iterable[str],
         versions: Mapping[str, str],
         temperature_c: float | None,
+        described: Described = NOT_DESCRIBED,
     ) -> None:
         """A board is given back after real work with `runtimes`."""
         proofs = tuple(
@@ -141,6 +144,7 @@ class FleetBook:
                 proofs=proofs,
                 versions=dict(versions),
                 temperature_c=temperature_c,
+                described=described,
             )
         )
 

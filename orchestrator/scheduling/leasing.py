@@ -17,7 +17,9 @@ from typing import Any
 from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.events import BoardChanged, BoardState, Note
 from orchestrator.fleet.board import BoardBusy, Untrusted
+from orchestrator.fleet.health import describe
 from orchestrator.fleet.recovery import Rung, rungs
+from orchestrator.planning.facts import BoardFacts
 from orchestrator.scheduling.boards import Boards
 from orchestrator.scheduling.planner import Plan
 from orchestrator.scheduling.ray_local import RayDown
@@ -25,7 +27,7 @@ from orchestrator.scheduling.remembered import FactsFile
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.roster import Roster
 from orchestrator.scheduling.words import board_facts, change
-from orchestrator.store.fleet_log import Checked
+from orchestrator.store.fleet_log import NOT_DESCRIBED, Checked, Described
 
 SETTLE_S = 5.0
 """A board that was told to reboot still answers for a moment."""
@@ -71,6 +73,7 @@ class Leases:
         self._threads, self._stopping = threads, stopping
         self._suspect: set[str] = set()
         self._told: dict[str, dict[str, str]] = {}
+        self._described: dict[str, Described] = {}
         self._worked: dict[str, set[str]] = {}
         self._heat: dict[str, float] = {}
         self._climbed: dict[str, int] = {}  # rungs tried since the board last did a step
@@ -132,10 +135,12 @@ class Leases:
         known = self._plan.facts.get(name)
         found = board_facts(facts)
         self._told[name] = _versions(facts)
+        self._describe(name, found)
         self.say(name, "ready", **facts)
-        if found != known:
+        if found != known or found.identity != known.identity:
             self._facts.save(self._plan.boards[name], found)
             self._plan.facts[name] = found
+        if found != known:
             self._replan(name)
             if known is not None:
                 self._reporter.emit(
@@ -145,6 +150,14 @@ class Leases:
                         message=f"{name} is not as it was: planned again ({change(known, found)})",
                     )
                 )
+
+    def _describe(self, name: str, found: BoardFacts) -> None:
+        """Remember what a board is, and say before its work begins that it is another."""
+        described = describe(self._plan.boards[name], found.machine, found.identity)
+        if described.contradicts and described != self._described.get(name):
+            text = f"{name}: {described.contradicts}; its rows get no Time"
+            self._reporter.emit(Note(level="warning", board=name, message=text))
+        self._described[name] = described
 
     def _is_fit(self, name: str, entry: Checked, hint: str) -> bool:
         """Whether a check at lease lets the board work; the fleet log has how it ended."""
@@ -252,7 +265,9 @@ class Leases:
         runtimes = self._worked.pop(name, None)
         if runtimes:
             board, versions = self._plan.boards[name], self._told.get(name, {})
-            self._plan.book.worked(board, runtimes, versions, self._heat.get(name))
+            described = self._described.get(name, NOT_DESCRIBED)
+            heat = self._heat.get(name)
+            self._plan.book.worked(board, runtimes, versions, heat, described)
 
 
 def _versions(facts: dict[str, Any]) -> dict[str, str]:

@@ -26,7 +26,8 @@ def board_facts(facts: dict[str, Any]) -> BoardFacts:
     """What an agent told, reduced to what changes results."""
     runtimes = {name: str(found.get("version")) for name, found in facts["runtimes"].items()}
     known = (facts["machine"], facts["cpu"], facts["python"], runtimes)
-    return BoardFacts(*known, gpu=facts.get("gpu", ""))
+    identity = {**(facts.get("identity") or {}), "model": facts.get("model", "")}
+    return BoardFacts(*known, gpu=facts.get("gpu", ""), identity=identity)
 
 
 def change(old: BoardFacts, new: BoardFacts) -> str:

@@ -17,10 +17,24 @@ ToolchainName = Literal["onnxruntime", "tensorrt", "tengine", "rknn", "rknn1"]
 
 
 class Signatures(Spec):
-    """How probing recognises a kind."""
+    """How a kind is recognised, and what a board that is none of it shows; patterns, as `fnmatch`.
 
-    device_tree: Many[str] = ()  # entries of /proc/device-tree/compatible
-    files: Many[str] = ()  # files that only this kind has
+    `device_tree` are names of /proc/device-tree/compatible that only this kind has, `models` such
+    texts of its model. `family` are names that it shares with other boards, `others` names that
+    such others have and this kind never has. `soc` is what the kernel calls its chip (family and
+    id, `Tegra 25`), `soc_family` what it calls chips of that maker. `accelerators` are the drivers
+    (`agents/identity.py`) of which its accelerator has one. `files` are files that it has. A kind
+    without `device_tree` is any computer.
+    """
+
+    device_tree: Many[str] = ()
+    models: Many[str] = ()
+    family: Many[str] = ()
+    others: Many[str] = ()
+    soc: Many[str] = ()
+    soc_family: Many[str] = ()
+    accelerators: Many[str] = ()
+    files: Many[str] = ()
 
 
 class Sensors(Spec):
@@ -69,13 +83,6 @@ class Kind(FileSpec):
         if quantization.scheme is None:
             return self.float32 if quantization.dtype == "float32" else self.float16
         return quantization.scheme in self.schemes
-
-    def stranger(self, machine: str) -> str:
-        """Why a board with this processor is none of this kind; empty when it may be one."""
-        if not self.machines or not machine or machine in self.machines:
-            return ""
-        wanted = " or ".join(self.machines)
-        return f"another processor: {machine}, the {self.hardware} has {wanted}"
 
     @property
     def offers(self) -> str:

@@ -217,7 +217,7 @@ def unseen(conditions: Conditions) -> tuple[str, ...]:
         "other load": "busy_s" in mapping(conditions.facts.get("cpu")),
         "power": any(conditions.each(name) for name in ("power_w", "energy_j")),
     }
-    return tuple(name for name, seen in checks.items() if not seen)
+    return (*(name for name, seen in checks.items() if not seen), *conditions.untold)
 
 
 def _few(said: list[str], most: int = 3) -> str:

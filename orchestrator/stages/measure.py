@@ -37,7 +37,7 @@ def pack(
 
     Args:
         times: at least one inference.
-        conditions: the sensors beside them.
+        conditions: the sensors beside them. A stranger's times are kept, but are no board's.
         policy: the measurement policy that was asked for.
         executed_by: what ran the inferences.
         provenance: board, runtime and telemetry.
@@ -53,7 +53,7 @@ def pack(
         "peak_memory_bytes": conditions.facts.get("peak_memory_bytes") or None,
         "blocks": [{"count": len(part), **summary(times.device_ns[part])} for part in times.blocks],
         "yardstick_ms": yardstick(conditions),
-        "timing_valid": executed_by == "board",
+        "timing_valid": executed_by == "board" and not conditions.stranger,
         "verdict": verdict,
         "reasons": list(reasons),
         "reason": "; ".join(reasons),

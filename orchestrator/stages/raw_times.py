@@ -96,11 +96,13 @@ class Conditions:
             and their `block`; see `agents/telemetry.py` for the rest.
         facts: what `MeasureFacts` tells; empty where it is not known.
         stranger: why the board cannot be one of its kind; empty when it may be.
+        untold: what it does not tell of what it is.
     """
 
     samples: Sequence[Mapping[str, Any]] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     stranger: str = ""
+    untold: Sequence[str] = ()
 
     def series(self, name: str) -> list[tuple[float, float]]:
         """(seconds, value) of a sample's number, where it has one."""

@@ -55,6 +55,24 @@ class Proof(BaseModel):
     reason: str = ""
 
 
+class Described(BaseModel):
+    """What a board is by its own files, and what of that speaks against its entry's kind.
+
+    Attributes:
+        board: in words; empty when it was not told.
+        contradicts: why it is none of its kind; empty when it may be.
+        unseen: what it does not tell of what it is.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    board: str = ""
+    contradicts: str = ""
+    unseen: tuple[str, ...] = ()
+
+
+NOT_DESCRIBED = Described()
+
+
 class Checked(_Line):
     """A check ended.
 
@@ -72,6 +90,7 @@ class Checked(_Line):
     proofs: tuple[Proof, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
     temperature_c: float | None = None
+    described: Described = NOT_DESCRIBED
 
 
 class Worked(_Line):
@@ -82,6 +101,7 @@ class Worked(_Line):
     proofs: tuple[Proof, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
     temperature_c: float | None = None
+    described: Described = NOT_DESCRIBED
 
 
 class Quarantined(_Line):
@@ -178,6 +198,7 @@ class Standing:
     proofs: Mapping[str, Proof] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     temperature_c: float | None = None
+    described: Described = NOT_DESCRIBED
 
     def refusal(self, runtime: str | None = None) -> str | None:
         """Why the board gets no work, None when it may.
@@ -308,12 +329,13 @@ def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
     proofs: dict[str, Proof] = {}
     versions: dict[str, str] = {}
     heat: float | None = None
+    described = NOT_DESCRIBED
     for entry in entries:
         match entry:
             case Added() | Removed():
                 state, reason = "unproved", "never checked"
                 drained = proved_at = checked_at = heat = None
-                proofs, versions = {}, {}
+                proofs, versions, described = {}, {}, NOT_DESCRIBED
             case Drained():
                 drained = entry
             case Undrained():
@@ -322,12 +344,13 @@ def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
                 if state != "quarantined":
                     state, reason = "unproved", "its entry changed since it was checked"
                     proved_at = checked_at = heat = None
-                    proofs, versions = {}, {}
+                    proofs, versions, described = {}, {}, NOT_DESCRIBED
             case Quarantined():
                 state, reason = "quarantined", entry.reason
             case Worked():
                 proofs |= {proof.runtime: proof for proof in entry.proofs}
                 versions, proved_at = dict(entry.versions), entry.at
+                described = entry.described
                 heat = entry.temperature_c if entry.temperature_c is not None else heat
                 if state != "quarantined":
                     state, reason = "ready", ""
@@ -336,6 +359,7 @@ def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
                 if entry.proofs:
                     proofs = {proof.runtime: proof for proof in entry.proofs}
                     versions, heat = dict(entry.versions), entry.temperature_c
+                    described = entry.described
                 if entry.state == "ready":
                     proved_at = entry.at
                 # Somebody at work there, or a cable pulled, says nothing good of a board that
@@ -358,4 +382,5 @@ def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
         proofs=proofs,
         versions=versions,
         temperature_c=heat,
+        described=described,
     )

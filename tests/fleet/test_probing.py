@@ -113,9 +113,12 @@ def tree(*compatible: str, files: tuple[str, ...] = ()) -> BoardProbe:
     [
         (tree("radxa,rock-5b", "rockchip,rk3588"), "rk3588", True),
         (tree("toradex,verdin-imx8mp", "fsl,imx8mp"), "imx8mp", True),
-        # The chip of a Jetson Xavier NX, on another board: a person is asked.
-        (tree("nvidia,p2972-0000", "nvidia,tegra194"), "jetson-xavier-nx", False),
-        (tree("hardkernel,odroid-n2", "amlogic,s922x", "amlogic,g12b"), "khadas-vim3", False),
+        # The chip of a Jetson Xavier NX, on a board that does not say which: a person is asked.
+        (tree("acme,carrier", "nvidia,tegra194"), "jetson-xavier-nx", False),
+        (tree("nvidia,p3449-0000+p3668-0003", "nvidia,tegra194"), "jetson-xavier-nx", True),
+        # A Jetson AGX Xavier has that chip too, an S922X is of A311D's family: neither kind's.
+        (tree("nvidia,p2972-0000", "nvidia,tegra194"), None, False),
+        (tree("hardkernel,odroid-n2", "amlogic,s922x", "amlogic,g12b"), None, False),
         # RV1126B is a different chip than RV1126, and a name that only begins alike is neither.
         (tree("rockchip,rv1126b-evb", "rockchip,rv1126b"), "rv1126b", True),
         (tree("rockchip,rv1126-like", "rockchip,rv1126x"), None, False),

@@ -56,6 +56,8 @@ def make_board(
     jitter_s: float = 0.0,
     runtime: str = "onnxruntime",
     more: str = "",
+    kind: str = "host-cpu",
+    machine: str = "",
 ) -> str:
     """A board's files, and its entry in the inventory.
 
@@ -64,6 +66,8 @@ def make_board(
         jitter_s: added to an inference at most.
         runtime: as in the inventory.
         more: more of its entry.
+        kind: what its entry says it is.
+        machine: what its Python calls its processor, instead of this host's.
     """
     root = folder / name / "root"
     for path, text in (CALM | (sysfs or {})).items():
@@ -71,6 +75,12 @@ def make_board(
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text + "\n")
     lines = ["#!/bin/sh"]
+    if machine:
+        site = folder / name / "site"
+        site.mkdir()
+        said = f"import platform\nplatform.machine = lambda: {machine!r}\n"
+        (site / "sitecustomize.py").write_text(said)
+        lines.append(f"export PYTHONPATH='{site}'")
     if jitter_s:
         import onnxruntime
 
@@ -88,7 +98,7 @@ def make_board(
     python.write_text("\n".join(lines) + "\n")
     python.chmod(0o755)
     return (
-        f"  - name: {name}\n    kind: host-cpu\n    hardware: {name}\n"
+        f"  - name: {name}\n    kind: {kind}\n    hardware: {name}\n"
         f"    transport: {{ssh: {{host: 127.0.0.1, port: {sshd.port}, user: {sshd.user},"
         f" key: {key}, host_key: {sshd.host_key}}}}}\n"
         f"    contention_domain: this-host\n"

@@ -15,6 +15,10 @@ from tests.run.project import FLOAT, HOST, Project, entry
 pytestmark = [pytest.mark.slow, pytest.mark.needs("sshd")]
 
 CUDA = "{name: onnxruntime, providers: [CUDAExecutionProvider]}"
+PI = {
+    "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4",
+    "proc/device-tree/compatible": "raspberrypi,4-model-b\0brcm,bcm2711",
+}
 MIN_FREQ = "sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq"
 
 
@@ -33,8 +37,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
             make_board(boards, "hot", sshd, key, sysfs=hot),
             make_board(boards, "noisy", sshd, key, jitter_s=0.02),
             make_board(boards, "fallback", sshd, key, runtime=CUDA),
+            make_board(boards, "pi", sshd, key, sysfs=PI, kind="khadas-vim3", machine="aarch64"),
         ]
         entries = [entry(name, "float32") for name in ("calm", "hot", "noisy", "fallback")]
+        entries.append(entry("pi", "float32", ", toolchain: onnxruntime"))
         entries.append("  - {name: int8, boards: calm, quantization: int8 per-tensor symmetric}\n")
         made.write(FLOAT + "".join(entries), HOST + "".join(inventory), 12, 10)
         matrix = made.folder / "matrix.yaml"
@@ -86,6 +92,21 @@ def test_a_noisy_board_is_suspect_with_its_reason(project: Any) -> None:
     assert any(reason.startswith("too noisy:") for reason in row["verdict_reasons"])
     assert "throttled" not in row["verdict_reason"]
     assert "too noisy" in line(made, "noisy")[4]
+
+
+def test_another_board_than_its_entry_says_has_no_time(project: Any) -> None:
+    made, done, _ = project
+    row = made.cells()["pi"]
+    assert (row["executed_by"], row["verdict"], row["latency"]) == ("board", "SUSPECT", None)
+    assert row["verdict_reasons"][0].startswith(
+        "another board: its device tree says raspberrypi,4-model-b, brcm,bcm2711"
+    )
+    assert row["latency_host"]["device"]["count"] >= 20
+    assert row["latency_host"]["unseen"][-1] == "SoC"  # galcore is there, as on all of these
+    assert line(made, "pi")[4].startswith("– SUSPECT (another board")
+    notes = (made.latest / "table.md").read_text()
+    assert "pi: it has no Time, which would be another board's, SUSPECT: another board: " in notes
+    assert "its rows get no Time" in done.stdout + done.stderr
 
 
 def test_a_cpu_fallback_is_an_error_and_has_no_time(project: Any) -> None:

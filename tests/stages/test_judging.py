@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.planning import identity
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.stages.judging import judge, notes, unseen
+from orchestrator.stages.measure import pack
 from orchestrator.stages.raw_times import Conditions, RawTimes, pace_mhz
 
 POLICY = {"min_count": 100, "min_duration_s": 1.0}
@@ -61,15 +63,16 @@ def test_a_board_without_sensors_is_judged_by_its_times_and_says_what_is_unseen(
 
 
 def test_a_pc_that_the_inventory_calls_a_board_is_suspect() -> None:
-    kind = load_kinds()["khadas-vim3"]
-    seen = Conditions(samples({}, {}, {}), {}, kind.stranger("x86_64"))
+    judged = identity.judge(load_kinds()["khadas-vim3"], identity.Seen("x86_64"))
+    seen = Conditions(samples({}, {}, {}), {}, judged.stranger, judged.unseen)
     verdict, found = judge(times(STEADY), seen, POLICY, "board")
     assert verdict == "SUSPECT"
-    assert found == ("another processor: x86_64, the A311D has aarch64 or armv8l",)
-    assert not kind.stranger("aarch64")
-    assert not kind.stranger("")
-    assert load_kinds()["rv1126"].stranger("aarch64")
-    assert not load_kinds()["host-cpu"].stranger("riscv64")
+    why = "another board: its processor is x86_64, the A311D has aarch64 or armv8l"
+    assert found == (why,)
+    assert unseen(seen)[-3:] == ("device tree", "SoC", "accelerator driver")
+    made = pack(times(STEADY), seen, POLICY, "board", {})
+    assert made.facts["verdict"] == "SUSPECT"
+    assert made.facts["timing_valid"] is False
 
 
 def test_only_a_board_is_judged() -> None:

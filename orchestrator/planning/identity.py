@@ -1,0 +1,149 @@
+"""Whether a board is what the inventory calls it, told by what its files say of it. Pure.
+
+A board is never another by guessing: what it does not tell is unseen, and only what it tells and
+its kind never has speaks against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from orchestrator.specs.kinds import Kind
+
+ANOTHER = "another board"
+PROCESSOR, TREE, SOC, DRIVER = "processor", "device tree", "SoC", "accelerator driver"
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a board's files say of it; empty where they say nothing.
+
+    Attributes:
+        machine: its processor as the kernel names it (`aarch64`).
+        compatible, model: of its device tree, the most specific name first.
+        soc: family and id of its chips, as the kernel names them.
+        accelerators: the accelerators whose driver is there, by name.
+    """
+
+    machine: str = ""
+    compatible: tuple[str, ...] = ()
+    model: str = ""
+    soc: tuple[str, ...] = ()
+    accelerators: tuple[str, ...] = ()
+
+    @classmethod
+    def by_agent(cls, machine: str, told: Mapping[str, Any]) -> Seen:
+        """What an agent told.
+
+        Args:
+            told: the `identity` of its facts, with their `model` in it.
+        """
+        return cls(
+            machine=machine,
+            compatible=_texts(told.get("compatible")),
+            model=str(told.get("model") or ""),
+            soc=_texts(told.get("soc")),
+            accelerators=_texts(told.get("accelerators")),
+        )
+
+    def __str__(self) -> str:
+        """`Khadas VIM3 (khadas,vim3, amlogic,a311d), aarch64`."""
+        names = ", ".join(self.compatible[:_SHOWN] or self.soc)
+        board = f"{self.model} ({names})" if self.model and names else self.model or names
+        return ", ".join(part for part in (board, self.machine) if part)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A board held against its kind, by what was looked at.
+
+    Attributes:
+        contradicts: what speaks against it, in words.
+        unseen: what it does not tell, so that nothing is known by it.
+    """
+
+    contradicts: Mapping[str, str] = field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def stranger(self) -> str:
+        """Why the board is none of its kind, as a reason of a verdict; empty when it may be."""
+        words = "; ".join(self.contradicts.values())
+        return f"{ANOTHER}: {words}" if words else ""
+
+
+def judge(kind: Kind, seen: Seen) -> Judgement:
+    """Whether a board may be of a kind. A kind without a device tree is any computer."""
+    contradicts, unseen = {}, []
+    if kind.machines and seen.machine and seen.machine not in kind.machines:
+        own = f"the {kind.hardware} has {_either(kind.machines)}"
+        contradicts[PROCESSOR] = f"its processor is {seen.machine}, {own}"
+    if not kind.signatures.device_tree:
+        return Judgement(contradicts)
+    for what, look in ((TREE, _tree), (SOC, _soc), (DRIVER, _driver)):
+        found = look(kind, seen)
+        if found is None:
+            unseen.append(what)
+        elif found:
+            contradicts[what] = found
+    return Judgement(contradicts, tuple(unseen))
+
+
+def fitting(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """The names that fit one of the patterns, in their order."""
+    return [name for name in names if any(fnmatchcase(name, each) for each in patterns)]
+
+
+# Each look gives None where nothing is told, an empty text where it fits, else what speaks against.
+
+
+def _tree(kind: Kind, seen: Seen) -> str | None:
+    known = kind.signatures
+    if not seen.compatible:
+        return None
+    another = fitting(seen.compatible, known.others)
+    if not another and (
+        fitting(seen.compatible, known.device_tree) or fitting([seen.model], known.models)
+    ):
+        return ""
+    if not another and fitting(seen.compatible, known.family):
+        return None
+    names = ", ".join(another or seen.compatible[:_SHOWN])
+    model = f" ({seen.model})" if seen.model else ""
+    own = f"the {kind.hardware}'s says {_either(known.device_tree)}"
+    return f"its device tree says {names}{model}, {own}"
+
+
+def _soc(kind: Kind, seen: Seen) -> str | None:
+    known = kind.signatures
+    if fitting(seen.soc, known.soc):
+        return ""
+    another = fitting(seen.soc, known.soc_family)
+    if another:
+        return f"its chip is {', '.join(another)}, the {kind.hardware} has {kind.soc}"
+    # Rockchip's kernels name no chip there: no signature, nothing missed.
+    return None if known.soc else ""
+
+
+def _driver(kind: Kind, seen: Seen) -> str | None:
+    known = kind.signatures.accelerators
+    if not known or set(known) & set(seen.accelerators):
+        return ""
+    if not seen.accelerators:
+        return None
+    return (
+        f"its accelerator's driver is {' and '.join(seen.accelerators)}, the {kind.hardware} has "
+        f"{_either(known)}"
+    )
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(names)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(each) for each in value) if isinstance(value, (list, tuple)) else ()

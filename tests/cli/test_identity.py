@@ -1,0 +1,81 @@
+"""`farm boards` says what a board is: a real OpenSSH server whose agent sees another root."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.store.fleet_log import FleetLog
+from tests.cli.servers import Farm, adding, board_like
+from tests.fleet.dressed import BOARDS, dress
+
+pytestmark = pytest.mark.needs("sshd")
+PI = {
+    "proc/device-tree/model": b"Raspberry Pi 4 Model B Rev 1.4\0",
+    "proc/device-tree/compatible": b"raspberrypi,4-model-b\0brcm,bcm2711\0",
+}
+
+
+def python_of(folder: Path, machine: str, files: dict[str, bytes]) -> Path:
+    """A Python that says it runs on `machine` and whose agent sees `files` as its root."""
+    root = dress(folder / "seen", files)
+    site = folder / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        f"import platform\nplatform.machine = lambda: {machine!r}\n"
+    )
+    python = folder / "python3"
+    python.write_text(
+        f"#!/bin/sh\nexport PYTHONPATH='{site}'\n"
+        f'case "$1" in *agent-*.pyz) exec "{sys.executable}" "$@" --root "{root}";; esac\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
+    python.chmod(0o755)
+    return python
+
+
+def shown(farm: Farm) -> dict[str, Any]:
+    (found,) = json.loads(farm("list", "--json")[1])
+    return dict(found["described"])
+
+
+def test_a_raspberry_pi_is_no_khadas(farm: Farm, tmp_path: Path) -> None:
+    python = python_of(tmp_path, "aarch64", PI)
+    with board_like(tmp_path, PI) as (sshd, key):
+        code, out, err = farm(*adding(sshd, key, "--name", "pi"))
+        assert code == 2, out + err
+        assert "no kind knows the device tree's raspberrypi,4-model-b" in err
+        farm(*adding(sshd, key, "--name", "pi", "--kind", "khadas-vim3", "--python", str(python)))
+        code, out, err = farm("check", "pi")
+        board = "Raspberry Pi 4 Model B Rev 1.4 (raspberrypi,4-model-b, brcm,bcm2711), aarch64"
+        why = "another board: its device tree says raspberrypi,4-model-b, brcm,bcm2711"
+        assert f"  it is: {board}\n" in out
+        assert f"  no khadas-vim3: {why}" in out
+        assert "  unseen: SoC, accelerator driver\n" in out
+        assert shown(farm)["contradicts"].startswith(why)
+        assert "another board: " in farm("list")[1]
+        assert board in farm("show", "pi")[1]
+
+
+def test_a_genuine_board_has_nothing_against_it(farm: Farm, tmp_path: Path) -> None:
+    files = dict(BOARDS["nxp"].files)
+    python = python_of(tmp_path, "aarch64", files)
+    with board_like(tmp_path, files) as (sshd, key):
+        farm(*adding(sshd, key, "--name", "nxp", "--python", str(python)))
+        described = shown(farm)
+        assert described["contradicts"] == ""
+        assert described["unseen"] == []
+        assert described["board"].startswith("NXP i.MX8MPlus EVK board (fsl,imx8mp-evk, ")
+        assert "no imx8mp" not in farm("check", "nxp")[1]
+
+
+def test_a_log_of_before_says_nothing_of_what_a_board_is(tmp_path: Path) -> None:
+    line = '{"v":1,"at":1.0,"board":"b","by":"","event":"checked","identity":"i","state":"ready"}'
+    (tmp_path / "fleet.jsonl").write_text(line + "\n")
+    standing = FleetLog(tmp_path).standings({"b": "i"}, now=2.0)["b"]
+    assert standing.state == "ready"
+    assert (standing.described.board, standing.described.contradicts) == ("", "")
