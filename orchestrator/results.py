@@ -74,6 +74,7 @@ class TestSetResult(Part):
         probes: searches, unknown ones included.
         mated, unknown: probes whose identity is, or is not, enrolled.
         difficulty: of rendered faces; None for others.
+        notes: what must be said of the user's own images: skipped files, transparency, ...
     """
 
     hash: str
@@ -82,6 +83,7 @@ class TestSetResult(Part):
     mated: int
     unknown: int
     difficulty: float | None = None
+    notes: list[str] = []
 
 
 class Times(Part):

@@ -108,23 +108,17 @@ def _sets(folder: Path, calibration: str | None, size: tuple[int, int] | None) -
 
 def _faces(folder: Path, size: tuple[int, int] | None) -> Rows:
     from orchestrator.errors import UserError
-    from orchestrator.images.files import IMAGE_SUFFIXES, FileRows, ImageFile
+    from orchestrator.images import people_rows
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder or list of images")
-    files = [
-        ImageFile(path, path.relative_to(folder).parts[0])
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and path.is_file()
-        and len(path.relative_to(folder).parts) > 1
-    ]
-    if not files:
+    rows = people_rows(folder, size=size)
+    if not len(rows):
         raise UserError(
             f"{folder}: no images in folders of identities",
             "A folder holds <identity>/<image>, or gallery/ and probe/ with such folders.",
         )
-    return FileRows(files, size)
+    return rows
 
 
 def _images(role: Any, rows: Rows) -> Images:

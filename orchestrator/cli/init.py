@@ -47,6 +47,9 @@ def add_parser(commands: Any) -> None:
         metavar="DIR",
         help="aligned faces: <identity>/<image>, or gallery/ and probe/ with such folders",
     )
+    made.add_argument(
+        "--skip-unreadable", action="store_true", help="leave out files that cannot be taken"
+    )
     made.add_argument("--calibration", metavar="DIR", help="aligned faces of other people")
     made.add_argument("--boards", metavar="KIND,...", help=f"({','.join(DEFAULT_KINDS)})")
     made.add_argument("--size", metavar="HxW", type=_size, help="where the model leaves it open")
@@ -109,7 +112,9 @@ def init(arguments: argparse.Namespace) -> int:
     calibration = _relative(arguments.calibration, folder) if arguments.calibration else None
     if calibration is None and size != RENDERED_SIZE:
         calibration = "calibration"
-    texts[folder / "matrix.yaml"] = matrix_text(name, kinds, faces, calibration)
+    texts[folder / "matrix.yaml"] = matrix_text(
+        name, kinds, faces, calibration, skip_unreadable=arguments.skip_unreadable
+    )
     texts[folder / "device_inventory.yaml"] = inventory_text(kinds)
     written, left = _write(texts, force=arguments.force)
     if arguments.json:
@@ -254,7 +259,7 @@ def _compare(arguments: argparse.Namespace, path: Path, asks: _Input) -> Any:
     if arguments.identities < 2:
         raise UserError(f"--identities {arguments.identities}: at least 2 are compared")
     if arguments.images:
-        images, ids = _own_faces(Path(arguments.images), asks.size, arguments.identities)
+        images, ids = _own_faces(arguments, asks.size)
     elif asks.size == RENDERED_SIZE:
         images, ids = _drawn_faces(arguments.identities)
     else:
@@ -282,20 +287,27 @@ def _drawn_faces(identities: int) -> tuple[Any, list[str]]:
     return images, [who for side in sides for who in side.identities]
 
 
-def _own_faces(folder: Path, size: tuple[int, int], identities: int) -> tuple[Any, list[str]]:
+def _own_faces(arguments: argparse.Namespace, size: tuple[int, int]) -> tuple[Any, list[str]]:
     """Up to four images of each of so many identities that have two or more."""
-    from orchestrator.images.files import IMAGE_SUFFIXES, FileRows, ImageFile
+    from orchestrator.images.checking import Checker
+    from orchestrator.images.files import FileRows, ImageFile
+    from orchestrator.images.fileset import read_people, read_set
+    from orchestrator.images.refusing import refuse
+    from orchestrator.specs import FolderSet
 
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder of images")
-    roots = [folder / role for role in ("gallery", "probe")]
+    folder, skip = Path(arguments.images), arguments.skip_unreadable
+    if all((folder / role).is_dir() for role in ("gallery", "probe")):
+        spec = FolderSet(source="folder", path=folder, skip_unreadable=skip)
+        made = read_set(spec, Checker())
+    else:
+        made = read_people(folder, Checker(), skip_unreadable=skip)
+    refuse([made], [size])
+    for note in made.notes:
+        _tell(arguments, note)
     found: dict[str, list[ImageFile]] = {}
-    for root in roots if all(r.is_dir() for r in roots) else [folder]:
-        for file in sorted(root.rglob("*")):
-            parts = file.relative_to(root).parts
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file() and len(parts) > 1:
-                found.setdefault(parts[0], []).append(ImageFile(file, parts[0]))
-    several = [files[:4] for files in found.values() if len(files) > 1][:identities]
+    for file in made.files:
+        found.setdefault(file.identity, []).append(file)
+    several = [files[:4] for files in found.values() if len(files) > 1][: arguments.identities]
     if len(several) < 2:
         raise UserError(
             f"{folder}: {len(several)} identities with two or more images; at least 2 are needed",

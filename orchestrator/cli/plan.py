@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.cli.asked import asked
 from orchestrator.fleet.untrusted import headline
@@ -41,6 +42,8 @@ def plan(arguments: argparse.Namespace) -> int:
     todo = made.resolution.todo
     cached = len(made.resolution.contents)
     console.print(f"{len(made.cells)} rows; {cached} steps in the store, {len(todo)} to do")
+    for note in made.notes():
+        console.print(Text(note, style="yellow"))
     if todo:
         guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
         console.print(f"about {_minutes(guess.seconds)} ({guess.source})")
@@ -84,6 +87,7 @@ def _plain(made: Plan) -> dict[str, Any]:
             }
             for step in made.graph.steps.values()
         ],
+        "test_set": {"notes": made.notes()},
         "seconds": guess.seconds,
     }
 

@@ -3,60 +3,72 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
 
 from orchestrator.errors import UserError
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
-
-_MAX_SIDE = 4096
+from orchestrator.images.checking import read
+from orchestrator.images.decoder import Decoded, decode, decoder_identity
+from orchestrator.images.unreadable import Unreadable
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file, whom it shows, and its part in the test set (gallery, probe, or none)."""
+    """A file, whom it shows, its part in the test set (gallery, probe, or none), and the sha256
+    (hex) of its bytes where it was checked."""
 
     path: Path
     identity: str
     role: str = ""
+    sha256: str = ""
 
 
 class FileRows:
-    """Rows that are read from files. See `orchestrator.images.testset.Rows`."""
+    """Rows that are read from files. See `orchestrator.images.testset.Rows`.
 
-    def __init__(self, files: Sequence[ImageFile], size: tuple[int, int] | None = None) -> None:
-        self._files = tuple(files)
+    Args:
+        files: in the order of the rows.
+        size: (height, width) that every image must have; None is that of the first.
+        notes: what must be said beside figures that were made of them.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[ImageFile],
+        size: tuple[int, int] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.files = tuple(files)
+        self.notes = tuple(notes)
         self._size = size
 
     @property
     def identities(self) -> tuple[str, ...]:
         """Who is shown, row by row."""
-        return tuple(item.identity for item in self._files)
+        return tuple(item.identity for item in self.files)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The files."""
-        return tuple(str(item.path) for item in self._files)
+        return tuple(str(item.path) for item in self.files)
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self._files)
+        return len(self.files)
 
     @cached_property
     def size(self) -> tuple[int, int]:
         """(height, width) that every image must have: as given, else that of the first image."""
         if self._size is not None:
             return self._size
-        with _opened(self._files[0].path) as image:
-            return image.height, image.width
+        height, width = _decoded(self.files[0].path).pixels.shape[:2]
+        return height, width
 
     def images(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
         """Decoded rows `start` to `stop`: uint8 (n, height, width, 3), RGB.
@@ -64,58 +76,45 @@ class FileRows:
         Raises:
             UserError: a file is missing, no image, or of another size.
         """
-        part = self._files[start:stop]
+        part = self.files[start:stop]
         out = np.empty((len(part), *self.size, 3), np.uint8)
         for i, item in enumerate(part):
-            out[i] = self._decode(item.path)
-        return out
-
-    def _decode(self, path: Path) -> npt.NDArray[np.uint8]:
-        with _opened(path) as image:
-            if (image.height, image.width) != self.size:
-                height, width = self.size
+            pixels = _decoded(item.path).pixels
+            if pixels.shape != out.shape[1:]:
+                (height, width), (high, wide) = self.size, pixels.shape[:2]
                 raise UserError(
-                    f"{path}: {image.height} x {image.width} pixels (high x wide); "
+                    f"{item.path}: {high} x {wide} pixels (high x wide); "
                     f"{height} x {width} are expected",
                     "Give aligned faces of the size that the model's manifest names; "
                     "farm does not resize, because that changes the figures.",
                 )
-            try:
-                return np.asarray(image.convert("RGB"))
-            except (OSError, ValueError, SyntaxError) as error:
-                _unreadable(path, error)
+            out[i] = pixels
+        return out
 
     def fingerprint(self) -> str:
-        """Hash (hex) of the files' contents, identities and order; where they lie is left out.
+        """Hash (hex) of the decoder and of the files' contents, identities and order; where they
+        lie is left out.
 
         Raises:
-            UserError: a file cannot be read.
+            UserError: a file that was not checked cannot be read.
         """
-        digest = hashlib.sha256()
-        for item in self._files:
-            try:
-                with item.path.open("rb") as stream:
-                    content = hashlib.file_digest(stream, "sha256").digest()
-            except OSError as error:
-                _unreadable(item.path, error)
+        digest = hashlib.sha256(json.dumps(decoder_identity(), sort_keys=True).encode())
+        for item in self.files:
+            content = bytes.fromhex(item.sha256) if item.sha256 else _sha256(item.path)
             identity = item.identity.encode("utf-8", "surrogateescape")
             digest.update(len(identity).to_bytes(4, "little") + identity + content)
         return digest.hexdigest()
 
 
-def _opened(path: Path) -> Image.Image:
+def _decoded(path: Path) -> Decoded:
     try:
-        image = Image.open(path)
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        _unreadable(path, error)
-    if max(image.size) > _MAX_SIDE:
-        image.close()
-        raise UserError(f"{path}: larger than {_MAX_SIDE} pixels on a side; not an aligned face")
-    return image
+        return decode(read(path))
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}") from None
 
 
-def _unreadable(path: Path, error: Exception) -> NoReturn:
-    if isinstance(error, UnidentifiedImageError):
-        raise UserError(f"{path}: not an image that can be read") from None
-    what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    raise UserError(f"{path}: cannot be read as an image: {what}") from None
+def _sha256(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(read(path)).digest()
+    except Unreadable as error:
+        raise UserError(f"{path}: {error}") from None

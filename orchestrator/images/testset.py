@@ -6,10 +6,9 @@ plan costs no rendering; `images(start, stop)` makes or reads pixels when they a
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.errors import UserError
-from orchestrator.images.files import IMAGE_SUFFIXES, FileRows, ImageFile
+from orchestrator.images.checking import Checker
+from orchestrator.images.files import FileRows, ImageFile
+from orchestrator.images.fileset import LAYOUT, SetFiles, read_calibration, read_people, read_set
+from orchestrator.images.kinds import TAKEN
+from orchestrator.images.refusing import refuse
 from orchestrator.images.renderer import RENDERER_VERSION, SIZE, render
 from orchestrator.specs.testset import (
     FolderCalibration,
@@ -45,6 +48,11 @@ class Rows(Protocol):
         """What to call each image in a message."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said beside figures that were made of them."""
+        ...
+
     def __len__(self) -> int:
         """Number of images."""
         ...
@@ -68,6 +76,8 @@ class Rows(Protocol):
 
 class RenderedRows:
     """Rows that the renderer makes."""
+
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self, ids: npt.NDArray[np.int64], shots: npt.NDArray[np.int64], seed: int, difficulty: float
@@ -109,7 +119,11 @@ class RenderedRows:
 
 
 def gallery_rows(
-    spec: RenderedSet | FolderSet, *, limit: int | None = None, size: tuple[int, int] | None = None
+    spec: RenderedSet | FolderSet,
+    *,
+    limit: int | None = None,
+    size: tuple[int, int] | None = None,
+    checker: Checker | None = None,
 ) -> Rows:
     """The images to enrol.
 
@@ -118,9 +132,11 @@ def gallery_rows(
         limit: enrol only this many identities; mated and unknown probes shrink in proportion.
             The rows are among those of the whole set, so what is known of them stays known.
         size: (height, width) that the model wants; None takes that of the first image.
+        checker: what checks files; it may know them already.
 
     Raises:
-        UserError: the folder or list is missing, empty or wrong, or cannot have this size.
+        UserError: the folder or list is missing, empty or wrong, or cannot have this size; files
+            that are not taken, all of them.
     """
     if isinstance(spec, RenderedSet):
         _check_rendered_size(size)
@@ -130,12 +146,16 @@ def gallery_rows(
             [_range(spec.first_identity, mated), _range(first_distractor, distractors)]
         )
         return RenderedRows(ids, np.zeros_like(ids), spec.seed, spec.difficulty)
-    gallery, _ = _read_set(spec)
-    return FileRows(_limit_gallery(gallery, limit), size)
+    made = _checked_set(spec, size, checker)
+    return FileRows(_limit_gallery(made.role("gallery"), limit), size, made.notes)
 
 
 def probe_rows(
-    spec: RenderedSet | FolderSet, *, limit: int | None = None, size: tuple[int, int] | None = None
+    spec: RenderedSet | FolderSet,
+    *,
+    limit: int | None = None,
+    size: tuple[int, int] | None = None,
+    checker: Checker | None = None,
 ) -> Rows:
     """The images to search for: the mated ones first, then the unknown ones.
 
@@ -147,18 +167,35 @@ def probe_rows(
         first_unknown = spec.first_identity + spec.identities + spec.distractors
         ids = np.concatenate([_range(spec.first_identity, mated), _range(first_unknown, unknown)])
         return RenderedRows(ids, np.ones_like(ids), spec.seed, spec.difficulty)
-    gallery, probes = _read_set(spec)
+    made = _checked_set(spec, size, checker)
+    gallery, probes = made.role("gallery"), made.role("probe")
     whole = {item.identity for item in gallery}
     enrolled = {item.identity for item in _limit_gallery(gallery, limit)}
     mated_files = [item for item in probes if item.identity in enrolled]
     unknown_files = [item for item in probes if item.identity not in whole]
     share = len(enrolled) / len(whole)
     kept = _share(len(unknown_files), share)
-    return FileRows([*mated_files, *unknown_files[:kept]], size)
+    return FileRows([*mated_files, *unknown_files[:kept]], size, made.notes)
+
+
+def people_rows(
+    folder: Path, *, size: tuple[int, int] | None = None, checker: Checker | None = None
+) -> FileRows:
+    """The images of a folder of `<identity>/<image>`, without roles.
+
+    Raises:
+        UserError: the folder is not there; files that are not taken, all of them.
+    """
+    made = read_people(folder, checker or Checker())
+    refuse([made], [size])
+    return FileRows(made.files, size, made.notes)
 
 
 def calibration_rows(
-    spec: RenderedCalibration | FolderCalibration, *, size: tuple[int, int] | None = None
+    spec: RenderedCalibration | FolderCalibration,
+    *,
+    size: tuple[int, int] | None = None,
+    checker: Checker | None = None,
 ) -> Rows:
     """The images that calibrate; `identities` of a folder's are the files' own names.
 
@@ -169,17 +206,61 @@ def calibration_rows(
         _check_rendered_size(size)
         ids = _range(spec.first_identity, spec.images)
         return RenderedRows(ids, np.zeros_like(ids), spec.seed, spec.difficulty)
-    if spec.source == "folder":
-        found = sorted(_images_below(_folder(spec.path)))
-    else:
-        found = [item.path for item in _read_list(spec.path, roles=False)]
-    if not found:
+    made = read_calibration(spec, checker or Checker())
+    refuse([made], [size])
+    _check_calibration(spec, made)
+    return FileRows(made.files, size, made.notes)
+
+
+def check_sets(
+    spec: RenderedSet | FolderSet,
+    calibration: RenderedCalibration | FolderCalibration | None,
+    sizes: Sequence[tuple[int, int]],
+    checker: Checker,
+) -> None:
+    """Check every file of a test set and of calibration before anything starts.
+
+    Args:
+        spec: the test set.
+        calibration: None where nothing is calibrated.
+        sizes: (height, width) that each model wants.
+        checker: remembers what it found, so that the rows need no second look.
+
+    Raises:
+        UserError: what is refused in both, told at once.
+    """
+    sets = []
+    if isinstance(spec, FolderSet):
+        sets.append(read_set(spec, checker))
+    if isinstance(calibration, FolderCalibration):
+        sets.append(read_calibration(calibration, checker))
+    refuse(sets, sizes, checker.state)
+
+
+def _checked_set(
+    spec: FolderSet, size: tuple[int, int] | None, checker: Checker | None
+) -> SetFiles:
+    made = read_set(spec, checker or Checker())
+    refuse([made], [size])
+    gallery, probes = made.role("gallery"), made.role("probe")
+    for role, found in (("gallery", gallery), ("probe", probes)):
+        if not found:
+            raise UserError(f"{spec.path}: no {role} images", LAYOUT)
+    if not {item.identity for item in gallery} & {item.identity for item in probes}:
         raise UserError(
-            f"{spec.path}: no images ({', '.join(sorted(IMAGE_SUFFIXES))}) to calibrate"
+            f"{spec.path}: no identity has both a gallery and a probe image",
+            LAYOUT,
         )
-    if spec.images is not None and len(found) < spec.images:
-        raise UserError(f"{spec.path}: {spec.images} images are asked for, {len(found)} are there")
-    return FileRows([ImageFile(path, path.name) for path in found[: spec.images]], size)
+    return made
+
+
+def _check_calibration(spec: FolderCalibration, made: SetFiles) -> None:
+    if not made.files:
+        raise UserError(f"{spec.path}: no images ({', '.join(TAKEN)}) to calibrate")
+    if spec.images is not None and len(made.files) < spec.images:
+        raise UserError(
+            f"{spec.path}: {spec.images} images are asked for, {len(made.files)} are there"
+        )
 
 
 def _check_rendered_size(size: tuple[int, int] | None) -> None:
@@ -222,86 +303,3 @@ def _limit_gallery(gallery: Sequence[ImageFile], limit: int | None) -> list[Imag
     _check_limit(limit)
     first = set(list(dict.fromkeys(item.identity for item in gallery))[:limit])
     return [item for item in gallery if item.identity in first]
-
-
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise UserError(f"{path}: no such folder of images")
-    return path
-
-
-def _images_below(folder: Path) -> Iterable[Path]:
-    return (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-
-
-def _read_set(spec: FolderSet) -> tuple[list[ImageFile], list[ImageFile]]:
-    """(gallery, probes), each sorted so that no file system's order shows."""
-    if spec.source == "list":
-        items = _read_list(spec.path, roles=True)
-        gallery = [item for item in items if item.role == "gallery"]
-        probes = [item for item in items if item.role == "probe"]
-    else:
-        gallery, probes = (
-            _read_role(_folder(spec.path), role, spec.path) for role in ("gallery", "probe")
-        )
-    for role, found in (("gallery", gallery), ("probe", probes)):
-        if not found:
-            raise UserError(f"{spec.path}: no {role} images", _LAYOUT)
-    if not {item.identity for item in gallery} & {item.identity for item in probes}:
-        raise UserError(
-            f"{spec.path}: no identity has both a gallery and a probe image",
-            _LAYOUT,
-        )
-    return gallery, probes
-
-
-_LAYOUT = (
-    "A folder holds gallery/<identity>/<image> and probe/<identity>/<image>; "
-    "a list is a CSV file with the columns file, identity, role."
-)
-
-
-def _read_role(folder: Path, role: str, shown: Path) -> list[ImageFile]:
-    if not (folder / role).is_dir():
-        raise UserError(f"{shown}: there is no folder {role!r} in it", _LAYOUT)
-    items = []
-    for path in sorted(_images_below(folder / role)):
-        parts = path.relative_to(folder / role).parts
-        if len(parts) < 2:
-            raise UserError(f"{path}: lies in no identity's folder", _LAYOUT)
-        items.append(ImageFile(path, parts[0], role))
-    return items
-
-
-def _read_list(path: Path, *, roles: bool) -> list[ImageFile]:
-    columns = ["file", "identity", "role"] if roles else ["file"]
-    items: list[ImageFile] = []
-    seen: dict[Path, int] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = [c for c in columns if c not in (reader.fieldnames or [])]
-            if missing:
-                raise UserError(f"{path}:1: the column {missing[0]!r} is missing", _LAYOUT)
-            for row in reader:
-                where = f"{path}:{reader.line_num}"
-                for column in columns:
-                    if not row[column]:
-                        raise UserError(f"{where}: {column} is empty")
-                if roles and row["role"] not in ("gallery", "probe"):
-                    raise UserError(f"{where}: role must be gallery or probe, not {row['role']!r}")
-                image = path.parent / row["file"]
-                first = seen.setdefault(image, reader.line_num)
-                if first != reader.line_num:
-                    raise UserError(
-                        f"{where}: {row['file']!r} stands twice (first in line {first})"
-                    )
-                identity, role = (row["identity"], row["role"]) if roles else (image.name, "")
-                items.append(ImageFile(image, identity, role))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such list of images") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a CSV file in UTF-8: {error}") from None
-    return items

@@ -44,6 +44,7 @@ def flat_row(run: Run, row: CellResult) -> dict[str, Any]:
     columns["rank1_change_p_holm"] = change.p_holm if change else None
     columns["rank1_change_real"] = change.real if change else None
     columns |= {f"test_set_{name}": value for name, value in row.test_set.model_dump().items()}
+    columns["test_set_notes"] = "; ".join(row.test_set.notes)
     for name in ("failed_images", "verdict", "verdict_reason", "artifact_sha256", "artifact_bytes"):
         columns[name] = getattr(row, name)
     columns["warnings"] = "; ".join(row.warnings)

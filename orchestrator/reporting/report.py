@@ -116,6 +116,10 @@ def _facts(run: Run) -> list[tuple[str, str]]:
         facts.append(
             ("Test set", f"N = {test.gallery:,}, {test.probes:,} probes, {test.hash[:12]}")
         )
+        facts += [
+            ("Images", note)
+            for note in dict.fromkeys(n for r in run.results for n in r.test_set.notes)
+        ]
     return facts
 
 

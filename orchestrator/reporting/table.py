@@ -185,6 +185,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         f"{test.unknown:,} unknown probes{difficulty}; [{100 * confidence:g} % interval]; "
         f"FAR is a search's, K = {tar.k} false alarms allowed."
     )
+    notes.extend(dict.fromkeys(said for result in results for said in result.test_set.notes))
     if any(result.mixed for result in results):
         notes.append("* mixed mode: float32 model for the gallery, quantized model for the probes.")
     emulated = [result for result in results if result.emulated]

@@ -137,4 +137,5 @@ def _test_set(plan: Plan, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]
         "mated": figures["mated"],
         "unknown": figures["unknown"],
         "difficulty": getattr(plan.matrix.test_set, "difficulty", None),
+        "notes": plan.notes(cell.model),
     }

@@ -186,6 +186,11 @@ class Plan:
             self._contents[key] = held.content
         return self._contents[key]
 
+    def notes(self, model: str | None = None) -> list[str]:
+        """What must be said of the images, of one model's or of all."""
+        rows = (rows for (name, _), rows in self.rows.items() if model in (None, name))
+        return list(dict.fromkeys(note for found in rows for note in found.notes))
+
     @property
     def possible(self) -> list[Cell]:
         """The rows that can be made."""
@@ -326,7 +331,7 @@ def make_plan(
         cells=cells,
         offers=offers,
         tools={name: told.to_options() for name, told in inventory.toolchains.items()},
-        rows=image_rows(matrix, models, cells, request.limit),
+        rows=image_rows(matrix, models, cells, request),
         store=Store(Path(request.state) / "store"),
         book=book,
         facts=dict.fromkeys(boards, facts)
@@ -360,7 +365,7 @@ def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
         cells=cells,
         offers=offers,
         tools={},
-        rows=image_rows(matrix, models, cells, request.limit),
+        rows=image_rows(matrix, models, cells, request),
         store=Store(nowhere / "store"),
         book=FleetBook(nowhere, ""),
     )
@@ -375,22 +380,35 @@ def _calibration_version() -> str:
 
 
 def image_rows(
-    matrix: Any, models: Mapping[str, ModelSpec], cells: list[Cell], limit: int | None
+    matrix: Any, models: Mapping[str, ModelSpec], cells: list[Cell], request: Request
 ) -> dict[tuple[str, str], Any]:
-    """(model, role) to its images, for the roles that the cells need."""
+    """(model, role) to its images, for the roles that the cells need; every file is checked.
+
+    Raises:
+        UserError: files that are not taken, all of them.
+    """
     from orchestrator import images
 
+    checker = images.Checker(Path(request.state))
+    calibrates = any(not cell.probe.quantization.is_float for cell in cells)
+    sizes = [models[cell.model].input.size for cell in cells]
+    images.check_sets(matrix.test_set, matrix.calibration if calibrates else None, sizes, checker)
+    limit = request.limit
     rows: dict[tuple[str, str], Any] = {}
     for cell in cells:
         size = models[cell.model].input.size
         if (cell.model, "gallery") not in rows:
             rows[cell.model, "gallery"] = images.gallery_rows(
-                matrix.test_set, limit=limit, size=size
+                matrix.test_set, limit=limit, size=size, checker=checker
             )
-            rows[cell.model, "probe"] = images.probe_rows(matrix.test_set, limit=limit, size=size)
+            rows[cell.model, "probe"] = images.probe_rows(
+                matrix.test_set, limit=limit, size=size, checker=checker
+            )
         needs_calibration = not cell.probe.quantization.is_float
         if needs_calibration and (cell.model, "calibration") not in rows:
-            rows[cell.model, "calibration"] = images.calibration_rows(matrix.calibration, size=size)
+            rows[cell.model, "calibration"] = images.calibration_rows(
+                matrix.calibration, size=size, checker=checker
+            )
     return rows
 
 

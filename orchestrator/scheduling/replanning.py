@@ -52,7 +52,7 @@ def take_inventory(plan: Plan, inventory: Inventory) -> Changes:
         merged = inventory.model_copy(update={"boards": tuple(boards.values())})
         cells = expand(plan.matrix, merged, load_kinds(), list(plan.models), plan.offers)
         cells = only(cells, plan.request.only, plan.request.matrix)
-        rows = image_rows(plan.matrix, plan.models, cells, plan.request.limit)
+        rows = image_rows(plan.matrix, plan.models, cells, plan.request)
         plan.boards, plan.cells = boards, cells
         plan.rows = rows | plan.rows
         plan.facts |= FactsFile(Path(plan.request.state)).load({name: now[name] for name in new})

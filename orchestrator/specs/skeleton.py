@@ -58,7 +58,12 @@ provenance: unknown             # who trained it, on what
 
 
 def matrix_text(
-    model: str, kinds: Sequence[Kind], faces: str | None, calibration: str | None
+    model: str,
+    kinds: Sequence[Kind],
+    faces: str | None,
+    calibration: str | None,
+    *,
+    skip_unreadable: bool = False,
 ) -> str:
     """matrix.yaml: the float32 reference on this host, and one entry a kind of board.
 
@@ -67,7 +72,9 @@ def matrix_text(
         kinds: of the boards; host-cpu is there anyway.
         faces: folder of the test set, or None for rendered faces.
         calibration: folder of calibration images, or None for rendered faces.
+        skip_unreadable: leave out files of both that cannot be taken.
     """
+    skips = "{path: %s, skip_unreadable: true}" if skip_unreadable else "%s"
     test_set = (
         """\
   rendered:                     # drawn faces of nobody; `folder:` and `list:` take your own images
@@ -76,12 +83,12 @@ def matrix_text(
     unknown: 1000               # searched for, never enrolled
     difficulty: 1.5"""
         if faces is None
-        else f"  folder: {quoted(faces)}   # gallery/<identity>/* and probe/<identity>/*"
+        else f"  folder: {skips % quoted(faces)}   # gallery/<identity>/* and probe/<identity>/*"
     )
     calibrates = (
         "  rendered: {images: 200, difficulty: 1.5}"
         if calibration is None
-        else f"  folder: {quoted(calibration)}   # aligned faces of people outside the test set"
+        else f"  folder: {skips % quoted(calibration)}   # people outside the test set"
     )
     entries = ["  - {name: float32, boards: this-host, quantization: float32}"]
     for kind in kinds:

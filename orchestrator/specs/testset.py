@@ -64,11 +64,13 @@ class FolderSet(Spec):
 
     `folder`: images lie in `<path>/gallery/<identity>/` and `<path>/probe/<identity>/`.
     `list`: `<path>` is a CSV file with the columns file, identity, role (gallery or probe).
-    Probes whose identity is not in the gallery are unknown probes.
+    Probes whose identity is not in the gallery are unknown probes. `skip_unreadable` leaves out
+    what cannot be taken and says so in every table; without it such files are refused.
     """
 
     source: Literal["folder", "list"]
     path: SetPath
+    skip_unreadable: bool = False
 
 
 class RenderedCalibration(Spec):
@@ -90,6 +92,7 @@ class FolderCalibration(Spec):
     source: Literal["folder", "list"]
     path: SetPath
     images: int | None = Field(None, ge=1, le=100_000)
+    skip_unreadable: bool = False
 
 
 TestSet = Annotated[

@@ -10,6 +10,7 @@ from PIL import Image
 
 from orchestrator.errors import UserError
 from orchestrator.images import calibration_rows, gallery_rows, probe_rows
+from orchestrator.images.files import FileRows, ImageFile
 from orchestrator.specs import FolderCalibration, FolderSet, RenderedCalibration, RenderedSet
 
 rendered = st.builds(
@@ -160,20 +161,27 @@ def refused(call):
 def test_wrong_images_are_named(folder):
     bad = folder / "probe" / "bob" / "2.png"
     save(bad, size=(20, 31))
-    assert f"{bad}: 31 x 20 pixels (high x wide); 30 x 20 are expected" in refused(
-        lambda: probe_rows(own(folder)).images()
-    )
+    message = refused(lambda: probe_rows(own(folder)))
+    assert "1 image is of another size; 30 x 20 are expected (high x wide)" in message
+    assert f"{bad}: 31 x 20" in message
     message = refused(lambda: probe_rows(own(folder), size=(112, 112)).images(0, 1))
     assert "112 x 112 are expected" in message
     bad.write_bytes(b"no image")
-    assert f"{bad}: not an image" in refused(lambda: probe_rows(own(folder)).images())
+    assert f"{bad}: no image that farm reads" in refused(lambda: probe_rows(own(folder)))
     whole = (folder / "probe" / "ann" / "3.png").read_bytes()
     bad.write_bytes(whole[: len(whole) // 2])
-    assert str(bad) in refused(lambda: probe_rows(own(folder)).images())
+    assert f"{bad}: PNG, damaged" in refused(lambda: probe_rows(own(folder)))
+
+
+def test_a_file_that_changes_after_the_check_is_named(folder):
+    changed = folder / "probe" / "bob" / "2.png"
     rows = probe_rows(own(folder))
-    bad.unlink()
-    assert str(bad) in refused(rows.images)
-    assert str(bad) in refused(rows.fingerprint)
+    save(changed, size=(20, 31))
+    assert f"{changed}: 31 x 20 pixels (high x wide); 30 x 20 are expected" in refused(rows.images)
+    changed.unlink()
+    assert str(changed) in refused(rows.images)
+    unchecked = FileRows([ImageFile(changed, "bob")])
+    assert str(changed) in refused(unchecked.fingerprint)
 
 
 def test_wrong_folders_are_named(folder, tmp_path):
@@ -200,6 +208,8 @@ def test_wrong_folders_are_named(folder, tmp_path):
         ("file,identity,role\na.png,,probe\n", ":2: identity is empty"),
         ("file,identity,role\na.png,ann\n", ":2: role is empty"),
         ("file,identity,role\na.png,ann,probe\na.png,bob,probe\n", ":3: 'a.png' stands twice"),
+        ("file,identity,role\na,b.png,ann,probe\n", ":2: more fields than columns"),
+        ("file,identity,role\na.png,ann,probe,x\n", ":2: more fields than columns"),
         ("file,identity,role\n", "no gallery images"),
         ("", ":1: the column 'file' is missing"),
     ],
