@@ -204,6 +204,7 @@ def _outside(arguments: argparse.Namespace) -> int:
                 "farm score --gallery g.npy g.csv --probes p.npy p.csv",
             )
         sides = (outside.read_side(*map(Path, gallery)), outside.read_side(*map(Path, probes)))
+    outside.check_names(sides)
     rates = list(dict.fromkeys(arguments.far)) or [1e-3, 1e-1, 1e-2, 1e-4]
     policy = {
         "far": rates,

@@ -6,7 +6,8 @@ import csv
 import json
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,13 +126,15 @@ def read_identities(path: PathLike) -> tuple[NDArray[np.str_], NDArray[np.bool_]
 
     Either a CSV file whose first line names the columns, with ``identity`` and optionally
     ``failed`` (0 or 1: the image could not be embedded; its row is not looked at), or one row a
-    line: ``identity`` or ``image<white space>identity``, where the last word counts.
+    line: ``identity`` (no white space in any line) or ``image identity`` (every line has the
+    name of an image file, or a tab, between both). One form holds for the whole file.
 
     Returns:
         Identities ``(n,)`` and failed rows ``(n,)``.
 
     Raises:
-        ScoringError: not there, or a line of another form; names file and line.
+        ScoringError: not there, a line of another form (names file and line), or a file that
+            may be read in two ways.
     """
     lines = _text(path).splitlines()
     columns = [word.strip() for word in lines[0].split(",")] if lines else []
@@ -140,8 +143,8 @@ def read_identities(path: PathLike) -> tuple[NDArray[np.str_], NDArray[np.bool_]
             raise ScoringError(
                 f"{path}:1: the column 'identity' is missing (there are: {', '.join(columns)})"
             )
-        words = [line.split() for line in lines if line.strip()]
-        return np.array([line[-1] for line in words], np.str_), np.zeros(len(words), bool)
+        names = _plain_list(path, lines)
+        return np.array(names, np.str_), np.zeros(len(names), bool)
     ids, failed = [], []
     for number, row in enumerate(csv.DictReader(lines), 2):
         row = {(name or "").strip(): (value or "").strip() for name, value in row.items() if name}
@@ -152,6 +155,38 @@ def read_identities(path: PathLike) -> tuple[NDArray[np.str_], NDArray[np.bool_]
         ids.append(row["identity"])
         failed.append(row.get("failed") == "1")
     return np.array(ids, np.str_), np.array(failed, bool)
+
+
+_IMAGE_LINE = re.compile(
+    r"(?P<image>.*?\.(?:png|jpe?g|bmp|webp|tiff?|gif|avif|heic|heif|p[gpn]m|npy))\s+(?P<name>\S.*)",
+    re.IGNORECASE,
+)
+
+
+def _plain_list(path: PathLike, lines: Sequence[str]) -> list[str]:
+    """Identities of a list without a heading, whose form is decided once for all of it."""
+    rows = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    if all("\t" not in line and len(line.split()) == 1 for _, line in rows):
+        return [line for _, line in rows]
+    for matches in (
+        [re.fullmatch(r"[^\t]+\t(?P<name>[^\t]+)", line) for _, line in rows],
+        [_IMAGE_LINE.fullmatch(line) for _, line in rows],
+    ):
+        fitting = [match for match in matches if match]
+        if len(fitting) == len(rows):
+            return [match["name"].strip() for match in fitting]
+        if fitting:
+            number, line = next(row for row, match in zip(rows, matches, strict=True) if not match)
+            raise ScoringError(
+                f"{path}:{number}: 'image identity' expected as in other lines, got {line!r}; "
+                "one form holds for the whole file"
+            )
+    number, line = next(row for row in rows if len(row[1].split()) > 1)
+    raise ScoringError(
+        f"{path}:{number}: {line!r} may be one name with a space, or an image and an identity. "
+        "For names, write the word identity as the first line; for images, put a tab between "
+        "image and identity, or write CSV with the columns image,identity"
+    )
 
 
 def read_template_subjects(path: PathLike) -> dict[int, str]:

@@ -70,3 +70,19 @@ def read_templates(
         picked = pooled[[place[template] for template in listed]]
         sides.append(Features(picked, np.zeros(len(picked), bool), list(listed.values())))
     return sides[0], sides[1]
+
+
+def check_names(sides: tuple[Features, Features]) -> None:
+    """Refuse identities of gallery and probes that differ only in form.
+
+    Raises:
+        UserError: all of them.
+    """
+    from orchestrator.images.naming import alike, spelled
+
+    found = alike(name for side in sides for name in side.ids)
+    if found:
+        raise UserError(
+            "\n".join(f"identities that differ only in form: {spelled(names)}" for names in found),
+            "give each person one spelling in both lists",
+        )

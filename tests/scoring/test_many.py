@@ -159,7 +159,7 @@ def test_safetensors_layout(tmp_path):
 def test_features_made_elsewhere(tmp_path):
     features = np.eye(3, dtype=np.float32)
     np.save(tmp_path / "f.npy", features)
-    (tmp_path / "list.txt").write_text("a/1.png ann\nbob\n\nc/3.png cat\n")
+    (tmp_path / "list.txt").write_text("a/1.png ann\nb/2.png bob\n\nc/3.png cat\n")
     got, ids, failed = read_features_npy(tmp_path / "f.npy", tmp_path / "list.txt")
     assert np.array_equal(got, features)
     assert not failed.any()
