@@ -28,9 +28,10 @@ from orchestrator.reporting.export import flat_row
 from orchestrator.reporting.figures import device_ms_of, searches_of
 from orchestrator.reporting.files import write_results
 from orchestrator.reporting.gate import Judgement, judge, parse_limits
-from orchestrator.reporting.history import Run, find_run, load_run, load_runs
+from orchestrator.reporting.history import LATEST, Run, find_run, load_run, load_runs
+from orchestrator.reporting.listing import newest_with_rows
 from orchestrator.results import CellResult
-from orchestrator.running import carry_out, request_of
+from orchestrator.running import carry_out, folder_of, request_of
 from orchestrator.scheduling.planner import Plan, Request, find_inventory, make_plan
 from orchestrator.scoring import Searches
 
@@ -81,16 +82,19 @@ def resume(
     ray_address: str | None = None,
     progress: bool = True,
 ) -> Run:
-    """Go on with a run that was stopped or lost: only what is missing is done.
+    """Go on with a run that was stopped or lost, under its name: only what is missing is done.
 
     Args:
+        name: its name, the beginning of one, a path to its folder, or `latest`: the one that was
+            begun or resumed last.
         ray_address: another Ray cluster than the run was asked to join; `local` for none.
 
     Raises:
         UserError: there is no such run.
     """
     request = request_of(fspath(runs), name).joining(ray_address)
-    return _carry_out(request, remeasure=False, progress=progress)
+    folder = folder_of(fspath(runs), name)
+    return _carry_out(request, remeasure=False, progress=progress, resuming=folder)
 
 
 def plan(
@@ -113,12 +117,14 @@ def load(name: File = "latest", *, runs: File = "runs") -> Run:
     """A kept run.
 
     Args:
-        name: its name, the beginning of one, `latest`, or a path to its folder.
+        name: its name, the beginning of one, a path to its folder, or `latest`: the newest that
+            has a finished row (the newest of all when none has).
 
     Raises:
         UserError: there is none, or more than one begins so.
     """
-    return load_run(find_run(Path(runs), fspath(name)))
+    found = newest_with_rows(Path(runs)) if name == LATEST else None
+    return load_run(found[0] if found else find_run(Path(runs), fspath(name)))
 
 
 def kept(runs: File = "runs") -> list[Run]:
@@ -208,9 +214,11 @@ def _request(
     )
 
 
-def _carry_out(request: Request, *, remeasure: bool, progress: bool) -> Run:
+def _carry_out(
+    request: Request, *, remeasure: bool, progress: bool, resuming: Path | None = None
+) -> Run:
     with View(Console(highlight=False, quiet=not progress)) as view:
-        ended = carry_out(request, view, remeasure=remeasure)
+        ended = carry_out(request, view, remeasure=remeasure, resuming=resuming)
     write_results(ended.folder)
     if ended.signal is not None:
         raise KeyboardInterrupt(f"stopped by {ended.signal.name}; resume({ended.folder.name!r})")

@@ -61,7 +61,11 @@ class StepInfo(BaseModel):
 
 
 class RunStarted(Base):
-    """First event of a run: the whole plan, so that a reader needs nothing else."""
+    """First event of a run: the whole plan, so that a reader needs nothing else.
+
+    A run that is resumed has another one, with what is the plan then: a new session of the same
+    run begins there, and what the one before said of boards, steps and its end counts no more.
+    """
 
     event: Literal["run_started"] = "run_started"
     run: str
@@ -241,7 +245,13 @@ class EventLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the log
+        self._file = open(path, "ab+", buffering=0)  # noqa: SIM115 - lives as long as the log
+        if self._file.tell() and self._last_byte() != b"\n":
+            self._file.write(b"\n")  # what a killed writer left is a line of its own
+
+    def _last_byte(self) -> bytes:
+        self._file.seek(-1, os.SEEK_END)
+        return self._file.read(1)
 
     def append(self, event: Event) -> None:
         """Write one event as one line."""

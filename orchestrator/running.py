@@ -23,14 +23,17 @@ from orchestrator import __version__
 from orchestrator.errors import UserError
 from orchestrator.events import CellFinished, EventLog, EventReader, RunFinished, RunStarted
 from orchestrator.reporting.console import View
-from orchestrator.reporting.history import EVENTS, REQUEST
+from orchestrator.reporting.ending import LOG
+from orchestrator.reporting.history import EVENTS, LATEST, REQUEST, find_run
+from orchestrator.reporting.state import RunState
 from orchestrator.scheduling.outcome import cell_result, held
 from orchestrator.scheduling.planner import Plan, Request, make_plan
 from orchestrator.scheduling.ray_nodes import reach
+from orchestrator.store.going import going
+from orchestrator.store.places import check_place, check_writable
 
 POLL_S = 0.1
 PROMPT_BACK_S = 2.3
-LOG = "driver.log"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Ended:
     Attributes:
         folder: where it is kept.
         exit_code: as the command line gives it.
-        cached: whether the store held everything, so that nothing was run.
+        cached: whether the run is complete and the store held everything: nothing was run.
         signal: what stopped it, None when nothing did.
     """
 
@@ -50,13 +53,28 @@ class Ended:
     signal: signal.Signals | None
 
 
+def folder_of(runs: str, name: str) -> Path:
+    """The folder of an earlier run, which may have ended before its first event.
+
+    Args:
+        name: its name, the beginning of one, `latest`, or a path to its folder.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    exact = Path(runs) / name
+    if (exact / REQUEST).is_file():
+        return exact.with_name(exact.resolve().name) if exact.is_symlink() else exact
+    return find_run(Path(runs), name)
+
+
 def request_of(runs: str, name: str) -> Request:
     """What an earlier run was asked for.
 
     Raises:
         UserError: there is no such run, or what it was asked for cannot be read any more.
     """
-    file = Path(runs) / name / REQUEST
+    file = folder_of(runs, name) / REQUEST
     try:
         return Request.from_json(json.loads(file.read_text()))
     except (ValueError, TypeError, KeyError) as error:
@@ -64,48 +82,69 @@ def request_of(runs: str, name: str) -> Request:
             f"{file} is damaged: {error}",
             "`farm run` begins anew; what that run has finished is used",
         ) from error
-    except FileNotFoundError:
-        known = sorted(path.parent.name for path in Path(runs).glob(f"*/{REQUEST}"))
+    except OSError as error:
         raise UserError(
-            f"there is no run {name!r} in {runs}",
-            f"runs there: {', '.join(known[-5:]) or 'none'}",
+            f"{file} cannot be read: {error.strerror}",
+            "`farm run` begins anew; what that run has finished is used",
         ) from None
 
 
-def carry_out(request: Request, view: View, *, remeasure: bool = False) -> Ended:
-    """Make a new run of a request and stay with it to its end.
+def carry_out(
+    request: Request, view: View, *, remeasure: bool = False, resuming: Path | None = None
+) -> Ended:
+    """Make a new run of a request, or go on with one, and stay with it to its end.
 
     Ctrl-C and SIGTERM end the run in good order when this is the main thread.
 
     Args:
         view: shows the run; already entered.
         remeasure: measure again the latencies whose verdict is SUSPECT.
+        resuming: the folder of the run that goes on, under its own name; None for a new run.
 
     Raises:
-        UserError: the request cannot be planned, or no Ray cluster is where it names one; nothing
-            was started.
+        UserError: the request cannot be planned, no Ray cluster is where it names one, a folder
+            cannot be written, or the run that is to go on is going on; nothing was started.
     """
+    check_place(Path(request.state), "--state")
+    check_place(Path(request.runs), "--runs")
     plan = make_plan(request)
     if remeasure:
         _forget_suspect_times(plan)
-    unfinished = _unfinished(request)
+    unfinished = "" if resuming else _unfinished(request)
     todo = bool(plan.resolution.todo)
+    if todo:
+        check_writable(Path(request.state), "--state")
     if todo and request.ray_address:
         reach(request.ray_address)
     elif todo and (named := os.environ.get("RAY_ADDRESS")):
         view.say(f"RAY_ADDRESS is set but not used: --ray-address {named} joins it", "dim")
-    folder = _new_folder(Path(request.runs), request)
-    with _Signals() as signals:
+    folder = resuming or _new_folder(Path(request.runs), request)
+    with _Signals() as signals, going(folder) as lock:
+        reader = EventReader(folder / EVENTS)
+        if resuming is not None:
+            _point_latest_to(folder)
+            for event in reader.new():
+                view.recall(event)
+            if not todo and _is_complete(view.state, plan):
+                return Ended(folder, 0, cached=True, signal=None)
         if unfinished:
             view.say(
-                f"run {unfinished} of the same plan has not finished: what it has is used, as "
-                f"`farm resume {unfinished}` would",
+                f"run {unfinished} of the same plan has not finished: what it has is used; "
+                f"`farm resume {unfinished}` continues it instead",
                 "dim",
             )
         code = (
-            _with_driver(plan, folder, view, signals) if todo else _from_store(plan, folder, view)
+            _with_driver(plan, folder, view, signals, reader, lock)
+            if todo
+            else _from_store(plan, folder, view, reader)
         )
-    return Ended(folder, code, cached=not todo, signal=signals.received)
+    return Ended(folder, code, cached=not todo and code == 0, signal=signals.received)
+
+
+def _is_complete(state: RunState, plan: Plan) -> bool:
+    """Whether a run has ended complete with just the rows that the plan has now."""
+    complete = state.finished is not None and state.finished.outcome == "complete"
+    return complete and {cell.name for cell in plan.cells} == state.results.keys()
 
 
 def _forget_suspect_times(plan: Plan) -> None:
@@ -132,37 +171,49 @@ def _unfinished(request: Request) -> str:
     return newest.resolve().name if same and not ended else ""
 
 
-def _from_store(plan: Plan, folder: Path, view: View) -> int:
+def _from_store(plan: Plan, folder: Path, view: View, reader: EventReader) -> int:
     """All is held: no board, no Ray, only the rows."""
     impossible = len(plan.possible) < len(plan.cells)
     log = EventLog(folder / EVENTS)
     log.append(_started(plan, folder))
-    for cell in plan.possible:
-        result = cell_result(plan, cell)
-        if result is None:
-            raise RuntimeError(f"{cell.name}: the store said that it holds this row")
-        log.append(
-            CellFinished(
-                cell=cell.name,
-                executed_by=cell.probe.executed_by,
-                result=result.model_dump(mode="json"),
-            )
-        )
+    rows = list(_rows_held(plan))
+    if len(rows) < len(plan.possible):
+        names = {cell.name for cell in plan.possible} - {row.cell for row in rows}
+        raise RuntimeError(f"the store said that it holds these rows: {', '.join(sorted(names))}")
+    for row in rows:
+        log.append(row)
     code = 1 if impossible else 0
     outcome = "incomplete" if impossible else "complete"
-    log.append(RunFinished(exit_code=code, outcome=outcome, cached=True))
+    log.append(RunFinished(exit_code=code, outcome=outcome, cached=not impossible))
     log.close()
-    for event in EventReader(folder / EVENTS).new():
+    for event in reader.new():
         view.show(event)
     return code
 
 
-def _with_driver(plan: Plan, folder: Path, view: View, signals: _Signals) -> int:
+def _rows_held(plan: Plan) -> Iterator[CellFinished]:
+    """Rows of which the store has every figure."""
+    for cell in plan.possible:
+        result = cell_result(plan, cell)
+        if result is not None:
+            yield CellFinished(
+                cell=cell.name,
+                executed_by=cell.probe.executed_by,
+                result=result.model_dump(mode="json"),
+            )
+
+
+def _with_driver(
+    plan: Plan, folder: Path, view: View, signals: _Signals, reader: EventReader, lock: int
+) -> int:
     log = EventLog(folder / EVENTS)
     log.append(_started(plan, folder))
+    if view.state.started is not None:
+        # A resumed run that is stopped before its driver has begun has lost none of its rows.
+        for row in _rows_held(plan):
+            log.append(row)
     log.close()
-    with _driver(folder) as driver:
-        reader = EventReader(folder / EVENTS)
+    with _driver(folder, lock) as driver:
         stopping: float | None = None
         while True:
             ended = driver.poll()
@@ -184,8 +235,11 @@ def _with_driver(plan: Plan, folder: Path, view: View, signals: _Signals) -> int
 
 
 @contextlib.contextmanager
-def _driver(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The driver process, whose standard input ends when this process does."""
+def _driver(folder: Path, lock: int) -> Iterator[subprocess.Popen[bytes]]:
+    """The driver process, whose standard input ends when this process does.
+
+    It holds the run's lock too: when this process is killed, the run goes on for a moment.
+    """
     command = [sys.executable, "-m", "orchestrator.scheduling.driver_process", str(folder)]
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
@@ -197,6 +251,7 @@ def _driver(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             stderr=log,
             start_new_session=True,  # a Ctrl-C in the terminal is the console's to hand on
             env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+            pass_fds=(lock,),
         )
     try:
         yield driver
@@ -252,8 +307,7 @@ def _new_folder(runs: Path, request: Request) -> Path:
     Raises:
         UserError: it cannot be made.
     """
-    name = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
-    folder, link = runs / name, runs / f".latest.{os.getpid()}"
+    folder = runs / (time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2))
     try:
         runs.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.mkdir(mode=0o700)
@@ -261,15 +315,20 @@ def _new_folder(runs: Path, request: Request) -> Path:
             json.dump(request.to_json(), file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        link.unlink(missing_ok=True)
-        link.symlink_to(name)
-        link.replace(runs / "latest")
+        _point_latest_to(folder)
     except OSError as error:
         raise UserError(
             f"cannot make a folder for this run in {runs}: {error.strerror}",
             "make room there, or let `--runs` name another folder",
         ) from error
     return folder
+
+
+def _point_latest_to(folder: Path) -> None:
+    link = folder.parent / f".latest.{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder.name)
+    link.replace(folder.parent / LATEST)
 
 
 def _how(code: int) -> str:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli import project
+
 if TYPE_CHECKING:
     from orchestrator.fleet.board import Address
     from orchestrator.fleet.health import Health
@@ -35,11 +37,17 @@ def add_parser(commands: Any) -> None:
         made = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         made.set_defaults(call=call)
         made.add_argument(
-            "--inventory", metavar="FILE", default=INVENTORY, help="the boards (%(default)s)"
+            "--inventory",
+            metavar="FILE",
+            default=project.INVENTORY,
+            help="the boards (%(default)s)",
         )
-        made.add_argument("--state", metavar="DIR", default=".farm", help=argparse.SUPPRESS)
+        made.add_argument("--state", metavar="DIR", default=project.STATE, help=argparse.SUPPRESS)
         made.add_argument(
-            "--runs", metavar="DIR", default="runs", help="where the fleet log is (%(default)s)"
+            "--runs",
+            metavar="DIR",
+            default=project.RUNS,
+            help="where the fleet log is (%(default)s)",
         )
         return made
 

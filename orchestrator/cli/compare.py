@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.taking import take
 from orchestrator.reporting.compare import (
     Change,
     RowPair,
@@ -19,7 +20,7 @@ from orchestrator.reporting.compare import (
     compare_runs,
     grouped,
 )
-from orchestrator.reporting.history import Run, find_run, load_run
+from orchestrator.reporting.history import LATEST, Run
 from orchestrator.reporting.published import NOT_COMPARABLE, load_published
 from orchestrator.reporting.table import DASH, far_text, percent, tar_text, time_text
 
@@ -32,11 +33,10 @@ def compare(arguments: argparse.Namespace) -> int:
     console = Console(highlight=False)
     if PUBLISHED in (arguments.first, arguments.second):
         name = arguments.second if arguments.first == PUBLISHED else arguments.first
-        run = load_run(find_run(runs, "latest" if name == PUBLISHED else name))
+        run = take(runs, LATEST if name == PUBLISHED else name)
         _published(console, run, as_json=arguments.json)
         return 0
-    first = load_run(find_run(runs, arguments.first))
-    second = load_run(find_run(runs, arguments.second))
+    first, second = take(runs, arguments.first), take(runs, arguments.second)
     found = compare_runs(first, second)
     if arguments.json:
         print(json.dumps(found.to_json(), indent=1, allow_nan=False))

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from orchestrator.cli import project
+
 if TYPE_CHECKING:
     from orchestrator.specs.inventory import Board, Inventory, JumpHost
 
@@ -43,10 +45,10 @@ def add_parser(commands: Any) -> None:
     """Add `doctor` to the command line."""
     made = commands.add_parser("doctor", help="what is missing here, and how to mend it")
     made.set_defaults(call=doctor)
-    made.add_argument("matrix", nargs="?", default="matrix.yaml", help="(%(default)s)")
+    made.add_argument("matrix", nargs="?", default=project.MATRIX, help="(%(default)s)")
     made.add_argument("--inventory", metavar="FILE", help=f"({INVENTORY})")
-    made.add_argument("--state", metavar="DIR", default=".farm", help=argparse.SUPPRESS)
-    made.add_argument("--runs", metavar="DIR", default="runs", help=argparse.SUPPRESS)
+    made.add_argument("--state", metavar="DIR", default=project.STATE, help=argparse.SUPPRESS)
+    made.add_argument("--runs", metavar="DIR", default=project.RUNS, help=argparse.SUPPRESS)
     made.add_argument("--json", action="store_true", help="for programs")
     made.add_argument(
         "--ray-address", metavar="HOST:PORT", help="see whether runs can join this Ray cluster"

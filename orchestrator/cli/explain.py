@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli import project
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def add_parser(commands: Any) -> None:
     )
     made.set_defaults(call=explain)
     made.add_argument("cell", help="a row, as `farm plan` names it")
-    made.add_argument("matrix", nargs="?", default="matrix.yaml", help="(%(default)s)")
+    made.add_argument("matrix", nargs="?", default=project.MATRIX, help="(%(default)s)")
     made.add_argument("--inventory", metavar="FILE", help="the boards")
     made.add_argument("--run", metavar="NAME", help="of this run, whose report shows it then")
     made.add_argument(
@@ -52,8 +53,8 @@ def add_parser(commands: Any) -> None:
     made.add_argument("--no-effect", action="store_true", help="only the layers")
     made.add_argument("--plot", metavar="FILE", help=".svg or .png (explain-CELL.svg)")
     made.add_argument("--json", action="store_true", help="for programs; draws only --plot FILE")
-    made.add_argument("--state", metavar="DIR", default=".farm", help="(%(default)s)")
-    made.add_argument("--runs", metavar="DIR", default="runs", help="(%(default)s)")
+    made.add_argument("--state", metavar="DIR", default=project.STATE, help="(%(default)s)")
+    made.add_argument("--runs", metavar="DIR", default=project.RUNS, help="(%(default)s)")
 
 
 def explain(arguments: argparse.Namespace) -> int:

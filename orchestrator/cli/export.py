@@ -7,16 +7,18 @@ import json
 from importlib.util import find_spec
 from pathlib import Path
 
+from orchestrator.cli.taking import take
 from orchestrator.errors import ToolchainError
 from orchestrator.reporting.export import FILES, export
-from orchestrator.reporting.history import Run, find_run, load_run
+from orchestrator.reporting.history import Run
 
 
 def export_command(arguments: argparse.Namespace) -> int:
     """Write what was asked for; without a format all that can be, Parquet only with pyarrow."""
-    folder = find_run(Path(arguments.runs), arguments.run)
-    run = load_run(folder)
     asked = tuple(dict.fromkeys(arguments.format))
+    # JUnit XML alone says something of a run without rows, if it was meant: that they failed.
+    run = take(Path(arguments.runs), arguments.run, rowless=asked == ("junit",))
+    folder = run.folder
     logged = _to_mlflow(run, arguments) if "mlflow" in asked else None
     formats = tuple(name for name in asked if name != "mlflow")
     formats = (

@@ -9,10 +9,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.cli.taking import no_rows, take
 from orchestrator.errors import UserError
 from orchestrator.reporting.compare import compare_runs
 from orchestrator.reporting.gate import Judgement, judge, parse_limits
-from orchestrator.reporting.history import Run, find_run, load_run
+from orchestrator.reporting.history import Run
 from orchestrator.reporting.listing import previous
 
 FAILED = 3
@@ -22,7 +23,9 @@ def gate(arguments: argparse.Namespace) -> int:
     """Judge a run against a baseline."""
     limits = parse_limits(arguments.max_drop, arguments.max_slower)
     runs = Path(arguments.runs)
-    run = load_run(find_run(runs, arguments.run))
+    run = take(runs, arguments.run, rowless=True)
+    if not run.results:
+        return _nothing(run, as_json=arguments.json)
     baseline = _baseline(runs, run, arguments.baseline)
     confirm = None
     if arguments.confirm and limits.max_slower:
@@ -38,8 +41,19 @@ def gate(arguments: argparse.Namespace) -> int:
     return 0 if judgement.passed else FAILED
 
 
+def _nothing(run: Run, *, as_json: bool) -> int:
+    """A run without a row fails at once, whatever the limits are."""
+    why = f"{no_rows(run).message}: nothing to judge; `farm resume {run.name}` continues it"
+    if as_json:
+        judgement = Judgement((why,), (), (), judged=0)
+        print(json.dumps({"run": run.name, "baseline": None} | judgement.to_json(), indent=1))
+    else:
+        Console(highlight=False).print(Text(f"gate failed: {why}", "bold red"), soft_wrap=True)
+    return FAILED
+
+
 def _baseline(runs: Path, run: Run, name: str | None) -> Run:
-    found = load_run(find_run(runs, name)) if name else previous(runs, run)
+    found = take(runs, name) if name else previous(runs, run)
     if found is None:
         raise UserError(
             f"there is no complete run before {run.name} of the same matrix and limit",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from orchestrator.cli import project
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -26,9 +29,9 @@ def add_parser(commands: Any) -> None:
         "--max-size", metavar="SIZE", type=size, default="10G", help="such as 500M (%(default)s)"
     )
     made.add_argument("--dry-run", action="store_true", help="only say what would go")
-    made.add_argument("--state", metavar="DIR", default=".farm", help=argparse.SUPPRESS)
+    made.add_argument("--state", metavar="DIR", default=project.STATE, help=argparse.SUPPRESS)
     made.add_argument(
-        "--runs", metavar="DIR", default="runs", help="where runs are kept (%(default)s)"
+        "--runs", metavar="DIR", default=project.RUNS, help="where runs are kept (%(default)s)"
     )
     made.add_argument("--json", action="store_true", help="for programs")
 
@@ -50,7 +53,7 @@ def gc(arguments: argparse.Namespace) -> int:
     from orchestrator.store import collecting
 
     root = Path(arguments.state) / "store"
-    with collecting.alone(root):
+    with collecting.alone(root) if root.is_dir() else contextlib.nullcontext():
         held = collecting.items(root)
         needed = set(keys_of_runs(Path(arguments.runs)))
         needed |= {

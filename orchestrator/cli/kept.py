@@ -8,6 +8,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from orchestrator.cli import project
+
 WORDS = ("report", "runs", "watch", "compare", "gate", "export")
 FORMATS = (
     *("csv", "parquet", "junit", "mlflow", "scores-csv", "scores-npz", "scores-safetensors"),
@@ -22,7 +24,7 @@ def add_parsers(commands: Any) -> None:
         made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         made.set_defaults(call=_later(name, function))
         made.add_argument(
-            "--runs", metavar="DIR", default="runs", help="where runs are kept (%(default)s)"
+            "--runs", metavar="DIR", default=project.RUNS, help="where runs are kept (%(default)s)"
         )
         if as_json:
             made.add_argument("--json", action="store_true", help="for programs")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from orchestrator import __version__
@@ -18,6 +19,8 @@ from orchestrator.cli import (
     gc,
     init,
     kept,
+    program,
+    project,
     schema,
     score,
     toolchain,
@@ -50,6 +53,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"farm: {message}\nfarm: see `{self.prog} --help`\n")
 
 
+PLACES = ("state", "runs")
 COMMANDS = (
     *("run", "resume", "plan", "boards", "toolchain", "schema", "doctor", "explain"),
     *("completion", "score", "init", "gc", "data"),
@@ -75,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="show every row, its steps and what is left to do")
     for command in (run, plan):
         command.add_argument(
-            "matrix", nargs="?", default="matrix.yaml", help="what to run (%(default)s)"
+            "matrix", nargs="?", default=project.MATRIX, help="what to run (%(default)s)"
         )
         command.add_argument(
             "--inventory",
@@ -131,11 +135,11 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--state",
             metavar="DIR",
-            default=".farm",
+            default=project.STATE,
             help="store, emulated boards, keys (%(default)s)",
         )
         command.add_argument(
-            "--runs", metavar="DIR", default="runs", help="where runs are kept (%(default)s)"
+            "--runs", metavar="DIR", default=project.RUNS, help="where runs are kept (%(default)s)"
         )
     boards.add_parser(commands)
     schema.add_parser(commands)
@@ -160,9 +164,14 @@ def _count(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     arguments = parser().parse_args(argv)
-    from orchestrator.errors import FarmError, UserError
+    from orchestrator.store import places
 
+    found, named = True, dict[str, str]()
     try:
+        found = project.enter(arguments)
+        named = {f"--{name}": value for name in PLACES if (value := getattr(arguments, name, ""))}
+        for option, place in named.items():
+            places.check_place(Path(place), option)
         if "call" in arguments:
             return int(arguments.call(arguments))
         if arguments.command == "plan":
@@ -172,23 +181,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         from orchestrator.cli.run import resume, run
 
         return resume(arguments) if arguments.command == "resume" else run(arguments)
-    except UserError as error:
-        print(f"farm: {error}", file=sys.stderr)
-        return 2
-    except FarmError as error:
-        print(f"farm: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        return 130
+        print(program.WORDS, file=sys.stderr)
+        return program.STOPPED
     except BrokenPipeError:
         return 1
     except Exception as error:
-        import traceback
+        if program.STOP.asked:  # somebody's code turned the interruption into an error of its own
+            print(program.WORDS, file=sys.stderr)
+            return program.STOPPED
+        return _told(error, named, found)
 
-        traceback.print_exc()
-        print(f"farm: this is farm's own bug: {error!r}; please report it", file=sys.stderr)
-        return 4
+
+def _told(error: Exception, named: Mapping[str, str], found: bool) -> int:
+    """Print what an error says to whom it concerns; returns the exit code."""
+    from orchestrator.errors import FarmError, UserError
+    from orchestrator.store import places
+
+    if isinstance(error, OSError):
+        error = places.explained(error, named) or error
+    if isinstance(error, FarmError):
+        print(f"farm: {error}", file=sys.stderr)
+        if not found and isinstance(error, UserError):
+            print(f"  {project.NO_PROJECT}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    import traceback
+
+    traceback.print_exception(error)
+    print(f"farm: this is farm's own bug: {error!r}; please report it", file=sys.stderr)
+    return 4
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run(main)

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from orchestrator.events import Event, StepProgress, StepStarted
 from orchestrator.planning.cells import Cell
+from orchestrator.reporting.table import far_text, interval, tar_text
+from orchestrator.results import Estimate, Tar
 from orchestrator.scheduling.on_host import carry_out, host_plan
 from orchestrator.scheduling.outcome import held
 from orchestrator.scheduling.planner import Plan, Request, encoder_backend
@@ -48,7 +50,7 @@ def predict(request: Request, console: Console) -> int:
 
 def _table(made: Plan) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    far = f"TAR@FAR<={made.matrix.scoring.table_far:.0e}".replace("e-0", "e-")
+    far = f"TAR@FAR<={far_text(made.matrix.scoring.table_far)}"
     for name in ("Row", "Executed by", "Backend"):
         table.add_column(name, overflow="fold")
     for name in ("Rank1", far, "Rank1 against float32"):
@@ -77,15 +79,8 @@ def _figures(made: Plan, cell: Cell) -> tuple[str, str, str]:
             f"{100 * change['value']:+.2f} \\[{100 * change['low']:+.1f}, "
             f"{100 * change['high']:+.1f}] p={found['p']:.2g}"
         )
-    return _percent(facts["rank1"]), _percent(facts["tar"]), difference
-
-
-def _percent(rate: dict[str, Any]) -> str:
-    if rate["value"] is None:
-        return "n/a"
-    low, high = (100 * rate[side] if rate[side] is not None else None for side in ("low", "high"))
-    interval = "" if low is None or high is None else f" \\[{low:.1f}, {high:.1f}]"
-    return f"{100 * rate['value']:.2f}{interval}"
+    rank1, tar = Estimate.model_validate(facts["rank1"]), Tar.model_validate(facts["tar"])
+    return escape(interval(rank1)), escape(tar_text(tar)), difference
 
 
 @contextmanager

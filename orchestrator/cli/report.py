@@ -6,14 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
+from orchestrator.cli.taking import take
 from orchestrator.errors import ToolchainError
-from orchestrator.reporting.history import find_run, load_run
 
 
 def report(arguments: argparse.Namespace) -> int:
     """Write the report and say where it is; with `--json` as a JSON object."""
-    folder = find_run(Path(arguments.runs), arguments.run)
-    run = load_run(folder)
+    run = take(Path(arguments.runs), arguments.run, rowless=True)
+    folder = run.folder
     from orchestrator.reporting.files import write_results
     from orchestrator.reporting.report import write_report
 

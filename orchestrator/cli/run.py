@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
+from orchestrator.cli import project
 from orchestrator.cli.asked import asked
 from orchestrator.reporting.console import Detail, View, print_table
-from orchestrator.reporting.files import failures_of, write_results
-from orchestrator.running import LOG, Ended, carry_out, request_of
+from orchestrator.reporting.ending import last_words
+from orchestrator.reporting.files import write_results
+from orchestrator.reporting.history import EVENTS
+from orchestrator.reporting.state import RunState
+from orchestrator.running import Ended, carry_out, folder_of, request_of
 from orchestrator.scheduling.planner import Request
 
 
@@ -19,39 +26,46 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def resume(arguments: argparse.Namespace) -> int:
-    """Go on with an earlier run: the same request, of which only what is missing is done."""
+    """Go on with an earlier run, under its name: only what is missing is done."""
+    folder = folder_of(arguments.runs, arguments.run)
     request = request_of(arguments.runs, arguments.run).joining(arguments.ray_address)
-    return _run(request, _detail(arguments))
+    if not isinstance(arguments.state, project.Default):
+        request = replace(request, state=arguments.state)
+    return _run(request, _detail(arguments), resuming=folder)
 
 
 def _detail(arguments: argparse.Namespace) -> Detail:
     return "quiet" if arguments.quiet else "verbose" if arguments.verbose else "usual"
 
 
-def _run(request: Request, detail: Detail, *, remeasure: bool = False) -> int:
+def _run(
+    request: Request, detail: Detail, *, remeasure: bool = False, resuming: Path | None = None
+) -> int:
     console = Console(highlight=False)
     with View(console, detail=detail) as view:
-        ended = carry_out(request, view, remeasure=remeasure)
+        ended = carry_out(request, view, remeasure=remeasure, resuming=resuming)
     state, results = write_results(ended.folder)
     columns = state.started.columns if state.started else ()
-    print_table(console, results, failures_of(state), columns)
-    _last_words(console, ended)
+    print_table(console, results, {}, columns)  # the last words say what is missing
+    if results:
+        console.print()
+    print_last_words(console, ended, state)
     return ended.exit_code
 
 
-def _last_words(console: Console, ended: Ended) -> None:
+def print_last_words(console: Console, ended: Ended, state: RunState) -> None:
+    """What happened, what is missing and what helps, and where it is written."""
     folder = ended.folder
-    if ended.signal:
-        words = f"stopped by {ended.signal.name}; go on with: farm resume {folder.name}"
-    elif ended.cached:
-        words = "all of it was in the store (cached): nothing was run"
-    else:
-        words = {
-            0: "complete",
-            1: "incomplete: a row has no result; `farm resume` tries only what is missing",
-            2: "wrong input: no board was touched",
-            4: f"farm's own bug: please report it with {folder / LOG}",
-        }.get(ended.exit_code, f"exit code {ended.exit_code}")
-    console.print()
-    console.print(f"{words}", style="bold", soft_wrap=True)
-    console.print(f"{folder}/table.md, results.json, events.jsonl", style="dim", soft_wrap=True)
+    head, *rest = last_words(
+        state,
+        folder.name,
+        ended.exit_code,
+        stopped_by=ended.signal.name if ended.signal else "",
+        folder=str(folder),
+        cached=ended.cached,
+    )
+    console.print(Text(head, "bold"), soft_wrap=True)
+    for line in rest:
+        console.print(Text(line), soft_wrap=True)
+    names = "table.md, results.json, events.jsonl" if state.results else EVENTS
+    console.print(Text(f"{folder}/{names}", "dim"), soft_wrap=True)

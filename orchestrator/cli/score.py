@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cli import kept
+from orchestrator.cli import kept, project
 from orchestrator.errors import ToolchainError, UserError
 
 DESCRIPTION = """\
@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
     )
     made.set_defaults(call=score)
     made.add_argument("run", nargs="?", help="a run's name, its beginning, or its folder (latest)")
-    made.add_argument("--runs", metavar="DIR", default="runs", help="where runs are kept")
+    made.add_argument("--runs", metavar="DIR", default=project.RUNS, help="where runs are kept")
     made.add_argument(
         "--far",
         type=_rate("a FAR from above 0 to 1"),
@@ -115,11 +115,12 @@ def score(arguments: argparse.Namespace) -> int:
 
 
 def _kept(arguments: argparse.Namespace) -> int:
-    from orchestrator.reporting.history import find_run, load_run
+    from orchestrator.cli.taking import take
+    from orchestrator.reporting.history import LATEST
     from orchestrator.reporting.rescoring import Asked, rescore
 
     runs = Path(arguments.runs)
-    run = load_run(find_run(runs, arguments.run or "latest"))
+    run = take(runs, arguments.run or LATEST)
     named = arguments.gallery[0] if arguments.gallery else ""
     other, _, row = named.rpartition(":")
     asked = Asked(
@@ -134,7 +135,7 @@ def _kept(arguments: argparse.Namespace) -> int:
     )
     if arguments.cross:
         return _cross(arguments, run, asked)
-    gallery_run = load_run(find_run(runs, other)) if other else None
+    gallery_run = take(runs, other) if other else None
     with _progress(arguments) as progress:
         found = rescore(run, asked, gallery_run, progress)
     label = asked.label if gallery_run is None else f"{asked.label}_of-{gallery_run.name}"

@@ -7,12 +7,15 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from orchestrator.errors import UserError
-from orchestrator.events import Event, EventReader
+from orchestrator.events import Event, EventReader, RunStarted
 from orchestrator.reporting.console import View, print_table
-from orchestrator.reporting.files import failures_of, results_of
-from orchestrator.reporting.history import EVENTS, find_run
+from orchestrator.reporting.ending import last_words
+from orchestrator.reporting.files import results_of
+from orchestrator.reporting.history import EVENTS, LATEST, find_run, run_folders
+from orchestrator.store.going import is_going
 
 POLL_S = 0.2
 SILENT_S = 60.0
@@ -20,7 +23,7 @@ SILENT_S = 60.0
 
 def watch(arguments: argparse.Namespace) -> int:
     """Show a run to its end; Ctrl-C ends the watching, never the run."""
-    folder = find_run(Path(arguments.runs), arguments.run)
+    folder = _folder(Path(arguments.runs), arguments.run)
     console = Console(highlight=False)
     reader = EventReader(folder / EVENTS)
     events = list(reader.new())
@@ -37,11 +40,27 @@ def watch(arguments: argparse.Namespace) -> int:
             _follow(view, reader, silent_after=events[-1].at)
     state = view.state
     columns = state.started.columns if state.started else ()
-    print_table(console, results_of(state), failures_of(state), columns)
+    print_table(console, results_of(state), {}, columns)
     finished = state.finished
     console.print()
-    console.print(finished.outcome if finished else "unfinished", style="bold")
-    return finished.exit_code if finished else 1
+    code = finished.exit_code if finished else 1
+    stopped = "a signal" if finished and finished.outcome == "interrupted" else ""
+    cached = finished is not None and finished.cached
+    words = last_words(
+        state, folder.name, code, stopped_by=stopped, folder=str(folder), cached=cached
+    )
+    for line in words:
+        console.print(Text(line), soft_wrap=True)
+    return code
+
+
+def _folder(runs: Path, name: str) -> Path:
+    """The run of this name; of `latest` the one that is going on, else the newest."""
+    if name == LATEST:
+        for folder in reversed(run_folders(runs)):
+            if is_going(folder):
+                return folder
+    return find_run(runs, name)
 
 
 class _Replay:
@@ -56,7 +75,9 @@ class _Replay:
         return self._first + (time.monotonic() - self._begun) * self._speed
 
     def wait_for(self, event: Event) -> None:
-        """Sleep until the event's time has come."""
+        """Sleep until the event's time has come; not for the time until a run was resumed."""
+        if isinstance(event, RunStarted):
+            self._first, self._begun = event.at, time.monotonic()
         pause = (event.at - self.clock()) / self._speed
         if pause > 0:
             time.sleep(pause)

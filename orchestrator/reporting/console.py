@@ -107,6 +107,10 @@ class View:
         for line in lines:
             self._console.print(f"{clock}  {escape(line)}", highlight=False, soft_wrap=True)
 
+    def recall(self, event: Event) -> None:
+        """Take an event in of which nothing is shown: an earlier session of the run said it."""
+        self._state.apply(event)
+
     def _progress(self, event: StepProgress) -> list[str]:
         """A line on a long step now and then."""
         if event.at - self._told.setdefault(event.step, event.at) < TELL_S:

@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from orchestrator.errors import UserError
+from orchestrator.reporting.causes import NOT_FINISHED
 from orchestrator.reporting.export_scores import KINDS, export_kind
 from orchestrator.reporting.history import Run
 from orchestrator.reporting.table import interval, tar_text, time_text
@@ -106,7 +107,7 @@ def junit_xml(run: Run) -> str:
         )
         row = run.state.results.get(name)
         if row is None:
-            reason = plain(run.failures.get(name, "not finished"))
+            reason = plain(run.failures.get(name, NOT_FINISHED))
             failure = ElementTree.SubElement(case, "failure", message=reason.split("\n")[0])
             failure.text = reason
             continue

@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator import __version__
 from orchestrator.events import EventReader
+from orchestrator.reporting.causes import NOT_FINISHED
 from orchestrator.reporting.state import RunState
 from orchestrator.reporting.table import markdown
 from orchestrator.results import RESULTS_VERSION, CellResult
@@ -41,7 +42,7 @@ def with_holm(found: Sequence[CellResult]) -> list[CellResult]:
 def failures_of(state: RunState) -> dict[str, str]:
     """Rows without result and why; a row that was never reached says so."""
     return {
-        name: state.failures.get(name, "not finished")
+        name: state.failures.get(name, NOT_FINISHED)
         for name in state.cells
         if name not in state.results
     }

@@ -6,11 +6,12 @@ import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UserError
-from orchestrator.events import Event, EventReader
+from orchestrator.events import Event, EventReader, RunStarted
 from orchestrator.reporting.files import failures_of, results_of
 from orchestrator.reporting.state import RunState
 from orchestrator.reporting.table import markdown
@@ -59,8 +60,12 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """From its first to its last event."""
-        return self.events[-1].at - self.events[0].at
+        """From its first to its last event, without the time between two sessions of a run."""
+        spent = 0.0
+        for before, event in pairwise(self.events):
+            if not isinstance(event, RunStarted):
+                spent += event.at - before.at
+        return spent
 
     @property
     def columns(self) -> tuple[str, ...]:

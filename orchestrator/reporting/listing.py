@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.history import EVENTS, Run, load_run, run_folders
+from orchestrator.reporting.history import EVENTS, LATEST, Run, load_run, run_folders
 from orchestrator.results import CellResult
 from orchestrator.store import index
 
@@ -94,6 +94,25 @@ def summary(run: Run) -> dict[str, Any]:
         "rows_done": len(run.results),
         "cached": bool(run.state.finished and run.state.finished.cached),
     }
+
+
+def newest_with_rows(runs: Path) -> tuple[Path, tuple[str, ...]] | None:
+    """The folder of the newest run that has a row, and the names of newer ones that have none.
+
+    The newest is the one that was begun or resumed last.
+
+    Returns:
+        None when no run has a row.
+    """
+    order = listed(runs)
+    last = (runs / LATEST).resolve()
+    order.sort(key=lambda run: run.folder.resolve() == last)
+    passed: list[str] = []
+    for run in reversed(order):
+        if run.summary["rows_done"]:
+            return run.folder, tuple(passed)
+        passed.append(run.folder.name)
+    return None
 
 
 def _point(run: Run, row: CellResult) -> dict[str, Any]:

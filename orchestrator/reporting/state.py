@@ -23,6 +23,7 @@ from orchestrator.events import (
     StepStarted,
     Telemetry,
 )
+from orchestrator.reporting.causes import causes, names_of
 from orchestrator.reporting.text import plain
 from orchestrator.results import CellResult
 
@@ -96,6 +97,8 @@ class RunState:
     cells: dict[str, CellInfo] = field(default_factory=dict)
     results: dict[str, CellResult] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    impossible: set[str] = field(default_factory=set)
+    hints: dict[str, str] = field(default_factory=dict)
     log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     began: float = 0.0
     said: int = 0
@@ -137,9 +140,14 @@ class RunState:
                 self._stand(event.step, "skipped")
                 return []
             case CellFinished():
-                self.results[event.cell] = CellResult.model_validate(event.result)
+                result = CellResult.model_validate(event.result)
+                if self.results.get(event.cell) == result:
+                    return []
+                self.results[event.cell] = result
+                self.failures.pop(event.cell, None)
                 return self._say(event.at, "info", f"row {event.cell}: complete")
             case CellFailed():
+                self.results.pop(event.cell, None)
                 self.failures[event.cell] = plain(event.reason)
                 return self._say(event.at, "error", f"row {event.cell}: no result: {event.reason}")
             case Note():
@@ -212,18 +220,33 @@ class RunState:
         return line
 
     def _start(self, event: RunStarted) -> list[str]:
+        resumed = self.started is not None
+        if self.started is not None:
+            self._forget_session(self.started, event)
         self.started = event
         for board in event.boards:
             self._line(board)
         self._rows(event.cells)
         self._plan(event.steps)
-        said = [f"run {event.run}: {len(event.cells)} rows, {len(event.steps)} steps"]
+        word = "resumed: " if resumed else ""
+        said = [f"run {event.run}: {word}{len(event.cells)} rows, {len(event.steps)} steps"]
         if self.cached:
             said.append(f"{self.cached} of {self.total} steps are already in the store")
-        for cell in event.cells:
-            if cell.reason:
-                said += self._say(event.at, "warning", f"row {cell.name}: {cell.reason}")
+        cannot = {cell.name: cell.reason for cell in event.cells if cell.reason}
+        if any(not step.cached for step in event.steps):  # else the last lines say it at once
+            boards = {cell.name: cell.board for cell in event.cells}
+            for cause in causes(cannot, boards):
+                names = names_of(cause, len(event.cells))
+                said += self._say(event.at, "warning", f"{names}: cannot run: {cause.what}")
         return said
+
+    def _forget_session(self, before: RunStarted, now: RunStarted) -> None:
+        """A run is resumed: rows that it had stay its rows, as long as the matrix is the same."""
+        possible = {cell.name for cell in now.cells if not cell.reason}
+        same = before.matrix_sha256 == now.matrix_sha256
+        kept = {n: row for n, row in self.results.items() if same and n in possible}
+        fresh = RunState(results=kept, log=self.log, said=self.said, began=now.at)
+        vars(self).update(vars(fresh))
 
     def _rows(self, cells: tuple[CellInfo, ...]) -> None:
         for cell in cells:
@@ -231,6 +254,7 @@ class RunState:
             self._line(cell.board).executed_by = cell.executed_by
             if cell.reason:
                 self.failures[cell.name] = plain(cell.reason)
+                self.impossible.add(cell.name)
 
     def _plan(self, steps: tuple[StepInfo, ...]) -> None:
         """The whole plan; what has begun stays known whatever it says."""
@@ -341,5 +365,8 @@ class RunState:
         text = f"{event.step}: {event.message.removeprefix(f'{event.board}: ')}"
         if event.retry:
             return self._say(event.at, "warning", f"{text}; trying again")
+        info = self.steps.get(event.step)
+        for cell in info.cells if info and event.hint else ():
+            self.hints.setdefault(cell, plain(event.hint))
         hint = f" ({event.hint})" if event.hint else ""
         return self._say(event.at, "error", text + hint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.reporting.causes import causes
 from orchestrator.results import YARDSTICK, CellResult, Estimate, Tar
 
 COLUMNS = (
@@ -171,8 +172,9 @@ def headings(
 def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> list[str]:
     """What must be said beside the figures."""
     notes: list[str] = []
+    missing = [f"No result for {', '.join(c.rows)}: {c.what}" for c in causes(failures)]
     if not results:
-        return [f"{name}: {reason}" for name, reason in failures.items()]
+        return missing
     first = results[0]
     test = first.test_set
     difficulty = (
@@ -218,11 +220,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
     )
     notes.extend(f"{r.hardware}: {warning}" for r in results for warning in r.warnings)
     notes.extend(f"{r.name}: {r.helpers}" for r in results if r.helpers)
-    notes.extend(
-        f"No result for {name}: {reason.removeprefix(f'{name}: ')}"
-        for name, reason in failures.items()
-    )
-    return notes
+    return notes + missing
 
 
 def _doubt(result: CellResult) -> str:

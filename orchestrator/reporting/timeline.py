@@ -10,6 +10,7 @@ from orchestrator.events import (
     BoardChanged,
     Event,
     Note,
+    RunStarted,
     StepFailed,
     StepFinished,
     StepStarted,
@@ -48,7 +49,8 @@ class Timeline:
     """Everything drawn on the time axis.
 
     Attributes:
-        spans: steps in order of their start.
+        spans: steps in order of their start. Time between two sessions of a run is left out:
+            what a resumed run did later is moved up by it.
         down: (lane, start, end, reason) while a board was unreachable or unfit.
         marks: warnings and errors.
         telemetry: by board: (Unix seconds, degrees Celsius, MHz), either of them None.
@@ -77,7 +79,13 @@ def timeline(events: Iterable[Event]) -> Timeline:
     made = Timeline()
     running: dict[str, StepStarted] = {}
     down: dict[str, BoardChanged] = {}
+    pause = 0.0
     for event in events:
+        if isinstance(event, RunStarted) and made.began:
+            pause = max(0.0, event.at - made.ended)
+            _close(made, running, down)
+        if pause:
+            event = event.model_copy(update={"at": event.at - pause})
         made.began = made.began or event.at
         made.ended = max(made.ended, event.at)
         match event:
@@ -111,12 +119,19 @@ def timeline(events: Iterable[Event]) -> Timeline:
                 made.marks.append(Mark(event.board, event.at, event.message))
             case _:
                 pass
+    _close(made, running, down)
+    made.spans.sort(key=lambda span: span.start)
+    return made
+
+
+def _close(made: Timeline, running: dict[str, StepStarted], down: dict[str, BoardChanged]) -> None:
+    """End what is still open where the log, or a session of a run, ends."""
     for begun in running.values():
         made.spans.append(_span(begun, made.ended, "unfinished", "no end in the log"))
     for board, was in down.items():
         made.down.append((board, was.at, made.ended, was.reason))
-    made.spans.sort(key=lambda span: span.start)
-    return made
+    running.clear()
+    down.clear()
 
 
 def _span(begun: StepStarted, end: float, outcome: Outcome, message: str) -> Span:

@@ -36,6 +36,7 @@ from orchestrator.specs.inventory import (
     LocalTransportSpec,
     RuntimeOptions,
 )
+from orchestrator.store.places import check_writable
 
 ROWS = 64  # images a thread takes at a time
 
@@ -82,6 +83,7 @@ def carry_out(plan: Plan, targets: Iterable[str], hear: Callable[[Event], None])
         FarmError: a step failed.
     """
     wanted = tuple(targets)
+    check_writable(Path(plan.request.state), "--state")
     stop = threading.Event()
     with HostBoards() as boards:
         executor = Executor(

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Faulty(Project):
     """A project whose runs are disturbed while they go on."""
 
     deadlines: dict[str, float] = field(default_factory=lambda: dict(DEADLINES))
+    told_before: dict[Path, int] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -44,6 +46,8 @@ class Faulty(Project):
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """`farm` in the background; its output goes to a file."""
+        logs = (self.folder / "runs").glob("2*/events.jsonl")
+        self.told_before = {log: len(list(EventReader(log).new())) for log in logs}
         with open(self.folder / "said.txt", "a") as said:
             return subprocess.Popen(
                 self.command(*arguments),
@@ -68,15 +72,21 @@ class Faulty(Project):
             run.kill()
             pytest.fail(f"the run did not end within {timeout} s:\n{self.said[-3000:]}")
 
+    def news(self) -> Iterator[Event]:
+        """Events since the last `start`, as they are there now; nothing more when all are told."""
+        for log in (self.folder / "runs").glob("2*/events.jsonl"):
+            told = self.told_before.get(log, 0)
+            for event in islice(EventReader(log).new(), told, None):
+                told += 1
+                yield event
+            self.told_before[log] = told
+
     def until(self, what: Callable[[Event], bool], run: subprocess.Popen[str]) -> None:
-        """Wait for an event of the newest run, which must still be going."""
+        """Wait for an event since the last `start`, of a run which must still be going."""
         end = time.monotonic() + PATIENCE_S
-        reader: EventReader | None = None
         while time.monotonic() < end:
             assert run.poll() is None, self.said[-3000:]
-            if reader is None and (self.latest / "events.jsonl").exists():
-                reader = EventReader(self.latest.resolve() / "events.jsonl")
-            if reader is not None and any(what(event) for event in reader.new()):
+            if any(what(event) for event in self.news()):
                 return
             time.sleep(0.02)
         pytest.fail(f"what was waited for did not come:\n{self.said[-3000:]}")
@@ -97,15 +107,10 @@ class Faulty(Project):
     ) -> None:
         """Do each thing once, at the first event that is its cue; all cues must come."""
         end = time.monotonic() + PATIENCE_S
-        while not (self.latest / "events.jsonl").exists():
-            assert time.monotonic() < end, self.said[-3000:]
-            assert run.poll() is None, self.said[-3000:]
-            time.sleep(0.02)
-        reader = EventReader(self.latest.resolve() / "events.jsonl")
         left = dict(plan)
         while left:
             ended = run.poll() is not None
-            for event in reader.new():
+            for event in self.news():
                 for name in [name for name, (cue, _) in left.items() if cue(event)]:
                     left.pop(name)[1]()
             assert not left or (not ended and time.monotonic() < end), (left, self.said[-3000:])

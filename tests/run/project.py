@@ -89,8 +89,10 @@ class Project:
         return self.folder / "runs" / "latest"
 
     def events(self) -> list[Event]:
-        """Events of the newest run."""
-        return list(EventReader(self.latest / "events.jsonl").new())
+        """Events of the newest run since it was begun or last resumed."""
+        found = list(EventReader(self.latest / "events.jsonl").new())
+        begun = [i for i, event in enumerate(found) if event.event == "run_started"]
+        return found[begun[-1] :] if begun else found
 
     def results(self) -> dict[str, Any]:
         """results.json of the newest run."""

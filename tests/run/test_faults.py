@@ -164,9 +164,13 @@ def test_a_signal_gives_the_prompt_back_and_leaves_nothing(
         time.sleep(0.1)
     assert processes_of(project) == []
     before = {e.step for e in project.events() if e.event == "step_finished"}
+    assert "stopped by" in said
+    assert "not finished" not in said
+    name = project.latest.resolve().name
     done = project.farm("resume")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "of the same plan has not finished" in done.stdout
+    assert f"run {name}: resumed: " in done.stdout
+    assert [path.name for path in (project.folder / "runs").glob("2*")] == [name]
     again = {e.step for e in project.events() if e.event == "step_finished" and not e.cached}
     assert not {step for step in before & again if not step.startswith("deploy")}
 

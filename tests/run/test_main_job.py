@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from orchestrator.events import RunFinished
 from orchestrator.images import render
 from tests.run.project import FLOAT, HOST, ROOT, Project, emulated, entry
 
@@ -200,6 +201,29 @@ def test_a_second_run_computes_nothing_and_needs_neither_ray_nor_board(project: 
         (sorted(Path(project.folder, "runs").glob("2*"))[0] / "results.json").read_text()
     )
     assert project.results()["cells"] == first["cells"]
+
+
+def test_resume_goes_on_with_the_same_run(project: Project) -> None:
+    """A run that was stopped keeps its name; what stopped it is over when it has ended complete."""
+    runs = project.folder / "runs"
+    before = sorted(path.name for path in runs.glob("2*"))
+    name = project.latest.resolve().name
+    results, log = project.results(), runs / name / "events.jsonl"
+    done = project.farm("resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "complete: 4 of 4 rows; all of it was in the store (cached)" in done.stdout
+    lines = log.read_bytes().splitlines(keepends=True)
+    stopped = RunFinished(exit_code=130, outcome="interrupted").model_dump_json()
+    log.write_bytes(lines[0] + stopped.encode() + b"\n" + b'{"event": "cell_')
+    listed = project.farm("runs", "--json")
+    assert json.loads(listed.stdout)[-1]["outcome"] == "interrupted"
+    done = project.farm("resume", name[:-1])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"run {name}: resumed: 4 rows" in done.stdout
+    assert sorted(path.name for path in runs.glob("2*")) == before
+    assert project.results() == results
+    listed = project.farm("runs", "--json")
+    assert json.loads(listed.stdout)[-1]["outcome"] == "complete"
 
 
 def test_plain_lines_where_there_is_no_terminal(project: Project) -> None:
