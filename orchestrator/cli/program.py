@@ -50,6 +50,7 @@ def run(main: Callable[[], int]) -> NoReturn:
         if not STOP.asked:
             raise
         leave()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done but the interpreter's own end
     if code == STOPPED:
         _flush()
         os._exit(code)  # threads that still compute would hold up the end

@@ -224,7 +224,9 @@ def test_watch_replays_a_run_at_its_pace(
     assert code == 1
     assert "row lost: no result: rk: the link" in out
     assert "deploy/vim3: cut; trying again" in out
-    assert out.rstrip().endswith("incomplete")
+    assert "incomplete: 6 of 7 rows" in out
+    assert "  lost: the link <broke> & ended" in out
+    assert out.rstrip().endswith("`farm resume a` tries only what is missing")
 
 
 def test_watch_follows_a_run_until_its_end(
@@ -243,7 +245,7 @@ def test_watch_follows_a_run_until_its_end(
     code, out, _ = farm(tmp_path, capsys, "watch")
     writer.join()
     assert code == 0
-    assert out.rstrip().endswith("complete")
+    assert out.rstrip().endswith("\ncomplete: 1 of 1 row")
 
 
 def test_reports_are_drawn_by_a_plain_process_without_network(kept: Path) -> None:
