@@ -98,13 +98,15 @@ def board_page(board: Board, standing: Standing, entries: Iterable[Entry]) -> No
 
 def doubt(standing: Standing) -> str:
     """Why the board is not what its entry says; empty when it may be."""
-    return standing.described.contradicts
+    described = standing.described
+    return f"an emulator: {described.emulator}" if described.emulator else described.contradicts
 
 
 def described_lines(kind: str, described: Described) -> list[tuple[str, str]]:
     """What a board is by its own files, with what speaks against its kind."""
     lines = [
         ("it is", described.board),
+        ("emulator", described.emulator),
         (f"no {kind}", described.contradicts),
         ("unseen", ", ".join(described.unseen)),
     ]

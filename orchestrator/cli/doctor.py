@@ -259,8 +259,12 @@ def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:
                 "missing", board.name, text, "give its full path under `recovery: power:`"
             )
         standing = standings[board.name]
-        if standing.described.contradicts:
-            text = f"{standing.described.contradicts}; it is {standing.described.board}"
+        described = standing.described
+        if described.emulator:
+            text = f"an emulator, whose rows have no Time: {described.emulator}"
+            yield Finding("note", board.name, text)
+        if described.contradicts:
+            text = f"{described.contradicts}; it is {described.board}"
             mend = f"farm boards show {board.name}"
             yield Finding("note", board.name, text, f"correct its `kind:` or address\n{mend}")
         if standing.state == "ready":

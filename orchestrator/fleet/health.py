@@ -106,7 +106,12 @@ def describe(board: Board, machine: str, told: Mapping[str, Any]) -> Described:
         return NOT_DESCRIBED
     seen = Seen.by_agent(machine, told)
     judged = judge(load_kinds()[board.kind], seen)
-    return Described(board=str(seen), contradicts=judged.stranger, unseen=judged.unseen)
+    return Described(
+        board=str(seen),
+        contradicts="" if judged.emulator else judged.stranger,
+        emulator=judged.emulator,
+        unseen=judged.unseen,
+    )
 
 
 def identity(board: Board) -> str:

@@ -7,7 +7,7 @@ its gallery encoder is the float32 reference.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from orchestrator.errors import UserError
@@ -59,7 +59,8 @@ class Encoder:
     """What turns images into features: a model, made by a toolchain, executed somewhere.
 
     `name` is unique in a plan: the board, with model and scheme where it has several. `provider`
-    is what of a native runtime executes where that is not its accelerator; `simulator` is the
+    is what of a native runtime executes where that is not its accelerator; `emulator` tells that
+    what the inventory calls a board turned out to be one; `simulator` is the
     runtime of its vendor's simulator on the head, empty when there is none.
     """
 
@@ -75,6 +76,7 @@ class Encoder:
     target: str = ""
     calibrates: bool = False
     simulator: str = ""
+    emulator: bool = False
 
     @property
     def simulated(self) -> bool:
@@ -145,6 +147,25 @@ def crossed(matrix: Matrix, inventory: Inventory, models: Collection[str]) -> It
                 for quantization in entry.quantization:
                     for gallery in entry.gallery:
                         yield Candidate(model, entry, pool, quantization, gallery)
+
+
+def as_executed(cells: Iterable[Cell], emulators: Collection[str]) -> list[Cell]:
+    """The cells with what is known of who executes them.
+
+    Args:
+        emulators: names of boards that turned out to be emulators. Such a one leaves a pool that
+            has a board; what only emulators execute is `emulated`.
+    """
+
+    def known(encoder: Encoder) -> Encoder:
+        if encoder.executed_by != "board" and not encoder.emulator:
+            return encoder
+        boards = tuple(name for name in encoder.pool if name not in emulators)
+        if boards:
+            return replace(encoder, executed_by="board", pool=boards, emulator=False)
+        return replace(encoder, executed_by="emulated", emulator=True)
+
+    return [replace(cell, gallery=known(cell.gallery), probe=known(cell.probe)) for cell in cells]
 
 
 def scheme_name(quantization: Quantization) -> str:

@@ -328,7 +328,8 @@ class _Builder:
 
     def _on_board(self, encoder: Encoder, step: str) -> tuple[Board, dict[str, Any]]:
         """The board bound to a step, and what of it and of the encoder goes into features' keys."""
-        board = self._boards[self._bound.get(step, encoder.pool[0])]
+        name = self._bound.get(step, encoder.pool[0])
+        board = self._boards[name if name in encoder.pool else encoder.pool[0]]
         facts = self._facts.get(board.name)
         model = self._models[encoder.model]
         providers = board.runtime_for(encoder.runtime).providers
@@ -417,6 +418,8 @@ class _Builder:
                     "executed_by": encoder.executed_by,
                     "same_file": here,
                     "version": self._versions.get(CALIBRATION, ""),
+                    # An emulator's sums are not this host's.
+                    **({"emulator": True} if encoder.emulator else {}),
                 },
                 executed_by=encoder.executed_by,
                 extra={"model": encoder.model},

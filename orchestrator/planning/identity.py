@@ -1,4 +1,4 @@
-"""Whether a board is what the inventory calls it, told by what its files say of it. Pure.
+"""Whether a board is what the inventory calls it, or an emulator, told by its own files. Pure.
 
 A board is never another by guessing: what it does not tell is unseen, and only what it tells and
 its kind never has speaks against it.
@@ -16,6 +16,18 @@ from orchestrator.specs.kinds import Kind
 ANOTHER = "another board"
 PROCESSOR, TREE, SOC, DRIVER = "processor", "device tree", "SoC", "accelerator driver"
 _SHOWN = 4
+_ARCHITECTURES = {
+    **dict.fromkeys(("x86_64", "i386", "i486", "i586", "i686"), "x86"),
+    **dict.fromkeys(("aarch64", "arm64"), "arm64"),
+    **dict.fromkeys(("armv6l", "armv7l", "armv8l"), "arm32"),
+}
+# QEMU's `-cpu max`; no maker has this number.
+_NO_CORE = ("0x00 *",)
+_VIRTUAL_TREES = ("linux,dummy-virt", "qemu,*", "xen,*")
+_VIRTUAL_FIRMWARE = (
+    *("qemu*", "*kvm*", "xen*", "vmware*", "innotek*", "bochs*", "*virtual*"),
+    *("google compute engine*", "amazon ec2*", "parallels*"),
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,9 @@ class Seen:
         compatible, model: of its device tree, the most specific name first.
         soc: family and id of its chips, as the kernel names them.
         accelerators: the accelerators whose driver is there, by name.
+        processors: of which architecture /proc/cpuinfo speaks: `x86`, `arm64` or `arm32`.
+        cores: implementer and part of its kinds of ARM cores.
+        firmware: vendor and product of its DMI and what else names a virtual machine.
     """
 
     machine: str = ""
@@ -34,6 +49,9 @@ class Seen:
     model: str = ""
     soc: tuple[str, ...] = ()
     accelerators: tuple[str, ...] = ()
+    processors: str = ""
+    cores: tuple[str, ...] = ()
+    firmware: tuple[str, ...] = ()
 
     @classmethod
     def by_agent(cls, machine: str, told: Mapping[str, Any]) -> Seen:
@@ -48,6 +66,9 @@ class Seen:
             model=str(told.get("model") or ""),
             soc=_texts(told.get("soc")),
             accelerators=_texts(told.get("accelerators")),
+            processors=str(told.get("processors") or ""),
+            cores=_texts(told.get("cores")),
+            firmware=_texts(told.get("firmware")),
         )
 
     def __str__(self) -> str:
@@ -64,10 +85,12 @@ class Judgement:
     Attributes:
         contradicts: what speaks against it, in words.
         unseen: what it does not tell, so that nothing is known by it.
+        emulator: by what it shows that no such board is there at all; empty where it does not.
     """
 
     contradicts: Mapping[str, str] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
+    emulator: str = ""
 
     @property
     def stranger(self) -> str:
@@ -76,21 +99,45 @@ class Judgement:
         return f"{ANOTHER}: {words}" if words else ""
 
 
+def emulator(kind: Kind, seen: Seen) -> str:
+    """By what a board shows that it is an emulator's; empty where it shows nothing of the kind.
+
+    A virtual machine is no board, but may well be the computer that a kind without a device tree
+    is: its times are that computer's as long as its own processor executes.
+    """
+    own = _ARCHITECTURES.get(seen.machine)
+    if own and seen.processors and seen.processors != own:
+        return (
+            f"its system says {seen.machine} and its /proc/cpuinfo is of {seen.processors}: QEMU's "
+            "user mode, or the like"
+        )
+    if fitting(seen.cores, _NO_CORE):
+        return f"its processor core is {seen.cores[0]}, which no maker makes: QEMU's `-cpu max`"
+    if not kind.signatures.device_tree:
+        return ""
+    tree = fitting(seen.compatible, _VIRTUAL_TREES)
+    if tree:
+        return f"its device tree says {', '.join(tree)}: a virtual machine"
+    firmware = [each for each in seen.firmware if fitting([each.lower()], _VIRTUAL_FIRMWARE)]
+    return f"its firmware says {', '.join(firmware)}: a virtual machine" if firmware else ""
+
+
 def judge(kind: Kind, seen: Seen) -> Judgement:
     """Whether a board may be of a kind. A kind without a device tree is any computer."""
+    stands_in = emulator(kind, seen)
     contradicts, unseen = {}, []
     if kind.machines and seen.machine and seen.machine not in kind.machines:
         own = f"the {kind.hardware} has {_either(kind.machines)}"
         contradicts[PROCESSOR] = f"its processor is {seen.machine}, {own}"
     if not kind.signatures.device_tree:
-        return Judgement(contradicts)
+        return Judgement(contradicts, (), stands_in)
     for what, look in ((TREE, _tree), (SOC, _soc), (DRIVER, _driver)):
         found = look(kind, seen)
         if found is None:
             unseen.append(what)
         elif found:
             contradicts[what] = found
-    return Judgement(contradicts, tuple(unseen))
+    return Judgement(contradicts, tuple(unseen), stands_in)
 
 
 def fitting(names: Iterable[str], patterns: Sequence[str]) -> list[str]:

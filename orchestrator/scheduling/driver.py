@@ -136,6 +136,7 @@ class Driver(Failing):
         """
         boards = set(self._replan)
         self._replan.clear()
+        rows = self._plan.cell_infos() if boards else ()
         if boards:
             self._plan.settle()
         elif self._has_news:
@@ -144,7 +145,8 @@ class Driver(Failing):
             self._has_news = False
             self._settle()
         if boards:
-            self._tell_plan(board=boards.pop() if len(boards) == 1 else "")
+            changed = rows != self._plan.cell_infos()  # who executes them is another than believed
+            self._tell_plan(board=boards.pop() if len(boards) == 1 else "", cells=changed)
 
     def _tell_plan(self, board: str = "", *, cells: bool = False) -> None:
         """Report what of the plan is not as it was last told."""

@@ -312,7 +312,12 @@ class Executor(Extracting):
         judged = self._judged(step)
         made = measure.pack(
             times,
-            replace(conditions, stranger=judged.stranger, untold=judged.unseen),
+            replace(
+                conditions,
+                stranger=judged.stranger,
+                untold=judged.unseen,
+                emulator=judged.emulator,
+            ),
             policy,
             str(step.executed_by),
             self._provenance(step, about) | {"board": step.params["board"], "policy": policy},
@@ -320,9 +325,10 @@ class Executor(Extracting):
         return self._commit(step, series.key, made)
 
     def _judged(self, step: Step) -> identity.Judgement:
+        emulator = self._plan.emulator(step.board)
         facts = self._plan.facts.get(step.board)
-        if facts is None or step.executed_by != "board":
-            return identity.Judgement()
+        if emulator or facts is None or step.executed_by != "board":
+            return identity.Judgement(emulator=emulator)
         seen = identity.Seen.by_agent(facts.machine, facts.identity)
         return identity.judge(load_kinds()[self._plan.boards[step.board].kind], seen)
 
@@ -344,6 +350,7 @@ class Executor(Extracting):
             step.params["executed_by"],
             step.params["same_file"],
             self._simulator(step),
+            step.params.get("emulator", False),
         )
         return self._commit(step, key, made)
 

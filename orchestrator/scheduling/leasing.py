@@ -80,7 +80,7 @@ class Leases:
 
     def say(self, name: str, state: BoardState, reason: str = "", **facts: Any) -> None:
         """Report a board's state."""
-        executed_by = self._plan.boards[name].executed_by
+        executed_by = self._plan.executed_by(name)
         self._reporter.emit(
             BoardChanged(
                 board=name, state=state, executed_by=executed_by, reason=reason, facts=facts
@@ -136,13 +136,14 @@ class Leases:
         found = board_facts(facts)
         self._told[name] = _versions(facts)
         self._describe(name, found)
-        self.say(name, "ready", **facts)
+        believed = self._plan.executed_by(name)
         if found != known or found.identity != known.identity:
             self._facts.save(self._plan.boards[name], found)
             self._plan.facts[name] = found
-        if found != known:
+        self.say(name, "ready", **facts)
+        if found != known or self._plan.executed_by(name) != believed:
             self._replan(name)
-            if known is not None:
+            if known is not None and found != known:
                 self._reporter.emit(
                     Note(
                         level="warning",
@@ -152,10 +153,12 @@ class Leases:
                 )
 
     def _describe(self, name: str, found: BoardFacts) -> None:
-        """Remember what a board is, and say before its work begins that it is another."""
+        """Remember what a board is, and say before its work begins that it is another or none."""
         described = describe(self._plan.boards[name], found.machine, found.identity)
-        if described.contradicts and described != self._described.get(name):
-            text = f"{name}: {described.contradicts}; its rows get no Time"
+        doubt = f"an emulator: {described.emulator}" if described.emulator else ""
+        doubt = doubt or described.contradicts
+        if doubt and described != self._described.get(name):
+            text = f"{name}: {doubt}; its rows get no Time"
             self._reporter.emit(Note(level="warning", board=name, message=text))
         self._described[name] = described
 

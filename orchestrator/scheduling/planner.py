@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import BoardError, UserError
-from orchestrator.events import CellInfo, StepInfo
-from orchestrator.planning.cells import Cell, Encoder, expand
+from orchestrator.events import CellInfo, ExecutedBy, StepInfo
+from orchestrator.planning.cells import Cell, Encoder, as_executed, expand
 from orchestrator.planning.estimate import expected, leads, ranks
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import CALIBRATION, Graph, ImageSet, Step, build, identity_of, only
+from orchestrator.planning.identity import Seen, emulator
 from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
 from orchestrator.scheduling.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
@@ -110,6 +111,7 @@ class Plan:
 
     def settle(self) -> None:
         """Work out graph and keys again from what is now known of boards and store."""
+        self.cells = as_executed(self.cells, self.emulators())
         sets = {
             key: ImageSet(key[1], rows.fingerprint(), len(rows)) for key, rows in self.rows.items()
         }
@@ -128,6 +130,22 @@ class Plan:
         self.ranks = ranks(self.graph, lambda step: expected(step, rates))
         self.leads = leads(self.graph, lambda step: expected(step, rates))
         self.resolve()
+
+    def emulators(self) -> dict[str, str]:
+        """What the inventory calls a board and shows that it is an emulator: by what, by name."""
+        found = {name: self.emulator(name) for name in self.facts if name in self.boards}
+        return {name: words for name, words in found.items() if words}
+
+    def emulator(self, name: str) -> str:
+        """By what a board shows that it is an emulator; empty as far as nothing is known of it."""
+        board, facts = self.boards[name], self.facts.get(name)
+        if facts is None or board.executed_by != "board":
+            return ""
+        return emulator(load_kinds()[board.kind], Seen.by_agent(facts.machine, facts.identity))
+
+    def executed_by(self, name: str) -> ExecutedBy:
+        """What a board's results may be called, as far as is known."""
+        return "emulated" if self.emulator(name) else self.boards[name].executed_by
 
     def bind(self) -> None:
         """Give each step of a pool a board: one whose time is in the store, else each in turn."""

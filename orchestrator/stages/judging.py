@@ -36,6 +36,8 @@ def judge(
         policy: the measurement policy that was asked for.
         executed_by: what ran the inferences; only a board's times are judged.
     """
+    if executed_by != "board" and conditions.emulator:
+        return "EMULATED", (f"times are an emulator's: {conditions.emulator}",)
     if executed_by != "board":
         return "EMULATED", ("times are this host's, not the board's",)
     found = (
@@ -190,6 +192,8 @@ def not_cool(conditions: Conditions) -> str | None:
 def notes(conditions: Conditions) -> tuple[str, ...]:
     """What is no reason for doubt but must be known to compare the time with another."""
     said = []
+    if conditions.emulator:
+        said.append(f"an emulator executed it, no board, so it has no Time: {conditions.emulator}")
     highest = conditions.each("highest_mhz")
     for name, limits in conditions.each("limits_mhz").items():
         if name in highest and min(limits) == max(limits):

@@ -69,6 +69,7 @@ def parity(
     executed_by: str,
     same_file: bool,
     simulator: Simulator | None = None,
+    emulator: bool = False,
 ) -> Made:
     """Compare features along the way from float32 to what was executed.
 
@@ -82,6 +83,7 @@ def parity(
         executed_by: what made `executed`.
         same_file: whether `quantized` (or float32) is the very file that was executed.
         simulator: the vendor's, which stands between this host and a board.
+        emulator: whether an emulator of another processor executed.
     """
     from orchestrator import calibration
     from orchestrator.graphs.prepare import prepare
@@ -101,7 +103,7 @@ def parity(
     # A row whose image failed has no direction to compare.
     good = np.linalg.norm(executed, axis=1) > 0
     found = calibration.parity((name, rows[good]) for name, rows in stages) if good.any() else ()
-    here = same_file and executed_by in ("emulated", "twin")
+    here = same_file and executed_by in ("emulated", "twin") and not emulator
     return Made(
         {},
         {

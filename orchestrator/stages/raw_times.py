@@ -97,12 +97,14 @@ class Conditions:
         facts: what `MeasureFacts` tells; empty where it is not known.
         stranger: why the board cannot be one of its kind; empty when it may be.
         untold: what it does not tell of what it is.
+        emulator: by what it shows that it is an emulator; empty when it is none.
     """
 
     samples: Sequence[Mapping[str, Any]] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     stranger: str = ""
     untold: Sequence[str] = ()
+    emulator: str = ""
 
     def series(self, name: str) -> list[tuple[float, float]]:
         """(seconds, value) of a sample's number, where it has one."""

@@ -61,12 +61,14 @@ class Described(BaseModel):
     Attributes:
         board: in words; empty when it was not told.
         contradicts: why it is none of its kind; empty when it may be.
+        emulator: by what it shows that it is an emulator; empty when it shows nothing of the kind.
         unseen: what it does not tell of what it is.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     board: str = ""
     contradicts: str = ""
+    emulator: str = ""
     unseen: tuple[str, ...] = ()
 
 

@@ -85,6 +85,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (made / "bin/sh").symlink_to("dash")
     files = dict(BOARDS["nxp"].files)
     files.pop("etc/os-release")
+    # QEMU's user mode shows this computer's, which tells it apart from a board.
+    files["proc/cpuinfo"] = Path("/proc/cpuinfo").read_bytes()
     return dress(made, files)
 
 
@@ -129,6 +131,7 @@ def test_a_board_of_another_architecture_proves_itself(
     assert "aarch64" in out
     assert "onnxruntime: proved" in out
     assert "imx8mp" in out
+    assert "emulator: its system says aarch64 and its /proc/cpuinfo is of x86" in out
     inventory = Path("device_inventory.yaml")
     inventory.write_text(inventory.read_text().rstrip() + "\n    runtime: onnxruntime\n")
     code, out, err = farm("check", "nxp")

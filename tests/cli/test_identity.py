@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,23 @@ def python_of(folder: Path, machine: str, files: dict[str, bytes]) -> Path:
     )
     python.chmod(0o755)
     return python
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="its cpuinfo stands for a PC's")
+def test_qemu_in_user_mode_is_an_emulator(farm: Farm, tmp_path: Path) -> None:
+    """What such a board shows: uname of the board, /proc/cpuinfo of the PC below."""
+    files = {
+        name: data for name, data in BOARDS["nxp"].files.items() if "device-tree" not in name
+    } | {"proc/cpuinfo": Path("/proc/cpuinfo").read_bytes()}
+    python = python_of(tmp_path, "aarch64", files)
+    with board_like(tmp_path, files) as (sshd, key):
+        farm(*adding(sshd, key, "--name", "arm", "--kind", "imx8mp", "--python", str(python)))
+        out = farm("check", "arm")[1]
+        by = "its system says aarch64 and its /proc/cpuinfo is of x86: QEMU's user mode"
+        assert f"  emulator: {by}" in out
+        assert "no imx8mp" not in out
+        assert shown(farm)["emulator"].startswith(by)
+        assert "an emulator: its system" in farm("list")[1]
 
 
 def shown(farm: Farm) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.planning.identity import DRIVER, PROCESSOR, SOC, TREE, Seen, judge
+from orchestrator.planning.identity import (
+    DRIVER,
+    PROCESSOR,
+    SOC,
+    TREE,
+    Seen,
+    emulator,
+    judge,
+)
 from orchestrator.specs.kinds import load_kinds
 
 KINDS = load_kinds()
@@ -198,3 +206,62 @@ def test_an_agent_of_before_and_odd_words_tell_nothing() -> None:
     assert Seen.by_agent("aarch64", {}) == Seen("aarch64")
     odd = {"compatible": "khadas,vim3", "soc": None, "accelerators": {"galcore": 1}, "model": None}
     assert Seen.by_agent("aarch64", odd) == Seen("aarch64")
+
+
+A311D, HOST = KINDS["khadas-vim3"], KINDS["host-cpu"]
+CORTEX_A72 = ("0x41 0xd08",)
+
+
+@pytest.mark.parametrize(
+    ("seen", "by"),
+    [
+        # Debian's qemu-aarch64-static on a PC: uname is the board's, /proc/cpuinfo the PC's.
+        (Seen("aarch64", processors="x86", firmware=("Dell Inc.",)), "/proc/cpuinfo is of x86"),
+        (Seen("armv7l", processors="x86"), "says armv7l and its /proc/cpuinfo is of x86"),
+        (Seen("armv7l", processors="arm64"), "/proc/cpuinfo is of arm64"),
+        (Seen("x86_64", processors="arm64"), "/proc/cpuinfo is of arm64"),
+        # qemu-system-aarch64 -cpu max: everything else may be hidden.
+        (Seen("aarch64", processors="arm64", cores=("0x00 0x051",)), "0x00 0x051"),
+    ],
+)
+def test_another_processor_executes(seen: Seen, by: str) -> None:
+    for kind in (A311D, HOST):
+        assert by in emulator(kind, seen)
+
+
+@pytest.mark.parametrize(
+    ("seen", "by"),
+    [
+        # qemu-system-aarch64 -M virt -cpu cortex-a72
+        (
+            Seen("aarch64", ("linux,dummy-virt",), "linux,dummy-virt", cores=CORTEX_A72),
+            "its device tree says linux,dummy-virt: a virtual machine",
+        ),
+        (Seen("aarch64", firmware=("QEMU", "QEMU Virtual Machine")), "its firmware says QEMU"),
+        (Seen("aarch64", firmware=("QEMU fw_cfg",)), "its firmware says QEMU fw_cfg"),
+        (Seen("aarch64", firmware=("Amazon EC2", "a1.medium")), "its firmware says Amazon EC2"),
+        (Seen("x86_64", processors="x86", firmware=("xen",)), "its firmware says xen"),
+    ],
+)
+def test_a_virtual_machine_is_no_board_but_may_be_a_computer(seen: Seen, by: str) -> None:
+    assert by in emulator(A311D, seen)
+    assert emulator(HOST, seen) == ""
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_no_board_is_taken_for_an_emulator(board: str) -> None:
+    for kind in KINDS.values():
+        assert emulator(kind, BOARDS[board]) == ""
+
+
+def test_what_executes_natively_is_no_emulator() -> None:
+    for seen in (
+        Seen("armv8l", processors="arm32"),  # 32-bit programs on a 64-bit kernel
+        Seen("aarch64", processors="arm64", cores=("0x41 0xd03", "0x41 0xd09")),
+        Seen("x86_64", processors="x86", firmware=("Dell Inc.", "PowerEdge R640")),
+        Seen("riscv64", processors=""),
+        # NVIDIA's own DMI on Jetsons.
+        Seen("aarch64", processors="arm64", firmware=("NVIDIA", "NVIDIA Jetson Orin Nano")),
+    ):
+        for kind in KINDS.values():
+            assert emulator(kind, seen) == ""

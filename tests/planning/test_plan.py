@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.planning.cells import Cell, expand
+from orchestrator.planning.cells import Cell, as_executed, expand
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import Graph, ImageSet, build, only
 from orchestrator.planning.resolving import resolve
@@ -472,3 +472,44 @@ def test_the_inventorys_toolchains_reach_the_plan(tmp_path: Path) -> None:
     assert not offer.missing
     assert "rknn-toolkit 1.7.3" in offer.version
     assert (offer.runtime, offer.targets[0], offer.calibrates) == ("rknn", "rv1126", True)
+
+
+def test_what_only_emulators_execute_is_emulated_and_a_pool_keeps_its_boards(
+    tmp_path: Path,
+) -> None:
+    ssh = "transport: {ssh: {host: 10.0.0.9}}"
+    head = (ROOT / "matrix.yaml").read_text().split("entries:")[0]
+    text = (
+        f"{head}entries:\n  - {{name: a, boards: {{kind: rk3588}}, quantization: {INT8_WORDS}}}\n"
+    )
+    boards = "".join(f"  - {{name: {name}, kind: rk3588, {ssh}}}\n" for name in ("one", "two"))
+    (tmp_path / "inventory.yaml").write_text("boards:\n" + boards)
+    matrix, inventory = matrix_of(tmp_path, text), load_inventory(tmp_path / "inventory.yaml")
+    cells, _ = planned(matrix, inventory, offers={**OFFERS, "rknn": RKNN})
+    assert as_executed(cells, ()) == cells
+
+    (cell,) = as_executed(cells, {"one"})
+    assert (cell.probe.executed_by, cell.probe.pool) == ("board", ("two",))
+    (cell,) = as_executed(cells, {"one", "two"})
+    assert (cell.probe.executed_by, cell.probe.pool) == ("emulated", ("one", "two"))
+    assert encoder_backend(cell.probe) == "rknn (emulated)"
+    assert as_executed([cell], ()) == cells
+
+    both = {board.name: board for board in inventory.boards}
+    models = load_models(matrix, verify=False)
+    sets = {
+        (name, role): ImageSet(role, role, 10)
+        for name in models
+        for role in ("gallery", "probe", "calibration")
+    }
+    known, versions = dict.fromkeys(both, FACTS), dict.fromkeys(OFFERS, "1")
+    for emulators, by in (({"one"}, "board"), (set(both), "emulated")):
+        made = as_executed(cells, emulators)
+        bound = {f"measure/{cell.probe.name}": "one"}
+        graph = build(made, matrix, models, both, sets, known, versions | {"rknn": "2"}, bound)
+        step = graph.steps[f"measure/{cell.probe.name}"]
+        assert (step.executed_by, step.params["executed_by"]) == (by, by)
+        assert step.board == ("two" if by == "board" else "one")
+        assert graph.steps[f"parity/{cell.probe.name}"].params.get("emulator", False) is (
+            by == "emulated"
+        )

@@ -19,6 +19,8 @@ PI = {
     "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4",
     "proc/device-tree/compatible": "raspberrypi,4-model-b\0brcm,bcm2711",
 }
+# The PC's, below QEMU's user mode.
+QEMU = {"proc/cpuinfo": "vendor_id : AuthenticAMD\nmodel name : a PC's\nflags : fpu sse2"}
 MIN_FREQ = "sys/devices/system/cpu/cpu0/cpufreq/scaling_min_freq"
 
 
@@ -37,10 +39,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
             make_board(boards, "hot", sshd, key, sysfs=hot),
             make_board(boards, "noisy", sshd, key, jitter_s=0.02),
             make_board(boards, "fallback", sshd, key, runtime=CUDA),
+            make_board(boards, "arm", sshd, key, sysfs=QEMU, kind="khadas-vim3", machine="aarch64"),
             make_board(boards, "pi", sshd, key, sysfs=PI, kind="khadas-vim3", machine="aarch64"),
         ]
         entries = [entry(name, "float32") for name in ("calm", "hot", "noisy", "fallback")]
-        entries.append(entry("pi", "float32", ", toolchain: onnxruntime"))
+        entries += [entry(name, "float32", ", toolchain: onnxruntime") for name in ("pi", "arm")]
         entries.append("  - {name: int8, boards: calm, quantization: int8 per-tensor symmetric}\n")
         made.write(FLOAT + "".join(entries), HOST + "".join(inventory), 12, 10)
         matrix = made.folder / "matrix.yaml"
@@ -107,6 +110,20 @@ def test_another_board_than_its_entry_says_has_no_time(project: Any) -> None:
     notes = (made.latest / "table.md").read_text()
     assert "pi: it has no Time, which would be another board's, SUSPECT: another board: " in notes
     assert "its rows get no Time" in done.stdout + done.stderr
+
+
+def test_an_emulator_in_a_boards_place_is_emulated_and_has_no_time(project: Any) -> None:
+    made, done, _ = project
+    row = made.cells()["arm"]
+    assert (row["executed_by"], row["verdict"], row["latency"]) == ("emulated", "EMULATED", None)
+    assert row["latency_host"]["timing_valid"] is False
+    assert (row["backend"], line(made, "arm")[4]) == ("onnxruntime (emulated)", "–")
+    why = "its system says aarch64 and its /proc/cpuinfo is of x86: QEMU's user mode"
+    assert why in row["verdict_reason"]
+    assert any(why in warning for warning in row["warnings"])
+    assert f"arm: an emulator: {why}" in done.stdout + done.stderr
+    told = {e.executed_by for e in made.events() if e.event == "cell_finished" and e.cell == "arm"}
+    assert told == {"emulated"}
 
 
 def test_a_cpu_fallback_is_an_error_and_has_no_time(project: Any) -> None:

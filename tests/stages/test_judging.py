@@ -75,6 +75,14 @@ def test_a_pc_that_the_inventory_calls_a_board_is_suspect() -> None:
     assert made.facts["timing_valid"] is False
 
 
+def test_an_emulators_times_are_named_as_such() -> None:
+    seen = Conditions(emulator="its device tree says linux,dummy-virt")
+    verdict, reasons = judge(times(), seen, POLICY, "emulated")
+    assert verdict == "EMULATED"
+    assert reasons == ("times are an emulator's: its device tree says linux,dummy-virt",)
+    assert notes(seen)[0].startswith("an emulator executed it, no board, so it has no Time: ")
+
+
 def test_only_a_board_is_judged() -> None:
     assert judge(times(), Conditions(), POLICY, "emulated")[0] == "EMULATED"
 
