@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import hashlib
 import json
 import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +51,7 @@ def add_parser(commands: Any) -> None:
     made.add_argument("--calibration", metavar="DIR", help="aligned faces of other people")
     made.add_argument("--boards", metavar="KIND,...", help=f"({','.join(DEFAULT_KINDS)})")
     made.add_argument("--size", metavar="HxW", type=_size, help="where the model leaves it open")
+    made.add_argument("--output", metavar="NAME", help="the embedding, where there are several")
     made.add_argument(
         "--identities", type=int, default=40, metavar="N", help="faces compared (%(default)s)"
     )
@@ -69,17 +68,6 @@ def _size(text: str) -> tuple[int, int]:
     if not found or "0" in found.groups():
         raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 112x112, not {text!r}")
     return int(found[1]), int(found[2])
-
-
-@dataclass
-class _Input:
-    """What the ONNX file says of its input."""
-
-    name: str
-    layout: str
-    size: tuple[int, int]
-    output: str
-    embedding_size: int | None
 
 
 def init(arguments: argparse.Namespace) -> int:
@@ -164,56 +152,66 @@ def _manifest(
     arguments: argparse.Namespace, name: str, target: Path
 ) -> tuple[str, tuple[int, int], dict[str, Any]]:
     """The manifest's text, the model's size, and what `--json` says of the comparison."""
+    from orchestrator.cli.init_model import take
     from orchestrator.specs.skeleton import manifest_text
-    from orchestrator.stages.variants import SCALINGS, embedder, verdict_json
+    from orchestrator.stages.variants import SCALINGS, verdict_json
 
     path = Path(arguments.model)
-    asks = _read_model(path, arguments.size)
     known = [arguments.colour, arguments.mean, arguments.std]
-    said: dict[str, Any] = {}
+    if any(value is not None for value in known) and any(value is None for value in known):
+        raise UserError("--colour, --mean and --std: all three or none", "none: they are compared")
+    given = arguments.colour is not None and not arguments.images
+    taken = take(
+        path,
+        arguments.size,
+        arguments.output,
+        lambda size: None if given else _faces(arguments, size),
+    )
+    said: dict[str, Any] = {"intake": taken.to_json()}
+    for line in taken.lines():
+        _tell(arguments, line)
+    colour: str
     if all(value is not None for value in known):
         colour, mean, std = arguments.colour, _three(arguments.mean), _three(arguments.std)
+        taken.check_given(mean, std)
         why = "Colour, mean and std as they were given."
-    elif any(value is not None for value in known):
-        raise UserError("--colour, --mean and --std: all three or none", "none: they are compared")
     else:
-        found = _compare(arguments, path, asks)
+        found = _compare(arguments, taken)
         if found is None:
-            colour, (mean, std) = "RGB", SCALINGS["(x - 127.5) / 127.5"]
-            why = "Colour, mean and std are a guess: not compared, see `farm init --images`."
+            colour, (mean, std) = "RGB", taken.fed or SCALINGS["(x - 127.5) / 127.5"]
+            what = "Colour is" if taken.fed else "Colour, mean and std are"
+            why = f"{what} a guess: not compared, see `farm init --images`."
             _tell(arguments, f"{name}: {why}")
         else:
             best = found.best.variant
             colour, mean, std = best.colour, best.mean, best.std
             how = "faces of --images" if arguments.images else "rendered faces"
             doubt = "" if found.decided else " UNDECIDED: others do as well."
+            what = "Colour was" if taken.fed else "Colour, mean and std were"
             why = (
-                f"Colour, mean and std were found on {found.identities} identities, "
-                f"{found.probes} probes ({how}).{doubt}"
+                f"{what} found on {found.identities} identities, {found.probes} probes "
+                f"({how}).{doubt}"
             )
-            said = {"comparison": verdict_json(found)}
+            said |= {"comparison": verdict_json(found)}
             _show(arguments, found, how)
-    size_of = asks.embedding_size
-    if size_of is None:
-        import numpy as np
-
-        shape = (3, *asks.size) if asks.layout == "NCHW" else (*asks.size, 3)
-        size_of = int(embedder(path)(np.zeros((1, *shape), np.float32)).size)
+    if taken.fed:
+        why += f" The graph normalizes pixels itself: {taken.inside}."
+    normal = taken.normal
     text = manifest_text(
         name=name,
         file=os.path.relpath(path, target.parent),
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        input_name=asks.name,
-        layout=asks.layout,
-        size=asks.size,
+        sha256=taken.original.sha256,
+        input_name=normal.name,
+        layout=normal.layout,
+        size=normal.size,
         colour=colour,
         mean=mean,
         std=std,
-        output=asks.output,
-        embedding_size=size_of,
+        output=normal.output,
+        embedding_size=taken.embedding_size,
         why=why,
     )
-    return text, asks.size, said
+    return text, normal.size, said
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:
@@ -223,47 +221,22 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
     return three[0], three[1], three[2]
 
 
-def _read_model(path: Path, size: tuple[int, int] | None) -> _Input:
-    from orchestrator.graphs.describe import describe_model
-
-    info = describe_model(path)
-    if len(info.inputs) != 1 or len(info.input.shape) != 4 or info.input.dtype != "float32":
-        listed = "; ".join(str(tensor) for tensor in info.inputs) or "none"
-        raise UserError(
-            f"{path}: one float32 input of images is expected, it has: {listed}",
-            "export the model with one input [N, 3, height, width] or [N, height, width, 3]",
-        )
-    dims = info.input.shape[1:]
-    layouts = {"NCHW": (dims[0], dims[1:]), "NHWC": (dims[2], dims[:2])}
-    fitting = [name for name, (channels, _) in layouts.items() if channels == 3]
-    if len(fitting) != 1:
-        raise UserError(f"{path}: {info.input} has no axis of 3 colours, or two of them")
-    layout = fitting[0]
-    open_or = layouts[layout][1]
-    fixed = tuple(d for d in open_or if isinstance(d, int) and d > 0)
-    if len(fixed) == 2:
-        if size is not None and size != fixed:
-            raise UserError(f"{path} takes {fixed[0]}x{fixed[1]}, not {size[0]}x{size[1]}")
-        size = (fixed[0], fixed[1])
-    elif size is None:
-        raise UserError(
-            f"{path}: height and width are open ({info.input})", "say them: --size 112x112"
-        )
-    return _Input(info.input.name, layout, size, info.outputs[0].name, info.embedding_size)
-
-
-def _compare(arguments: argparse.Namespace, path: Path, asks: _Input) -> Any:
-    """The verdict over all variants, or None where there are no faces of this size."""
-    from orchestrator.stages.variants import compare_variants, embedder
-
+def _faces(arguments: argparse.Namespace, size: tuple[int, int]) -> Any:
+    """Faces of this size and whose they are, or None where there are none."""
     if arguments.identities < 2:
         raise UserError(f"--identities {arguments.identities}: at least 2 are compared")
     if arguments.images:
-        images, ids = _own_faces(arguments, asks.size)
-    elif asks.size == RENDERED_SIZE:
-        images, ids = _drawn_faces(arguments.identities)
-    else:
+        return _own_faces(arguments, size)
+    return _drawn_faces(arguments.identities) if size == RENDERED_SIZE else None
+
+
+def _compare(arguments: argparse.Namespace, taken: Any) -> Any:
+    """The verdict over all variants, or None where there are no faces of this size."""
+    from orchestrator.stages.variants import compare_variants, embedder, inside_variants
+
+    if taken.faces is None:
         return None
+    images, ids = taken.faces
     progress = None
     if sys.stderr.isatty() and not arguments.json:
 
@@ -271,8 +244,8 @@ def _compare(arguments: argparse.Namespace, path: Path, asks: _Input) -> Any:
             end = "\n" if done == total else ""
             print(f"\r  {done} of {total} images embedded", end=end, file=sys.stderr, flush=True)
 
-    layout: Any = asks.layout
-    return compare_variants(embedder(path), images, ids, layout, progress)
+    among = inside_variants(*taken.fed) if taken.fed else None
+    return compare_variants(embedder(taken.normal.data), images, ids, "NCHW", progress, among)
 
 
 def _drawn_faces(identities: int) -> tuple[Any, list[str]]:

@@ -17,6 +17,8 @@ from orchestrator.planning.cells import Cell
 from orchestrator.planning.estimate import estimate
 from orchestrator.scheduling.planner import Plan, make_plan
 
+MENDED = " (mended so far that onnxruntime computes it)"
+
 
 def plan(arguments: argparse.Namespace) -> int:
     """Print the plan; 1 when a row is impossible or its board out of use, else 0.
@@ -36,6 +38,8 @@ def plan(arguments: argparse.Namespace) -> int:
         return done
     console.print(_rows(made))
     console.print()
+    for line in _intake(made):
+        console.print(line)
     if made.graph.steps:
         console.print(_steps(made))
         console.print()
@@ -89,7 +93,25 @@ def _plain(made: Plan) -> dict[str, Any]:
         ],
         "test_set": {"notes": made.notes()},
         "seconds": guess.seconds,
+        "models": {name: taken.to_dict() for name, taken in made.intake.items()},
     }
+
+
+def _intake(made: Plan) -> list[str]:
+    """What was done to bring models into the normal form, and what makes them doubtful."""
+    lines = []
+    for name, taken in made.intake.items():
+        if taken.changes:
+            lines.append(
+                f"model {escape(name)} is used in the normal form; lowest cosine to the file"
+                f"{MENDED if taken.mended else ''} on {taken.images} images {taken.cosine:.7f}:"
+            )
+        lines += [f"  - {escape(change)}" for change in taken.changes]
+        lines += [
+            f"[yellow]warning:[/yellow] model {escape(name)}: {escape(text)}"
+            for text in taken.warnings
+        ]
+    return [*lines, ""] if lines else []
 
 
 def _rows(made: Plan) -> Table:

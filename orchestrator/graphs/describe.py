@@ -95,15 +95,15 @@ def describe_model(model: str | PathLike[str] | bytes) -> ModelInfo:
 def describe_proto(proto: ModelProto) -> ModelInfo:
     """The facts of a parsed model; output shapes are inferred where the file has none."""
     constants = edit.initializers(proto.graph)
-    outputs = tuple(_tensor(vi) for vi in proto.graph.output)
+    outputs = tuple(tensor_info(vi) for vi in proto.graph.output)
     if any(not o.shape or any(d is None for d in o.shape[1:]) for o in outputs):
         inferred = onnx.shape_inference.infer_shapes(proto)
-        outputs = tuple(_tensor(vi) for vi in inferred.graph.output)
+        outputs = tuple(tensor_info(vi) for vi in inferred.graph.output)
     embedding = outputs[0].shape[1:] if outputs else ()
     numbers = [size for size in embedding if isinstance(size, int)]
     floating = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
     return ModelInfo(
-        inputs=tuple(_tensor(vi) for vi in proto.graph.input if vi.name not in constants),
+        inputs=tuple(tensor_info(vi) for vi in proto.graph.input if vi.name not in constants),
         outputs=outputs,
         opset=edit.opset(proto),
         ir=proto.ir_version,
@@ -113,7 +113,8 @@ def describe_proto(proto: ModelProto) -> ModelInfo:
     )
 
 
-def _tensor(info: ValueInfoProto) -> TensorInfo:
+def tensor_info(info: ValueInfoProto) -> TensorInfo:
+    """A graph input or output as its file states it."""
     kind = info.type.tensor_type
     shape = tuple(
         dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None)

@@ -40,6 +40,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
     latency = {key: timed.get(key) for key in Latency.model_fields} if measure else None
     figures = score.manifest["facts"]
     quantization = cell.probe.quantization
+    intake = plan.intake.get(cell.model)
     gallery, probe = held(plan, targets.gallery), held(plan, targets.probe)
     return CellResult.model_validate(
         {
@@ -76,12 +77,14 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
                 *figures["warnings"],
                 *timed["notes"],
                 *parity.manifest["facts"]["warnings"],
+                *(intake.warnings if intake else ()),
             ],
             "helpers": _helpers(plan, targets.artifact),
             "provenance": {
                 "model_sha256": plan.models[cell.model].sha256,
                 "model": plan.models[cell.model].about,
                 "preprocessing": plan.models[cell.model].input.model_dump(mode="json"),
+                **({"intake": intake.to_dict()} if intake and intake.changes else {}),
                 "artifact": artifact.manifest["provenance"],
                 "gallery": {
                     "executed_by": cell.gallery.executed_by,

@@ -18,16 +18,16 @@ from orchestrator.planning.identity import Seen, emulator
 from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
 from orchestrator.scheduling.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
+from orchestrator.scheduling.intake import TakenIn, take_in
 from orchestrator.scheduling.offers import Offered, known_toolchains, offers_of
 from orchestrator.scheduling.ray_nodes import LOCAL, parse_address
 from orchestrator.scheduling.remembered import FactsFile, RatesFile
-from orchestrator.scheduling.settings import output_problems, refuse_idle
+from orchestrator.scheduling.settings import refuse_idle
 from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import load_matrix, load_models
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.references import check_references
-from orchestrator.specs.yamlfile import fail
 from orchestrator.store.artifacts import Store
 
 
@@ -85,6 +85,8 @@ class Plan:
         tools: options of the toolchains that the inventory speaks of.
         rows: (model, role) to its images.
         book: how the boards stand in the fleet log.
+        models: as every step uses them: in the normal form.
+        intake: what was done to bring them there.
         bound: which board of its pool does a step, by step; `bind` chooses.
         ranks, leads: seconds from a step's start to the end of what waits for it, and until it
             lets a board begin.
@@ -100,6 +102,7 @@ class Plan:
     rows: dict[tuple[str, str], Any]
     store: Store
     book: FleetBook
+    intake: dict[str, TakenIn] = field(default_factory=dict)
     facts: dict[str, BoardFacts] = field(default_factory=dict)
     graph: Graph = field(default_factory=lambda: Graph({}, {}))
     resolution: Resolution = field(default_factory=Resolution)
@@ -322,8 +325,8 @@ def make_plan(
     inventory = load_inventory(Path(request.inventory))
     written = inventory
     if places is not None:
-        taken = tuple(places(board) for board in inventory.boards)
-        inventory = inventory.model_copy(update={"boards": taken})
+        placed = tuple(places(board) for board in inventory.boards)
+        inventory = inventory.model_copy(update={"boards": placed})
     kinds = load_kinds()
     models = load_models(matrix)
     offers = offers_of(inventory)
@@ -336,8 +339,9 @@ def make_plan(
         cells if places is None else expand(matrix, written, kinds, list(models), offers),
     )
     cells = only(cells, request.only, request.matrix)
-    for name in {cell.model for cell in cells}:
-        _check_model(models[name])
+    used = {name: models[name] for name in models if any(c.model == name for c in cells)}
+    rows = image_rows(matrix, used, cells, request)
+    taken = {name: take_in(model, rows, Path(request.state)) for name, model in used.items()}
     boards = {board.name: board for board in inventory.boards}
     book = FleetBook(Path(request.runs), by)
     book.read(boards)
@@ -345,13 +349,14 @@ def make_plan(
         request=request,
         matrix=matrix,
         boards=boards,
-        models={name: models[name] for name in models if any(c.model == name for c in cells)},
+        models={name: found.spec for name, found in taken.items()},
         cells=cells,
         offers=offers,
         tools={name: told.to_options() for name, told in inventory.toolchains.items()},
-        rows=image_rows(matrix, models, cells, request),
+        rows=rows,
         store=Store(Path(request.state) / "store"),
         book=book,
+        intake=taken,
         facts=dict.fromkeys(boards, facts)
         if facts
         else FactsFile(Path(request.state)).load(boards),
@@ -428,51 +433,6 @@ def image_rows(
                 matrix.calibration, size=size, checker=checker
             )
     return rows
-
-
-def _check_model(model: ModelSpec) -> None:
-    """Hold a manifest against its file.
-
-    Raises:
-        UserError: naming the manifest's line.
-    """
-    from orchestrator.toolchains.describe import describe_model
-
-    info = describe_model(model.path)
-    want = (3, *model.input.size) if model.input.layout == "NCHW" else (*model.input.size, 3)
-    problems: list[tuple[tuple[str, ...], str]] = []
-    if info.input.name != model.input.name:
-        problems.append(
-            (
-                ("input", "name"),
-                f"{model.file} has the input {info.input.name!r}, not {model.input.name!r}",
-            )
-        )
-    shape = tuple(info.input.shape[1:])
-    if any(isinstance(d, int) and d != w for d, w in zip(shape, want, strict=False)) or len(
-        shape
-    ) != len(want):
-        problems.append(
-            (
-                ("input", "height"),
-                f"{model.file} takes {_shape(shape)} after the batch, but this "
-                f"manifest describes {_shape(want)} ({model.input.layout})",
-            )
-        )
-    if info.embedding_size not in (None, model.embedding_size):
-        problems.append(
-            (
-                ("embedding_size",),
-                f"{model.file} makes {info.embedding_size} numbers a face, "
-                f"not {model.embedding_size}",
-            )
-        )
-    problems += output_problems(model, [output.name for output in info.outputs])
-    fail(model.source.problem(place, text) for place, text in problems)
-
-
-def _shape(shape: tuple[Any, ...]) -> str:
-    return " x ".join(str(d) for d in shape)
 
 
 def find_inventory(matrix: str, named: str | None) -> str:

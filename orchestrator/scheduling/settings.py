@@ -8,9 +8,8 @@ from orchestrator.planning.cells import Cell, crossed
 from orchestrator.planning.idle import idle
 from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.matrix import Matrix
-from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.testset import FolderSet
-from orchestrator.specs.yamlfile import fail, nearest
+from orchestrator.specs.yamlfile import fail
 
 
 def refuse_idle(
@@ -38,20 +37,3 @@ def _one_image_each(matrix: Matrix) -> bool | None:
 
     names = images.gallery_rows(matrix.test_set).identities
     return len(set(names)) == len(names)
-
-
-def output_problems(model: ModelSpec, names: Sequence[str]) -> list[tuple[tuple[str, ...], str]]:
-    """What is wrong with the manifest's `output`, with its place; nothing when it is left out.
-
-    Args:
-        names: of the file's outputs; the first one is the feature.
-    """
-    if model.output is None or model.output == names[0]:
-        return []
-    text = f"{model.file} has no output {model.output!r}{nearest(model.output, names)}"
-    if model.output in names:
-        text = (
-            f"the feature is the first output of a file, which is {names[0]!r} in {model.file}, "
-            f"not {model.output!r}; export the model with that one first"
-        )
-    return [(("output",), text)]

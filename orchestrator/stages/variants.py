@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -116,15 +115,23 @@ class Verdict:
 Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def embedder(model: Path) -> Embed:
+def inside_variants(mean: Triple, std: Triple) -> list[Variant]:
+    """What is left to compare of a model that normalizes pixels itself: the colours' order."""
+    return [Variant("RGB", "in the graph", mean, std), Variant("BGR", "in the graph", mean, std)]
+
+
+def embedder(model: bytes) -> Embed:
     """A function from the model's input (one image, with its batch axis) to its embedding.
+
+    Args:
+        model: an ONNX file in the normal form.
 
     Raises:
         ToolchainError: onnxruntime cannot load it.
     """
     from orchestrator.graphs.sessions import faithful_session
 
-    runs = faithful_session(str(model))
+    runs = faithful_session(model)
     name, output = runs.get_inputs()[0].name, runs.get_outputs()[0].name
 
     def embed(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -140,6 +147,7 @@ def compare_variants(
     ids: Sequence[str],
     layout: Layout,
     progress: Callable[[int, int], None] | None = None,
+    among: Sequence[Variant] | None = None,
 ) -> Verdict:
     """Embed the faces in every variant and rank the variants.
 
@@ -149,6 +157,7 @@ def compare_variants(
         ids: who each shows; the first image of each is enrolled, the others are searched for.
         layout: of the model's input.
         progress: called with (images embedded, images in all).
+        among: the variants to compare; None for all usual ones.
 
     Raises:
         UserError: fewer than two identities with two images each.
@@ -162,7 +171,8 @@ def compare_variants(
             "each are needed to compare",
             "give a folder of <identity>/<image>, or leave --images out to draw faces",
         )
-    chosen, total = variants(), len(ids) * len(variants())
+    chosen = variants() if among is None else list(among)
+    total = len(ids) * len(chosen)
     hits, scores = [], []
     for number, variant in enumerate(chosen):
         made = []
@@ -243,18 +253,17 @@ def _ranked(
             )
         )
     rivals = [one for one in judged[1:] if one.as_good]
-    first = _preferred(judged)
+    first = _preferred(judged, chosen)
     alike = all(_nearly(one.variant, first.variant) for one in [judged[0], *rivals])
     decided = alike and identities >= FEW and first.rank1 > 0
     ranking = (first, *(one for one in judged if one is not first))
     return Verdict(ranking, decided, identities, int(owner.size))
 
 
-def _preferred(judged: Sequence[Judged]) -> Judged:
+def _preferred(judged: Sequence[Judged], order: Sequence[Variant]) -> Judged:
     """Of the best and what all but equals it, the commonest: 127.5 before 128."""
     best = judged[0]
     near = [one for one in judged if one.as_good and _nearly(one.variant, best.variant)]
-    order = variants()
     return min(near, key=lambda one: order.index(one.variant))
 
 

@@ -1,0 +1,193 @@
+"""All changes in their order: from a file to the normal form, and what was done on the way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from onnx import ModelProto
+
+from orchestrator.errors import UserError
+from orchestrator.graphs import edit
+from orchestrator.intake import (
+    batch,
+    bytes_in,
+    constants,
+    dropout,
+    halves,
+    inputs,
+    layout,
+    nodes,
+    outputs,
+    slopes,
+    spatial,
+    versions,
+)
+from orchestrator.intake.checking import check_file
+from orchestrator.intake.inputs import Layout
+from orchestrator.intake.inside import Inside, find_inside
+from orchestrator.intake.reading import Original
+from orchestrator.intake.shapes import shapes_of
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A model in the normal form, and what the user's file was.
+
+    Attributes:
+        data: the ONNX file; the user's own bytes when nothing was changed.
+        changes: what was done, a sentence each.
+        name: of the image input, the same in both.
+        dtype, layout, batch: of the user's input; `batch` is 0 where it is open.
+        size: (height, width) in pixels.
+        output: the embedding's name.
+        embedding_size: numbers an image; None where only computing tells.
+        half: the user's file computes in float16 or bfloat16.
+        inside: pixel normalization in the graph.
+        computable: the user's model, mended so far that onnxruntime computes it; None where it
+            computes the file itself.
+    """
+
+    data: bytes
+    changes: tuple[str, ...]
+    name: str
+    dtype: str
+    layout: Layout
+    batch: int
+    size: tuple[int, int]
+    output: str
+    embedding_size: int | None
+    half: bool
+    inside: Inside | None
+    computable: bytes | None
+
+
+def normalize(
+    original: Original,
+    *,
+    size: tuple[int, int] | None = None,
+    output: str | None = None,
+    layout_said: Layout | None = None,
+) -> Normal:
+    """Bring a model into the normal form.
+
+    Args:
+        original: what was read.
+        size: (height, width) for a model that leaves them open.
+        output: the output that is the embedding, for a model with several.
+        layout_said: the input's layout, for a model that leaves it open.
+
+    Raises:
+        UserError: the model has no normal form; nothing was written.
+    """
+    where = f"the model {original.path}"
+    check_file(original.proto, original.whole, where)
+    proto = nodes.copy_of(original.proto)
+    changes: list[str] = []
+
+    def note(said: str | None) -> None:
+        if said:
+            changes.append(said)
+
+    if original.beside:
+        note(f"the weights beside the file ({', '.join(original.beside)}) were brought inside")
+    image = inputs.image_input(proto, layout_said)
+    taken = _size(image, size, where)
+    note(inputs.keep_only(proto, image.name))
+    nodes.inline_constants(proto.graph)
+    half = bool(halves.other_floats(proto) & {"float16", "bfloat16"})
+    stated = batch.fixed_batch(proto, image.name)
+    # What onnxruntime cannot compute as it stands comes first: the proof starts behind it.
+    before = len(changes)
+    note(spatial.settle_spatial(proto))
+    note(slopes.settle_slopes(proto))
+    if not stated:
+        note(batch.mend_zero(proto, image.name))
+    if halves.other_floats(proto) & {"float64", "bfloat16"}:
+        note(halves.to_float32(proto))
+    computable = proto.SerializeToString() if len(changes) > before else None
+    note(halves.to_float32(proto))
+    note(bytes_in.from_bytes(proto, image.name))
+    dropout.refuse_training(proto)
+    if dropout.needs_it(proto):
+        note(dropout.remove_dropout(proto))
+    folding = constants.needs_it(proto)
+    several = len(proto.graph.output) > 1
+    if not batch.is_open(proto, image.name) or folding or several:
+        note(batch.to_one(proto, image.name))
+    note(inputs.fix_size(proto, image, taken))
+    shapes = shapes_of(proto)
+    if folding:
+        note(constants.fold_constants(proto))
+        shapes = shapes_of(proto)
+    chosen = outputs.choose(proto, shapes, output)
+    note(outputs.keep_only(proto, chosen))
+    note(outputs.with_batch(proto, shapes, chosen))
+    if image.layout == "NHWC":
+        note(layout.to_channels_first(proto, image.name))
+    inside = find_inside(proto)
+    note(versions.lower_opset(proto))
+    if changes:
+        _state_output(proto)
+        data = edit.dump(proto)
+        check_file(proto, data, "the model's normal form")
+    else:
+        data = original.data
+    return Normal(
+        data=data,
+        changes=tuple(changes),
+        name=image.name,
+        dtype=image.dtype,
+        layout=image.layout,
+        batch=stated,
+        size=taken,
+        output=chosen,
+        embedding_size=_numbers(proto, chosen),
+        half=half,
+        inside=inside,
+        computable=computable,
+    )
+
+
+def _size(image: inputs.ImageInput, said: tuple[int, int] | None, where: str) -> tuple[int, int]:
+    fixed = (image.height, image.width)
+    if image.height is None or image.width is None:
+        if said is None:
+            raise UserError(
+                f"{where}: height and width of its input '{image.name}' are open",
+                "say them: --size 112x112",
+            )
+    elif said is not None and said != fixed:
+        raise UserError(f"{where} takes {fixed[0]}x{fixed[1]}, not {said[0]}x{said[1]}")
+    else:
+        return image.height, image.width
+    if any(f is not None and f != s for f, s in zip(fixed, said, strict=True)):
+        raise UserError(
+            f"{where} takes {fixed[0]}x{fixed[1]} (None: open), not {said[0]}x{said[1]}"
+        )
+    return said
+
+
+def _state_output(proto: ModelProto) -> None:
+    """Write the inferred shape of the output into the file, which must state one."""
+    shapes = shapes_of(proto)
+    for output in proto.graph.output:
+        shape = shapes.of(output.name)
+        stated = output.type.tensor_type
+        if shape is None and not stated.HasField("shape"):
+            shape = (None, None)
+        if shape is None:
+            continue
+        stated.ClearField("shape")
+        stated.shape.SetInParent()
+        for number in shape:
+            dim = stated.shape.dim.add()
+            if number is not None:
+                dim.dim_value = number
+
+
+def _numbers(proto: ModelProto, name: str) -> int | None:
+    shape = shapes_of(proto).of(name)
+    sizes = [] if shape is None else list(shape[1:] if len(shape) > 1 else shape)
+    known = [size for size in sizes if size is not None]
+    return math.prod(known) if known and len(known) == len(sizes) else None

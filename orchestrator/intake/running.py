@@ -1,0 +1,58 @@
+"""onnxruntime on a user's model: whatever it says against it is the user's to mend."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto
+
+from orchestrator.errors import ToolchainError, UserError
+from orchestrator.graphs.sessions import faithful_session
+
+Array = npt.NDArray[Any]
+
+
+def session_of(model: bytes | str, what: str = "the model") -> Any:
+    """An onnxruntime session.
+
+    Raises:
+        UserError: onnxruntime refuses the model; in its words, with the node's name.
+    """
+    try:
+        return faithful_session(model)
+    except ToolchainError as error:
+        said = error.message.removeprefix("onnxruntime cannot load the model: ")
+        raise _refused(what, said) from error
+
+
+def outputs_of(session: Any, feed: dict[str, Array], what: str = "the model") -> list[Array]:
+    """All outputs for one feed.
+
+    Raises:
+        UserError: onnxruntime fails while it computes.
+    """
+    try:
+        made: list[Array] = session.run(None, feed)
+    except Exception as error:  # onnxruntime's own, which have no common root
+        raise _refused(what, str(error)) from error
+    return made
+
+
+def compute(proto: ModelProto, names: list[str], feed: dict[str, Array]) -> dict[str, Array]:
+    """Named outputs of a small model."""
+    session = session_of(proto.SerializeToString())
+    return dict(zip(names, (np.asarray(a) for a in outputs_of(session, feed)), strict=True))
+
+
+def _refused(what: str, text: str) -> UserError:
+    text = " ".join(text.split())
+    text = re.sub(r"/\S*/(?=[\w.]+:\d+)", "", text)  # paths of the machine that built onnxruntime
+    named = re.search(r"[Nn]ode(?: with name)?:? ?\(?'?([^\s()']+)", text)
+    where = f" at node '{named[1]}'" if named and named[1] not in text[:0] else ""
+    return UserError(
+        f"onnxruntime cannot compute {what}{where}: {text[:500]}",
+        "mend the node in the model's source and export it again",
+    )

@@ -1,0 +1,180 @@
+"""farm init and farm plan with models as people bring them: taken, said, or refused at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto
+
+from orchestrator.cli.main import main
+from orchestrator.hashing import sha256_file
+from orchestrator.scheduling.planner import Plan, Request, make_plan
+from orchestrator.specs.matrix import load_matrix, load_models
+from orchestrator.specs.model import load_model
+from tests.intake import made
+from tests.run.project import FLOAT, HOST, ROOT, Project, emulated, entry
+
+INT8 = "uint8 per-tensor asymmetric"
+FACE = (112, 112)
+
+
+def at_112(form: made.Form, monkeypatch: pytest.MonkeyPatch) -> ModelProto:
+    """A form at the size of rendered faces."""
+    monkeypatch.setattr(made, "HEIGHT", 112)
+    monkeypatch.setattr(made, "WIDTH", 112)
+    real = made.Net
+    monkeypatch.setattr(made, "Net", lambda **how: real(**({"size": FACE} | how)))
+    return form()
+
+
+def init(folder: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(["init", str(folder), "--yes", "--identities", "4", *words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def project(folder: Path) -> None:
+    """A small matrix for the model `mine`: float32 on this host, one emulated board."""
+    made_by_hand = Project(folder)
+    made_by_hand.write(FLOAT + entry("vim3", INT8), HOST + emulated("vim3", "khadas-vim3"), 4, 4)
+    matrix = folder / "matrix.yaml"
+    matrix.write_text(matrix.read_text().replace("synthface-ir", "mine"))
+
+
+def planned(folder: Path) -> Plan:
+    return make_plan(
+        Request(
+            matrix=str(folder / "matrix.yaml"),
+            inventory=str(folder / "device_inventory.yaml"),
+            state=str(folder / ".farm"),
+            runs=str(folder / "runs"),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "said", "scaled"),
+    [
+        (made.channels_last, "channels last", False),
+        (made.half, "float16", False),
+        (made.uint8_channels_last, "uint8 input is fed as float32", True),
+        (made.normalized_inside, "The graph normalizes pixels itself", True),
+        (made.fixed_batch, "the batch 8 became 1", False),
+        (made.old_style, "spatial=0", False),
+        (made.batch_minus_one, "the batch -1 became 1", False),
+        (made.quality_first, "'face' is the embedding", False),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_init_then_plan(tmp_path, capsys, monkeypatch, form, said, scaled):
+    """init says what it did; plan does the same, and every step works on the normal form."""
+    onnx.save(at_112(form, monkeypatch), tmp_path / "mine.onnx")
+    code, out, err = init(tmp_path, capsys, "--model", str(tmp_path / "mine.onnx"))
+    assert code == 0, err
+    assert said in out
+    assert ("mean is 0 and its std 1" in out) == scaled
+    manifest = load_model(tmp_path / "models" / "mine.yaml")
+    assert manifest.sha256 == sha256_file(tmp_path / "mine.onnx")
+    assert manifest.embedding_size == made.DIM
+    assert (manifest.input.mean[0] == 0, manifest.input.std[0] == 1) == (
+        scaled,
+        scaled,
+    ) or not scaled
+    project(tmp_path)
+    plan = planned(tmp_path)
+    taken, spec = plan.intake["mine"], plan.models["mine"]
+    assert taken.original_sha256 == manifest.sha256
+    assert spec.input.layout == "NCHW"
+    assert spec.sha256 == sha256_file(spec.path)
+    if form is made.normalized_inside:
+        assert (taken.changes, spec) == ((), manifest)
+        return
+    assert any(said in change for change in taken.changes)
+    assert spec.path.parent == (tmp_path / ".farm" / "models").resolve()
+    steps = [s for name, s in plan.graph.steps.items() if name.startswith("convert/")]
+    assert {step.params["model"] for step in steps} == {spec.sha256}
+    written = {path: path.stat().st_mtime_ns for path in spec.path.parent.iterdir()}
+    again = planned(tmp_path)
+    assert again.models == plan.models
+    assert written == {path: path.stat().st_mtime_ns for path in spec.path.parent.iterdir()}
+
+
+def test_a_damaged_normal_form_is_made_again(tmp_path, capsys, monkeypatch):
+    onnx.save(at_112(made.channels_last, monkeypatch), tmp_path / "mine.onnx")
+    init(tmp_path, capsys, "--model", str(tmp_path / "mine.onnx"))
+    project(tmp_path)
+    path = planned(tmp_path).models["mine"].path
+    path.write_bytes(b"damaged")
+    assert sha256_file(planned(tmp_path).models["mine"].path) == path.stem
+
+
+def test_the_default_models_are_used_as_they_are(tmp_path):
+    """So steps, keys and figures of the default matrix are what they were."""
+    plan = make_plan(
+        Request(
+            str(ROOT / "matrix.yaml"),
+            str(ROOT / "device_inventory.yaml"),
+            str(tmp_path / ".farm"),
+            str(tmp_path / "runs"),
+        )
+    )
+    given = load_models(load_matrix(ROOT / "matrix.yaml"))
+    assert plan.models == given
+    assert [spec.path for spec in plan.models.values()] == [spec.path for spec in given.values()]
+    assert [(taken.changes, taken.warnings) for taken in plan.intake.values()] == [((), ())]
+    assert not list((tmp_path / ".farm" / "models").glob("*.onnx"))
+    other = load_model(ROOT / "models" / "synthface-mfn.yaml")
+    from orchestrator.intake import normalize, read
+
+    assert normalize(read(other.path)).changes == ()
+
+
+@pytest.mark.slow
+def test_a_row_of_a_changed_model_is_the_plain_models_row(tmp_path, capsys, monkeypatch):
+    """`plan --predict` of the NHWC uint8 form gives the figures of the plain network, and the row
+    of results says what was done."""
+    figures = []
+    for name, form in (("plain", made.plain), ("other", made.channels_last)):
+        folder = tmp_path / name
+        folder.mkdir()
+        with monkeypatch.context() as patch:
+            onnx.save(at_112(form, patch), folder / "mine.onnx")
+        known = ["--colour", "RGB", "--mean", "127.5", "--std", "128"]
+        code, _, err = init(folder, capsys, "--model", str(folder / "mine.onnx"), *known)
+        assert code == 0, err
+        project(folder)
+        monkeypatch.chdir(folder)
+        assert main(["plan", "--predict"]) == 0
+        out = capsys.readouterr().out
+        figures.append(
+            [line for line in out.splitlines() if "twin" in line and "%" not in line][-1]
+        )
+        assert ("channels last" in out) == (name == "other")
+    assert figures[0] == figures[1]
+
+
+def test_weights_beside_the_model_reach_the_run(tmp_path, capsys, monkeypatch):
+    """init and plan work from another folder, in which a file of the same name lies."""
+    folder, elsewhere = tmp_path / "models-of-mine", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    path = made.beside(folder, at_112(made.plain, monkeypatch))
+    path = path.rename(folder / "mine.onnx")
+    (elsewhere / "weights.bin").write_bytes(b"\0" * (folder / "weights.bin").stat().st_size)
+    monkeypatch.chdir(elsewhere)
+    relative = os.path.relpath(path, elsewhere)
+    code, out, err = init(tmp_path, capsys, "--model", relative, "--json")
+    assert code == 0, err
+    said = json.loads(out)["intake"]
+    assert said["changes"] == ["the weights beside the file (weights.bin) were brought inside"]
+    assert said["cosine"] > 1 - 1e-6
+    project(tmp_path)
+    data = planned(tmp_path).models["mine"].path.read_bytes()
+    inputs = made.fed(made.images(2, FACE))
+    plain = made.features(at_112(made.plain, monkeypatch).SerializeToString(), inputs)
+    assert np.array_equal(made.features(data, inputs), plain)
