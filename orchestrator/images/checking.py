@@ -71,13 +71,15 @@ class Checker:
     def check(self, paths: Sequence[Path]) -> list[Checked]:
         """What each file is, in order; kept on the disk when something was new."""
         found: dict[int, Checked] = {}
-        ask: list[tuple[int, Path]] = []
-        for place, path in enumerate(paths):
-            known = self._known.get(os.fspath(path.absolute()))
-            if known is not None and known[0] == _stamp(path):
+        ask: list[tuple[int, str]] = []
+        here = os.getcwd()
+        keys = [os.path.join(here, path) for path in paths]
+        for place, key in enumerate(keys):
+            known = self._known.get(key)
+            if known is not None and known[0] == _stamp(key):
                 found[place] = known[1]
             else:
-                ask.append((place, path))
+                ask.append((place, key))
         if ask:
             chunks = [ask[at : at + _CHUNK] for at in range(0, len(ask), _CHUNK)]
             with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -87,7 +89,7 @@ class Checker:
                         if stamp is not None:
                             self._known[key] = (stamp, checked)
             self.decoded += len(ask)
-        self._met.update(os.fspath(path.absolute()) for path in paths)
+        self._met.update(keys)
         if ask and self._file is not None:
             self._save()
         return [found[place] for place in range(len(paths))]
@@ -122,16 +124,16 @@ class Checker:
 
 
 def _check_chunk(
-    chunk: Iterable[tuple[int, Path]],
+    chunk: Iterable[tuple[int, str]],
 ) -> list[tuple[int, str, list[int] | None, Checked]]:
-    return [(place, os.fspath(path.absolute()), *_check(path)) for place, path in chunk]
+    return [(place, key, *_check(key)) for place, key in chunk]
 
 
-def _check(path: Path) -> tuple[list[int] | None, Checked]:
+def _check(path: str) -> tuple[list[int] | None, Checked]:
     """(stamp to know it by again, or None where the answer may change; what it is)."""
     before = _stamp(path)
     try:
-        data = read(path)
+        data = read(Path(path))
     except Unreadable as error:
         return None, Checked(error=str(error))
     sha256 = hashlib.sha256(data).hexdigest()
@@ -160,9 +162,9 @@ def read(path: Path) -> bytes:
         raise Unreadable(f"cannot be read: {error.strerror or error}") from error
 
 
-def _stamp(path: Path) -> list[int] | None:
+def _stamp(path: str) -> list[int] | None:
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]

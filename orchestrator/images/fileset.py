@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -166,12 +167,13 @@ def _read_people(place: Path, role: str, made: SetFiles, people: set[str]) -> li
     found = walk(place)
     made.unreadable += [f"{path}: {why}" for path, why in found.odd.items()]
     items = []
+    before = len(os.fspath(place)) + 1
     for path in found.files:
-        parts = path.relative_to(place).parts
-        if len(parts) < 2:
-            made.never.append(f"{path}: lies in no identity's folder")
+        identity, below, _ = os.fspath(path)[before:].partition(os.sep)
+        if below:
+            items.append(ImageFile(path, identity, role))
         else:
-            items.append(ImageFile(path, parts[0], role))
+            made.never.append(f"{path}: lies in no identity's folder")
     odd = {path.relative_to(place).parts[:1] for path in found.odd}
     known = {item.identity for item in items} | {name for parts in odd for name in parts}
     people |= known | {path.name for path in found.folders}

@@ -38,44 +38,45 @@ def is_litter(name: str, folder: bool = False) -> bool:
 
 def walk(folder: Path) -> Walk:
     """Everything below `folder`, linked folders included."""
+    root = os.fspath(folder)
+    files: list[str] = []
     found = Walk()
-    _into(folder, found, frozenset({_identity(folder)}))
-    found.folders = sorted(
-        path
-        for path in found.folders
-        if path.parent == folder and not is_litter(path.name, folder=True)
-    )
-    found.files.sort()
+    _into(root, (), files, found)
+    # As paths are compared: part by part.
+    found.files = [Path(text) for text in sorted(files, key=lambda text: text.split(os.sep))]
+    found.folders.sort()
     return found
 
 
-def _into(folder: Path, found: Walk, above: frozenset[tuple[int, int]]) -> None:
+def _into(folder: str, above: tuple[str, ...], files: list[str], found: Walk) -> None:
     try:
-        names = sorted(os.listdir(folder))
+        with os.scandir(folder) as listing:
+            entries = list(listing)
     except OSError as error:
-        found.odd[folder] = f"a folder that cannot be read: {error.strerror or error}"
+        why = f"a folder that cannot be read: {error.strerror or error}"
+        found.odd[Path(folder)] = why
         return
-    for name in names:
-        path = folder / name
-        if path.is_dir():
-            if is_litter(name, folder=True):
+    for entry in entries:
+        if entry.is_dir():
+            if is_litter(entry.name, folder=True):
                 continue
-            found.folders.append(path)
-            identity = _identity(path)
-            if identity in above:
-                found.odd[path] = f"a link to a folder above it ({os.path.realpath(path)})"
+            if not above:
+                found.folders.append(Path(entry.path))
+            if entry.is_symlink() and _holds(entry.path, (*above, folder)):
+                where = os.path.realpath(entry.path)
+                found.odd[Path(entry.path)] = f"a link to a folder above it ({where})"
             else:
-                _into(path, found, above | {identity})
-        elif is_litter(name):
+                _into(entry.path, (*above, folder), files, found)
+        elif is_litter(entry.name):
             continue
-        elif path.is_file():
-            found.files.append(path)
-        elif path.is_symlink():
-            found.odd[path] = f"a broken link (to {os.readlink(path)})"
+        elif entry.is_file():
+            files.append(entry.path)
+        elif entry.is_symlink():
+            found.odd[Path(entry.path)] = f"a broken link (to {os.readlink(entry.path)})"
         else:
-            found.odd[path] = "no regular file"
+            found.odd[Path(entry.path)] = "no regular file"
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
+def _holds(link: str, above: tuple[str, ...]) -> bool:
+    """Whether a link leads to one of the folders that it lies in."""
+    return any(os.path.samefile(link, folder) for folder in above)

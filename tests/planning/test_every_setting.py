@@ -268,6 +268,9 @@ CASES: dict[str, Case] = {
     "RenderedSet.first_identity": Case((M, ("test_set", "rendered", "first_identity"), 9)),
     "FolderSet.source": Case((M, ("test_set",), {"list": {"path": "one.csv"}}), first=(TWO,)),
     "FolderSet.path": Case((M, ("test_set", "folder", "path"), "one"), first=(TWO,)),
+    "FolderSet.skip_unreadable": Case(
+        shown_by="tests/images/test_fileset.py::test_all_that_is_not_taken_is_named_at_once"
+    ),
     "RenderedCalibration.source": Case(CALIBRATES),
     "RenderedCalibration.images": Case(
         (M, ("calibration", "rendered", "images"), 21), first=(DRAWN,)
@@ -287,6 +290,9 @@ CASES: dict[str, Case] = {
     ),
     "FolderCalibration.images": Case(
         (M, ("calibration", "folder", "images"), 1), first=(CALIBRATES,)
+    ),
+    "FolderCalibration.skip_unreadable": Case(
+        shown_by="tests/images/test_fileset.py::test_of_calibration_images_so_many_as_are_asked_for"
     ),
     "MeasurementPolicy.warm_up_count": Case((M, ("measurement", "warm_up_count"), 3)),
     "MeasurementPolicy.min_duration_s": Case((M, ("measurement", "min_duration_s"), 1.0)),
