@@ -1,118 +1,114 @@
-"""The driver: runs a plan to its end. The only writer of the run's event log and of the store."""
+"""The driver: runs a plan to its end. The only writer of the run's event log and of the store.
+
+It decides nothing: it tells the scheduling core what happened and carries out what that wants
+done (`core/`). Everything but steps and connections happens in one thread.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import queue
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from orchestrator.errors import FarmError, UserError
 from orchestrator.events import (
-    CellFailed,
-    CellFinished,
     EventLog,
     Note,
-    PlanChanged,
     RunFinished,
+    StepFailed,
     StepFinished,
+    StepSkipped,
     StepStarted,
 )
 from orchestrator.fleet.board import Deadlines
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling.boards import Boards
-from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate, choose
 from orchestrator.scheduling.compute import Compute
+from orchestrator.scheduling.core import messages as m
+from orchestrator.scheduling.core.scheduler import Scheduler
+from orchestrator.scheduling.core.states import UNSUCCESSFUL
 from orchestrator.scheduling.execute import Executor, Outcome
-from orchestrator.scheduling.failing import Failing
 from orchestrator.scheduling.hosts import boards_per_host
 from orchestrator.scheduling.inventory_watch import InventoryWatch
-from orchestrator.scheduling.leasing import Leases
-from orchestrator.scheduling.outcome import cell_result
+from orchestrator.scheduling.leasing import CONNECTIONS, Leases
 from orchestrator.scheduling.parties import Head
+from orchestrator.scheduling.plan_reports import PlanReports
+from orchestrator.scheduling.plan_view import plan_view
 from orchestrator.scheduling.planner import Plan
-from orchestrator.scheduling.pooling import State
 from orchestrator.scheduling.remembered import FactsFile, RatesFile
 from orchestrator.scheduling.replanning import take_inventory
 from orchestrator.scheduling.reporter import Reporter
-from orchestrator.scheduling.roster import Roster
+from orchestrator.scheduling.words import error_class, failure_of
 
 EVENTS = "events.jsonl"
 
 
-class Driver(Failing):
-    """The state of a run. Everything but steps and connections happens in one thread."""
+class Driver:
+    """A run: the core, and all that carries out its instructions."""
 
     def __init__(
         self, plan: Plan, folder: Path, stop: threading.Event, deadlines: Deadlines, ray: Head
     ) -> None:
-        super().__init__()
-        self._plan, self._stop = plan, stop
+        self._plan, self._stop, self._ray = plan, stop, ray
         state = Path(plan.request.state)
         self._reporter = Reporter(EventLog(folder / EVENTS))
-        self._ray = ray
         keep = plan.matrix.keep_images
         per_host = boards_per_host(len(plan.boards), ray.cpus)
         self._boards = Boards(state, folder.name, ray, deadlines, keep, stop, per_host)
-        owner = f"run {folder.name} pid {os.getpid()}"
         self._executor = Executor(
             plan,
-            Compute(self._ray, stop),
+            Compute(ray, stop),
             self._boards,
             self._reporter,
             stop,
-            owner,
+            f"run {folder.name} pid {os.getpid()}",
             deadlines.queue_s,
         )
         self._rates = RatesFile(state)
         self._inventory = InventoryWatch(Path(plan.request.inventory))
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        # A board may be met and another's step run at any time; threads are made at need.
+        # A board may be connected and another's step run at any time; threads are made at need.
         most = max(128, 2 * len(plan.boards) + 32)
         self._threads = ThreadPoolExecutor(max_workers=most, thread_name_prefix="step")
-        self._slots = max(1, ray.cpus)
-        self._state: dict[str, State] = dict.fromkeys(plan.graph.steps, "waiting")
-        self._attempts: dict[str, int] = {}
-        self._not_before: dict[str, float] = {}
-        self._has_news = False  # the store received something since keys were worked out
-        self._replan: set[str] = set()
-        self._told = {info.id: info for info in plan.step_infos()}
-        self._roster = Roster(deadlines)
+        self._core = Scheduler(deadlines, max(1, ray.cpus), CONNECTIONS)
+        self._reports = PlanReports(plan, self._core.steps, self._reporter)
+        self._has_news = False  # the store or the fleet log received something
+        self._replan: set[str] = set()  # boards that are not as the plan believes
         self._leases = Leases(
             plan,
             self._boards,
-            self._roster,
             self._reporter,
             FactsFile(state),
-            settle=self._settle,
+            handle=self._handle,
             replan=self._replan.add,
             post=self._inbox.put,
             bug=self._note_bug,
             stopping=stop.is_set,
             threads=self._threads,
         )
-        self._reported: set[str] = set()
-        self._lost_head = False
+        self._bug = self._lost_head = False
 
     def run(self) -> int:
         """Run to the end; returns the exit code (0 complete, 1 incomplete, 4 bug, 130 stopped)."""
         self._ray.start()
         for level, text in self._ray.notes:
             self._reporter.emit(Note(level=level, message=text))
-        self._settle()
+        self._take_plan()
         while not self._stop.is_set():
-            self._plan.book.read(self._plan.boards)
+            changed = self._plan.book.read(self._plan.boards)
             self._look_at_inventory()
-            self._plan_again()
-            self._rebind()
-            self._start_ready()
-            self._leases.reach(self._wanted())
-            self._report_cells()
-            if not self._unfinished():
+            self._plan_again(refusals_changed=changed)
+            self._handle(m.Look())
+            self._handle(m.ReachBoards())
+            self._reports.rows()
+            if self._core.finished:
                 break
             if self._head_is_dead():
                 break
@@ -129,7 +125,16 @@ class Driver(Failing):
             while True:
                 self._inbox.get_nowait()()
 
-    def _plan_again(self) -> None:
+    def _note_bug(self, error: BaseException) -> None:
+        self._bug = True
+        traceback.print_exception(error)
+
+    # -- the plan ------------------------------------------------------------------------------
+
+    def _take_plan(self, *, inspected: bool = False) -> None:
+        self._handle(m.PlanChanged(plan_view(self._plan), inspected))
+
+    def _plan_again(self, *, refusals_changed: bool) -> None:
         """Keys again, and the plan where boards turned out not to be as it believed.
 
         Once for all that has come since the last look.
@@ -141,33 +146,12 @@ class Driver(Failing):
             self._plan.settle()
         elif self._has_news:
             self._plan.resolve()
-        if boards or self._has_news:
+        if boards or self._has_news or refusals_changed:
             self._has_news = False
-            self._settle()
+            self._take_plan()
         if boards:
             changed = rows != self._plan.cell_infos()  # who executes them is another than believed
-            self._tell_plan(board=boards.pop() if len(boards) == 1 else "", cells=changed)
-
-    def _tell_plan(self, board: str = "", *, cells: bool = False) -> None:
-        """Report what of the plan is not as it was last told."""
-        now = {info.id: info for info in self._plan.step_infos()}
-        steps = tuple(info for info in now.values() if self._told.get(info.id) != info)
-        gone = tuple(self._told.keys() - now.keys())
-        self._told = now
-        rows = self._plan.cell_infos() if cells else ()
-        if steps or gone or rows:
-            change = PlanChanged(board=board, steps=steps, cells=rows, partial=True, gone=gone)
-            self._reporter.emit(change)
-
-    # -- steps ---------------------------------------------------------------------------------
-
-    def _settle(self) -> None:
-        """Take over what the store holds; what is not needed any more counts as done."""
-        needed = set(self._plan.resolution.todo)
-        for step_id in self._plan.graph.steps:
-            state = self._state.get(step_id, "waiting")
-            if state == "waiting" or (state == "done" and step_id not in self._made):
-                self._state[step_id] = "waiting" if step_id in needed else "done"
+            self._reports.plan(board=boards.pop() if len(boards) == 1 else "", cells=changed)
 
     def _look_at_inventory(self) -> None:
         """Boards that were added join the run, those that were taken out are drained."""
@@ -182,9 +166,9 @@ class Driver(Failing):
             text = f"the inventory changed and is not used as it is now: {error.message}"
             self._reporter.emit(Note(level="warning", message=text))
             return
-        self._settle()
+        self._take_plan()
         if changes.joined:
-            self._tell_plan(cells=True)
+            self._reports.plan(cells=True)
         for names, words in (
             (changes.joined, "joined the run"),
             (changes.left, "was taken out of the inventory: it ends what it does, no more"),
@@ -193,76 +177,59 @@ class Driver(Failing):
             for name in names:
                 self._reporter.emit(Note(level="info", board=name, message=f"{name} {words}"))
 
-    def _note_bug(self, _: BaseException) -> None:
-        self._bug = True
+    # -- the core's instructions ---------------------------------------------------------------
 
-    def _unfinished(self) -> bool:
-        return any(self._state[s] in ("waiting", "running") for s in self._plan.graph.steps)
+    def _handle(self, event: m.Event) -> None:
+        """Tell the core what happened, and carry out what it wants done."""
+        if self._stop.is_set():
+            self._core.handle(m.Stop(), time.monotonic())
+        for instruction in self._core.handle(event, time.monotonic()):
+            self._carry_out(instruction)
 
-    def _candidate(self, step: Step) -> Candidate:
-        domain = self._plan.boards[step.board].contention_domain if step.board else HEAD_DOMAIN
-        return Candidate(
-            step.id,
-            step.stage,
-            step.board,
-            domain,
-            step.units,
-            step.priority,
-            self._plan.leads.get(step.id, 0.0),
-            self._plan.ranks.get(step.id, 0.0),
-        )
+    def _carry_out(self, instruction: m.Instruction) -> None:
+        match instruction:
+            case m.Start():
+                self._start(instruction)
+            case m.Help(step, board):
+                self._help(step, board)
+            case m.MoveSteps(moved):
+                self._plan.bound |= moved
+                self._plan.settle()
+                self._handle(m.StepsMoved(moved, plan_view(self._plan)))
+            case m.InspectStore():
+                self._plan.forget()
+                self._plan.resolve()
+                self._take_plan(inspected=True)
+            case m.ResolvePlan():
+                self._has_news = True
+            case m.Connect():
+                self._leases.connect(instruction)
+            case m.Release(board):
+                self._leases.release(board)
+            case m.Recover():
+                self._leases.recover(instruction)
+            case m.GiveUp():
+                self._leases.give_up(instruction)
+            case m.ReportBoard(board, state, reason):
+                self._leases.say(board, state, reason)
+            case m.Warn(board, message):
+                self._reporter.emit(Note(level="warning", board=board, message=message))
+            case m.ReportFailure(step, failure, retry):
+                self._report_failure(step, failure, retry)
+            case m.ReportSkip(step, because):
+                self._reporter.emit(
+                    StepSkipped(step=step.id, stage=step.stage, board=step.board, because=because)
+                )
 
-    def _start_ready(self) -> None:
-        graph = self._plan.graph
-        ready: list[Candidate] = []
-        for step in graph.steps.values():
-            if self._state[step.id] != "waiting":
-                continue
-            failed = [s for s in graph.sources(step.id) if self._state[s] in ("failed", "skipped")]
-            if failed:
-                self._skip(step, failed[0])
-            elif step.board and (error := self._out_of_use(step)) is not None:
-                self._fail(step, error, retry=False)
-            elif (
-                all(self._state[source] == "done" for source in graph.sources(step.id))
-                and (not step.board or self._roster.connected(step.board))
-                and self._not_before.get(step.id, 0.0) <= time.monotonic()
-                and step.id in self._plan.resolution.keys
-                and not self._is_being_made(step)
-            ):
-                ready.append(self._candidate(step))
-        running = [
-            self._candidate(graph.steps[s])
-            for s, state in self._state.items()
-            if state == "running" and s in graph.steps
-        ]
-        for board, step in self._helping.items():
-            domain = self._plan.boards[board].contention_domain
-            running.append(Candidate(f"{step.id}@{board}", "extract", board, domain))
-        helpers = self._helpers(ready)
-        ready += [candidate for _, candidate in helpers.values()]
-        for chosen in choose(ready, running, self._slots):
-            if chosen.id in helpers:
-                self._help(helpers[chosen.id][0], chosen.board)
-            elif not self._is_being_made(graph.steps[chosen.id]):
-                self._start(graph.steps[chosen.id])
-
-    def _out_of_use(self, step: Step) -> FarmError | None:
-        """Why a step's board will not do it."""
-        return self._roster.error(step.board) or self._plan.refusal(step)
-
-    def _start(self, step: Step) -> None:
-        self._state[step.id] = "running"
-        self._has_helped = {each for each in self._has_helped if each[0] != step.id}
-        attempt = self._attempts[step.id] = self._attempts.get(step.id, 0) + 1
-        key = self._under_way[step.id] = self._plan.resolution.keys[step.id]
+    def _start(self, instruction: m.Start) -> None:
+        step, key = instruction.step, instruction.key
         self._reporter.emit(
             StepStarted(
                 step=step.id,
                 stage=step.stage,
                 board=step.board,
                 executed_by=step.executed_by,
-                attempt=attempt,
+                attempt=instruction.attempt,
             )
         )
         if step.board:
@@ -273,18 +240,22 @@ class Driver(Failing):
             try:
                 outcome = self._executor.run(step, key)
             except BaseException as error:
-                self._inbox.put(lambda error=error: self._failed(step, error))  # type: ignore[misc]
+                progressed = self._executor.advanced(step.id)
+                self._inbox.put(lambda error=error: self._failed(step, error, progressed))  # type: ignore[misc]
             else:
                 seconds = time.monotonic() - began
                 self._inbox.put(lambda: self._finished(step, key, outcome, seconds))
 
         self._threads.submit(work)
 
+    def _failed(self, step: Step, error: BaseException, progressed: bool) -> None:
+        if not isinstance(error, FarmError) and not self._stop.is_set():
+            print(f"--- {step.id}", file=sys.stderr)
+            self._note_bug(error)
+        self._handle(m.Failed(step, failure_of(error, progressed=progressed)))
+
     def _finished(self, step: Step, key: str, outcome: Outcome, seconds: float) -> None:
-        self._state[step.id] = "done"
-        self._under_way.pop(step.id, None)
-        self._made.add(step.id)
-        self._in_vain.pop(step.id, None)
+        self._handle(m.Finished(step))
         self._reporter.emit(
             StepFinished(
                 step=step.id,
@@ -306,55 +277,57 @@ class Driver(Failing):
             self._rates.add(step, seconds, outcome.units)
         self._has_news = True
 
+    def _help(self, step: Step, board: str) -> None:
+        self._leases.say(board, "busy", f"helps with {step.id}")
+
+        def work() -> None:
+            try:
+                self._executor.help(step, board)
+            except BaseException as error:
+                self._inbox.put(lambda error=error: self._help_ended(step, board, error))  # type: ignore[misc]
+            else:
+                self._inbox.put(lambda: self._help_ended(step, board, None))
+
+        self._threads.submit(work)
+
+    def _help_ended(self, step: Step, board: str, error: BaseException | None) -> None:
+        if error is None:
+            self._handle(m.HelpEnded(step, board))
+            self._leases.step_done(board, step.extra["runtime"], self._executor.heat.get(board))
+            return
+        if not isinstance(error, FarmError) and not self._stop.is_set():
+            self._note_bug(error)
+        failure = failure_of(error, f"{board}: while helping with {step.id}")
+        self._handle(m.HelpEnded(step, board, failure))
+
+    def _report_failure(self, step: Step, failure: m.Failure, retry: bool) -> None:
+        self._reporter.emit(
+            StepFailed(
+                step=step.id,
+                stage=step.stage,
+                board=step.board,
+                executed_by=step.executed_by,
+                error=error_class(failure.error),
+                message=failure.error.message,
+                hint=failure.error.hint,
+                retry=retry,
+            )
+        )
+
     def _head_is_dead(self) -> bool:
         """Give up what is left once Ray's head has died: nothing more can be computed by it."""
         error = self._ray.ended()
         if error is None or self._stop.is_set():
             return False
         self._lost_head = True
-        for step in self._plan.graph.steps.values():
-            if self._state[step.id] in ("waiting", "running"):
-                self._fail(step, error, retry=False)
-        self._report_cells()
+        self._handle(m.HeadLost(error))
+        self._reports.rows()
         return True
 
     # -- the end -------------------------------------------------------------------------------
 
-    def _report_cells(self) -> None:
-        for cell in self._plan.possible:
-            if cell.name in self._reported:
-                continue
-            target = self._plan.graph.targets[cell.name]
-            states = {self._state[step] for step in target.figures}
-            if states == {"done"}:
-                result = cell_result(self._plan, cell)
-                if result is not None:
-                    self._reported.add(cell.name)
-                    self._reporter.emit(
-                        CellFinished(
-                            cell=cell.name,
-                            executed_by=cell.probe.executed_by,
-                            result=result.model_dump(mode="json"),
-                        )
-                    )
-            elif not states & {"waiting", "running"}:
-                self._reported.add(cell.name)
-                reasons = [
-                    self._errors[step.id]
-                    for step in self._plan.graph.steps.values()
-                    if cell.name in step.cells and step.id in self._errors
-                ]
-                self._reporter.emit(
-                    CellFailed(
-                        cell=cell.name,
-                        executed_by=cell.probe.executed_by,
-                        reason="; ".join(dict.fromkeys(reasons)),
-                    )
-                )
-
     def _finish(self) -> int:
-        states = {self._state[step_id] for step_id in self._plan.graph.steps}
-        failed = bool(states & {"failed", "skipped"})
+        failed = next(self._core.steps.in_state(*UNSUCCESSFUL), None) is not None
         if self._stop.is_set():
             code, outcome = 130, "interrupted"
         elif self._bug:
@@ -370,10 +343,11 @@ class Driver(Failing):
     def clean_up(self) -> None:
         """Release boards, stop Ray and helpers."""
         self._executor.close()
-        for name in self._roster.all_connected:
+        held = self._core.boards.all_connected
+        for name in held:
             self._leases.note_work(name)
         if not self._lost_head:
-            for name in self._roster.all_connected:
+            for name in held:
                 self._boards.cancel(name)
         self._boards.release(reachable=not self._lost_head)
         if not self._lost_head:

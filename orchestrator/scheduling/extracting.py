@@ -14,8 +14,9 @@ from orchestrator.errors import BoardError, TransientError
 from orchestrator.events import Note
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling import hosts
+from orchestrator.scheduling.core.pools import SHARED_FROM
 from orchestrator.scheduling.domains import working_in
-from orchestrator.scheduling.sharing import SHARED_FROM, Piece, SharedExtraction
+from orchestrator.scheduling.sharing import Piece, SharedExtraction
 from orchestrator.stages import convert, images
 from orchestrator.store.features import FeatureWriter
 

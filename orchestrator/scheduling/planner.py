@@ -16,7 +16,7 @@ from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import CALIBRATION, Graph, ImageSet, Step, build, identity_of, only
 from orchestrator.planning.identity import Seen, emulator
 from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
-from orchestrator.scheduling.choosing import HEAD_DOMAIN
+from orchestrator.scheduling.core.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
 from orchestrator.scheduling.intake import TakenIn, take_in
 from orchestrator.scheduling.offers import Offered, known_toolchains, offers_of

@@ -21,8 +21,6 @@ from orchestrator.store.features import DATA, FeatureWriter
 LEAST = 32
 LONGEST_S, LONGEST_ALONE_S = 5.0, 20.0
 CANARY = 16
-SHARED_FROM = 256
-"""Images below which an extraction is not worth another board."""
 
 Piece = tuple[int, int]
 

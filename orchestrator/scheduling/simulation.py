@@ -15,8 +15,8 @@ from typing import Any
 
 from orchestrator.planning.estimate import leads, ranks
 from orchestrator.planning.graph import Graph, Step
-from orchestrator.scheduling.choosing import HEAD_DOMAIN, YIELDING, Candidate, choose, order
-from orchestrator.scheduling.pools import rebound, wanted_helpers
+from orchestrator.scheduling.core.choosing import HEAD_DOMAIN, YIELDING, Candidate, choose, order
+from orchestrator.scheduling.core.pools import rebound, wanted_helpers
 
 SHARING_LOSS = 0.02
 """Of a helper's pace, what canary and ends of pieces cost."""

@@ -4,9 +4,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.errors import BoardError, ToolchainError, TransientError, UserError
+from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
 from orchestrator.events import ErrorClass
+from orchestrator.fleet.board import BoardBusy, Untrusted
 from orchestrator.planning.facts import BoardFacts
+from orchestrator.scheduling.core.messages import Failure, FailureKind
+from orchestrator.scheduling.extracting import Unlike
+from orchestrator.scheduling.ray_local import RayDown
+from orchestrator.store.artifacts import BeingMade, Spoiled
+
+_KINDS = (
+    (Spoiled, FailureKind.CORRUPT_ARTIFACT),
+    (BeingMade, FailureKind.BUILD_IN_PROGRESS),
+    (BoardBusy, FailureKind.BOARD_BUSY),
+    (RayDown, FailureKind.CLUSTER_DOWN),
+    (TransientError, FailureKind.TRANSIENT),
+    (Unlike, FailureKind.UNLIKE),
+    (Untrusted, FailureKind.UNTRUSTED),
+    (BoardError, FailureKind.BOARD),
+    (FarmError, FailureKind.INPUT),
+)
+
+
+def failure_of(error: BaseException, doing: str = "", *, progressed: bool = False) -> Failure:
+    """An exception as the scheduling core takes it.
+
+    Args:
+        error: what was raised; what is none of `FarmError` is an internal error.
+        doing: for the message of an internal error: who did what.
+        progressed: whether the attempt brought something that is kept.
+    """
+    if isinstance(error, FarmError):
+        kind = next(kind for cause, kind in _KINDS if isinstance(error, cause))
+        return Failure(kind, error, progressed)
+    where, _, what = doing.partition(": ")
+    text = f"{where}: farm's own bug {what}: {error!r}" if what else f"farm's own bug: {error!r}"
+    told = FarmError(text, "please report it with driver.log of the run")
+    return Failure(FailureKind.INTERNAL, told, progressed)
 
 
 def error_class(error: BaseException) -> ErrorClass:

@@ -1,7 +1,7 @@
 """Whichever deadline of a board ends: the message says which one it was and how to raise it.
 
-`queue_s` and `lost_s` are the scheduler's (tests/scheduling/test_roster.py); `build_s` is told by
-what builds (tests/agents/test_tensorrt.py).
+`queue_s` and `lost_s` are the scheduler's (tests/scheduling/test_core_boards.py); `build_s` is told
+by what builds (tests/agents/test_tensorrt.py).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planning.graph import Graph, Step
-from orchestrator.scheduling.choosing import HEAD_DOMAIN, Candidate
+from orchestrator.scheduling.core.choosing import HEAD_DOMAIN, Candidate
 from orchestrator.scheduling.simulation import Simulation, _Lines, simulate
 
 SECONDS = {

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from orchestrator.planning.graph import Step
-from orchestrator.scheduling.sharing import SHARED_FROM
+from orchestrator.scheduling.core.boards import BoardTable
+from orchestrator.scheduling.core.steps import Steps
+
+SHARED_FROM = 256
+"""Images below which an extraction is not worth another board."""
+
+
+def usable(step: Step, board: str, steps: Steps, boards: BoardTable) -> bool:
+    """Whether a board of a step's pool may be given it."""
+    refused = boards.refusal(board, step.extra.get("runtime")) is not None
+    return not refused and board not in steps.record(step.id).failed_on
 
 
 def rebound(
@@ -54,12 +64,3 @@ def wanted_helpers(step: Step, usable: Callable[[Step, str], bool]) -> list[str]
     if step.stage != "extract" or step.units < SHARED_FROM:
         return []
     return [name for name in step.pool if name != step.board and usable(step, name)]
-
-
-def alike(step: Step, name: str, runtimes: Mapping[str, object]) -> bool:
-    """Whether a board's runtime is the one that a step's key names.
-
-    Args:
-        runtimes: board to the runtime's identity there; missing while unknown.
-    """
-    return runtimes.get(name) == step.params.get("runtime")

@@ -1,4 +1,4 @@
-"""Which finished steps are to be done again, since the store has lost what they made: pure."""
+"""Which finished steps run again because the store lost their output. Pure."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.planning.graph import Graph, Step
 from orchestrator.planning.resolving import resolve
-from orchestrator.scheduling.remaking import undone
+from orchestrator.scheduling.core.invalidation import undone
 from orchestrator.store.artifacts import Spoiled, Store
 
 

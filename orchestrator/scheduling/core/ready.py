@@ -1,0 +1,193 @@
+"""Which steps are ready, kept up to date with every transition, so that no look goes through all.
+
+`choose` starts at most one step a board, and as many on the head as it has slots: what stands
+behind these cannot be chosen and need not be looked at. Where several boards are one contention
+domain, all count. Pure.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from orchestrator.planning.graph import Step
+from orchestrator.scheduling.core.choosing import HEAD_DOMAIN, YIELDING, Candidate, order
+from orchestrator.scheduling.core.messages import PlanView
+from orchestrator.scheduling.core.states import States, StepState
+
+POOLED = frozenset({"measure", "extract"})
+
+
+class Ready:
+    """An index over the steps of one plan.
+
+    Args:
+        plan: a new plan needs a new index.
+        states: of its steps; the caller tells `moved` of each transition.
+        since: when steps became ready, by an earlier index.
+        now: seconds on the caller's clock.
+
+    Attributes:
+        since: ready steps, and when each became so.
+        position: a step's place in the plan; equals start in this order.
+    """
+
+    def __init__(
+        self,
+        plan: PlanView,
+        states: States[StepState],
+        since: Mapping[str, float],
+        now: float,
+    ) -> None:
+        self._plan, self._states = plan, states
+        self._steps = plan.graph.steps
+        self.position = {step_id: number for number, step_id in enumerate(self._steps)}
+        self.since: dict[str, float] = {}
+        self._filed: dict[str, str] = {}  # the board under which a step is filed
+        self._tokens: dict[str, int] = {}  # which entry of a heap still counts
+        self._head: tuple[list[Any], list[Any]] = ([], [])  # those that yield to measuring, others
+        self._lines: dict[str, dict[str, None]] = {}  # ready steps by board
+        self._open: set[str] = set()  # boards whose line is to be looked at
+        self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
+        self._missing: dict[str, int] = {}  # sources that are not done
+        self._lacking: dict[str, int] = {}  # the same without deploys
+        self.after: dict[str, list[str]] = {step_id: [] for step_id in self._steps}
+        sizes = Counter([*(board.domain for board in plan.boards.values()), HEAD_DOMAIN])
+        self._shared = {n for n, board in plan.boards.items() if sizes[board.domain] > 1}
+        for step_id in self._steps:
+            sources = set(plan.graph.sources(step_id))
+            missing = [s for s in sources if states[s] is not StepState.DONE]
+            self._missing[step_id] = len(missing)
+            self._lacking[step_id] = sum(self._steps[s].stage != "deploy" for s in missing)
+            for source in sources:
+                self.after[source].append(step_id)
+        for step_id in self._steps:
+            self._update(step_id, since.get(step_id, now))
+
+    def moved(self, step_id: str, before: StepState, after: StepState, now: float) -> None:
+        """A step has changed its state."""
+        if step_id not in self._steps:
+            return
+        self._update(step_id, now)
+        if StepState.DONE in (before, after):
+            change = -1 if after is StepState.DONE else 1
+            deploy = self._steps[step_id].stage == "deploy"
+            for each in self.after[step_id]:
+                self._missing[each] += change
+                self._lacking[each] += 0 if deploy else change
+                self._update(each, now)
+
+    def refile(self, step_id: str) -> None:
+        """A waiting step has another board now."""
+        if step_id in self._filed:
+            since = self.since.get(step_id)
+            self._leave(step_id)
+            self._update(step_id, 0.0 if since is None else since)
+
+    def freed(self, board: str) -> None:
+        """A board has ended what it did."""
+        if board in self._lines:
+            self._open.add(board)
+
+    def near(self, board: str) -> Iterable[str]:
+        """Waiting steps to measure or extract on a board that lack nothing but a deploy."""
+        return self._near.get(board, ())
+
+    def near_pooled(self) -> list[Step]:
+        """All such steps that several boards can do, in the plan's order."""
+        found = [s for line in self._near.values() for s in line if len(self._steps[s].pool) > 1]
+        return [self._steps[s] for s in sorted(found, key=self.position.__getitem__)]
+
+    def front(
+        self,
+        allowed: Callable[[str], bool],
+        busy: Callable[[str], bool],
+        connected: Callable[[str], bool],
+        slots: int,
+    ) -> list[Candidate]:
+        """The candidates that may be chosen, in the plan's order.
+
+        Args:
+            allowed: whether a ready step may start now.
+            busy, connected: of boards.
+            slots: steps on the head at a time.
+        """
+        self._open -= {name for name in self._open if busy(name) and name not in self._shared}
+        found = [
+            step_id
+            for name in self._open
+            if connected(name)
+            for step_id in self._lines[name]
+            if allowed(step_id)
+        ]
+        for heap in self._head:
+            looked_at: list[Any] = []
+            most = len(found) + slots
+            while heap and len(found) < most:
+                entry = heapq.heappop(heap)
+                step_id = entry[-1]
+                if self._tokens.get(step_id) == entry[-2]:
+                    looked_at.append(entry)
+                    if allowed(step_id):
+                        found.append(step_id)
+            for entry in looked_at:
+                heapq.heappush(heap, entry)
+        found.sort(key=self.position.__getitem__)
+        return [self.candidate(self._steps[step_id]) for step_id in found]
+
+    def candidate(self, step: Step) -> Candidate:
+        """A step as `choose` sees it."""
+        plan = self._plan
+        return Candidate(
+            step.id,
+            step.stage,
+            step.board,
+            plan.boards[step.board].domain if step.board else HEAD_DOMAIN,
+            step.units,
+            step.priority,
+            plan.leads.get(step.id, 0.0),
+            plan.ranks.get(step.id, 0.0),
+        )
+
+    def _update(self, step_id: str, now: float) -> None:
+        waiting = self._states[step_id] is StepState.WAITING
+        ready = waiting and not self._missing[step_id]
+        step = self._steps[step_id]
+        near = waiting and not self._lacking[step_id] and step.stage in POOLED
+        if step_id in self._filed and not (ready or near):
+            self._leave(step_id)
+            return
+        if ready and step_id not in self.since:
+            self._join(step, now)
+        elif not ready and step_id in self.since:
+            self._leave(step_id)
+        if near:
+            self._filed[step_id] = step.board
+            self._near.setdefault(step.board, {})[step_id] = None
+
+    def _join(self, step: Step, now: float) -> None:
+        self.since[step.id] = now
+        self._filed[step.id] = step.board
+        if step.board:
+            self._lines.setdefault(step.board, {})[step.id] = None
+            self._open.add(step.board)
+            return
+        token = self._tokens[step.id] = self._tokens.get(step.id, 0) + 1
+        heap = self._head[0 if step.stage in YIELDING else 1]
+        place = self.position[step.id]
+        heapq.heappush(heap, (order(self.candidate(step)), place, token, step.id))
+
+    def _leave(self, step_id: str) -> None:
+        board = self._filed.pop(step_id)
+        self.since.pop(step_id, None)
+        if step_id in self._tokens:
+            self._tokens[step_id] += 1
+        for lines in (self._lines, self._near):
+            line = lines.get(board, {})
+            line.pop(step_id, None)
+            if not line:
+                lines.pop(board, None)
+        if board not in self._lines:
+            self._open.discard(board)

@@ -1,0 +1,308 @@
+"""The state machine of a run: events in, instructions out. Pure, on a clock it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from orchestrator.planning.graph import ON_BOARD, Step
+from orchestrator.scheduling.core.boards import BoardTable, Limits
+from orchestrator.scheduling.core.choosing import Candidate, choose
+from orchestrator.scheduling.core.failures import Failures
+from orchestrator.scheduling.core.messages import (
+    Connected,
+    ConnectFailed,
+    Event,
+    Failed,
+    Failure,
+    FailureKind,
+    Finished,
+    HeadLost,
+    Help,
+    HelpEnded,
+    Instruction,
+    Look,
+    MoveSteps,
+    PlanChanged,
+    ReachBoards,
+    Recovered,
+    RecoveryFailed,
+    ReportSkip,
+    Start,
+    StepsMoved,
+    Stop,
+    Unfit,
+)
+from orchestrator.scheduling.core.pools import rebound, usable, wanted_helpers
+from orchestrator.scheduling.core.states import UNFINISHED, StepState
+from orchestrator.scheduling.core.steps import Steps
+
+_BOARD_NEWS = (PlanChanged, Failed, HelpEnded, ConnectFailed, Unfit, RecoveryFailed)
+"""After these a board may be of no use to a step that waits for it."""
+
+
+class Scheduler:
+    """Steps and boards of a run. Used from one thread.
+
+    Args:
+        limits: how long boards are waited for.
+        slots: steps on the head at a time.
+        connections: boards that are being connected at a time.
+
+    Attributes:
+        steps, boards: to be read; only events change them.
+    """
+
+    def __init__(self, limits: Limits, slots: int, connections: int = 4) -> None:
+        self.steps = Steps()
+        self.boards = BoardTable(limits, connections)
+        self._failures = Failures(self.steps, self.boards)
+        self._slots = slots
+        self._stopping = False
+        self._recheck = True  # whether a board may have become of no use to a waiting step
+        self._looking = False  # whether a look waits for its steps to be moved
+        self._handlers: dict[type[Any], Callable[[Any, float], list[Instruction]]] = {
+            PlanChanged: self._plan_changed,
+            StepsMoved: self._steps_moved,
+            Look: self._look,
+            ReachBoards: self._reach_boards,
+            Finished: self._finished,
+            Failed: self._failed,
+            HelpEnded: self._help_ended,
+            Connected: self._connected,
+            ConnectFailed: self._connect_failed,
+            Unfit: self._unfit,
+            Recovered: self._recovered,
+            RecoveryFailed: self._recovery_failed,
+            HeadLost: self._head_lost,
+            Stop: self._stop,
+        }
+
+    def handle(self, event: Event, now: float) -> list[Instruction]:
+        """Take in what happened; returns what is to be done, in this order.
+
+        Args:
+            event: what happened.
+            now: seconds on a clock that never goes back.
+
+        Raises:
+            InvalidTransition: the event does not fit what happened before.
+        """
+        helped = isinstance(event, HelpEnded) and event.failure is None
+        if isinstance(event, _BOARD_NEWS) and not helped:
+            self._recheck = True
+        return self._handlers[type(event)](event, now)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return next(self.steps.in_state(*UNFINISHED), None) is None
+
+    # -- the plan ------------------------------------------------------------------------------
+
+    def _plan_changed(self, event: PlanChanged, now: float) -> list[Instruction]:
+        self.boards.take_plan(event.plan)
+        self.steps.take_plan(event.plan, event.inspected, now)
+        return []
+
+    def _steps_moved(self, event: StepsMoved, now: float) -> list[Instruction]:
+        if event.plan is not None:
+            self.handle(PlanChanged(event.plan), now)
+        else:
+            for step_id in event.moved:
+                self.steps.ready.refile(step_id)
+        if not self._looking:
+            return []
+        self._looking = False
+        return self._start(now)
+
+    # -- starting ------------------------------------------------------------------------------
+
+    def _look(self, _: Look, now: float) -> list[Instruction]:
+        moved = self._moved(now)
+        if not moved:
+            return self._start(now)
+        self._looking = True
+        return [MoveSteps(moved)]
+
+    def _moved(self, now: float) -> dict[str, str]:
+        """Steps for other boards of their pool: theirs is out of use, or others are free."""
+        if self._recheck:
+            waiting = self.steps.in_state(StepState.WAITING)
+            pooled = [s for s in waiting if len(s.pool) > 1 and s.stage in ("measure", "extract")]
+        else:
+            pooled = self.steps.ready.near_pooled()
+        if not pooled:
+            return {}
+        ready, graph = self.steps.ready, self.steps.plan.graph
+        near = {step.id for step in ready.near_pooled()}
+
+        def idle(name: str) -> bool:
+            return (
+                self.boards.connected(name)
+                and not self.steps.underway.busy(name)
+                and not any(self.steps.may_move(graph.steps[s], now) for s in ready.near(name))
+            )
+
+        return rebound(
+            pooled,
+            startable=lambda step: step.id in near and self.steps.may_move(step, now),
+            usable=self._usable,
+            idle=idle,
+        )
+
+    def _usable(self, step: Step, board: str) -> bool:
+        return usable(step, board, self.steps, self.boards)
+
+    def _start(self, now: float) -> list[Instruction]:
+        out: list[Instruction] = [*self._skip_blocked(now)]
+        if self._recheck:
+            self._recheck = False
+            for step in [s for s in self.steps.in_state(StepState.WAITING) if s.board]:
+                error = self.boards.refusal(step.board, step.extra.get("runtime"))
+                if error is not None:
+                    out.append(self._failures.fail(step, Failure(FailureKind.BOARD, error), now))
+            out += self._skip_blocked(now)
+        underway, graph = self.steps.underway, self.steps.plan.graph
+        ready = self.steps.ready.front(
+            lambda step_id: self.steps.may_start(step_id, now),
+            underway.busy,
+            self.boards.connected,
+            self._slots,
+        )
+        helpers = {candidate.id: (step, candidate) for step, candidate in self._helpers(ready)}
+        running = [self.steps.ready.candidate(step) for step in underway.steps.values()]
+        running += [self._as_helper(step, name) for name, step in underway.helping.items()]
+        candidates = [*ready, *(candidate for _, candidate in helpers.values())]
+        for chosen in choose(candidates, running, self._slots):
+            if chosen.id in helpers:
+                step = helpers[chosen.id][0]
+                underway.help(step, chosen.board)
+                out.append(Help(step, chosen.board))
+            elif self.steps.may_start(chosen.id, now):
+                out.append(self._begin(graph.steps[chosen.id], now))
+        return out
+
+    def _skip_blocked(self, now: float) -> Iterator[Instruction]:
+        for step, because in self.steps.blocked(now):
+            yield ReportSkip(step, because)
+
+    def _begin(self, step: Step, now: float) -> Start:
+        record, key = self.steps.record(step.id), self.steps.plan.resolution.keys[step.id]
+        waited_s = now - self.steps.ready.since[step.id]
+        record.attempts += 1
+        where = f" on {step.board}" if step.board else ""
+        self.steps.move(step.id, StepState.RUNNING, f"attempt {record.attempts}{where}", now)
+        self.steps.underway.start(step, key)
+        return Start(step, key, record.attempts, waited_s)
+
+    def _as_helper(self, step: Step, board: str) -> Candidate:
+        domain = self.steps.plan.boards[board].domain
+        return Candidate(f"{step.id}@{board}", "extract", board, domain, 0)
+
+    def _helpers(self, ready: list[Candidate]) -> Iterator[tuple[Step, Candidate]]:
+        """Boards that could help now, with nothing of their own to do."""
+        underway, plan = self.steps.underway, self.steps.plan
+        led = [s for s in underway.steps.values() if s.stage == "extract" and len(s.pool) > 1]
+        if not led:
+            return
+        place = self.steps.ready.position
+        taken = {candidate.board for candidate in ready}
+        for step in sorted(led, key=lambda s: place.get(s.id, len(place))):
+            runtime = step.extra.get("runtime", "")
+            for name in wanted_helpers(step, self._usable):
+                free = self.boards.connected(name) and not underway.busy(name)
+                if name in taken or not free or not underway.may_help(step, name):
+                    continue
+                known = None if plan.facts is None else plan.facts.get(name)
+                identity = None if known is None else known.runtime_identity(runtime)
+                if plan.facts is not None and identity != step.params.get("runtime"):
+                    continue
+                taken.add(name)
+                yield step, self._as_helper(step, name)
+
+    # -- what came of it -----------------------------------------------------------------------
+
+    def _ended(self, step: Step) -> None:
+        self.steps.underway.end(step)
+        self.steps.ready.freed(step.board)
+
+    def _finished(self, event: Finished, now: float) -> list[Instruction]:
+        step = event.step
+        self._ended(step)
+        record = self.steps.record(step.id)
+        record.made, record.failed_attempts = True, 0
+        record.deployed_on = step.board if step.stage == "deploy" else ""
+        self.steps.move(step.id, StepState.DONE, "finished", now)
+        if step.board:
+            self.boards.step_done(step.board)
+        return []
+
+    def _failed(self, event: Failed, now: float) -> list[Instruction]:
+        self._ended(event.step)
+        if self._stopping:
+            self.steps.move(event.step.id, StepState.WAITING, "the run is being stopped", now)
+            return []
+        return self._failures.step(event.step, event.failure, now)
+
+    def _help_ended(self, event: HelpEnded, now: float) -> list[Instruction]:
+        self.steps.underway.help_ended(event.board)
+        self.steps.ready.freed(event.board)
+        if event.failure is None:
+            self.boards.step_done(event.board)
+            return []
+        if self._stopping:
+            return []
+        return self._failures.helper(event.step, event.board, event.failure, now)
+
+    def _head_lost(self, event: HeadLost, now: float) -> list[Instruction]:
+        failure = Failure(FailureKind.CLUSTER_DOWN, event.error)
+        lost = list(self.steps.in_state(*UNFINISHED))
+        for step in lost:
+            self._ended(step)
+        return [self._failures.fail(step, failure, now) for step in lost]
+
+    def _stop(self, _: Stop, now: float) -> list[Instruction]:
+        self._stopping = True
+        return []
+
+    # -- boards --------------------------------------------------------------------------------
+
+    def _reach_boards(self, _: ReachBoards, now: float) -> list[Instruction]:
+        return self.boards.reach(self._wanted(), now)
+
+    def _wanted(self) -> set[str]:
+        """Boards that have something to do, are doing it, or may help or take over."""
+        wanted = set(self.steps.underway.helping)
+        for step in self.steps.in_state(*UNFINISHED):
+            if step.stage not in ON_BOARD:
+                continue
+            wanted.add(step.board)
+            if len(step.pool) > 1:
+                wanted |= set(wanted_helpers(step, self._usable))
+                waiting = self.steps.state(step.id) is StepState.WAITING
+                if waiting and self.boards.delayed(step.board):
+                    wanted |= {name for name in step.pool if self._usable(step, name)}
+        return wanted
+
+    def _connected(self, event: Connected, now: float) -> list[Instruction]:
+        self.boards.reached(event.board)
+        return []
+
+    def _connect_failed(self, event: ConnectFailed, now: float) -> list[Instruction]:
+        if self._stopping:
+            return []
+        return self.boards.connect_failed(event.board, event.failure, now)
+
+    def _unfit(self, event: Unfit, now: float) -> list[Instruction]:
+        return [self.boards.unfit(event.board, event.error, event.found)]
+
+    def _recovered(self, event: Recovered, now: float) -> list[Instruction]:
+        if not self._stopping:
+            self.boards.recovered(event.board, now)
+        return []
+
+    def _recovery_failed(self, event: RecoveryFailed, now: float) -> list[Instruction]:
+        if self._stopping:
+            return []
+        return [self.boards.recovery_failed(event.board, event.reason)]

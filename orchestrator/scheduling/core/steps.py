@@ -1,0 +1,166 @@
+"""The steps of a run: their states, what is remembered of each, which are ready. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from orchestrator.planning.graph import Graph, Step
+from orchestrator.planning.resolving import Resolution
+from orchestrator.scheduling.core.invalidation import undone
+from orchestrator.scheduling.core.messages import PlanView
+from orchestrator.scheduling.core.ready import Ready
+from orchestrator.scheduling.core.states import UNSUCCESSFUL, States, StepState
+from orchestrator.scheduling.core.underway import Underway
+
+
+@dataclass
+class Record:
+    """What is remembered of a step.
+
+    Attributes:
+        attempts: how often it was started.
+        failed_attempts: how often it failed since it last made progress.
+        not_before: when it may be tried again.
+        made: whether this run made its output.
+        deployed_on: the board that got it, of a deploy that is made.
+        failed_on: boards that do not get it again.
+        error: why it failed; empty while it has not.
+    """
+
+    attempts: int = 0
+    failed_attempts: int = 0
+    not_before: float = 0.0
+    made: bool = False
+    deployed_on: str = ""
+    failed_on: set[str] = field(default_factory=set)
+    error: str = ""
+
+
+class Steps:
+    """The steps of a run, each in one state.
+
+    Attributes:
+        plan: as it is now.
+        underway: what runs.
+        ready: which could start.
+    """
+
+    def __init__(self) -> None:
+        self.plan = PlanView(Graph({}, {}), Resolution(), {})
+        self.underway = Underway()
+        self._states: States[StepState] = States("step", StepState.WAITING)
+        self._records: dict[str, Record] = {}
+        self.ready = Ready(self.plan, self._states, {}, 0.0)
+        self._blocked: list[tuple[int, str]] = []  # steps behind one that has no output
+
+    def state(self, step_id: str) -> StepState:
+        """A step's state."""
+        return self._states[step_id]
+
+    def story(self, step_id: str) -> str:
+        """A step's latest transitions."""
+        return self._states.story(step_id)
+
+    def record(self, step_id: str) -> Record:
+        """What is remembered of a step."""
+        return self._records.setdefault(step_id, Record())
+
+    def move(self, step_id: str, to: StepState, why: str, now: float) -> None:
+        """Change a step's state.
+
+        Raises:
+            InvalidTransition: it may not.
+        """
+        before = self._states.move(step_id, to, why)
+        self.ready.moved(step_id, before, to, now)
+        if to in UNSUCCESSFUL:
+            position = self.ready.position
+            for each in self.ready.after.get(step_id, ()):
+                heapq.heappush(self._blocked, (position[each], each))
+
+    def take_plan(self, plan: PlanView, inspected: bool, now: float) -> None:
+        """Another plan, or another content of the store: what is not needed counts as done.
+
+        Args:
+            inspected: the store was read anew; what it has lost is to be made again.
+        """
+        self.plan = plan
+        graph, needed = plan.graph, set(plan.resolution.todo)
+        if inspected:
+            made = [step_id for step_id, record in self._records.items() if record.made]
+            for step_id in undone(graph, plan.resolution, made):
+                self._records[step_id].made = False
+        for step_id in graph.steps:
+            state = self._states[step_id]
+            if state is StepState.WAITING and step_id not in needed:
+                self._states.move(step_id, StepState.DONE, "held by the store, or not needed")
+            elif state is StepState.DONE and step_id in needed and not self.record(step_id).made:
+                self._states.move(step_id, StepState.WAITING, "needed, and not in the store")
+        self.ready = Ready(plan, self._states, self.ready.since, now)
+        self._blocked = [
+            (self.ready.position[each], each)
+            for step_id in graph.steps
+            if self._states[step_id] in UNSUCCESSFUL
+            for each in self.ready.after[step_id]
+        ]
+        heapq.heapify(self._blocked)
+
+    def in_state(self, *states: StepState) -> Iterator[Step]:
+        """The plan's steps in some states, in the plan's order."""
+        for step in self.plan.graph.steps.values():
+            if self._states[step.id] in states:
+                yield step
+
+    def blocked(self, now: float) -> Iterator[tuple[Step, str]]:
+        """Skip the waiting steps that have a source without output; gives each with that source."""
+        graph = self.plan.graph
+        while self._blocked:
+            step_id = heapq.heappop(self._blocked)[1]
+            if self._states[step_id] is not StepState.WAITING:
+                continue
+            because = next(s for s in graph.sources(step_id) if self._states[s] in UNSUCCESSFUL)
+            self.move(step_id, StepState.SKIPPED, f"{because} has no output", now)
+            yield graph.steps[step_id], because
+
+    def may_start(self, step_id: str, now: float) -> bool:
+        """Whether a ready step is not held back: by its backoff, an unknown key, or its twin.
+
+        A running step may make the same, as boards of one kind at two sites would; to start both
+        would only keep one board waiting for the other.
+        """
+        record = self._records.get(step_id)
+        key = self.plan.resolution.keys.get(step_id)
+        held_back = record is not None and record.not_before > now
+        return key is not None and not held_back and not self.underway.making(key)
+
+    def may_move(self, step: Step, now: float) -> bool:
+        """Whether a waiting step that lacks nothing but a deploy may start, apart from its board.
+
+        Another board needs another deploy, so a running one keeps the step where it is.
+        """
+        record = self._records.get(step.id)
+        graph = self.plan.graph
+        return (
+            (record is None or record.not_before <= now)
+            and not self.underway.making(self.plan.resolution.keys.get(step.id))
+            and not any(
+                graph.steps[s].stage == "deploy" and self._states[s] is StepState.RUNNING
+                for s in graph.sources(step.id)
+            )
+        )
+
+    def deploy_again(self, board: str, now: float) -> None:
+        """A board that was lost may have lost its files: look again before its next steps."""
+        graph = self.plan.graph
+        for record in self._records.values():
+            if record.deployed_on == board:  # also for steps that are moved there later
+                record.made = False
+        for step in graph.steps.values():
+            if step.board != board or self._states[step.id] is not StepState.WAITING:
+                continue
+            for source in graph.sources(step.id):
+                done = self._states[source] is StepState.DONE
+                if graph.steps[source].stage == "deploy" and done:
+                    self.move(source, StepState.WAITING, f"{board} may have lost its files", now)

@@ -1,0 +1,65 @@
+"""What runs at the moment: steps, the keys that they make, and boards that help. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from orchestrator.planning.graph import Step
+
+
+class Underway:
+    """Running steps and helpers.
+
+    Attributes:
+        steps: running steps by id.
+        helping: a board to the step that it helps with.
+    """
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+        self.helping: dict[str, Step] = {}
+        self._keys: dict[str, str] = {}
+        self._making: Counter[str] = Counter()
+        self._leading: dict[str, str] = {}
+        self._helped: dict[str, set[str]] = {}  # a step to the boards that helped its attempt
+
+    def start(self, step: Step, key: str) -> None:
+        """A step begins; boards that helped with an earlier attempt may help again."""
+        self.steps[step.id] = step
+        self._keys[step.id] = key
+        self._making[key] += 1
+        if step.board:
+            self._leading[step.board] = step.id
+        self._helped.pop(step.id, None)
+
+    def end(self, step: Step) -> None:
+        """A step's attempt has ended."""
+        self.steps.pop(step.id, None)
+        key = self._keys.pop(step.id, None)
+        if key is not None:
+            self._making[key] -= 1
+            if not self._making[key]:
+                del self._making[key]
+        if self._leading.get(step.board) == step.id:
+            del self._leading[step.board]
+
+    def help(self, step: Step, board: str) -> None:
+        """A board begins to help."""
+        self.helping[board] = step
+        self._helped.setdefault(step.id, set()).add(board)
+
+    def help_ended(self, board: str) -> None:
+        """It no longer does."""
+        self.helping.pop(board, None)
+
+    def may_help(self, step: Step, board: str) -> bool:
+        """Whether a board has not yet helped with this attempt of a step."""
+        return board not in self._helped.get(step.id, ())
+
+    def making(self, key: str | None) -> bool:
+        """Whether a running step makes this key."""
+        return key in self._making
+
+    def busy(self, board: str) -> bool:
+        """Whether a board runs a step or helps."""
+        return board in self._leading or board in self.helping

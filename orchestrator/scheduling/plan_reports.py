@@ -1,0 +1,69 @@
+"""What a run reports of its plan: what changed in it, and rows that came to an end."""
+
+from __future__ import annotations
+
+from orchestrator.events import CellFailed, CellFinished, PlanChanged
+from orchestrator.scheduling.core.states import UNFINISHED, StepState
+from orchestrator.scheduling.core.steps import Steps
+from orchestrator.scheduling.outcome import cell_result
+from orchestrator.scheduling.planner import Plan
+from orchestrator.scheduling.reporter import Reporter
+
+
+class PlanReports:
+    """Reports each change of the plan, and each row, once."""
+
+    def __init__(self, plan: Plan, steps: Steps, reporter: Reporter) -> None:
+        self._plan, self._steps, self._reporter = plan, steps, reporter
+        self._reported = {info.id: info for info in plan.step_infos()}
+        self._ended: set[str] = set()
+
+    def plan(self, board: str = "", *, cells: bool = False) -> None:
+        """Report plan differences since the last report.
+
+        Args:
+            board: which brought them, where it is one.
+            cells: whether there are new rows.
+        """
+        now = {info.id: info for info in self._plan.step_infos()}
+        steps = tuple(info for info in now.values() if self._reported.get(info.id) != info)
+        gone = tuple(self._reported.keys() - now.keys())
+        self._reported = now
+        rows = self._plan.cell_infos() if cells else ()
+        if steps or gone or rows:
+            change = PlanChanged(board=board, steps=steps, cells=rows, partial=True, gone=gone)
+            self._reporter.emit(change)
+
+    def rows(self) -> None:
+        """Report the rows that came to an end."""
+        for cell in self._plan.possible:
+            if cell.name in self._ended:
+                continue
+            target = self._plan.graph.targets[cell.name]
+            states = {self._steps.state(step) for step in target.figures}
+            if states == {StepState.DONE}:
+                result = cell_result(self._plan, cell)
+                if result is not None:
+                    self._ended.add(cell.name)
+                    self._reporter.emit(
+                        CellFinished(
+                            cell=cell.name,
+                            executed_by=cell.probe.executed_by,
+                            result=result.model_dump(mode="json"),
+                        )
+                    )
+            elif not states & UNFINISHED:
+                self._ended.add(cell.name)
+                self._reporter.emit(
+                    CellFailed(
+                        cell=cell.name,
+                        executed_by=cell.probe.executed_by,
+                        reason="; ".join(self._reasons(cell.name)),
+                    )
+                )
+
+    def _reasons(self, cell: str) -> list[str]:
+        """Why steps of a row failed, each reason once."""
+        steps = self._plan.graph.steps.values()
+        errors = (self._steps.record(step.id).error for step in steps if cell in step.cells)
+        return list(dict.fromkeys(error for error in errors if error))

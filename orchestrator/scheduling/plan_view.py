@@ -1,0 +1,26 @@
+"""The plan as the scheduling core sees it."""
+
+from __future__ import annotations
+
+from orchestrator.errors import FarmError
+from orchestrator.fleet.recovery import rungs
+from orchestrator.scheduling.core.messages import BoardProfile, PlanView
+from orchestrator.scheduling.planner import Plan
+
+
+def plan_view(plan: Plan) -> PlanView:
+    """What of a plan decides who does what when, as it is now."""
+    boards = {
+        name: BoardProfile(board.contention_domain, rungs(board), board.recovery.boots_in_s)
+        for name, board in plan.boards.items()
+    }
+    pools = {(s.board, s.pool, s.extra.get("runtime")) for s in plan.graph.steps.values()}
+    asked = {(name, runtime) for own, pool, runtime in pools for name in (own, *pool) if name}
+    refusals: dict[tuple[str, str | None], FarmError] = {}
+    for name, runtime in asked:
+        error = plan.book.refusal(name, runtime)
+        if error is not None:
+            refusals[name, runtime] = error
+    return PlanView(
+        plan.graph, plan.resolution, boards, plan.leads, plan.ranks, plan.facts, refusals
+    )
