@@ -1,7 +1,7 @@
 """The scheduler on a virtual clock: how long a matrix takes with which boards, and what waits.
 
-Pure and seeded. It makes its decisions with the very functions that a run uses (`choose`,
-`rebound`, `wanted_helpers`); what it leaves out are connecting, transfers of images and Ray.
+Pure and seeded. The scheduling core of a run decides here too; what is left out are connecting,
+deploying, transfers of images and Ray.
 """
 
 from __future__ import annotations
@@ -9,17 +9,23 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from orchestrator.errors import BoardError
 from orchestrator.planning.estimate import leads, ranks
 from orchestrator.planning.graph import Graph, Step
-from orchestrator.scheduling.core.choosing import HEAD_DOMAIN, YIELDING, Candidate, choose, order
-from orchestrator.scheduling.core.pools import rebound, wanted_helpers
+from orchestrator.planning.resolving import Resolution
+from orchestrator.scheduling.core import messages as m
+from orchestrator.scheduling.core.pools import wanted_helpers
+from orchestrator.scheduling.core.scheduler import Scheduler
+from orchestrator.scheduling.core.states import StepState
 
 SHARING_LOSS = 0.02
 """Of a helper's pace, what canary and ends of pieces cost."""
+
+LEAST_HELP = 64
+"""Images left below which no other board joins an extraction."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What came of it.
+    """Simulation result.
 
     Attributes:
         makespan_s: until the last step ended.
@@ -82,84 +88,18 @@ class _Running:
         self.since = now
 
 
-class _Lines:
-    """The ready steps as they stand in line, so that a look need not go through all of them.
+_FAR = float("inf")
 
-    `choose` starts at most one step a board, and as many on the head as it has slots: what stands
-    behind these cannot be chosen and need not be looked at. Where several boards are one contention
-    domain, or several can do a step, all count.
-    """
 
-    def __init__(
-        self,
-        steps: Mapping[str, Step],
-        domains: Mapping[str, str],
-        candidate: Callable[[Step], Candidate],
-    ) -> None:
-        self._steps, self._candidate = steps, candidate
-        sizes = Counter([*domains.values(), HEAD_DOMAIN])
-        self._shared = {name for name, domain in domains.items() if sizes[domain] > 1}
-        self._number = 0
-        self._numbers: dict[str, int] = {}
-        self._head: tuple[list[Any], list[Any]] = ([], [])  # those that yield to measuring, others
-        self._alone: dict[str, dict[str, None]] = {}
-        self._open: set[str] = set()
-        self.pooled: dict[str, None] = {}
+class _NoLimits:
+    """No board of a simulation is waited for."""
 
-    def join(self, step: Step) -> None:
-        """A step has become ready."""
-        self._number += 1
-        self._numbers[step.id] = self._number
-        if not step.board:
-            line = self._head[0 if step.stage in YIELDING else 1]
-            heapq.heappush(line, (order(self._candidate(step)), self._number, step.id))
-        elif len(step.pool) > 1:
-            self.pooled[step.id] = None
-        else:
-            self._alone.setdefault(step.board, {})[step.id] = None
-            self._open.add(step.board)
-
-    def leave(self, step: Step) -> None:
-        """It has begun, or never will."""
-        del self._numbers[step.id]
-        self.pooled.pop(step.id, None)
-        line = self._alone.get(step.board, {})
-        line.pop(step.id, None)
-        if not line and step.board in self._alone:
-            del self._alone[step.board]
-            self._open.discard(step.board)
-
-    def wanted(self) -> set[str]:
-        """Boards that a ready step waits for."""
-        return {*self._alone, *(self._steps[step_id].board for step_id in self.pooled)}
-
-    def of(self, board: str) -> list[str]:
-        """Ready steps that only this board can do."""
-        return list(self._alone.get(board, ()))
-
-    def free(self, board: str) -> None:
-        """A board has ended what it did."""
-        if board in self._alone:
-            self._open.add(board)
-
-    def front(self, busy: Collection[str], slots: int) -> list[Candidate]:
-        """The candidates that may be chosen, in the order in which they became ready."""
-        self._open -= {name for name in self._open if name in busy and name not in self._shared}
-        found = [*self.pooled, *(s for name in self._open for s in self._alone[name])]
-        for line in self._head:
-            first: list[Any] = []
-            while line and len(first) < slots:
-                entry = heapq.heappop(line)
-                if self._numbers.get(entry[2]) == entry[1]:
-                    first.append(entry)
-            found += [entry[2] for entry in first]
-            for entry in first:
-                heapq.heappush(line, entry)
-        found.sort(key=self._numbers.__getitem__)
-        return [self._candidate(self._steps[step_id]) for step_id in found]
+    queue_s = lost_s = _FAR
 
 
 class _Simulator:
+    """A virtual clock over the scheduling core: what it wants done takes as long as is said."""
+
     def __init__(
         self,
         graph: Graph,
@@ -170,136 +110,81 @@ class _Simulator:
         jitter: float,
         seed: int,
     ) -> None:
-        self._steps, self._sources = _without_deploys(graph)
-        self._domains, self._seconds, self._slots = domains, seconds, head_slots
-        self._deaths = sorted((at, name) for name, at in deaths.items())
+        self._seconds = seconds
+        self._deaths = sorted(((at, name) for name, at in deaths.items()), reverse=True)
         self._chance, self._jitter = random.Random(seed), jitter
-        self._ranks = ranks(graph, lambda step: seconds(step, step.board))
-        self._leads = leads(graph, lambda step: seconds(step, step.board))
-        self._state = dict.fromkeys(self._steps, "waiting")
-        self._after: dict[str, list[str]] = {step_id: [] for step_id in self._steps}
-        self._missing = {step_id: len(set(s)) for step_id, s in self._sources.items()}
-        for step_id, sources in self._sources.items():
-            for source in set(sources):
-                self._after[source].append(step_id)
-        self._ready: dict[str, float] = {}
-        self._lines = _Lines(self._steps, domains, self._candidate)
         self._running: dict[str, _Running] = {}
         self._at: dict[str, str] = {}  # what a board works on
-        self._dead: set[str] = set()
         self._ends: list[tuple[float, int, str]] = []
         self._spans: list[Span] = []
         self._waited: dict[str, float] = defaultdict(float)
         self.now = 0.0
-        for step_id in [s for s, count in self._missing.items() if count == 0]:
-            self._is_ready(step_id)
-        turns: Counter[tuple[str, ...]] = Counter()
-        encoders: dict[str, str] = {}
-        for step in self._steps.values():
-            if len(step.pool) > 1:
-                encoder = _encoder(step)
-                if encoder not in encoders:
-                    encoders[encoder] = step.pool[turns[step.pool] % len(step.pool)]
-                    turns[step.pool] += 1
-                step.board = encoders[encoder]
+        self._core = Scheduler(_NoLimits(), head_slots)
+        boards = {name: m.BoardProfile(domain) for name, domain in domains.items() if name}
+        lead = leads(graph, lambda step: seconds(step, step.board))
+        rank = ranks(graph, lambda step: seconds(step, step.board))
+        self._graph = _without_deploys(graph)
+        _bind(self._graph)
+        ids = list(self._graph.steps)
+        every = Resolution(keys={step_id: step_id for step_id in ids}, todo=ids)
+        self._tell(m.PlanChanged(m.PlanView(self._graph, every, boards, lead, rank)))
+        self._tell(m.ConnectedFromStart(tuple(boards)))
 
     def run(self) -> None:
-        while True:
-            self._start()
-            if not self._running and not self._deaths:
-                break
-            if not self._running and not self._ready:
-                break
-            death = self._deaths[0][0] if self._deaths else float("inf")
-            while self._ends and not self._meant(self._ends[0]):
+        """Until nothing runs and nothing can start."""
+        self._look()
+        while self._running:
+            while not self._counts(self._ends[0]):
                 heapq.heappop(self._ends)
-            end = self._ends[0][0] if self._ends else float("inf")
-            if min(end, death) == float("inf"):
-                break
-            if death < end:
-                self.now = max(self.now, death)
-                self._die(self._deaths.pop(0)[1])
+            if self._deaths and self._deaths[-1][0] < self._ends[0][0]:
+                at, board = self._deaths.pop()
+                self.now = max(self.now, at)
+                self._die(board)
             else:
-                self.now = end
-                self._finish(heapq.heappop(self._ends)[2])
-        for step_id in [s for s, state in self._state.items() if state == "waiting"]:
-            self._state[step_id] = "failed"
+                self.now, _, step_id = heapq.heappop(self._ends)
+                self._finish(self._running.pop(step_id))
+            self._look()
 
-    def result(self, graph: Graph) -> Simulation:
-        bound, by = lower_bound(graph, self._seconds, self._slots)
-        return Simulation(
-            self.now,
-            bound,
-            by,
-            tuple(self._spans),
-            frozenset(s for s, state in self._state.items() if state == "done"),
-            frozenset(s for s, state in self._state.items() if state == "failed"),
-            dict(self._waited),
-        )
+    def result(self, bound_s: float, bound_by: str) -> Simulation:
+        """What came of it; what did not finish has failed."""
+        done = frozenset(step.id for step in self._core.steps.in_state(StepState.DONE))
+        failed = frozenset(self._graph.steps) - done
+        spans, waited = tuple(self._spans), dict(self._waited)
+        return Simulation(self.now, bound_s, bound_by, spans, done, failed, waited)
 
-    def _is_ready(self, step_id: str) -> None:
-        self._ready[step_id] = self.now
-        self._lines.join(self._steps[step_id])
-
-    def _meant(self, end: tuple[float, int, str]) -> bool:
+    def _counts(self, end: tuple[float, int, str]) -> bool:
         running = self._running.get(end[2])
         return running is not None and running.turn == end[1]
 
-    def _usable(self, _: Step, board: str) -> bool:
-        return board not in self._dead
+    # -- the core ------------------------------------------------------------------------------
 
-    def _start(self) -> None:
-        waiting = [self._steps[s] for s in self._lines.pooled]
-        if waiting:
-            own = self._lines.wanted()
+    def _look(self) -> None:
+        while self._tell(m.Look()):
+            pass
 
-            def idle(name: str) -> bool:
-                return name not in self._at and name not in own and name not in self._dead
+    def _tell(self, event: m.Event) -> bool:
+        """Tell the core and do what it wants; returns whether it is to look again at once."""
+        again = False
+        for instruction in self._core.handle(event, self.now):
+            match instruction:
+                case m.Start(step):
+                    self._waited[pool_name(step.pool)] += instruction.waited_s
+                    self._running[step.id] = running = _Running(step, 1.0, self.now)
+                    self._join(running, step.board)
+                case m.Help(step, board):
+                    running = self._running[step.id]
+                    if running.left * step.units < LEAST_HELP:
+                        self._tell(m.HelpEnded(step, board))
+                        again = True
+                    else:
+                        self._join(running, board)
+                case m.MoveSteps(moved):
+                    for step_id, name in moved.items():
+                        self._graph.steps[step_id].board = name
+                    again |= self._tell(m.StepsMoved(moved))
+        return again
 
-            moved = rebound(waiting, startable=lambda _: True, usable=self._usable, idle=idle)
-            for step_id, name in moved.items():
-                self._steps[step_id].board = name
-        for step in [s for s in waiting if s.board in self._dead]:
-            self._fail(step.id)
-        for name in self._dead:
-            for step_id in self._lines.of(name):
-                self._fail(step_id)
-        ready = self._lines.front(self._at, self._slots)
-        under_way = [self._candidate(r.step, n) for r in self._running.values() for n in r.paces]
-        helpers = self._helpers()
-        chosen = choose([*ready, *helpers], under_way, self._slots)
-        for each in chosen:
-            step_id, _, helper = each.id.partition("@")
-            if helper:
-                self._join(self._running[step_id], helper)
-            else:
-                step = self._steps[step_id]
-                self._waited[self._pool(step)] += self.now - self._ready.pop(step_id)
-                self._lines.leave(step)
-                running = self._running[step_id] = _Running(step, 1.0, self.now)
-                self._state[step_id] = "running"
-                self._join(running, step.board)
-
-    def _helpers(self) -> list[Candidate]:
-        found: list[Candidate] = []
-        led = [r for r in self._running.values() if len(r.step.pool) > 1]
-        taken = self._lines.wanted() if led else set()
-        for running in led:
-            step = running.step
-            if running.left * step.units < 64:
-                continue
-            for name in wanted_helpers(step, self._usable):
-                if name not in self._at and name not in taken:
-                    taken.add(name)
-                    domain = self._domains[name]
-                    found.append(Candidate(f"{step.id}@{name}", "extract", name, domain, 0))
-        return found
-
-    def _candidate(self, step: Step, board: str | None = None) -> Candidate:
-        name = step.board if board is None else board
-        domain = self._domains[name] if name else HEAD_DOMAIN
-        lead, rank = self._leads.get(step.id, 0.0), self._ranks.get(step.id, 0.0)
-        return Candidate(step.id, step.stage, name, domain, step.units, step.priority, lead, rank)
+    # -- the clock -----------------------------------------------------------------------------
 
     def _join(self, running: _Running, board: str) -> None:
         running.advance(self.now)
@@ -321,48 +206,36 @@ class _Simulator:
     def _leave(self, running: _Running, board: str, *, done: bool) -> None:
         del running.paces[board]
         self._at.pop(board, None)
-        self._lines.free(board)
         start = running.joined.pop(board)
         self._spans.append(Span(running.step.id, board, start, self.now, done))
 
-    def _finish(self, step_id: str) -> None:
-        running = self._running.pop(step_id)
+    def _finish(self, running: _Running) -> None:
+        step = running.step
         for board in list(running.paces):
             self._leave(running, board, done=True)
-        self._state[step_id] = "done"
-        for after in self._after[step_id]:
-            self._missing[after] -= 1
-            if self._missing[after] == 0 and self._state[after] == "waiting":
-                self._is_ready(after)
+            if board != step.board:
+                self._tell(m.HelpEnded(step, board))
+        self._tell(m.Finished(step))
 
     def _die(self, board: str) -> None:
-        self._dead.add(board)
-        step_id = self._at.get(board)
-        if step_id is None:
+        """A board is lost for good; helpers end what it led."""
+        failure = m.Failure(m.FailureKind.BOARD, BoardError(f"{board} is lost"))
+        running = self._running.get(self._at.get(board, ""))
+        if running is None:
+            self._tell(m.Unfit(board, failure.error))
             return
-        running = self._running[step_id]
+        step = running.step
         running.advance(self.now)
         self._leave(running, board, done=False)
+        if board == step.board:
+            self._tell(m.Unfit(board, failure.error))
+        else:
+            self._tell(m.HelpEnded(step, board, failure))
         if running.paces:
-            running.step.board = next(iter(running.paces))
             self._announce(running)
         else:
-            del self._running[step_id]
-            self._state[step_id] = "waiting"
-            self._is_ready(step_id)
-
-    def _fail(self, step_id: str) -> None:
-        pending = [step_id]
-        while pending:
-            current = pending.pop()
-            if self._state[current] == "waiting":
-                self._state[current] = "failed"
-                if self._ready.pop(current, None) is not None:
-                    self._lines.leave(self._steps[current])
-                pending += self._after[current]
-
-    def _pool(self, step: Step) -> str:
-        return pool_name(step.pool)
+            del self._running[step.id]
+            self._tell(m.Failed(step, failure))
 
 
 def pool_name(pool: tuple[str, ...]) -> str:
@@ -372,21 +245,31 @@ def pool_name(pool: tuple[str, ...]) -> str:
     return f"{pool[0]} and {len(pool) - 1} more"
 
 
-def _encoder(step: Step) -> str:
-    return step.id.split("/")[1]
-
-
-def _without_deploys(graph: Graph) -> tuple[dict[str, Step], dict[str, list[str]]]:
-    """Steps as copies, and their sources; what waits for a deploy waits for its inputs instead."""
-    sources: dict[str, list[str]] = {}
-    for step_id in graph.steps:
-        found: list[str] = []
-        for source in graph.sources(step_id):
+def _without_deploys(graph: Graph) -> Graph:
+    """Steps as copies; what waits for a deploy waits for its inputs instead."""
+    steps: dict[str, Step] = {}
+    for step in graph.steps.values():
+        if step.stage == "deploy":
+            continue
+        after: list[str] = []
+        for source in step.after:
             deploy = graph.steps[source].stage == "deploy"
-            found += graph.sources(source) if deploy else [source]
-        sources[step_id] = found
-    steps = {s.id: replace(s) for s in graph.steps.values() if s.stage != "deploy"}
-    return steps, {step_id: sources[step_id] for step_id in steps}
+            after += graph.sources(source) if deploy else [source]
+        steps[step.id] = replace(step, after=tuple(after))
+    return Graph(steps, graph.targets)
+
+
+def _bind(graph: Graph) -> None:
+    """Give each encoder of a pool a board, in turn, as `Plan.bind` does."""
+    turns: Counter[tuple[str, ...]] = Counter()
+    encoders: dict[str, str] = {}
+    for step in graph.steps.values():
+        if len(step.pool) > 1:
+            encoder = step.id.split("/")[1]
+            if encoder not in encoders:
+                encoders[encoder] = step.pool[turns[step.pool] % len(step.pool)]
+                turns[step.pool] += 1
+            step.board = encoders[encoder]
 
 
 def lower_bound(
@@ -400,7 +283,7 @@ def lower_bound(
         paces = [1 / max(1e-9, seconds(step, name)) for name in step.pool]
         return 1 / (sum(paces) if wanted_helpers(step, lambda *_: True) else max(paces))
 
-    steps, _ = _without_deploys(graph)
+    steps = _without_deploys(graph).steps
     path = max(ranks(graph, lambda s: least(s) if s.id in steps else 0.0).values(), default=0.0)
     work: dict[tuple[str, ...], float] = defaultdict(float)
     for step in steps.values():
@@ -436,4 +319,4 @@ def simulate(
     """
     simulator = _Simulator(graph, domains, seconds, head_slots, deaths or {}, jitter, seed)
     simulator.run()
-    return simulator.result(graph)
+    return simulator.result(*lower_bound(graph, seconds, head_slots))

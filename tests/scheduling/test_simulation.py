@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from unittest import mock
 
 from hypothesis import given, settings
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from orchestrator.planning.graph import Graph, Step
 from orchestrator.scheduling.core.choosing import HEAD_DOMAIN, Candidate
-from orchestrator.scheduling.simulation import Simulation, _Lines, simulate
+from orchestrator.scheduling.core.ready import Ready
+from orchestrator.scheduling.simulation import Simulation, simulate
 
 SECONDS = {
     "images": 2.0,
@@ -135,10 +136,17 @@ def test_a_higher_priority_comes_first() -> None:
     assert first["measure/cell3"] < min(first["measure/cell1"], first["measure/cell2"])
 
 
-def everything(lines: _Lines, busy: object, slots: int) -> list[Candidate]:
-    """All that is ready, in the order in which it became so, `front` and the rest."""
-    ready = sorted(lines._numbers, key=lines._numbers.__getitem__)
-    return [lines._candidate(lines._steps[step_id]) for step_id in ready]
+def everything(
+    ready: Ready,
+    allowed: Callable[[str], bool],
+    busy: object,
+    connected: Callable[[str], bool],
+    slots: int,
+) -> list[Candidate]:
+    """All that is ready, in the plan's order: `front` and the rest."""
+    found = [ready._steps[s] for s in sorted(ready.since, key=ready.position.__getitem__)]
+    free = [s for s in found if allowed(s.id) and (not s.board or connected(s.board))]
+    return [ready.candidate(step) for step in free]
 
 
 @settings(max_examples=30, deadline=None)
@@ -174,7 +182,7 @@ def test_priorities_and_shared_domains_keep_the_promises_and_only_who_is_in_fron
         )
 
     graph, one = done()
-    with mock.patch.object(_Lines, "front", everything):
+    with mock.patch.object(Ready, "front", everything):
         assert done()[1] == one
     steps = {s for s, step in graph.steps.items() if step.stage != "deploy"}
     assert one.finished | one.failed == steps

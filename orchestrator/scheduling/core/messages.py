@@ -167,6 +167,13 @@ class Connected:
 
 
 @dataclass(frozen=True)
+class ConnectedFromStart:
+    """Boards need no connecting, as in a simulation."""
+
+    boards: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ConnectFailed:
     """An attempt to connect a board failed."""
 
@@ -219,6 +226,7 @@ Event = (
     | Failed
     | HelpEnded
     | Connected
+    | ConnectedFromStart
     | ConnectFailed
     | Unfit
     | Recovered

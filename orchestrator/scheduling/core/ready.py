@@ -51,6 +51,7 @@ class Ready:
         self._lines: dict[str, dict[str, None]] = {}  # ready steps by board
         self._open: set[str] = set()  # boards whose line is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
+        self._near_pooled: set[str] = set()
         self._missing: dict[str, int] = {}  # sources that are not done
         self._lacking: dict[str, int] = {}  # the same without deploys
         self.after: dict[str, list[str]] = {step_id: [] for step_id in self._steps}
@@ -95,10 +96,14 @@ class Ready:
         """Waiting steps to measure or extract on a board that lack nothing but a deploy."""
         return self._near.get(board, ())
 
+    def is_near(self, step_id: str) -> bool:
+        """Whether a step is such a one, and several boards can do it."""
+        return step_id in self._near_pooled
+
     def near_pooled(self) -> list[Step]:
         """All such steps that several boards can do, in the plan's order."""
-        found = [s for line in self._near.values() for s in line if len(self._steps[s].pool) > 1]
-        return [self._steps[s] for s in sorted(found, key=self.position.__getitem__)]
+        found = sorted(self._near_pooled, key=self.position.__getitem__)
+        return [self._steps[step_id] for step_id in found]
 
     def front(
         self,
@@ -166,6 +171,8 @@ class Ready:
         if near:
             self._filed[step_id] = step.board
             self._near.setdefault(step.board, {})[step_id] = None
+            if len(step.pool) > 1:
+                self._near_pooled.add(step_id)
 
     def _join(self, step: Step, now: float) -> None:
         self.since[step.id] = now
@@ -182,6 +189,7 @@ class Ready:
     def _leave(self, step_id: str) -> None:
         board = self._filed.pop(step_id)
         self.since.pop(step_id, None)
+        self._near_pooled.discard(step_id)
         if step_id in self._tokens:
             self._tokens[step_id] += 1
         for lines in (self._lines, self._near):

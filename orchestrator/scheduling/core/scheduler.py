@@ -11,6 +11,7 @@ from orchestrator.scheduling.core.choosing import Candidate, choose
 from orchestrator.scheduling.core.failures import Failures
 from orchestrator.scheduling.core.messages import (
     Connected,
+    ConnectedFromStart,
     ConnectFailed,
     Event,
     Failed,
@@ -36,6 +37,7 @@ from orchestrator.scheduling.core.messages import (
 from orchestrator.scheduling.core.pools import rebound, usable, wanted_helpers
 from orchestrator.scheduling.core.states import UNFINISHED, StepState
 from orchestrator.scheduling.core.steps import Steps
+from orchestrator.scheduling.core.underway import helper_id
 
 _BOARD_NEWS = (PlanChanged, Failed, HelpEnded, ConnectFailed, Unfit, RecoveryFailed)
 """After these a board may be of no use to a step that waits for it."""
@@ -70,6 +72,7 @@ class Scheduler:
             Failed: self._failed,
             HelpEnded: self._help_ended,
             Connected: self._connected,
+            ConnectedFromStart: self._connected_from_start,
             ConnectFailed: self._connect_failed,
             Unfit: self._unfit,
             Recovered: self._recovered,
@@ -135,7 +138,6 @@ class Scheduler:
         if not pooled:
             return {}
         ready, graph = self.steps.ready, self.steps.plan.graph
-        near = {step.id for step in ready.near_pooled()}
 
         def idle(name: str) -> bool:
             return (
@@ -146,7 +148,7 @@ class Scheduler:
 
         return rebound(
             pooled,
-            startable=lambda step: step.id in near and self.steps.may_move(step, now),
+            startable=lambda step: ready.is_near(step.id) and self.steps.may_move(step, now),
             usable=self._usable,
             idle=idle,
         )
@@ -171,34 +173,32 @@ class Scheduler:
             self._slots,
         )
         helpers = {candidate.id: (step, candidate) for step, candidate in self._helpers(ready)}
-        running = [self.steps.ready.candidate(step) for step in underway.steps.values()]
-        running += [self._as_helper(step, name) for name, step in underway.helping.items()]
         candidates = [*ready, *(candidate for _, candidate in helpers.values())]
-        for chosen in choose(candidates, running, self._slots):
+        for chosen in choose(candidates, underway.candidates.values(), self._slots):
             if chosen.id in helpers:
                 step = helpers[chosen.id][0]
-                underway.help(step, chosen.board)
+                underway.help(step, chosen)
                 out.append(Help(step, chosen.board))
             elif self.steps.may_start(chosen.id, now):
-                out.append(self._begin(graph.steps[chosen.id], now))
+                out.append(self._begin(graph.steps[chosen.id], chosen, now))
         return out
 
     def _skip_blocked(self, now: float) -> Iterator[Instruction]:
         for step, because in self.steps.blocked(now):
             yield ReportSkip(step, because)
 
-    def _begin(self, step: Step, now: float) -> Start:
+    def _begin(self, step: Step, candidate: Candidate, now: float) -> Start:
         record, key = self.steps.record(step.id), self.steps.plan.resolution.keys[step.id]
         waited_s = now - self.steps.ready.since[step.id]
         record.attempts += 1
         where = f" on {step.board}" if step.board else ""
         self.steps.move(step.id, StepState.RUNNING, f"attempt {record.attempts}{where}", now)
-        self.steps.underway.start(step, key)
+        self.steps.underway.start(step, key, candidate)
         return Start(step, key, record.attempts, waited_s)
 
     def _as_helper(self, step: Step, board: str) -> Candidate:
         domain = self.steps.plan.boards[board].domain
-        return Candidate(f"{step.id}@{board}", "extract", board, domain, 0)
+        return Candidate(helper_id(step, board), "extract", board, domain, 0)
 
     def _helpers(self, ready: list[Candidate]) -> Iterator[tuple[Step, Candidate]]:
         """Boards that could help now, with nothing of their own to do."""
@@ -287,6 +287,12 @@ class Scheduler:
 
     def _connected(self, event: Connected, now: float) -> list[Instruction]:
         self.boards.reached(event.board)
+        return []
+
+    def _connected_from_start(self, event: ConnectedFromStart, now: float) -> list[Instruction]:
+        for board in event.boards:
+            self.boards.connecting(board, now)
+            self.boards.reached(board)
         return []
 
     def _connect_failed(self, event: ConnectFailed, now: float) -> list[Instruction]:

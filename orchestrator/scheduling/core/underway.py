@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from orchestrator.planning.graph import Step
+from orchestrator.scheduling.core.choosing import Candidate
+
+
+def helper_id(step: Step, board: str) -> str:
+    """The name of a candidate that is a board that helps."""
+    return f"{step.id}@{board}"
 
 
 class Underway:
@@ -12,20 +18,23 @@ class Underway:
 
     Attributes:
         steps: running steps by id.
+        candidates: what runs, as `choose` sees it, helpers included.
         helping: a board to the step that it helps with.
     """
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
         self.helping: dict[str, Step] = {}
+        self.candidates: dict[str, Candidate] = {}
         self._keys: dict[str, str] = {}
         self._making: Counter[str] = Counter()
         self._leading: dict[str, str] = {}
         self._helped: dict[str, set[str]] = {}  # a step to the boards that helped its attempt
 
-    def start(self, step: Step, key: str) -> None:
+    def start(self, step: Step, key: str, candidate: Candidate) -> None:
         """A step begins; boards that helped with an earlier attempt may help again."""
         self.steps[step.id] = step
+        self.candidates[step.id] = candidate
         self._keys[step.id] = key
         self._making[key] += 1
         if step.board:
@@ -35,6 +44,7 @@ class Underway:
     def end(self, step: Step) -> None:
         """A step's attempt has ended."""
         self.steps.pop(step.id, None)
+        self.candidates.pop(step.id, None)
         key = self._keys.pop(step.id, None)
         if key is not None:
             self._making[key] -= 1
@@ -43,14 +53,17 @@ class Underway:
         if self._leading.get(step.board) == step.id:
             del self._leading[step.board]
 
-    def help(self, step: Step, board: str) -> None:
+    def help(self, step: Step, candidate: Candidate) -> None:
         """A board begins to help."""
+        board = candidate.board
         self.helping[board] = step
+        self.candidates[candidate.id] = candidate
         self._helped.setdefault(step.id, set()).add(board)
 
     def help_ended(self, board: str) -> None:
         """It no longer does."""
-        self.helping.pop(board, None)
+        step = self.helping.pop(board)
+        del self.candidates[helper_id(step, board)]
 
     def may_help(self, step: Step, board: str) -> bool:
         """Whether a board has not yet helped with this attempt of a step."""
