@@ -56,6 +56,14 @@ ENDS = frozenset((OPENED, DONE, ERROR))
 Buffer = Union[bytes, bytearray, memoryview]
 
 
+def shown(data: Buffer) -> str:
+    """Bytes that are no frame, in 80 printable characters; longer ones are counted."""
+    text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in bytearray(data[:80]))
+    if len(data) <= 80:
+        return "'%s'" % text
+    return "'%s...' (%d bytes)" % (text, len(data))
+
+
 class WireError(Exception):
     """The other side broke the rules, or the link damaged a frame: the session is over."""
 
@@ -123,13 +131,21 @@ class Decoder(object):
 
     Args:
         skip_noise: accept up to MAX_NOISE bytes before the first frame, which must then be a HELLO
-            or ERROR without payload: login banners and shell start-up files talk there.
+            or ERROR without payload: login banners and shell start-up files talk there. Between
+            later frames, accept as much text: something that a start-up file has left running may
+            talk on. Text has no zero byte and every frame has one, so none is lost for noise.
+
+    Attributes:
+        skipped: bytes of noise so far.
+        noise: the first 80 of them.
     """
 
     def __init__(self, skip_noise: bool = False) -> None:
+        self.skipped = 0
+        self.noise = b""
         self._buffer = bytearray()
-        self._seeking = skip_noise
-        self._skipped = 0
+        self._noisy = self._seeking = skip_noise
+        self._gap = 0
         self._broken = False
 
     def feed(self, data: Buffer) -> Iterator[Frame]:
@@ -144,9 +160,15 @@ class Decoder(object):
         self._buffer += data
         try:
             while True:
-                frame = self._seek() if self._seeking else self._next()
+                if self._seeking:
+                    frame = self._seek()
+                elif self._noisy and not self._at_header():
+                    return
+                else:
+                    frame = self._next()
                 if frame is None:
                     return
+                self._gap = 0
                 yield frame
         except WireError:
             self._broken = True
@@ -181,22 +203,46 @@ class Decoder(object):
                     return frame
             self._skip(1)
 
+    def _at_header(self) -> bool:
+        """Skip text up to the next frame's header; False where more bytes must come first."""
+        buffer = self._buffer
+        while True:
+            at = buffer.find(MAGIC)
+            if at < 0:
+                tail = next(n for n in range(len(MAGIC) - 1, -1, -1) if buffer.endswith(MAGIC[:n]))
+                self._skip_text(len(buffer) - tail)
+                return False
+            self._skip_text(at)
+            if len(buffer) < HEADER.size:
+                return False
+            if buffer[4] in NAMES and not buffer[5]:
+                return True
+            self._skip_text(1)
+
+    def _skip_text(self, count: int) -> None:
+        if 0 in self._buffer[:count]:
+            raise WireError("no frame where one should begin: %s" % shown(self._buffer[:count]))
+        self._skip(count)
+
     def _skip(self, count: int) -> None:
-        self._skipped += count
-        if self._skipped > MAX_NOISE:
-            start = bytes(self._buffer[:80])
-            raise WireError("no agent answered, only other output; it ends with %r" % start)
+        self.noise += bytes(self._buffer[: min(count, 80 - len(self.noise))])
+        self.skipped += count
+        self._gap += count
+        if self._gap > MAX_NOISE:
+            before = "no agent answered, only" if self._seeking else "between frames came"
+            talk = "%s %d bytes of other output" % (before, self._gap)
+            raise WireError("%s, which begins with %s" % (talk, shown(self.noise)))
         del self._buffer[:count]
 
     def _next(self) -> Optional[Frame]:
         buffer = self._buffer
         if len(buffer) < HEADER.size:
             if not MAGIC.startswith(bytes(buffer[: len(MAGIC)])):
-                raise WireError("no frame where one should begin: %r" % bytes(buffer[:20]))
+                raise WireError("no frame where one should begin: %s" % shown(buffer))
             return None
         magic, kind, flags, job, meta_length, length, crc = HEADER.unpack_from(buffer)
         if magic != MAGIC:
-            raise WireError("no frame where one should begin: %r" % bytes(buffer[:20]))
+            raise WireError("no frame where one should begin: %s" % shown(buffer))
         if kind not in NAMES or flags:
             raise WireError("a frame of unknown type %d, flags %d" % (kind, flags))
         if meta_length > MAX_META or length > MAX_PAYLOAD:

@@ -9,12 +9,19 @@ class FarmError(Exception):
     Args:
         message: what happened, where (file, line, board) and what was expected.
         hint: what to type or change next; empty when there is nothing to add.
+        last_words: what the program that failed said last. They come before the hint.
+
+    Attributes:
+        deadline: the name of the deadline that passed, empty where none did.
     """
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
+    def __init__(self, message: str, hint: str = "", *, last_words: str = "") -> None:
+        told = f"its last words: {last_words}" if last_words else ""
         self.message = message
-        self.hint = hint
+        self.hint = "; ".join(filter(None, (told, hint)))
+        self.last_words = last_words
+        self.deadline = ""
+        super().__init__(message, self.hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message

@@ -30,17 +30,20 @@ if [ -e {home}/.bashrc ]; then mount --bind /dev/null {home}/.bashrc; fi
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=755 tmpfs {data}
 mount -o remount,bind,ro /
-exec dropbear -F -E -s -p 127.0.0.1:{port} -r {host_key}
+exec dropbear -F -E -s -p 127.0.0.1:{port} -r {host_key} {forced}
 """
 
 
 @contextmanager
-def running_dropbear(tmp_path: Path, public_key: str) -> Iterator[tuple[SshdAddress, Path]]:
+def running_dropbear(
+    tmp_path: Path, public_key: str, login: Path | None = None
+) -> Iterator[tuple[SshdAddress, Path]]:
     """Run dropbear for the length of a `with`; its address and the folder that can be written.
 
     Args:
         tmp_path: where its keys and log lie.
         public_key: the one public key line that is let in.
+        login: a program that gets every command in the place of the user's shell.
     """
     home = Path.home()
     (home / ".ssh").mkdir(mode=0o700, exist_ok=True)
@@ -56,7 +59,8 @@ def running_dropbear(tmp_path: Path, public_key: str) -> Iterator[tuple[SshdAddr
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     words = {"ssh": ssh, "home": home, "data": data, "host_key": host_key, "port": port}
-    script = _SETUP.format(**{name: shlex.quote(str(word)) for name, word in words.items()})
+    quoted = {name: shlex.quote(str(word)) for name, word in words.items()}
+    script = _SETUP.format(**quoted, forced=f"-c {shlex.quote(str(login))}" if login else "")
     log = tmp_path / "dropbear.log"
     with open(log, "wb") as file:
         process = subprocess.Popen(

@@ -17,7 +17,8 @@ from orchestrator.cli.boards_show import health_lines
 from orchestrator.errors import BoardError, FarmError, UserError
 from orchestrator.fleet.health import Health
 from orchestrator.fleet.known_keys import HostKey, Pin, check_host_key, pins_of_user
-from orchestrator.fleet.openssh_config import Target, hosts, parse_target, resolved
+from orchestrator.fleet.openssh_config import Target, parse_target, resolved
+from orchestrator.fleet.openssh_files import hosts
 from orchestrator.fleet.probing import BoardProbe, Recognition, probe, recognise, usable_python
 from orchestrator.specs.base import Spec, problems_of
 from orchestrator.specs.inventory import Board, SshTransportSpec, load_inventory

@@ -122,6 +122,8 @@ def health_lines(board: Board, health: Health) -> Iterator[str]:
         yield f"  {what}: {headline(text, _LONG)}"
     for proof in health.proofs:
         yield f"  {proof.runtime}: {headline(proof_words(proof), _LONG)}"
+    if health.noise:
+        yield f"  its login shell prints {health.noise}: passed over"
     if health.hint and health.state != "ready":
         yield from (f"  {line}" for line in health.hint.splitlines())
 
@@ -135,6 +137,7 @@ def health_json(health: Health) -> dict[str, Any]:
         "versions": health.versions,
         "temperature_c": health.temperature_c,
         "described": health.described.model_dump(mode="json"),
+        "noise": health.noise,
     }
 
 

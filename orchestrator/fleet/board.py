@@ -315,6 +315,12 @@ class BoardLink:
         return session.telemetry() if session is not None else {}
 
     @property
+    def noise(self) -> str:
+        """What the board's login shell prints beside answers, quoted; empty when it is silent."""
+        from_session = self._session.noise if self._session is not None else ""
+        return str(getattr(self._transport, "noise", "")) or from_session
+
+    @property
     def measured(self) -> MeasureFacts | None:
         """How the last measurement went."""
         return self._session.measurement if self._session is not None else None

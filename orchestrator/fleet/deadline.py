@@ -65,4 +65,6 @@ def named(name: str, seconds: float, whole: float | None = None) -> Iterator[Non
         asked = seconds if whole is None else whole
         by = "" if asked == seconds else f"{seconds:g} s by "
         hint = "; ".join(text for text in (error.hint, longer(name, asked)) if text)
-        raise kind(f"{error.message} ({by}{name}: {asked:g} s)", hint) from error
+        told = kind(f"{error.message} ({by}{name}: {asked:g} s)", hint)
+        told.last_words, told.deadline = error.last_words, name
+        raise told from error

@@ -155,13 +155,13 @@ def check_python(transport: Transport, python: str, timeout_s: float) -> str:
             f"{board}: no Python at `{python}`: {said(result)}",
             "install Python 3.6 or later on the board (`apt-get install python3-minimal`, `opkg "
             "install python3-light`), or unpack a portable build there; then name its path as "
-            "`python` in device_inventory.yaml",
+            "`python` of the board's entry, or with `--python`",
         )
     version = ".".join(part.decode() for part in found.groups())
     if tuple(int(part) for part in found.groups())[:2] < OLDEST_PYTHON:
         raise BoardError(
             f"{board}: Python {version} at `{python}` is too old: farm's agent needs 3.6 or later",
-            "often a newer one is there too: try `python: python3` in device_inventory.yaml, or "
+            "often a newer one is there too: try `python3` as `python` of the board's entry, or "
             "unpack a portable build on the board and name its path",
         )
     return version
@@ -267,8 +267,8 @@ def _cannot(transport: Transport, purpose: str, result: CommandResult) -> BoardE
     words = one_line(result.stderr) or f"status {result.status}"
     return BoardError(
         f"{_board(transport)}: cannot {purpose}: {words}",
-        "is its file system full or read-only? `workdir` in device_inventory.yaml may name "
-        "another folder",
+        "is its file system full or read-only? `workdir` of the board's entry, or "
+        "`--workdir`, may name another folder",
     )
 
 
@@ -276,8 +276,8 @@ def _no_room(transport: Transport, folder: str, size: int, free: int) -> BoardEr
     return BoardError(
         f"{_board(transport)}: no room in {folder}: {_mib(size + SPARE_BYTES)} needed, "
         f"{_mib(free)} free",
-        "remove what is no longer needed there, or set `workdir` in device_inventory.yaml to a "
-        "folder with room",
+        "remove what is no longer needed there, or let `workdir` of the board's entry, or "
+        "`--workdir`, name a folder with room",
     )
 
 

@@ -18,7 +18,6 @@ from typing import Any
 from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet import proving
 from orchestrator.fleet.board import Address, BoardLink, Deadlines
-from orchestrator.fleet.deadline import ENVIRONMENT
 from orchestrator.fleet.reaching import contact
 from orchestrator.fleet.session_types import AgentFacts
 from orchestrator.planning.identity import Seen, judge
@@ -46,6 +45,7 @@ class Health:
         proofs: a proof for each runtime that was found, the entry's own first.
         facts: what the agent told, None when it did not come to that.
         described: what the board is by its own files.
+        noise: what its login shell prints beside answers, quoted; empty when it is silent.
     """
 
     state: State
@@ -55,6 +55,7 @@ class Health:
     facts: AgentFacts | None = None
     telemetry: Mapping[str, Any] = field(default_factory=dict)
     described: Described = NOT_DESCRIBED
+    noise: str = ""
 
     @property
     def temperature_c(self) -> float | None:
@@ -135,12 +136,12 @@ def check(board: Board, address: Address, *, also: Iterable[str] = ()) -> Health
     link = BoardLink(limited(address))
     try:
         facts, proofs = connect_and_prove(board, link, lambda facts: _names(board, facts, also))
-        telemetry = dict(link.telemetry()) or dict(facts.telemetry)
+        telemetry, noise = dict(link.telemetry()) or dict(facts.telemetry), link.noise
     except FarmError as error:
         return _not_met(address, error)
     finally:
         link.close()
-    return judged(board, proofs, facts, telemetry)
+    return dataclasses.replace(judged(board, proofs, facts, telemetry), noise=noise)
 
 
 def lease(board: Board, link: BoardLink, runtimes: Sequence[str]) -> Health:
@@ -305,8 +306,8 @@ def _holder(address: Address) -> Mapping[str, Any]:
 
 def _reason(board: Board, error: FarmError) -> str:
     words = _shortened(board.name, error)
-    tells = error.hint.startswith("its last words") or ENVIRONMENT in error.hint
-    return f"{words} ({error.hint})" if tells else words
+    # Such a hint says what was seen there, and not only what to do.
+    return f"{words} ({error.hint})" if error.last_words or error.deadline else words
 
 
 def _shortened(board: str, error: FarmError) -> str:

@@ -1,22 +1,33 @@
-"""What `~/.ssh/config` says of a host, as farm's inventory can hold it."""
+"""What OpenSSH's configuration says of a host, as farm's inventory can hold it.
+
+`ssh -G` is asked where there is an `ssh`, so that Include, Match, wildcards and what a later
+version knows mean what they mean to the user's own `ssh`; paramiko's parser is asked otherwise.
+"""
 
 from __future__ import annotations
 
 import getpass
+import os
 import re
-from collections.abc import Mapping
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.errors import UserError
+from orchestrator.fleet.openssh_files import home_of_ssh, refuse_exec, text_of
+from orchestrator.fleet.untrusted import quote
 
 DEFAULT = Path("~/.ssh/config")
-MAX_BYTES = 1 << 20
 MOST_JUMPS = 5
+ASK_S = 10.0
 _FORWARDS = re.compile(r"ssh (?:-q )?(?:-W \S+ (?P<gate>[\w.@:-]+)|(?P<other>[\w.@:-]+) -W \S+)")
 _TARGET = re.compile(
     r"(?:(?P<user>[^@]+)@)?(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^@:\[\]]+))(?::(?P<port>\d+))?"
 )
+Options = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -66,51 +77,138 @@ def resolved(target: Target, config: Path = DEFAULT, jump: str | None = None) ->
         jump: hosts to jump over, as `ssh -J` takes them, instead of the configuration's.
 
     Raises:
-        UserError: the configuration is unreadable, or reaches this host by a way that farm lacks.
+        UserError: the configuration is unreadable, runs commands, or reaches this host by a way
+            that farm lacks.
     """
-    text = _text(config)
     # `Match exec` would run commands, which reading a file must not.
-    if text is not None and re.search(r"(?im)^\s*match\b.*\bexec\b", text):
-        raise UserError(f"{config}: `Match exec` would run a command and is not followed")
-    return _resolved(target, config, text, jump, 0)
+    includes = refuse_exec(config)
+    ssh = shutil.which("ssh")
+    if ssh is None and includes:
+        raise UserError(
+            f"{config}: Include is followed by asking `ssh -G`, and there is no `ssh` here",
+            "install OpenSSH's client, or give the board's address to `farm boards add`",
+        )
+    return _resolved(target, config, ssh, jump, 0)
 
 
 def _resolved(
-    target: Target, config: Path, text: str | None, jump: str | None, depth: int
+    target: Target, config: Path, ssh: str | None, jump: str | None, depth: int
 ) -> Target:
-    import paramiko
-
     if depth > MOST_JUMPS:
         raise UserError(f"{config}: jumps over more than {MOST_JUMPS} hosts to {target.host}")
-    options: dict[str, str | list[str]] = {}
-    if text is not None:
-        try:
-            options = dict(paramiko.SSHConfig.from_text(text).lookup(target.host))
-        except (paramiko.ConfigParseError, paramiko.SSHException, ValueError) as error:
-            raise UserError(f"{config}: cannot be read: {error}") from None
-    way = jump if jump is not None else _way(options, target.host, config)
+    options = _by_ssh(ssh, target, config) if ssh else _by_paramiko(target, config)
+
+    def one(name: str, otherwise: str) -> str:
+        return (*options.get(name, ()), otherwise)[0]
+
+    host = one("hostname", target.host)
+    port = target.port or int(one("port", "22"))
+    user = target.user or one("user", "") or None
+    tokens = _tokens(target.host, host, port, user)
+    way = jump if jump is not None else _way(options, target.host, config, tokens)
     hops: tuple[Target, ...] = ()
     for word in way.split(",") if way else ():
-        hop = _resolved(parse_target(word.strip()), config, text, None, depth + 1)
+        hop = _resolved(parse_target(word.strip()), config, ssh, None, depth + 1)
         # As with `ssh`: how the first is reached is its own affair, the others come through it.
         hops += (*(hop.jump if not hops else ()), replace(hop, jump=()))
-    port = target.port or int(str(options.get("port", 22)))
-    user = target.user or (str(options["user"]) if "user" in options else None)
     return Target(
-        str(options.get("hostname", target.host)),
+        host,
         port,
         None if user == getpass.getuser() and target.user is None else user,
-        _key(options.get("identityfile", [])),
+        _key(options.get("identityfile", ()), tokens),
         hops,
     )
 
 
-def _way(options: Mapping[str, str | list[str]], host: str, config: Path) -> str:
+def _by_ssh(ssh: str, target: Target, config: Path) -> Options:
+    """What `ssh -G` says, without the key files that it tries by itself."""
+    own = home_of_ssh() / ".ssh" / "config"
+    file = config.expanduser()
+    chosen: list[str] = []
+    environment = dict(os.environ)
+    if config != DEFAULT or file != own:  # `-F` also leaves the system's configuration out
+        chosen = ["-F", str(file) if text_of(config) is not None else "none"]
+        # What would run a `Match exec` that was overlooked; the system's own files may have one.
+        environment["SHELL"] = "/bin/false"
+    words = [] if target.user is None else ["-l", target.user]
+    words += ["-p", str(target.port)] if target.port else []
+    said = _asked([ssh, "-T", "-G", *chosen, *words, "--", target.host], config, environment)
+    usual = _asked([ssh, "-T", "-G", "-F", "none", "--", target.host], config, environment)
+    if said.get("identityfile") == usual.get("identityfile"):
+        said.pop("identityfile", None)
+    return said
+
+
+def _asked(
+    words: Sequence[str], config: Path, environment: Mapping[str, str]
+) -> dict[str, list[str]]:
+    try:
+        done = subprocess.run(
+            words,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=ASK_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"{config}: `ssh -G {words[-1]}` did not end within {ASK_S:g} s",
+            "does it canonicalize host names, and is the name server reachable?",
+        ) from None
+    if done.returncode != 0:
+        raise UserError(
+            f"{config}: `ssh -G {words[-1]}` ended with status {done.returncode}: it says "
+            + quote(done.stderr, 200)
+        )
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.decode("utf-8", "replace").splitlines():
+        keyword, _, value = line.partition(" ")
+        found.setdefault(keyword.lower(), []).append(value)
+    return found
+
+
+def _by_paramiko(target: Target, config: Path) -> Options:
+    import paramiko
+
+    text = text_of(config)
+    if text is None:
+        return {}
+    try:
+        found = paramiko.SSHConfig.from_text(text).lookup(target.host)
+    except (paramiko.ConfigParseError, paramiko.SSHException, ValueError) as error:
+        raise UserError(f"{config}: cannot be read: {error}") from None
+    return {
+        name: value if isinstance(value, list) else [str(value)] for name, value in found.items()
+    }
+
+
+def _tokens(named: str, host: str, port: int, user: str | None) -> Mapping[str, str]:
+    """What OpenSSH puts for `%` and a letter, in a key file's name and in a jump."""
+    return {
+        "%%": "%",
+        "%h": host,
+        "%n": named,
+        "%p": str(port),
+        "%r": user or getpass.getuser(),
+        "%u": getpass.getuser(),
+        "%d": str(home_of_ssh()),
+        "%i": str(os.getuid()),
+        "%l": socket.gethostname(),
+        "%L": socket.gethostname().partition(".")[0],
+    }
+
+
+def _expanded(text: str, tokens: Mapping[str, str]) -> str:
+    return re.sub(r"%.", lambda found: tokens.get(found[0], found[0]), text)
+
+
+def _way(options: Options, host: str, config: Path, tokens: Mapping[str, str]) -> str:
     """The hosts to jump over, as `ProxyJump` writes them; empty for none."""
-    jump = str(options.get("proxyjump", "none"))
+    jump = (*options.get("proxyjump", ()), "none")[0]
     if jump.lower() != "none":
-        return jump
-    command = str(options.get("proxycommand", "none"))
+        return _expanded(jump, tokens)
+    command = (*options.get("proxycommand", ()), "none")[0]
     if command.lower() == "none":
         return ""
     forwards = _FORWARDS.fullmatch(command.strip())
@@ -123,44 +221,9 @@ def _way(options: Mapping[str, str | list[str]], host: str, config: Path) -> str
     )
 
 
-def hosts(config: Path) -> list[str]:
-    """The hosts that a file names: an OpenSSH configuration's without patterns, or a plain list.
-
-    Raises:
-        UserError: it cannot be read, or names none.
-    """
-    text = _text(config)
-    if text is None:
-        raise UserError(f"{config}: no such file")
-    lines = [line.split("#", 1)[0].strip() for line in text.splitlines()]
-    words = [re.split(r"[\s=]+", line) for line in lines if line]
-    named = [name for first, *rest in words if first.lower() == "host" for name in rest]
-    if named or any(first.lower() in ("match", "include") for first, *_ in words):
-        names = [name.strip('"') for name in named if not set(name) & set("*?!")]
-    else:
-        names = [first for first, *_ in words]
-    if not names:
-        raise UserError(
-            f"{config}: names no host",
-            "expected an OpenSSH configuration, or a line `user@host[:port]` for each board",
-        )
-    return list(dict.fromkeys(names))
-
-
-def _key(files: str | list[str]) -> str | None:
-    for file in files if isinstance(files, list) else [files]:
-        if Path(file).expanduser().is_file():
-            return file
+def _key(files: Sequence[str], tokens: Mapping[str, str]) -> str | None:
+    for file in files:
+        name = _expanded(file.strip('"'), tokens)
+        if Path(name).expanduser().is_file():
+            return name
     return None
-
-
-def _text(config: Path) -> str | None:
-    try:
-        raw = config.expanduser().read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UserError(f"{config}: cannot be read: {error.strerror or error}") from None
-    if len(raw) > MAX_BYTES:
-        raise UserError(f"{config}: larger than 1 MiB")
-    return raw.decode("utf-8", "replace")

@@ -351,6 +351,11 @@ class AgentSession:
             if sender is not None:
                 sender.join()
 
+    @property
+    def noise(self) -> str:
+        """What came between the agent's frames, quoted; empty when there was nothing."""
+        return self._link.noise
+
     def telemetry(self) -> Mapping[str, Any]:
         """The sensors as the latest heartbeat told them: `temperature_c`, `clock_mhz`, ..."""
         return self._link.telemetry
@@ -426,14 +431,9 @@ class AgentSession:
         message = text if text.startswith(self._board) else f"{self._board}: {text}"
         lines = frame.meta.get("stderr")
         words = [clean_text(line) for line in lines[-24:]] if isinstance(lines, list) else []
-        hint = "its last words: " + " | ".join(words) if words else ""
-        if frame.meta.get("code") == "cancelled":
-            return Cancelled(message, hint)
-        if frame.meta.get("code") == DAMAGED:
-            return Damaged(message, hint)
-        if frame.meta.get("code") == "hang":
-            return Hung(message, hint)
-        return _ERRORS.get(str(frame.meta.get("class")), AgentBug)(message, hint)
+        kinds = {"cancelled": Cancelled, DAMAGED: Damaged, "hang": Hung}
+        kind = kinds.get(str(frame.meta.get("code"))) or _ERRORS.get(str(frame.meta.get("class")))
+        return (kind or AgentBug)(message, last_words=" | ".join(words))
 
     def _check_images(self, images: Any, count: tuple[int, ...]) -> None:
         expected = (*count, *self._image_shape)

@@ -28,7 +28,7 @@ from orchestrator.fleet.channel import Channel
 from orchestrator.fleet.deadline import Expired, longer
 from orchestrator.fleet.session_flow import Flow
 from orchestrator.fleet.session_types import Cancelled, clean_mapping
-from orchestrator.fleet.untrusted import one_line
+from orchestrator.fleet.untrusted import one_line, quote
 
 READ = 1 << 18
 INBOX_BYTES = 64 << 20
@@ -61,6 +61,7 @@ class SessionLink:
         self._heartbeat_s = heartbeat_s
         self._dead_after_s = dead_after_s
         self._talk = Conversation(is_agent=False)
+        self._decoder = Decoder(skip_noise=True)
         self._changed = threading.Condition()
         self._write_lock = threading.Lock()
         self._inbox: deque[Frame] = deque()
@@ -73,6 +74,12 @@ class SessionLink:
         self._flow: Flow | None = None
         self._reader = self._thread(self._read, "reader")
         self._beater = self._thread(self._beat, "heartbeat")
+
+    @property
+    def noise(self) -> str:
+        """What came that was no frame, quoted; empty when there was nothing."""
+        decoder = self._decoder
+        return quote(decoder.noise, total=decoder.skipped) if decoder.skipped else ""
 
     def start(self) -> None:
         """Begin to read."""
@@ -156,7 +163,7 @@ class SessionLink:
                 if now >= end:
                     raise Expired(
                         f"{self.board}: no word for {timeout_s:.1f} s while {doing}",
-                        self._last_words(),
+                        last_words=self._last_words(),
                     )
                 self._check_silence(now)
                 self._changed.wait(min(end - now, max(0.05, self._dead_after_s / 4)))
@@ -279,8 +286,9 @@ class SessionLink:
             limit = self._dead_after_s
             message = f"{self.board}: the agent has been silent for {silent:.1f} s"
             message += f" (silence_s: {limit:g} s)"
-            hint = "; ".join(filter(None, (self._last_words(), longer("silence_s", limit))))
-            self._error = TransientError(message, hint)
+            hint = longer("silence_s", limit)
+            self._error = TransientError(message, hint, last_words=self._last_words())
+            self._error.deadline = "silence_s"
             self._changed.notify_all()
             # Closing may wait a moment for a stuck link; nobody else has to.
             self._thread(self._channel.close, "closer").start()
@@ -290,14 +298,14 @@ class SessionLink:
         return TransientError(f"{self.board}: the session is closed")
 
     def _last_words(self) -> str:
-        words = one_line(self._channel.stderr_tail(), 500)
-        return f"its last words: {words}" if words else ""
+        return one_line(self._channel.stderr_tail(), 500)
 
     def _lost(self, cause: FarmError | None) -> FarmError:
         status = self._channel.exit_status(1.0)
         if status in _NO_SUCH_COMMAND and not self._talk.greeted:
             return BoardError(
-                f"{self.board}: the agent does not start (status {status})", self._last_words()
+                f"{self.board}: the agent does not start (status {status})",
+                last_words=self._last_words(),
             )
         if isinstance(cause, BoardError):
             return cause
@@ -305,7 +313,7 @@ class SessionLink:
         message = f"{self.board}: the agent ended{how}"
         if cause is not None and status is None:
             message = cause.message
-        return TransientError(message, self._last_words())
+        return TransientError(message, last_words=self._last_words())
 
     # ---- threads
 
@@ -313,7 +321,7 @@ class SessionLink:
         return threading.Thread(target=target, name=f"{self.board}-{name}", daemon=True)
 
     def _read(self) -> None:
-        decoder = Decoder(skip_noise=True)
+        decoder = self._decoder
         try:
             while True:
                 data = self._channel.read(READ)
@@ -324,7 +332,7 @@ class SessionLink:
                     self._take(frame)
             self.fail(self._closed() if self._closing else self._lost(None))
         except WireError as error:
-            self.fail(TransientError(f"{self.board}: {error}", self._last_words()))
+            self.fail(TransientError(f"{self.board}: {error}", last_words=self._last_words()))
         except FarmError as error:
             self.fail(self._lost(error))
         except Exception as error:

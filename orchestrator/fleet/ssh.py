@@ -17,12 +17,12 @@ import paramiko
 from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.channel import CommandResult
 from orchestrator.fleet.deadline import Deadline, Expired
-from orchestrator.fleet.marks import Marks
+from orchestrator.fleet.marks import Answer, Marks
 from orchestrator.fleet.ssh_channel import Guard, SshChannel, StderrDrain, close_channel, no_shell
 from orchestrator.fleet.ssh_connection import WINDOW
 from orchestrator.fleet.ssh_errors import translated
 from orchestrator.fleet.ssh_way import Place, Way, close_all, shut
-from orchestrator.fleet.untrusted import headline, one_line
+from orchestrator.fleet.untrusted import headline, one_line, quote
 
 OUTPUT_LIMIT = 1 << 20
 KEEPALIVE_S = 5
@@ -76,6 +76,7 @@ class SshTransport:
         self._connection: Any = None
         self._hops: list[Any] = []
         self.has_sftp = True  # until the board says otherwise
+        self._noise, self._noise_bytes = b"", 0
 
     def connect(self, timeout_s: float) -> None:
         """Reach the board and prove both identities; does nothing on a living connection.
@@ -135,6 +136,12 @@ class SshTransport:
                     return
             self.has_sftp = False
         self._put_cat(data, remote, mode, deadline, tell)
+
+    @property
+    def noise(self) -> str:
+        """What the login shell printed around answers, quoted; empty when it is silent."""
+        with self._lock:
+            return quote(self._noise, total=self._noise_bytes) if self._noise_bytes else ""
 
     def close(self) -> None:
         with self._lock:
@@ -222,6 +229,7 @@ class SshTransport:
                         listens.set()
             finally:
                 listens.set()
+            self._heard(out, stderr.answer)
             if out.status is not None:
                 channel.status_event.wait(min(_ORDERLY_S, deadline.remaining()))
                 errors = stderr.kept(min(_STDERR_S, deadline.remaining()))
@@ -235,6 +243,12 @@ class SshTransport:
                 raise no_shell(self.board, int(channel.exit_status), out, stderr.answer)
             # Its own shell was ended, or it would have told the status.
             return CommandResult(-1, bytes(stdout), errors)
+
+    def _heard(self, *answers: Answer) -> None:
+        with self._lock:
+            for answer in answers:
+                self._noise = self._noise or answer.noise
+                self._noise_bytes += answer.skipped
 
     def _execute(self, command: str, deadline: Deadline, doing: str) -> tuple[Any, Guard]:
         """A channel in which `command` was started, and the running guard of its deadline."""

@@ -58,7 +58,8 @@ def translated(board: str, doing: str) -> Iterator[None]:
                 f"{board}: host name not resolved while {doing}: {error}"
             ) from error
         raise UserError(
-            f"{board}: unknown host name while {doing}", "check `host` in device_inventory.yaml"
+            f"{board}: unknown host name while {doing}",
+            "is the name right? `ssh -G NAME` shows what OpenSSH's configuration makes of it",
         ) from error
     except TimeoutError as error:
         raise TransientError(f"{board}: no answer while {doing}") from error

@@ -29,7 +29,7 @@ def load_key(board: str, path: Path) -> Any:
     except OSError as error:
         raise UserError(
             f"{board}: the private key {path} cannot be read: {error.strerror}",
-            "check `key` in device_inventory.yaml",
+            "check `key` of the board's entry, or `--key`",
         ) from error
     if not stat.S_ISREG(info.st_mode):
         raise UserError(f"{board}: the private key {path} is not a file")

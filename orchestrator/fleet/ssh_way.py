@@ -138,7 +138,7 @@ class Way:
             raise UserError(
                 f"{self.board}: no private key to log in with as {login}",
                 "make one with `ssh-keygen -t ed25519`, bring it to the board with `ssh-copy-id`, "
-                "and name it as `key` in device_inventory.yaml",
+                "and name it as `key` of the board's entry, or with `--key`",
             )
         banner = one_line(connection.get_banner() or b"")
         says = f"; the board says: {banner}" if banner else ""

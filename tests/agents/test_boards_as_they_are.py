@@ -106,4 +106,4 @@ def test_a_workdir_on_the_read_only_root(board):
     address, data = board
     with pytest.raises(BoardError, match="Read-only file system") as caught:
         BoardLink(address(data.parent / "nowhere")).connect()
-    assert "`workdir` in device_inventory.yaml may name another folder" in caught.value.hint
+    assert "`workdir` of the board's entry" in caught.value.hint

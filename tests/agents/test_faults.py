@@ -17,7 +17,7 @@ from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.session import AgentSession, MeasurePolicy
 from tests.patience import within
 
-from .conftest import Rows, faces, features, open_timed
+from .conftest import Rows, faces, features, open_timed, timed_features
 from .pipes import agent, bundle_file, session
 
 
@@ -180,6 +180,18 @@ def test_noise_on_stdout_cannot_corrupt_frames(tmp_path, artifact):
         open_timed(made, artifact, ms=1, dim=4)
         assert len(features(made.extract(Rows(faces(100)), timeout_s=5))) == 100
         assert "TIM-VX" in channel.stderr_tail()
+
+
+def test_something_that_prints_between_frames_is_passed_over(tmp_path, artifact):
+    """What a start-up file has left running in the background shares the agent's stdout."""
+    before = "(while :; do echo tick; sleep 0.005; done) & "
+    with agent(tmp_path, before=before) as channel, session(channel) as made:
+        made.hello()
+        open_timed(made, artifact, ms=1, dim=4)
+        images = faces(200)
+        got = features(made.extract(Rows(images), chunk=8, timeout_s=5))
+        assert got.tobytes() == timed_features(images, 4).tobytes()
+        assert "tick tick" in made.noise
 
 
 def test_an_unread_stderr_stops_nothing(tmp_path, artifact):

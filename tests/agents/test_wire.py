@@ -108,10 +108,58 @@ def test_a_damaged_hello_is_noise_and_the_next_one_counts():
     assert [frame.meta for frame in Decoder(skip_noise=True).feed(bad + good)] == [{"a": 1}]
 
 
-def test_noise_after_the_first_frame_ends_the_stream():
+HELLO = Frame(wire.HELLO, 0, {"protocol": 1})
+texts = st.one_of(
+    st.sampled_from([b"", b"tick\n", b"FRM1", b"FRM1\n", b"FRM1\x06", b"FRMFRM1FR"]),
+    st.binary(max_size=60).map(lambda data: data.replace(b"\0", b"")),
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(frames, texts), max_size=4), st.lists(st.integers(0, 9999)))
+def test_text_between_frames_is_skipped_and_counted(sent, cuts):
+    data = join(HELLO) + b"".join(join(frame) + noise for frame, noise in sent)
     decoder = Decoder(skip_noise=True)
-    assert len(list(decoder.feed(join(Frame(wire.HELLO))))) == 1
-    with pytest.raises(WireError, match="no frame where one should begin"):
+    got = decode(decoder, split(data + join(HELLO), cuts))
+    assert all(same(a, b) for a, b in zip([HELLO, *(f for f, _ in sent), HELLO], got, strict=True))
+    noise = b"".join(noise for _, noise in sent)
+    assert decoder.skipped == len(noise)
+    assert decoder.noise == noise[:80]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(frames, min_size=1, max_size=3), texts, st.integers(0, 9999))
+def test_text_within_a_frame_damages_it_and_no_frame_is_made_up(sent, noise, place):
+    data = b"".join(join(frame) for frame in sent)
+    place %= len(data)
+    decoder = Decoder(skip_noise=True)
+    stream = join(HELLO) + data[:place] + noise + data[place:]
+    got = []
+    try:
+        for frame in decoder.feed(stream):
+            got.append(frame)
+    except WireError:
+        pass
+    # Type and job have no checksum of their own; a wrong one is refused by the conversation.
+    for one, other in zip(got[1:], sent, strict=False):
+        assert (one.meta, bytes(one.payload)) == (other.meta, bytes(other.payload))
+    assert len(got) <= 1 + len(sent)
+
+
+@pytest.mark.parametrize("noise", [b"\0", b"GRM1\x02\0", b"x" * 70_000])
+def test_what_is_no_text_or_too_much_of_it_ends_the_stream(noise):
+    decoder = Decoder(skip_noise=True)
+    assert len(list(decoder.feed(join(HELLO)))) == 1
+    with pytest.raises(WireError) as caught:
+        list(decoder.feed(noise + join(HELLO)))
+    assert len(str(caught.value)) < 180
+    assert str(caught.value).isprintable()
+
+
+def test_a_stream_of_frames_alone_takes_no_noise():
+    decoder = Decoder()
+    assert len(list(decoder.feed(join(HELLO)))) == 1
+    with pytest.raises(WireError, match=r"should begin: .printf debugging\.."):
         list(decoder.feed(b"printf debugging\n"))
 
 

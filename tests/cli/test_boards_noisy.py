@@ -35,7 +35,8 @@ def test_a_noisy_board_is_added_and_found_ready(farm: Farm, tmp_path: Path) -> N
         code, out, err = farm(*adding(server, key, "--kind", "host-cpu", "--name", "rock"))
         assert code == 0, out + err
         assert "rock: ready" in out
-        assert "wrong" not in out
+        assert "its login shell prints '=== Welcome to rock-5b ===" in out
+        assert "wrong" not in Path("device_inventory.yaml").read_text()
         entry = load_inventory("device_inventory.yaml").board("rock")
         assert entry is not None
         assert entry.python == "python3"

@@ -48,14 +48,21 @@ LOCALE = "bash: warning: setlocale: LC_ALL: cannot change locale (zh_CN.UTF-8)\n
 
 
 def dress_shell(
-    folder: Path, shell: str, *, before: str = "", after: str = "", between: float = 0.0
-) -> str:
-    """Lines of sshd_config by which every command is given to `shell`, as sshd itself does.
+    folder: Path,
+    shell: str,
+    *,
+    before: str = "",
+    after: str = "",
+    between: float = 0.0,
+    slow: float = 0.0,
+) -> Path:
+    """A program that gives every command to `shell`, as an SSH server itself does.
 
     Args:
         folder: becomes the home where commands start, with the shell's own start-up files.
         before, after: printed by start-up files and at the end.
         between: seconds between two words that something in the background prints; 0 for none.
+        slow: seconds that the start-up files take.
     """
     for name in ("welcome", "locale", "goodbye"):
         text = {"welcome": before, "locale": LOCALE if before else "", "goodbye": after}[name]
@@ -73,13 +80,13 @@ def dress_shell(
         f"{say if shell in ('sh', 'ash') else ''}\n"
         f"{ticks}\n"
         # bash reads its start-up file only where sshd itself has started it.
-        f"unset SHLVL; cd {folder}\n"
+        f"unset SHLVL; cd {folder}; sleep {slow:g}\n"
         f'{shlex.join(SHELLS[shell])} -c "$SSH_ORIGINAL_COMMAND"\n'
         f"status=$?\ncat {folder}/goodbye {folder}/goodbye >&2; cat {folder}/goodbye\n"
         "exit $status\n"
     )
     program.chmod(0o755)
-    return f"ForceCommand exec {program}"
+    return program
 
 
 @contextmanager
@@ -90,7 +97,8 @@ def noisy_board(
     home = tmp_path / "noisy-home"
     home.mkdir()
     key = tmp_path / "key"
-    settings = dress_shell(home, shell, **noise) + f"\nSubsystem sftp {SFTP_SERVER}"
+    login = dress_shell(home, shell, **noise)
+    settings = f"ForceCommand exec {login}\nSubsystem sftp {SFTP_SERVER}"
     variables = {"HOME": str(home), "FARM_TEST_DIR": str(home), **(environment or {})}
     with running_sshd(
         tmp_path, ensure_key(key), sftp=False, environment=variables, settings=settings

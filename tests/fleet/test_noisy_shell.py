@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import shlex
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,12 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import BoardError
+from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.commands import workdir_on
-from orchestrator.fleet.deploying import check_python, deploy
+from orchestrator.fleet.deploying import check_python, deploy, remote_sha256
 from orchestrator.fleet.emulated import ensure_key
 from orchestrator.fleet.ssh import SshTransport
-from tests.fleet.noisy import GOODBYE, WELCOME, connected, every_shell, noisy_board
+from tests.dropbear import running_dropbear
+from tests.fleet.noisy import (
+    GOODBYE,
+    WELCOME,
+    connected,
+    dress_shell,
+    every_shell,
+    noisy_board,
+)
 from tests.fleet.test_marks import NASTY
 from tests.openssh import running_sshd
 
@@ -55,6 +65,7 @@ def test_answers_are_exact(shell: str, board: Callable[..., tuple[SshTransport, 
     assert transport.run("true", timeout_s=20).stdout == b""
     assert workdir_on(transport, "~/.farm", board="b", timeout_s=20) == f"{home}/.farm"
     assert transport.run("kill -9 $$", timeout_s=20).status == -1
+    assert "Welcome to rock-5b" in transport.noise
     large = transport.run("head -c 3000000 /dev/zero", timeout_s=20)
     assert large.stdout == bytes(1 << 20)
 
@@ -141,3 +152,40 @@ def test_a_shell_that_runs_no_command_is_told(
             calls[how]()
     assert "nologin" in seen.value.hint
     assert len(seen.value.message) < 200
+
+
+def test_a_slow_login_shell_costs_time_and_a_deadline_says_so(tmp_path: Path) -> None:
+    with (
+        noisy_board(tmp_path, "sh", before=WELCOME, slow=1.5) as (server, key, _),
+        connected(server, key) as transport,
+    ):
+        assert transport.run("cat", stdin=DATA, timeout_s=20).stdout == DATA
+        channel = transport.open("exec cat", timeout_s=20)
+        channel.write(b"early")
+        assert channel.read(100) == b"early"
+        channel.close()
+        with pytest.raises(TransientError, match=r"no end after 0\.5 s while running `true`"):
+            transport.run("true", timeout_s=0.5)
+
+
+@pytest.mark.needs("dropbear", "dropbearkey", "unshare")
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a read-only root, which takes root")
+@pytest.mark.parametrize("between", [0.0, 0.05])
+def test_dropbear_with_a_shell_that_prints(tmp_path: Path, between: float) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    login = dress_shell(home, "ash", before=WELCOME, after=GOODBYE, between=between)
+    key = tmp_path / "key"
+    with (
+        running_dropbear(tmp_path, ensure_key(key), login) as (server, data),
+        connected(server, key) as transport,
+    ):
+        result = transport.run("cat; echo err >&2; exit 7", stdin=b"in", timeout_s=20)
+        assert result.status == 7
+        if not between:
+            assert (result.stdout, result.stderr) == (b"in", b"err\n")
+        assert check_python(transport, sys.executable, 20).startswith("3.")
+        place = f"{data}/farm"
+        deploy(transport, DATA, remote_dir=place, name="m", sha256=DIGEST, timeout_s=30)
+        assert remote_sha256(transport, f"{place}/m", timeout_s=20) == DIGEST
+        assert not transport.has_sftp
