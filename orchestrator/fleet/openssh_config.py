@@ -27,6 +27,7 @@ _FORWARDS = re.compile(r"ssh (?:-q )?(?:-W \S+ (?P<gate>[\w.@:-]+)|(?P<other>[\w
 _TARGET = re.compile(
     r"(?:(?P<user>[^@]+)@)?(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[^@:\[\]]+))(?::(?P<port>\d+))?"
 )
+_NO_NAME = re.compile(r"""[\s\x00-\x1f\x7f'"`$\\;&<>|(){}]""")
 Options = Mapping[str, Sequence[str]]
 
 
@@ -122,6 +123,8 @@ def _resolved(
 
 def _by_ssh(ssh: str, target: Target, config: Path) -> Options:
     """What `ssh -G` says, without the key files that it tries by itself."""
+    if target.host.startswith("-") or _NO_NAME.search(target.host):
+        return {}  # `ssh` refuses it; the inventory's own rule says what a host name is
     own = home_of_ssh() / ".ssh" / "config"
     file = config.expanduser()
     chosen: list[str] = []
