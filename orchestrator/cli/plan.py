@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -48,6 +49,8 @@ def plan(arguments: argparse.Namespace) -> int:
     console.print(f"{len(made.cells)} rows; {cached} steps in the store, {len(todo)} to do")
     for note in made.notes():
         console.print(Text(note, style="yellow"))
+    for name, given in made.given.items():
+        console.print(escape(given.line(made.models[name])))
     if todo:
         guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
         console.print(f"about {_minutes(guess.seconds)} ({guess.source})")
@@ -94,7 +97,7 @@ def _plain(made: Plan) -> dict[str, Any]:
         "test_set": {"notes": made.notes()},
         "seconds": guess.seconds,
         "models": {name: taken.to_dict() for name, taken in made.intake.items()},
-    }
+    } | ({"given": {name: asdict(each) for name, each in made.given.items()}} if made.given else {})
 
 
 def _intake(made: Plan) -> list[str]:

@@ -62,8 +62,8 @@ def _prepared(model: bytes) -> bytes:
     check_input(proto)
     check_operators(proto)
     check_weights(proto)
-    _name_nodes(proto)
-    _drop_constant_inputs(proto)
+    name_nodes(proto)
+    drop_constant_inputs(proto)
     del proto.graph.value_info[:]
     if edit.opset(proto) < OPSET:
         proto = set_opset(proto, OPSET)
@@ -133,7 +133,8 @@ def check_operators(proto: ModelProto) -> None:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"):
             raise UserError(
                 f"{edit.label(node)}: the model is quantized already, expected float32",
-                "give the float32 model; farm quantizes it",
+                "give the float32 model, which farm quantizes; a quantized file goes beside it, as "
+                "`quantized:` of the manifest, and is deployed by `quantization: as-given`",
             )
 
 
@@ -220,7 +221,7 @@ def _require_close(
         )
 
 
-def _name_nodes(proto: ModelProto) -> None:
+def name_nodes(proto: ModelProto) -> None:
     """Give every node a unique name, which messages and keep_float need."""
     seen: set[str] = set()
     for node in proto.graph.node:
@@ -233,7 +234,7 @@ def _name_nodes(proto: ModelProto) -> None:
         seen.add(name)
 
 
-def _drop_constant_inputs(proto: ModelProto) -> None:
+def drop_constant_inputs(proto: ModelProto) -> None:
     """Files of IR 3 list their constants as inputs as well."""
     constants = edit.initializers(proto.graph)
     inputs = [info for info in proto.graph.input if info.name not in constants]

@@ -42,6 +42,7 @@ def set_opset(proto: ModelProto, version: int) -> ModelProto:
     ]
     blocking = [node for node in changed if not _same_use(node, current, version)]
     if not blocking:
+        _drop_unset(proto)
         for entry in proto.opset_import:
             if entry.domain in edit.STANDARD_DOMAINS:
                 entry.version = version
@@ -90,14 +91,33 @@ _SAME_MEANING: dict[str, frozenset[int]] = {
     "Sigmoid": frozenset({6, 13}),
     "Concat": frozenset({4, 11, 13}),
     "Transpose": frozenset({1, 13, 21, 23, 24, 25}),
-    "DequantizeLinear": frozenset({13}),
-    "QuantizeLinear": frozenset({13}),
+    # Newer versions add types, blocks and an output type, which `_same_use` looks at.
+    "DequantizeLinear": frozenset({10, 13, 19, 21, 23, 24, 25}),
+    "QuantizeLinear": frozenset({10, 13, 19, 21, 23, 24, 25}),
 }
+
+
+# Attributes of QuantizeLinear and DequantizeLinear after 13, with the values that change nothing.
+_UNSET = {"saturate": 1, "block_size": 0, "output_dtype": 0, "precision": 0}
+
+
+def _drop_unset(proto: ModelProto) -> None:
+    for node in proto.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            kept = [a for a in node.attribute if a.name not in _UNSET]
+            if len(kept) < len(node.attribute):
+                del node.attribute[:]
+                node.attribute.extend(kept)
 
 
 def _same_use(node: onnx.NodeProto, current: int, version: int) -> bool:
     versions = _SAME_MEANING.get(node.op_type, frozenset())
     settings = edit.attributes(node)
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        # `axis` came with 13; what came later changes values where it is set.
+        allowed = {"axis"} if version >= 13 else set()
+        if {name for name, value in settings.items() if value != _UNSET.get(name)} - allowed:
+            return False
     if node.op_type == "BatchNormalization" and settings.get("training_mode"):
         return False
     if node.op_type == "BatchNormalization" and "training_mode" in settings and version < 14:

@@ -53,6 +53,9 @@ class Offer(Protocol):
     def keeps_float(self) -> bool:
         """Whether single layers can stay in float32."""
 
+    def no_given(self, model: str) -> str:
+        """Why it cannot deploy the quantized file of a model; empty when it can."""
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -365,8 +368,12 @@ def _impossible(
             f"{toolchain} makes no file for {encoder.target or kind.hardware}, only for "
             f"{', '.join(offer.targets)}"
         )
+    if quantization.is_given and offer.no_given(encoder.model):
+        return f"{toolchain} {offer.no_given(encoder.model)}"
     if offer.missing:
         return f"{board.name} needs the toolchain {toolchain!r}: {offer.missing}"
+    if quantization.is_given:
+        return ""
     scheme = (quantization.dtype, quantization.granularity, quantization.symmetry)
     # onnxruntime on a board's CPU is not bound by its accelerator's rule.
     if toolchain == kind.toolchain and not kind.accepts(quantization):

@@ -36,6 +36,7 @@ RECIPES: Mapping[str, int] = {
 }
 STAGES = tuple(RECIPES)
 CALIBRATION = "calibration"
+GIVEN = "as-given"
 TABLE_CALIBRATORS = frozenset({"minmax", "percentile", "entropy"})
 ON_BOARD = frozenset({"deploy", "measure", "extract"})
 
@@ -277,7 +278,11 @@ class _Builder:
                 "simulate": encoder.simulated,
                 "preprocessing": model.input_meta,
             }
-        if not quantization.is_float and encoder.calibrates:
+        if quantization.is_given:
+            # Another file, whose scales are its own: nothing is calibrated.
+            base |= {"model": model.quantized and model.quantized.sha256}
+            version = f"{version}, {self._versions.get(GIVEN, '')}"
+        elif not quantization.is_float and encoder.calibrates:
             inputs["images"] = self._images(encoder.model, "calibration", cell)
         elif not quantization.is_float:
             preprocessing = model.input_meta
@@ -321,7 +326,7 @@ class _Builder:
                 stage="convert",
                 inputs=inputs,
                 params=base | {"version": version, "scheme": scheme},
-                extra={"model": encoder.model},
+                extra={"model": encoder.model, "given": quantization.is_given},
             ),
             cell,
         )

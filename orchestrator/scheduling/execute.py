@@ -456,7 +456,8 @@ class Executor(Extracting):
         return int(pictures.manifest["facts"]["count"])
 
     def _model(self, step: Step) -> bytes:
-        return self._plan.models[step.extra["model"]].path.read_bytes()
+        model = self._plan.models[step.extra["model"]]
+        return (model.quantized_path if step.extra.get("given") else model.path).read_bytes()
 
     def _commit(self, step: Step, key: str, made: Made) -> Held:
         origin = {"farm": __version__, "python": platform.python_version()}

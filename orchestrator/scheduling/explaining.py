@@ -97,6 +97,12 @@ def explain_cell(
             f"{cell.name} is float32: it has no quantization to explain",
             "name a quantized row; `farm plan` lists them",
         )
+    if cell.probe.quantization.is_given:
+        raise UserError(
+            f"{cell.name} runs the model's own quantized file: farm made none of its scales and "
+            "has none to explain",
+            "add a row that farm quantizes, such as `quantization: int8 per-channel symmetric`",
+        )
     work = _Work(plan, cell.probe, hear)
     targets = plan.graph.targets[cell.name]
     sources = plan.graph.steps[targets.score].inputs

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.planning.cells import offer_name
 from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.yamlfile import fail, nearest
+from orchestrator.toolchains.given import UNSAID
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,15 @@ class Offered:
     calibrates: bool = False
     simulator: str = ""
     keeps_float: bool = True
+    refuses_qdq: str = UNSAID
+    qdq_reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def no_given(self, model: str) -> str:
+        """Why it cannot deploy the quantized file of a model; empty when it can."""
+        if self.refuses_qdq:
+            return self.refuses_qdq
+        reason = self.qdq_reasons.get(model, "")
+        return f"cannot take the quantized file of {model}: {reason}" if reason else ""
 
 
 def offers_of(inventory: Inventory) -> dict[str, Offered]:
@@ -84,4 +95,5 @@ def _offered(chain: Any, runtime: str) -> Offered:
         can.calibrates,
         can.simulator,
         can.keeps_float,
+        can.refuses_qdq,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from orchestrator.hashing import digest
@@ -53,10 +54,8 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "kind": cell.kind,
             "executed_by": cell.probe.executed_by,
             "emulated": board.executed_by == "emulated",
-            "granularity": quantization.granularity,
-            "symmetry": quantization.symmetry,
-            "dtype": quantization.dtype,
-            "calibrator": None if quantization.is_float else quantization.calibrator,
+            **plan.axes(cell),
+            "calibrator": quantization.calibrator if quantization.is_calibrated else None,
             "mixed": cell.mixed,
             "model": cell.model,
             "test_set": _test_set(plan, cell, figures),
@@ -86,6 +85,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
                 "preprocessing": plan.models[cell.model].input.model_dump(mode="json"),
                 **({"intake": intake.to_dict()} if intake and intake.changes else {}),
                 "artifact": artifact.manifest["provenance"],
+                **({"given": asdict(plan.given[cell.model])} if quantization.is_given else {}),
                 "gallery": {
                     "executed_by": cell.gallery.executed_by,
                     "encoder": cell.gallery.name,

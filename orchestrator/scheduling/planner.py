@@ -13,11 +13,21 @@ from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand
 from orchestrator.planning.estimate import expected, leads, ranks
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.planning.graph import CALIBRATION, Graph, ImageSet, Step, build, identity_of, only
+from orchestrator.planning.graph import (
+    CALIBRATION,
+    GIVEN,
+    Graph,
+    ImageSet,
+    Step,
+    build,
+    identity_of,
+    only,
+)
 from orchestrator.planning.identity import Seen, emulator
 from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
 from orchestrator.scheduling.core.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
+from orchestrator.scheduling.given import Given, examine
 from orchestrator.scheduling.intake import TakenIn, take_in
 from orchestrator.scheduling.offers import Offered, known_toolchains, offers_of
 from orchestrator.scheduling.ray_nodes import LOCAL, parse_address
@@ -88,6 +98,7 @@ class Plan:
         models: as every step uses them: in the normal form.
         intake: what was done to bring them there.
         bound: which board of its pool does a step, by step; `bind` chooses.
+        given: what was found of models' quantized files, where rows deploy them as given.
         ranks, leads: seconds from a step's start to the end of what waits for it, and until it
             lets a board begin.
     """
@@ -109,6 +120,7 @@ class Plan:
     bound: dict[str, str] = field(default_factory=dict)
     ranks: dict[str, float] = field(default_factory=dict)
     leads: dict[str, float] = field(default_factory=dict)
+    given: dict[str, Given] = field(default_factory=dict)
     _contents: dict[str, str] = field(default_factory=dict)
     _keys: Keys = field(default_factory=Keys)
 
@@ -126,7 +138,7 @@ class Plan:
             sets,
             self.facts,
             {name: offer.version for name, offer in self.offers.items()}
-            | {CALIBRATION: _calibration_version()},
+            | {CALIBRATION: _calibration_version(), GIVEN: _given_version()},
             self.bound,
         )
         rates = self.rates()
@@ -223,6 +235,16 @@ class Plan:
         extras = " ".join(cell.probe.quantization.extras)
         name = self.boards[cell.board].hardware + (f" ({extras})" if extras else "")
         return name + ("*" if cell.mixed else "")
+
+    def axes(self, cell: Cell) -> dict[str, str | None]:
+        """`dtype`, `granularity` and `symmetry` of a row; those of the file where it is given."""
+        q = cell.probe.quantization
+        held = self.given[cell.model] if q.is_given else q
+        return {
+            "dtype": held.dtype,
+            "granularity": held.granularity,
+            "symmetry": held.symmetry,
+        }
 
     def cell_infos(self) -> tuple[CellInfo, ...]:
         """The rows as events carry them."""
@@ -331,6 +353,7 @@ def make_plan(
     models = load_models(matrix)
     offers = offers_of(inventory)
     check_references(matrix, inventory, kinds, models, known_toolchains())
+    given, offers = examine(matrix, inventory, models, offers, Path(request.state))
     cells = expand(matrix, inventory, kinds, list(models), offers)
     refuse_idle(
         matrix,
@@ -352,6 +375,7 @@ def make_plan(
         models={name: found.spec for name, found in taken.items()},
         cells=cells,
         offers=offers,
+        given=given,
         tools={name: told.to_options() for name, told in inventory.toolchains.items()},
         rows=rows,
         store=Store(Path(request.state) / "store"),
@@ -402,6 +426,12 @@ def _calibration_version() -> str:
     return calibration.version()
 
 
+def _given_version() -> str:
+    from orchestrator.graphs import qdq
+
+    return f"given recipe {qdq.RECIPE}"
+
+
 def image_rows(
     matrix: Any, models: Mapping[str, ModelSpec], cells: list[Cell], request: Request
 ) -> dict[tuple[str, str], Any]:
@@ -427,6 +457,7 @@ def image_rows(
             rows[cell.model, "probe"] = images.probe_rows(
                 matrix.test_set, limit=limit, size=size, checker=checker
             )
+        # A given file is held against the float32 model on these images.
         needs_calibration = not cell.probe.quantization.is_float
         if needs_calibration and (cell.model, "calibration") not in rows:
             rows[cell.model, "calibration"] = images.calibration_rows(

@@ -157,7 +157,7 @@ class Rule(Spec):
         valid = (
             *("float32", "float16", "int8", "uint8", "per-channel", "per-tensor"),
             *("symmetric", "asymmetric", "minmax", "percentile", "entropy", "mmse"),
-            *("equalize", "bias-correction"),
+            *("equalize", "bias-correction", "as-given"),
         )
         for word in (value or "").split():
             if word not in valid:
@@ -183,7 +183,7 @@ class Rule(Spec):
         """Whether a cell is one that this rule means."""
         q = quantization
         has: set[str | None] = {q.dtype, q.granularity, q.symmetry}
-        has |= set() if q.is_float else {q.calibrator}
+        has |= {q.calibrator} if q.is_calibrated else set()
         has |= {"equalize"} if q.equalize else set()
         has |= {"bias-correction"} if q.bias_correction else set()
         pairs = (

@@ -47,8 +47,18 @@ class InputSpec(Spec):
         return self.height, self.width
 
 
+class QuantizedFile(Spec):
+    """The same model, quantized already: ONNX with QuantizeLinear and DequantizeLinear (QDQ)."""
+
+    file: str = Field(min_length=1)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class ModelSpec(FileSpec):
-    """A model manifest. `file` is relative to the manifest."""
+    """A model manifest. `file` is relative to the manifest.
+
+    `quantized` is what quantization-aware training made of the model, for rows `as-given`.
+    """
 
     name: str = Field(pattern=SLUG, max_length=63)
     file: str = Field(min_length=1)
@@ -56,6 +66,7 @@ class ModelSpec(FileSpec):
     input: InputSpec
     output: str | None = None  # the only output when left out
     embedding_size: int = Field(ge=2, le=65536)
+    quantized: QuantizedFile | None = None
     licence: str
     provenance: str
     description: str = ""
@@ -76,6 +87,11 @@ class ModelSpec(FileSpec):
         """Where the model's file is."""
         return self.folder / self.file
 
+    @property
+    def quantized_path(self) -> Path:
+        """Where the quantized file is, of a model that has one."""
+        return self.folder / (self.quantized.file if self.quantized else self.file)
+
 
 def load_model(path: Path | str, verify: bool = True) -> ModelSpec:
     """Read and check a manifest and, unless `verify` is false, the hash of the file it names.
@@ -90,19 +106,25 @@ def load_model(path: Path | str, verify: bool = True) -> ModelSpec:
 
 
 def _verify(spec: ModelSpec) -> None:
+    _verify_file(spec, (), spec.path, spec.sha256)
+    if spec.quantized is not None:
+        _verify_file(spec, ("quantized",), spec.quantized_path, spec.quantized.sha256)
+
+
+def _verify_file(spec: ModelSpec, place: tuple[str, ...], path: Path, sha256: str) -> None:
     try:
-        with spec.path.open("rb") as stream:
+        with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
-        fail([spec.source.problem(("file",), f"the model file {spec.path} does not exist")])
+        fail([spec.source.problem((*place, "file"), f"the model file {path} does not exist")])
         raise
     except OSError as error:
-        text = f"the model file {spec.path} cannot be read: {error.strerror or error}"
-        fail([spec.source.problem(("file",), text)])
+        text = f"the model file {path} cannot be read: {error.strerror or error}"
+        fail([spec.source.problem((*place, "file"), text)])
         raise
-    if found != spec.sha256:
-        text = f"{spec.path} is not the file described here: its sha256 is {found}"
+    if found != sha256:
+        text = f"{path} is not the file described here: its sha256 is {found}"
         fail(
-            [spec.source.problem(("sha256",), text)],
+            [spec.source.problem((*place, "sha256"), text)],
             "Get the right file again or, if you meant to change it, put that sha256 here.",
         )

@@ -17,6 +17,7 @@ Calibrator = Literal["minmax", "percentile", "entropy", "mmse"]
 _WORDS = {
     "float32": "dtype",
     "float16": "dtype",
+    "as-given": "dtype",
     "int8": "dtype",
     "uint8": "dtype",
     "per-channel": "granularity",
@@ -30,6 +31,7 @@ _WORDS = {
     "equalize": "equalize",
     "bias-correction": "bias_correction",
 }
+AS_GIVEN = "as-given"
 HELPERS = ("equalize", "bias_correction")
 SUGGESTED = "suggested"
 
@@ -48,6 +50,9 @@ class Scheme(Spec):
 class Quantization(Spec):
     """A scheme and how its ranges are found; `float32` and `float16` have none.
 
+    `as-given` deploys the model's own quantized file (`quantized:` of its manifest), whose scales
+    are what training made them.
+
     In a file it may be written as words: `float32`, `int8 per-channel symmetric`,
     `uint8 per-tensor asymmetric percentile`, `int8 per-channel symmetric bias-correction`.
     `mmse` (least mean squared error) is known to Rockchip's toolkits only.
@@ -58,7 +63,7 @@ class Quantization(Spec):
     each channel.
     """
 
-    dtype: Literal["float32", "float16", "int8", "uint8"]
+    dtype: Literal["float32", "float16", "int8", "uint8", "as-given"]
     granularity: Granularity | None = None
     symmetry: Symmetry | None = None
     calibrator: Calibrator = "minmax"
@@ -85,7 +90,7 @@ class Quantization(Spec):
 
     @model_validator(mode="after")
     def _whole(self) -> Quantization:
-        if self.is_float:
+        if self.is_float or self.is_given:
             if self.granularity or self.symmetry or self.keep_float:
                 raise wrong(f"{self.dtype} takes no granularity, symmetry or keep_float")
             if self.calibrator != "minmax":
@@ -107,6 +112,16 @@ class Quantization(Spec):
         return self.dtype in ("float32", "float16")
 
     @property
+    def is_given(self) -> bool:
+        """Whether the model's own quantized file is deployed, with the scales it has."""
+        return self.dtype == AS_GIVEN
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether ranges are found on calibration images."""
+        return not self.is_float and not self.is_given
+
+    @property
     def has_helpers(self) -> bool:
         """Whether it asks for an accuracy helper that looks at images."""
         return self.equalize or self.bias_correction or SUGGESTED in self.keep_float
@@ -114,7 +129,7 @@ class Quantization(Spec):
     @property
     def scheme(self) -> Scheme | None:
         """What a runtime must accept; None for the float types."""
-        if self.dtype == "float32" or self.dtype == "float16":
+        if self.dtype == "float32" or self.dtype == "float16" or self.dtype == "as-given":
             return None
         if self.granularity is None or self.symmetry is None:
             return None
@@ -123,14 +138,14 @@ class Quantization(Spec):
     @property
     def label(self) -> str:
         """Short text for a table; equal quantizations have equal labels."""
-        if self.is_float:
+        if not self.is_calibrated:
             return self.dtype
         return " ".join([self.dtype, str(self.granularity), str(self.symmetry), *self.extras])
 
     @property
     def extras(self) -> tuple[str, ...]:
         """What tells it from the plain scheme: its calibrator, helpers and float layers."""
-        parts: list[str] = []
+        parts: list[str] = ["as given"] if self.is_given else []
         if self.calibrator != "minmax" and not self.is_float:
             parts.append(self.calibrator)
         if self.equalize:

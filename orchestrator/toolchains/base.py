@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.calibration.table import CalibrationTable
+from orchestrator.toolchains.given import UNSAID
 
-Dtype = Literal["float32", "float16", "int8", "uint8"]
+Dtype = Literal["float32", "float16", "int8", "uint8", "as-given"]
 Granularity = Literal["per-channel", "per-tensor"]
 Symmetry = Literal["symmetric", "asymmetric"]
 Calibrator = Literal["minmax", "percentile", "entropy", "mmse"]
@@ -30,7 +31,8 @@ class Scheme:
     """How a model is quantized.
 
     Attributes:
-        dtype: the type that activations and weights are kept in.
+        dtype: the type that activations and weights are kept in; `as-given` where the file to
+            quantize is quantized already.
         granularity: one scale a tensor, or one an output channel for weights (activations
             are always per tensor); None for the float types.
         symmetry: of the activations. int8 weights are always symmetric, uint8 weights
@@ -49,6 +51,11 @@ class Scheme:
     def is_float(self) -> bool:
         """Whether no calibration is needed."""
         return self.dtype in FLOAT_TYPES
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the file is quantized already."""
+        return self.dtype == "as-given"
 
     @property
     def axes(self) -> tuple[Dtype, Granularity | None, Symmetry | None]:
@@ -92,6 +99,8 @@ class Capabilities:
             head; empty when there is none.
         runtime: the runtime on the board that its files need, where that has another name.
         keeps_float: whether single layers can stay in float32 (`keep_float`).
+        refuses_qdq: why it takes no file that is quantized already (scheme `as-given`, whose
+            `quantize` gets that file); empty when it takes one.
     """
 
     schemes: tuple[tuple[Dtype, Granularity, Symmetry], ...]
@@ -107,9 +116,12 @@ class Capabilities:
     simulator: str = ""
     runtime: str = ""
     keeps_float: bool = True
+    refuses_qdq: str = UNSAID
 
     def why_not(self, scheme: Scheme) -> str:
         """Why `scheme` cannot be made here; empty when it can."""
+        if scheme.is_given:
+            return self.refuses_qdq
         if scheme.is_float:
             if scheme.dtype in self.float_types:
                 return ""

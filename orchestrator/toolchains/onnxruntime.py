@@ -10,7 +10,7 @@ import onnx
 
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import UserError
-from orchestrator.graphs import edit, prepare
+from orchestrator.graphs import edit, prepare, qdq
 from orchestrator.toolchains import emit, finish
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 
@@ -32,6 +32,7 @@ class OnnxRuntimeToolchain:
         # onnxruntime 1.16, the last with wheels for the oldest boards' Python 3.8, reads 19 / 9.
         opset=19,
         ir=9,
+        refuses_qdq="",
     )
 
     def version(self) -> str:
@@ -44,6 +45,9 @@ class OnnxRuntimeToolchain:
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
         require_offered(self, scheme)
+        if scheme.is_given:
+            data = qdq.normal(model)
+            return Artifact(data, "onnx", manifest(self, model, None, scheme, data))
         prepared = prepare.prepare(model)
         if scheme.dtype == "float16":
             data = emit.to_float16(prepared)

@@ -65,6 +65,7 @@ class RknnToolchain:
         calibrates=True,
         simulator="rknn_simulator",
         keeps_float=False,
+        refuses_qdq="",
     )
     install = "farm toolchain install rknn"
 
@@ -96,7 +97,8 @@ class RknnToolchain:
         """See `Toolchain.quantize`: the float32 model and what is to become of it."""
         require_offered(self, scheme)
         require_no_float_layers(self.name, scheme)
-        data = rknn_files.float_model(model, scheme, self.capabilities.opset, self.capabilities.ir)
+        make = rknn_files.given_model if scheme.is_given else rknn_files.float_model
+        data = make(model, scheme, self.capabilities.opset, self.capabilities.ir)
         return Artifact(data, "onnx", manifest(self, model, None, scheme, data))
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
@@ -192,7 +194,7 @@ def _calls(scheme: Scheme, wanted: Conversion) -> dict[str, Any]:
         "target_platform": wanted.target,
         "optimization_level": 3,
     }
-    if scheme.is_float:
+    if scheme.is_float or scheme.is_given:  # a given file's pairs say themselves what is int8
         return {"config": {**config, "float_dtype": "float16"}, "build": {"do_quantization": False}}
     assert scheme.calibrator is not None
     assert scheme.granularity is not None

@@ -22,6 +22,7 @@ from orchestrator.hashing import sha256_bytes
 from orchestrator.toolchains import rknn, rknn_files
 from orchestrator.toolchains.base import Artifact, Calibrator, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.converter_host import Host, OverSsh, Returned, ThisComputer
+from orchestrator.toolchains.given import TAKES_NONE
 from orchestrator.toolchains.onnxruntime import manifest, require_offered
 from orchestrator.toolchains.process import converting
 
@@ -61,6 +62,7 @@ class Rknn1Toolchain:
         targets=("rv1126", "rv1109", "rk1808", "rk3399pro"),
         calibrates=True,
         keeps_float=False,
+        refuses_qdq=TAKES_NONE["rknn1"],
         runtime="rknn",
     )
     install = (

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from orchestrator.errors import ToolchainError, UserError
-from orchestrator.graphs import edit, prepare, stamp
+from orchestrator.graphs import edit, prepare, qdq, stamp
 from orchestrator.graphs.describe import describe_proto
 from orchestrator.toolchains.base import Conversion, Scheme
 from orchestrator.toolchains.process import plain_lines
@@ -40,6 +40,15 @@ _NOT_LAYERS = ("InputOperator", "OutputOperator")
 def float_model(model: bytes, scheme: Scheme, opset: int, ir: int) -> bytes:
     """The float32 ONNX file that a toolkit loads: prepared, batch 1, carrying its scheme."""
     proto = stamp.set_opset(onnx.ModelProto.FromString(prepare.prepare(model)), opset)
+    proto.ir_version = ir
+    stamp.freeze_batch(proto, 1)
+    onnx.helper.set_model_props(proto, {_SCHEME: json.dumps(scheme.to_dict(), sort_keys=True)})
+    return edit.dump(proto)
+
+
+def given_model(model: bytes, scheme: Scheme, opset: int, ir: int) -> bytes:
+    """As `float_model`, of a file that is quantized already."""
+    proto = stamp.set_opset(onnx.ModelProto.FromString(qdq.normal(model)), opset)
     proto.ir_version = ir
     stamp.freeze_batch(proto, 1)
     onnx.helper.set_model_props(proto, {_SCHEME: json.dumps(scheme.to_dict(), sort_keys=True)})
@@ -142,7 +151,7 @@ def calibration_images(
     Raises:
         UserError: a quantized scheme without images.
     """
-    if scheme.is_float:
+    if scheme.is_float or scheme.is_given:
         return None
     images = conversion.images
     if images is None or len(images) == 0:

@@ -22,6 +22,7 @@ from orchestrator.graphs.describe import describe_proto
 from orchestrator.graphs.scratch import scratch
 from orchestrator.toolchains import finish, twin, vendor_rules
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
+from orchestrator.toolchains.given import TAKES_NONE
 from orchestrator.toolchains.onnxruntime import manifest, require_allowed, require_offered
 from orchestrator.toolchains.process import converting, require_artifact, run_tool
 
@@ -55,6 +56,7 @@ class TengineToolchain:
         # CPU's time is never reported as the NPU's.
         forbidden=("MatMul", "ReduceMean", "Squeeze"),
         keeps_float=False,
+        refuses_qdq=TAKES_NONE["tengine"],
     )
     # What mends `missing`.
     install = (

@@ -9,7 +9,7 @@ from importlib.metadata import version as installed
 
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError
-from orchestrator.graphs import prepare
+from orchestrator.graphs import prepare, qdq
 from orchestrator.toolchains import emit, finish, tensorrt_rules
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.onnxruntime import manifest, require_offered
@@ -42,6 +42,7 @@ class TensorRtToolchain:
         opset=tensorrt_rules.MAX_OPSET,
         ir=tensorrt_rules.MAX_IR,
         built_on_board=True,
+        refuses_qdq="",
     )
 
     def version(self) -> str:
@@ -54,6 +55,9 @@ class TensorRtToolchain:
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
         require_offered(self, scheme)
+        if scheme.is_given:
+            data = qdq.explicit(qdq.normal(model))
+            return Artifact(data, "onnx", manifest(self, model, None, scheme, data))
         data = prepare.prepare(model)
         if scheme.dtype == "float16":
             data = emit.to_float16(data, {HALF: "1"})

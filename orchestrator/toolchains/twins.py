@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import UserError
-from orchestrator.graphs import prepare
+from orchestrator.graphs import prepare, qdq
 from orchestrator.toolchains import finish, twin, vendor_rules
 from orchestrator.toolchains.base import (
     Artifact,
@@ -24,6 +24,7 @@ from orchestrator.toolchains.base import (
     Symmetry,
     Toolchain,
 )
+from orchestrator.toolchains.given import TAKES_NONE, TWIN_FACTS
 from orchestrator.toolchains.onnxruntime import manifest, require_allowed, require_offered
 from orchestrator.toolchains.tengine import TengineToolchain
 from orchestrator.toolchains.tensorrt import TensorRtToolchain
@@ -84,7 +85,8 @@ def twin_version(vendor: str) -> str:
 
 def twin_of(vendor: str, dtype: str) -> str:
     """Whose arithmetic a twin models, as a person says it: `Tengine`, `RKNN 1.x`, `TensorRT`."""
-    names = [rule.name for axes, rule in _RULES.get(vendor, {}).items() if axes[0] == dtype]
+    rules = _RULES.get(vendor, {}).items()
+    names = [rule.name for axes, rule in rules if dtype in (axes[0], "as-given")]
     return names[0] if names else {"tensorrt": _TENSORRT, "tengine": "Tengine"}.get(vendor, vendor)
 
 
@@ -126,6 +128,7 @@ class RuleTwin:
             forbidden=_FORBIDDEN.get(vendor, ()),
             # A twin could, but the plan must answer as it would for the real file.
             keeps_float=vendor not in _ALL_INTEGER,
+            refuses_qdq=TAKES_NONE.get(vendor, ""),
         )
 
     def version(self) -> str:
@@ -135,6 +138,10 @@ class RuleTwin:
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
         require_offered(self, scheme)
+        if scheme.is_given:
+            data = qdq.normal(model)
+            about = _about(twin_of(self.name, scheme.dtype), TWIN_FACTS)
+            return Artifact(data, "onnx", manifest(self, model, None, scheme, data) | about)
         data = prepare.prepare(model)
         require_allowed(self, data)
         name = twin_of(self.name, scheme.dtype)
@@ -167,6 +174,7 @@ class TensorRtTwin:
         """See `Toolchain.quantize`."""
         made = TensorRtToolchain().quantize(model, table, scheme)
         facts = _TENSORRT_HALF_FACTS if scheme.dtype == "float16" else _TENSORRT_FACTS
+        facts = TWIN_FACTS if scheme.is_given else facts
         about = {"version": self.version(), **_about(_TENSORRT, facts)}
         return Artifact(made.data, made.format, {**made.manifest, **about})
 

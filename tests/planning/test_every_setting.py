@@ -119,6 +119,10 @@ def faces(folder: Path) -> None:
             f"{path.relative_to(folder)},{path.parent.name},{path.parent.parent.name}"
             for path in sorted((folder / name).rglob("*.png"))
         ]
+        spoilt = folder / "spoilt"
+        if not spoilt.exists():
+            shutil.copytree(folder / name, spoilt)
+            (spoilt / "gallery" / "ann" / "no picture.png").write_bytes(b"no picture")
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -159,6 +163,7 @@ def observed(plan: Plan) -> dict[str, Any]:
             for board in boards
             for name in plan.runtimes(board.name)
         },
+        "notes": plan.notes(),
         "domains": plan.domains(),
         "clocks": {board.name: board.clocks for board in boards},
         "recovery": {board.name: [rungs(board), longest_s(board, 1.0)] for board in boards},
@@ -186,8 +191,9 @@ def planned(folder: Path, files: dict[str, Any]) -> dict[str, Any]:
 class Case:
     """Changing one value changes `what` of the plan, or is refused in words (`says`).
 
-    `first` is changed before and after, where the key needs something beside it. `shown_by` is the
-    test, `file::name`, of a behaviour that no plan shows.
+    With `refused_before` it is the value before that is refused. `first` is changed before and
+    after, where the key needs something beside it. `shown_by` is the test, `file::name`, of a
+    behaviour that no plan shows.
     """
 
     change: Change | None = None
@@ -195,6 +201,7 @@ class Case:
     first: tuple[Change, ...] = ()
     says: str = ""
     shown_by: str = ""
+    refused_before: str = ""
 
 
 RENDERED = (M, ("test_set",), {"rendered": {"identities": 20, "unknown": 10}})
@@ -209,6 +216,14 @@ FULL = (M, (*VIM3_ROW, "quantization"), WORDS)
 ON_HOST = (M, (*HOST_ROW, "quantization"), ["float32", WORDS])
 HOST8 = (*HOST_ROW, "quantization", 1)
 NATIVE = (B, (*NX, "runtime"), {"name": "tensorrt"})
+QAT = (
+    F,
+    ("quantized",),
+    {
+        "file": "synthface-ir.onnx",
+        "sha256": YAML(typ="safe").load((ROOT / "models/synthface-ir.yaml").read_text())["sha256"],
+    },
+)
 CONVERTER = (B, ("toolchains",), {"rknn1": {"python": "/p", "ssh": {"host": "a"}}})
 TO_RK = (
     (B, (*NX, "kind"), "rv1126"),
@@ -269,7 +284,16 @@ CASES: dict[str, Case] = {
     "FolderSet.source": Case((M, ("test_set",), {"list": {"path": "one.csv"}}), first=(TWO,)),
     "FolderSet.path": Case((M, ("test_set", "folder", "path"), "one"), first=(TWO,)),
     "FolderSet.skip_unreadable": Case(
-        shown_by="tests/images/test_fileset.py::test_all_that_is_not_taken_is_named_at_once"
+        (M, ("test_set", "folder", "skip_unreadable"), True),
+        "notes",
+        ((M, ("test_set",), {"folder": {"path": "spoilt"}}),),
+        refused_before="skip_unreadable: true",
+    ),
+    "FolderCalibration.skip_unreadable": Case(
+        (M, ("calibration", "folder", "skip_unreadable"), True),
+        "keys",
+        ((M, ("calibration",), {"folder": {"path": "spoilt/gallery"}}),),
+        refused_before="skip_unreadable: true",
     ),
     "RenderedCalibration.source": Case(CALIBRATES),
     "RenderedCalibration.images": Case(
@@ -290,9 +314,6 @@ CASES: dict[str, Case] = {
     ),
     "FolderCalibration.images": Case(
         (M, ("calibration", "folder", "images"), 1), first=(CALIBRATES,)
-    ),
-    "FolderCalibration.skip_unreadable": Case(
-        shown_by="tests/images/test_fileset.py::test_of_calibration_images_so_many_as_are_asked_for"
     ),
     "MeasurementPolicy.warm_up_count": Case((M, ("measurement", "warm_up_count"), 3)),
     "MeasurementPolicy.min_duration_s": Case((M, ("measurement", "min_duration_s"), 1.0)),
@@ -467,6 +488,15 @@ CASES: dict[str, Case] = {
     "ModelSpec.sha256": Case((F, ("sha256",), "0" * 64), says="is not the file described here"),
     "ModelSpec.input": Case((F, ("input", "colour"), "BGR")),
     "ModelSpec.output": Case((F, ("output",), "embeding"), says="did you mean 'embedding'?"),
+    "ModelSpec.quantized": Case(
+        shown_by="tests/planning/test_as_given.py::test_each_vendor_takes_the_file_or_says_why_not"
+    ),
+    "QuantizedFile.file": Case(
+        (F, ("quantized", "file"), "none.onnx"), says="none.onnx does not exist", first=(QAT,)
+    ),
+    "QuantizedFile.sha256": Case(
+        (F, ("quantized", "sha256"), "0" * 64), says="not the file described here", first=(QAT,)
+    ),
     "ModelSpec.embedding_size": Case((F, ("embedding_size",), 64), says="128 numbers a face"),
     "ModelSpec.licence": Case((F, ("licence",), "MIT"), "provenance"),
     "ModelSpec.provenance": Case((F, ("provenance",), "a gift"), "provenance"),
@@ -541,6 +571,12 @@ def test_changing_a_setting_changes_what_it_says(folder: Path, key: str) -> None
     files = base()
     for change in case.first:
         put(files, change)
+    if case.refused_before:
+        with pytest.raises(UserError, match=case.refused_before):
+            planned(folder, files)
+        put(files, case.change)
+        assert planned(folder, files)[case.what]
+        return
     old = before(folder, files)
     put(files, case.change)
     if case.says:
