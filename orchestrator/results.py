@@ -75,6 +75,7 @@ class TestSetResult(Part):
         mated, unknown: probes whose identity is, or is not, enrolled.
         difficulty: of rendered faces; None for others.
         notes: what must be said of the user's own images: skipped files, transparency, ...
+        audit: what the audit of the images found, with some examples.
     """
 
     hash: str
@@ -84,6 +85,7 @@ class TestSetResult(Part):
     unknown: int
     difficulty: float | None = None
     notes: list[str] = []
+    audit: list[AuditFinding] = []
 
 
 class Times(Part):

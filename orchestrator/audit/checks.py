@@ -10,10 +10,14 @@ import numpy as np
 
 from orchestrator.audit.near import near_pairs
 from orchestrator.audit.prints import Prints, join
+from orchestrator.audit.words import shown_name
 from orchestrator.results import AuditExample, AuditFinding, AuditImage
 
 Role = Literal["gallery", "probe", "face", "calibration"]
 Kind = Literal["probe-in-gallery", "two-identities", "calibration-in-test", "repeated"]
+
+CHECKS = 1
+"""Counted up when what is found changes; part of the key under which findings are kept."""
 
 EXAMPLES = 20
 """Kept of a finding; the count is of all."""
@@ -154,7 +158,7 @@ def _links(rows: Sequence[_Row], prints: Prints) -> tuple[dict[Kind, dict[int, _
 _SENTENCES: dict[Kind, tuple[Literal["leak", "warning", "note"], str]] = {
     "probe-in-gallery": (
         "leak",
-        "{count} of {probe} probes show the very image that is enrolled of the same person: they "
+        "{count} of {probe} probes show an image that the same person is enrolled with: they "
         "are found whatever the model can do",
     ),
     "two-identities": (
@@ -164,12 +168,12 @@ _SENTENCES: dict[Kind, tuple[Literal["leak", "warning", "note"], str]] = {
     ),
     "calibration-in-test": (
         "leak",
-        "{count} of {calibration} calibration images are images of the test set: the quantized "
+        "{count} of {calibration} calibration images {stand} in the test set too: the quantized "
         "model was fitted to what it is tested with",
     ),
     "repeated": (
         "note",
-        "{count} {images} an earlier image of the same role and identity, and count twice",
+        "{count} {images} an earlier image of the same role and identity, so that it counts twice",
     ),
 }
 
@@ -186,7 +190,8 @@ def _repeating(
     exact = sum(link.bits is None for link in links.values())
     numbers = {str(role): f"{number:,}" for role, number in counts.items()}
     images = "image repeats" if count == 1 else "images repeat"
-    said = text.format(count=f"{count:,}", images=images, **numbers)
+    stand = "stands" if count == 1 else "stand"
+    said = text.format(count=f"{count:,}", images=images, stand=stand, **numbers)
     near = f"{exact:,} identical to the pixel, {count - exact:,} near-identical"
     more = "" if whole else "; there are more, farm stopped counting near-identical ones"
     ordered = sorted(links, key=lambda index: (links[index].bits or 0, index))
@@ -206,8 +211,8 @@ def _repeating(
 
 
 def _named(row: _Row) -> AuditImage:
-    identity = "" if row.role == "calibration" else row.identity
-    return AuditImage(role=row.role, identity=identity, name=row.name)
+    identity = "" if row.role == "calibration" else shown_name(row.identity)
+    return AuditImage(role=row.role, identity=identity, name=shown_name(row.name))
 
 
 def _single(parts: Sequence[Images]) -> Iterator[AuditFinding]:
@@ -221,7 +226,7 @@ def _single(parts: Sequence[Images]) -> Iterator[AuditFinding]:
         lonely = first[number == 1]
         if lonely.size:
             lone = [
-                AuditImage(role="face", identity=part.identities[i], name=part.names[i])
+                _named(_Row("face", part.identities[i], part.names[i]))
                 for i in lonely[:EXAMPLES].tolist()
             ]
             yield AuditFinding(
@@ -245,9 +250,7 @@ def _single(parts: Sequence[Images]) -> Iterator[AuditFinding]:
                 sentence=f"{len(alone):,} of {len(enrolled):,} enrolled identities have no probe: "
                 "they are distractors",
                 examples=[
-                    AuditExample(
-                        images=[AuditImage(role="gallery", identity=one, name=names_of[one])]
-                    )
+                    AuditExample(images=[_named(_Row("gallery", one, names_of[one]))])
                     for one in alone[:EXAMPLES]
                 ],
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ def draw(
         UserError: an image cannot be read.
     """
     shown = [finding for finding in findings if finding.examples]
-    fonts = ImageFont.load_default(13), ImageFont.load_default(11)
+    fonts = _font(12), _font(10)
     heads = [_wrapped(_heading(finding), fonts[0]) for finding in shown]
     heights = [
         len(head) * (_LINE + 4) + _rows(finding) * (TILE + _CAPTION + 2 * _GAP) + 2 * _GAP
@@ -58,6 +59,14 @@ def draw(
     return sheet
 
 
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu, which matplotlib brings: Pillow's own font has no accents."""
+    import matplotlib
+
+    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(file), size)
+
+
 def _rows(finding: AuditFinding) -> int:
     return -(-len(finding.examples) // _COLUMNS)
 
@@ -71,7 +80,7 @@ def _heading(finding: AuditFinding) -> str:
 def _example(
     sheet: Image.Image,
     pen: ImageDraw.ImageDraw,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+    font: ImageFont.FreeTypeFont,
     example: AuditExample,
     place: tuple[int, int],
     read: Callable[[AuditImage], npt.NDArray[np.uint8]],
@@ -105,9 +114,7 @@ def _tile(pixels: npt.NDArray[np.uint8]) -> Image.Image:
     return tile
 
 
-def _shortened(
-    text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int, *, front: bool
-) -> str:
+def _shortened(text: str, font: ImageFont.FreeTypeFont, width: int, *, front: bool) -> str:
     """As much as fits, of a role from the front, of a path from its end."""
     text = text.encode("utf-8", "replace").decode()
     if font.getlength(text) <= width:
@@ -118,7 +125,7 @@ def _shortened(
     return f"{cut}…" if front else f"…{cut}"
 
 
-def _wrapped(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont) -> list[str]:
+def _wrapped(text: str, font: ImageFont.FreeTypeFont) -> list[str]:
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

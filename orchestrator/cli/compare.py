@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.audit.words import leak_notes
 from orchestrator.cli.taking import take
 from orchestrator.reporting.compare import (
     Change,
@@ -83,6 +84,7 @@ def notes(found: RunComparison) -> list[str]:
         for pair in found.rows
         if pair.first.model != pair.second.model
     )
+    said += leak_notes(row for pair in found.rows for row in (pair.first, pair.second))
     said += [f"{name}: only in {found.first}" for name in found.only_first]
     said += [f"{name}: only in {found.second}" for name in found.only_second]
     return said or ["The two runs have no row in common."]

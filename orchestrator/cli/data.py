@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.audit import Images
+    from orchestrator.audit.checks import Images
     from orchestrator.images import Rows
     from orchestrator.results import AuditFinding, AuditImage
+    from orchestrator.specs.model import ModelSpec
 
 LEAKS = 1
-SHOWN = 5
 
 
 def add_parser(commands: Any) -> None:
@@ -40,7 +40,9 @@ def add_parser(commands: Any) -> None:
         "--calibration", metavar="DIR", help="the images that calibrate: a folder, or a CSV list"
     )
     made.add_argument(
-        "--model", metavar="FILE", help="a model's manifest, whose input size all images must have"
+        "--model",
+        metavar="FILE",
+        help="a model's manifest: images must have its size; their colour order is looked at",
     )
     made.add_argument("--json", action="store_true", help="for programs")
     made.add_argument("--sheet", metavar="FILE", help="write a picture (PNG) of the suspects")
@@ -48,13 +50,18 @@ def add_parser(commands: Any) -> None:
 
 def check(arguments: argparse.Namespace) -> int:
     """Audit and tell; 1 when there are leaks."""
-    from orchestrator.audit import audit, false_alarms, leaks
+    from orchestrator.audit.alarms import false_alarms
+    from orchestrator.audit.checks import audit, leaks
     from orchestrator.specs.matrix import ScoringPolicy
+    from orchestrator.specs.model import load_model
 
-    size = _size(arguments.model)
+    model = None if arguments.model is None else load_model(Path(arguments.model))
+    size = None if model is None else model.input.size
     sets = _sets(Path(arguments.folder), arguments.calibration, size)
     parts = [_images(role, rows) for role, rows in sets.items()]
     found = audit(parts)
+    if model is not None:
+        found += _colours(model, sets)
     if "gallery" in sets and "probe" in sets:
         policy = ScoringPolicy()
         identities = sets["probe"].identities, sets["gallery"].identities
@@ -64,6 +71,7 @@ def check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         told = {
             "images": {role: len(rows) for role, rows in sets.items()},
+            "notes": _notes(sets),
             "leaks": sum(finding.count for finding in leaks(found)),
             "findings": [finding.model_dump(mode="json") for finding in found],
         }
@@ -73,28 +81,21 @@ def check(arguments: argparse.Namespace) -> int:
     return LEAKS if leaks(found) else 0
 
 
-def _size(manifest: str | None) -> tuple[int, int] | None:
-    if manifest is None:
-        return None
-    from orchestrator.specs.model import load_model
-
-    return load_model(Path(manifest)).input.size
-
-
 def _sets(folder: Path, calibration: str | None, size: tuple[int, int] | None) -> dict[str, Rows]:
     """Rows by role; images in one folder of identities have the role `face`.
 
     Raises:
         UserError: nothing of the kind is there.
     """
-    from orchestrator.images import calibration_rows, gallery_rows, probe_rows
+    from orchestrator.images import Checker, calibration_rows, gallery_rows, probe_rows
     from orchestrator.specs.testset import FolderCalibration, FolderSet
 
+    checker = Checker()
     sets: dict[str, Rows] = {}
     if folder.is_file() or any((folder / role).is_dir() for role in ("gallery", "probe")):
         spec = FolderSet(source="list" if folder.is_file() else "folder", path=folder)
-        sets["gallery"] = gallery_rows(spec, size=size)
-        sets["probe"] = probe_rows(spec, size=size)
+        sets["gallery"] = gallery_rows(spec, size=size, checker=checker)
+        sets["probe"] = probe_rows(spec, size=size, checker=checker)
     else:
         sets["face"] = _faces(folder, size)
     if calibration is not None:
@@ -102,7 +103,7 @@ def _sets(folder: Path, calibration: str | None, size: tuple[int, int] | None) -
         told = FolderCalibration(
             source="list" if path.is_file() else "folder", path=path, images=None
         )
-        sets["calibration"] = calibration_rows(told, size=size)
+        sets["calibration"] = calibration_rows(told, size=size, checker=checker)
     return sets
 
 
@@ -121,8 +122,22 @@ def _faces(folder: Path, size: tuple[int, int] | None) -> Rows:
     return rows
 
 
+def _colours(model: ModelSpec, sets: dict[str, Rows]) -> list[AuditFinding]:
+    from orchestrator import intake
+    from orchestrator.stages.colours import colour_finding
+
+    asks = model.input
+    original = intake.read(model.path)
+    normal = intake.normalize(
+        original, size=asks.size, output=model.output, layout_said=asks.layout
+    )
+    gallery, probes = (sets.get(role) or sets["face"] for role in ("gallery", "probe"))
+    return colour_finding(model, normal.data, gallery, probes)
+
+
 def _images(role: Any, rows: Rows) -> Images:
-    from orchestrator.audit import Images, prints_of
+    from orchestrator.audit.checks import Images
+    from orchestrator.audit.prints import prints_of
 
     progress = None
     if sys.stderr.isatty():
@@ -136,27 +151,32 @@ def _images(role: Any, rows: Rows) -> Images:
 
 
 def _show(found: list[AuditFinding], sets: dict[str, Rows]) -> None:
-    from orchestrator.reporting.audit import example_words
+    from orchestrator.audit.words import example_lines
 
     for role, rows in sets.items():
         whom = "" if role == "calibration" else f" of {len(set(rows.identities)):,} identities"
         print(f"{role}: {len(rows):,} images{whom}")
+    for note in _notes(sets):
+        print(note)
     for finding in found:
         print(f"\n{finding.severity.upper():<8} {finding.sentence}")
-        for example in finding.examples[:SHOWN]:
-            print(f"         {example_words(example)}")
-        if finding.examples and finding.count > SHOWN:
-            print(f"         and {finding.count - SHOWN:,} more (--json, --sheet FILE.png)")
+        for line in example_lines(finding):
+            print(f"         {line}")
     if not any(finding.severity == "leak" for finding in found):
         print("\nno leaks")
 
 
+def _notes(sets: dict[str, Rows]) -> list[str]:
+    return list(dict.fromkeys(note for rows in sets.values() for note in rows.notes))
+
+
 def _write_sheet(file: Path, found: list[AuditFinding], sets: dict[str, Rows]) -> None:
-    from orchestrator.audit import draw
+    from orchestrator.audit.sheet import draw
+    from orchestrator.audit.words import shown_name
     from orchestrator.errors import UserError
 
     places = {
-        (role, name): (rows, index)
+        (role, shown_name(name)): (rows, index)
         for role, rows in sets.items()
         for index, name in enumerate(rows.names)
     }

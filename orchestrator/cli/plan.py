@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.audit.words import heading
 from orchestrator.cli.asked import asked
 from orchestrator.fleet.untrusted import headline
 from orchestrator.planning.cells import Cell
@@ -51,6 +52,9 @@ def plan(arguments: argparse.Namespace) -> int:
         console.print(Text(note, style="yellow"))
     for name, given in made.given.items():
         console.print(escape(given.line(made.models[name])))
+    for finding in made.audit:
+        style = "dim" if finding.severity == "note" else "yellow"
+        console.print(Text(heading(finding), style=style))
     if todo:
         guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
         console.print(f"about {_minutes(guess.seconds)} ({guess.source})")
@@ -95,6 +99,7 @@ def _plain(made: Plan) -> dict[str, Any]:
             for step in made.graph.steps.values()
         ],
         "test_set": {"notes": made.notes()},
+        "audit": [finding.model_dump(mode="json") for finding in made.audit],
         "seconds": guess.seconds,
         "models": {name: taken.to_dict() for name, taken in made.intake.items()},
     } | ({"given": {name: asdict(each) for name, each in made.given.items()}} if made.given else {})

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from orchestrator.audit.words import beside_table
 from orchestrator.errors import UserError
 from orchestrator.reporting.causes import NOT_FINISHED
 from orchestrator.reporting.export_scores import KINDS, export_kind
@@ -46,6 +47,7 @@ def flat_row(run: Run, row: CellResult) -> dict[str, Any]:
     columns["rank1_change_real"] = change.real if change else None
     columns |= {f"test_set_{name}": value for name, value in row.test_set.model_dump().items()}
     columns["test_set_notes"] = "; ".join(row.test_set.notes)
+    columns["test_set_audit"] = " ".join(beside_table([row]))
     for name in ("failed_images", "verdict", "verdict_reason", "artifact_sha256", "artifact_bytes"):
         columns[name] = getattr(row, name)
     columns["warnings"] = "; ".join(row.warnings)

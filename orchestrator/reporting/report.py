@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import __version__
+from orchestrator.audit.words import leak_notes
 from orchestrator.reporting import charts, explained, figures, gantt
 from orchestrator.reporting.crosstable import CROSS, cross_tables, scored_tables
 from orchestrator.reporting.history import Run
@@ -131,6 +132,7 @@ def _alerts(run: Run) -> list[str]:
         alerts.append(
             f"This run is not complete: {run.outcome}. {run.state.finished.message}".strip()
         )
+    alerts += leak_notes(run.results)
     if any(row.partial for row in run.results):
         alerts.append("Partial: only a part of the test set was used (--limit).")
     return alerts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.audit.words import beside_table
 from orchestrator.reporting.causes import causes
 from orchestrator.results import YARDSTICK, CellResult, Estimate, Tar
 
@@ -188,6 +189,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         f"FAR is a search's, K = {tar.k} false alarms allowed."
     )
     notes.extend(dict.fromkeys(said for result in results for said in result.test_set.notes))
+    notes.extend(beside_table(results))
     if any(result.mixed for result in results):
         notes.append("* mixed mode: float32 model for the gallery, quantized model for the probes.")
     emulated = [result for result in results if result.emulated]
@@ -218,7 +220,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         for result in results
         if result.failed_images
     )
-    notes.extend(f"{r.hardware}: {warning}" for r in results for warning in r.warnings)
+    notes.extend(_warnings(results))
     notes.extend(f"{r.name}: {r.helpers}" for r in results if r.helpers)
     return notes + missing
 
@@ -235,6 +237,15 @@ def _named(result: CellResult, results: Sequence[CellResult]) -> str:
         return result.hardware
     words = (result.hardware, result.dtype, result.granularity, result.symmetry)
     return " ".join(word for word in words if word)
+
+
+def _warnings(results: Sequence[CellResult]) -> list[str]:
+    """Each warning once, with the rows that it is of."""
+    rows: dict[str, list[str]] = {}
+    for result in results:
+        for warning in result.warnings:
+            rows.setdefault(warning, []).append(result.hardware)
+    return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in rows.items()]
 
 
 def _different_paces(results: Sequence[CellResult]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from orchestrator.audit.words import shortened
 from orchestrator.hashing import digest
 from orchestrator.planning.cells import Cell
 from orchestrator.results import CellResult, Latency
@@ -141,4 +142,5 @@ def _test_set(plan: Plan, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]
         "unknown": figures["unknown"],
         "difficulty": getattr(plan.matrix.test_set, "difficulty", None),
         "notes": plan.notes(cell.model),
+        "audit": [shortened(finding).model_dump(mode="json") for finding in plan.audit],
     }

@@ -25,6 +25,8 @@ from orchestrator.planning.graph import (
 )
 from orchestrator.planning.identity import Seen, emulator
 from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
+from orchestrator.results import AuditFinding
+from orchestrator.scheduling.auditing import audit_of
 from orchestrator.scheduling.core.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
 from orchestrator.scheduling.given import Given, examine
@@ -94,6 +96,7 @@ class Plan:
         graph, resolution: the steps of the possible rows, their keys, what is left to do.
         tools: options of the toolchains that the inventory speaks of.
         rows: (model, role) to its images.
+        audit: what the images' audit found; leaks among it are allowed.
         book: how the boards stand in the fleet log.
         models: as every step uses them: in the normal form.
         intake: what was done to bring them there.
@@ -115,6 +118,7 @@ class Plan:
     book: FleetBook
     intake: dict[str, TakenIn] = field(default_factory=dict)
     facts: dict[str, BoardFacts] = field(default_factory=dict)
+    audit: list[AuditFinding] = field(default_factory=list)
     graph: Graph = field(default_factory=lambda: Graph({}, {}))
     resolution: Resolution = field(default_factory=Resolution)
     bound: dict[str, str] = field(default_factory=dict)
@@ -385,6 +389,7 @@ def make_plan(
         if facts
         else FactsFile(Path(request.state)).load(boards),
     )
+    plan.audit = audit_of(matrix, plan.rows, plan.models, Path(request.state))
     plan.bind()
     return plan
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.planning.cells import expand
 from orchestrator.planning.graph import only
+from orchestrator.scheduling.auditing import audit_of
 from orchestrator.scheduling.planner import Plan, image_rows
 from orchestrator.scheduling.remembered import FactsFile
 from orchestrator.specs.inventory import Inventory
@@ -53,8 +54,9 @@ def take_inventory(plan: Plan, inventory: Inventory) -> Changes:
         cells = expand(plan.matrix, merged, load_kinds(), list(plan.models), plan.offers)
         cells = only(cells, plan.request.only, plan.request.matrix)
         rows = image_rows(plan.matrix, plan.models, cells, plan.request)
-        plan.boards, plan.cells = boards, cells
-        plan.rows = rows | plan.rows
+        rows |= plan.rows
+        plan.audit = audit_of(plan.matrix, rows, plan.models, Path(plan.request.state))
+        plan.boards, plan.cells, plan.rows = boards, cells, rows
         plan.facts |= FactsFile(Path(plan.request.state)).load({name: now[name] for name in new})
     for name in left:
         plan.book.remove(name)

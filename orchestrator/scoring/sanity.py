@@ -125,8 +125,9 @@ def _repeated(
     row, other = real[0]
     message = (
         f"{what}: {len(real)} rows equal another identity's row to the bit, first row {row} "
-        f"(identity {names[row]}) and row {other} (identity {names[other]}): the same image under "
-        "two names, or a result sent twice?"
+        f"(identity {names[row]}) and row {other} (identity {names[other]}): one image under two "
+        "identities, which the audit of the test set names (farm data check), or else a result "
+        "sent twice"
     )
     return [Finding("duplicates", what, message, len(real))]
 

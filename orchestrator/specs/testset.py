@@ -66,11 +66,14 @@ class FolderSet(Spec):
     `list`: `<path>` is a CSV file with the columns file, identity, role (gallery or probe).
     Probes whose identity is not in the gallery are unknown probes. `skip_unreadable` leaves out
     what cannot be taken and says so in every table; without it such files are refused.
+    `allow_leaks` lets a set pass whose images stand in several roles or under several identities;
+    every table then says so.
     """
 
     source: Literal["folder", "list"]
     path: SetPath
     skip_unreadable: bool = False
+    allow_leaks: bool = False
 
 
 class RenderedCalibration(Spec):
@@ -86,13 +89,15 @@ class RenderedCalibration(Spec):
 class FolderCalibration(Spec):
     """The user's own aligned faces: any images below a folder, or the column file of a CSV list.
 
-    The first `images` of them in sorted order; all of them when `images` is left out.
+    The first `images` of them in sorted order; all of them when `images` is left out. `allow_leaks`
+    lets images of the test set calibrate; every table then says so.
     """
 
     source: Literal["folder", "list"]
     path: SetPath
     images: int | None = Field(None, ge=1, le=100_000)
     skip_unreadable: bool = False
+    allow_leaks: bool = False
 
 
 TestSet = Annotated[

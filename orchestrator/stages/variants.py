@@ -188,13 +188,13 @@ def compare_variants(
             if progress is not None:
                 progress(number * len(ids) + index + 1, total)
         features = np.stack(made).astype(np.float64)
-        hit, score = _judge(features[place], features[probe], owner)
+        hit, score = judge(features[place], features[probe], owner)
         hits.append(hit)
         scores.append(score)
     return _ranked(chosen, np.stack(hits), np.stack(scores), owner, rows.size)
 
 
-def _judge(
+def judge(
     gallery: NDArray[np.float64], probes: NDArray[np.float64], owner: NDArray[np.intp]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Rank-1 hits and separations of the probes; a dead or exploding variant has none."""

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.audit import NEAR_BITS, near_pairs, prints_of
-from orchestrator.audit.prints import Prints
+from orchestrator.audit.near import NEAR_BITS, near_pairs
+from orchestrator.audit.prints import Prints, prints_of
 from orchestrator.images import gallery_rows, probe_rows
 from orchestrator.specs import RenderedSet
 

@@ -195,3 +195,20 @@ def test_several_models_are_told_apart():
 
 def test_the_words_for_columns_are_the_same_everywhere():
     assert set(COLUMN_WORDS) == set(EXTRA) == set(get_args(Column))
+
+
+def test_the_audit_and_a_warning_of_many_rows_stand_once() -> None:
+    leak = dict(kind="probe-in-gallery", severity="leak", count=3, sentence="3 of 9", allowed=True)
+    told = dict(kind="false-alarms", severity="note", count=4, sentence="4 allowed")
+    test = dict(hash="h", gallery=3, probes=9, mated=6, unknown=3, audit=[leak, told])
+    rows = [
+        result(test_set=test, warnings=["gallery: equal rows"]),
+        result(test_set=test, hardware="RV1126", warnings=["gallery: equal rows", "cold"]),
+    ]
+    notes = footnotes(rows, {})
+    assert [n for n in notes if "3 of 9" in n] == [
+        "LEAK in the test set (allow_leaks: true): 3 of 9."
+    ]
+    assert not any("4 allowed" in note for note in notes), "K stands in the first note"
+    assert notes.count("A311D, RV1126: gallery: equal rows") == 1
+    assert notes.count("RV1126: cold") == 1
