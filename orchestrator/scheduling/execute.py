@@ -48,7 +48,7 @@ from orchestrator.stages import (
 )
 from orchestrator.stages.made import Made
 from orchestrator.stages.raw_times import pace_mhz
-from orchestrator.store.artifacts import BeingMade, Held, Spoiled
+from orchestrator.store.artifacts import BuildInProgress, CorruptArtifact, Held
 
 MEASURED_IMAGES = 16
 PARTS_AT_A_TIME = 2
@@ -104,10 +104,10 @@ class Executor(Extracting):
         self._advanced.discard(step.id)
         try:
             return self._run(step, key)
-        except BeingMade as error:
+        except BuildInProgress as error:
             hint = f"{error.hint}; {longer('queue_s', self._queue_s)}"
-            raise BeingMade(f"{step.id}: {error.message} (queue_s)", hint) from error
-        except Spoiled as error:
+            raise BuildInProgress(f"{step.id}: {error.message} (queue_s)", hint) from error
+        except CorruptArtifact as error:
             if error.folder is not None:
                 self._plan.store.drop_damaged(error.folder)
             raise
@@ -446,7 +446,7 @@ class Executor(Extracting):
         key = self._plan.resolution.keys[source.id]
         held = self._plan.store.lookup(source.stage, key)
         if held is None:
-            raise Spoiled(
+            raise CorruptArtifact(
                 f"{source.id}: gone from the store while the run was going",
                 "`farm resume` makes it again",
             )

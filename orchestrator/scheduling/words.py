@@ -11,11 +11,11 @@ from orchestrator.planning.facts import BoardFacts
 from orchestrator.scheduling.core.messages import Failure, FailureKind
 from orchestrator.scheduling.extracting import Unlike
 from orchestrator.scheduling.ray_local import RayDown
-from orchestrator.store.artifacts import BeingMade, Spoiled
+from orchestrator.store.artifacts import BuildInProgress, CorruptArtifact
 
 _KINDS = (
-    (Spoiled, FailureKind.CORRUPT_ARTIFACT),
-    (BeingMade, FailureKind.BUILD_IN_PROGRESS),
+    (CorruptArtifact, FailureKind.CORRUPT_ARTIFACT),
+    (BuildInProgress, FailureKind.BUILD_IN_PROGRESS),
     (BoardBusy, FailureKind.BOARD_BUSY),
     (RayDown, FailureKind.CLUSTER_DOWN),
     (TransientError, FailureKind.TRANSIENT),

@@ -29,7 +29,7 @@ SUM = "sum"
 """Hash of the rest of a manifest, whose facts stand in tables."""
 
 
-class Spoiled(TransientError):
+class CorruptArtifact(TransientError):
     """A result of the store is damaged or gone: a run makes it again.
 
     Attributes:
@@ -39,7 +39,7 @@ class Spoiled(TransientError):
     folder: Path | None = None
 
 
-class BeingMade(TransientError):
+class BuildInProgress(TransientError):
     """Another run has been making a result for longer than a run waits."""
 
 
@@ -67,7 +67,7 @@ class Held:
         """A file's bytes, checked against the manifest.
 
         Raises:
-            Spoiled: the file is damaged or gone; the message says how to make it again.
+            CorruptArtifact: the file is damaged or gone; the message says how to make it again.
         """
         path = self.file(name)
         try:
@@ -82,7 +82,7 @@ class Held:
         """A file's path after its bytes were checked against the manifest (for memory maps).
 
         Raises:
-            Spoiled: the file is damaged or gone.
+            CorruptArtifact: the file is damaged or gone.
         """
         path = self.file(name)
         try:
@@ -93,9 +93,9 @@ class Held:
             raise self.damaged(name, "its sha256 is not the one in its manifest")
         return path
 
-    def damaged(self, name: str, why: str) -> Spoiled:
+    def damaged(self, name: str, why: str) -> CorruptArtifact:
         """The error for one of its files that cannot be used."""
-        error = Spoiled(
+        error = CorruptArtifact(
             f"{self.file(name)}: damaged in the store: {why}",
             f"remove {self.folder} and run again: only this is made anew",
         )
@@ -166,7 +166,7 @@ class Store:
             lock is free at once, since the kernel drops it with the process.
 
         Raises:
-            BeingMade: the other run did not finish it within `timeout_s` seconds.
+            BuildInProgress: the other run did not finish it within `timeout_s` seconds.
         """
         lock = self.root / stage / f"{key}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -179,7 +179,7 @@ class Store:
                 except BlockingIOError:
                     if time.monotonic() > end:
                         file.seek(0)
-                        raise BeingMade(
+                        raise BuildInProgress(
                             f"{stage} {key[:12]}: another run has been making it for more than "
                             f"{timeout_s:.0f} s (owner: {file.read(200).strip() or 'unknown'})",
                             "wait for that run, or stop it, then `farm run` again",

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.hashing import sha256_file
-from orchestrator.store.artifacts import Spoiled
+from orchestrator.store.artifacts import CorruptArtifact
 from orchestrator.store.rows import JOURNAL, RowWriter, summary_of
 
 DATA = "features.npy"
@@ -62,7 +62,7 @@ def read_features(
         ``(rows,)`` and the header given to ``FeatureWriter.open``.
 
     Raises:
-        Spoiled: not complete, or damaged since.
+        CorruptArtifact: not complete, or damaged since.
     """
     try:
         summary = json.loads((folder / SUMMARY).read_bytes())
@@ -74,11 +74,11 @@ def read_features(
         failed = np.zeros(summary["rows"], bool)
         failed[summary["failed"]] = True
     except FileNotFoundError as error:
-        raise _spoiled(
+        raise _corrupt(
             folder, f"{folder}: not a complete feature file ({error})", "`farm resume` completes it"
         ) from error
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise _spoiled(
+        raise _corrupt(
             folder,
             f"{folder / DATA}: damaged in the store: {error}",
             f"remove {folder} and run again",
@@ -86,7 +86,7 @@ def read_features(
     return array, failed, summary["header"]
 
 
-def _spoiled(folder: Path, message: str, hint: str) -> Spoiled:
-    error = Spoiled(message, hint)
+def _corrupt(folder: Path, message: str, hint: str) -> CorruptArtifact:
+    error = CorruptArtifact(message, hint)
     error.folder = folder
     return error

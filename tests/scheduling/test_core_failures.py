@@ -15,7 +15,7 @@ from orchestrator.scheduling.core.boards import ATTEMPTS
 from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.core.states import BoardState, InvalidTransition
 from orchestrator.scheduling.words import error_class, failure_of
-from orchestrator.store.artifacts import BeingMade, Spoiled
+from orchestrator.store.artifacts import BuildInProgress, CorruptArtifact
 
 CONVERT = Step("convert", "convert")
 DEPLOY = Step("deploy", "deploy", inputs={"artifact": "convert"}, board="b", pool=("b",))
@@ -31,7 +31,7 @@ class Run:
     def __init__(self, *more: Step, recoverable: bool = False) -> None:
         self.core = Scheduler(Deadlines(), slots=2)
         steps = {step.id: step for step in (CONVERT, DEPLOY, WORK, *more)}
-        ends = [step.id for step in (WORK, *more)]
+        ends = [step.id for step in steps.values() if step.stage == "extract"]
         targets = {end: CellTargets(end, None, "", "", "", end) for end in ends}
         self.graph = Graph(steps, targets)
         rungs = ("reboot",) if recoverable else ()
@@ -158,7 +158,8 @@ def test_anything_else_is_an_internal_error_and_the_report_says_so() -> None:
 def test_a_lost_input_is_made_again_and_held_against_nobody() -> None:
     run = Run()
     run.held.clear()
-    assert run.fails(Spoiled("artifact: damaged in the store")) == ("waiting", ["ready"], True)
+    lost = CorruptArtifact("artifact: damaged in the store")
+    assert run.fails(lost) == ("waiting", ["ready"], True)
     assert (run.state("convert"), run.state("deploy")) == ("waiting", "waiting")
     assert run.core.boards.error("b") is None
 
@@ -167,7 +168,7 @@ def test_a_store_that_damages_all_it_gets_ends_the_step() -> None:
     run = Run()
     tries = []
     for _ in range(ATTEMPTS):
-        tries.append(run.fails(Spoiled("damaged"))[0])
+        tries.append(run.fails(CorruptArtifact("damaged"))[0])
         run.tell(m.Look())
     assert tries == ["waiting"] * (ATTEMPTS - 1) + ["failed"]
     assert run.core.boards.error("b") is None
@@ -175,7 +176,8 @@ def test_a_store_that_damages_all_it_gets_ends_the_step() -> None:
 
 def test_who_waited_in_vain_for_another_run_does_not_wait_three_times() -> None:
     run = Run()
-    assert run.fails(BeingMade("another run has been making it")) == ("failed", ["ready"], False)
+    error = BuildInProgress("another run has been making it")
+    assert run.fails(error) == ("failed", ["ready"], False)
     assert run.core.boards.error("b") is None
 
 
@@ -195,6 +197,30 @@ def test_what_is_being_made_is_not_begun_twice_and_may_be_once_that_failed() -> 
     assert run.state("twin") == "running"
     run.now += 100.0
     run.tell(m.Look())
+    assert run.state("work") == "waiting"
+
+
+def test_a_step_that_moves_to_a_board_which_was_lost_before_deploys_there_again() -> None:
+    at_c = replace(DEPLOY, id="deploy/c", board="c", pool=("b", "c"))
+    work = replace(WORK, pool=("b", "c"))
+    other = replace(WORK, id="other", params={"n": 1}, after=("deploy/c",), board="c", pool=("c",))
+    run = Run(work, other, at_c)
+    for _ in range(ATTEMPTS):
+        run.now += 100.0
+        run.tell(m.ReachBoards())
+        run.tell(m.Look())
+        run.tell(m.Finished(at_c))
+        run.tell(m.Look())
+        assert run.state("other") == "running"
+        run.tell(m.Failed(other, failure_of(TransientError("c: cut"))))
+    assert run.state("other") == "failed"  # so no step waits for the board that was lost
+    moved = replace(work, after=("deploy/c",), board="c")
+    run.tell(m.Failed(work, failure_of(BoardError("b: no room"))))
+    run.graph = Graph({**run.graph.steps, "work": moved}, run.graph.targets)
+    run.tell(m.StepsMoved({"work": "c"}, run.view()))
+    run.tell(m.ReachBoards())
+    run.tell(m.Look())
+    assert run.state("deploy/c") == "running"
     assert run.state("work") == "waiting"
 
 

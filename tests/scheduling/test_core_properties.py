@@ -23,7 +23,7 @@ from orchestrator.scheduling.core.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.core.states import StepState
 from orchestrator.scheduling.words import failure_of
-from orchestrator.store.artifacts import BeingMade, Spoiled
+from orchestrator.store.artifacts import BuildInProgress, CorruptArtifact
 
 NAMES = ("a", "b", "c", "d")
 SLOTS = 2
@@ -31,8 +31,8 @@ ERRORS: dict[str, Callable[[], Exception]] = {
     "cut": lambda: TransientError("the link is cut"),
     "board": lambda: BoardError("no room on the board"),
     "input": lambda: UserError("the input is wrong"),
-    "store": lambda: Spoiled("the store lost it"),
-    "other run": lambda: BeingMade("another run makes it"),
+    "store": lambda: CorruptArtifact("the store lost it"),
+    "other run": lambda: BuildInProgress("another run makes it"),
     "internal": lambda: ZeroDivisionError(),
 }
 # Twice the transient one: the others end a run soon.

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.planning.graph import Graph, Step
 from orchestrator.planning.resolving import resolve
 from orchestrator.scheduling.core.invalidation import undone
-from orchestrator.store.artifacts import Spoiled, Store
+from orchestrator.store.artifacts import CorruptArtifact, Store
 
 
 def step(name: str, stage: str, **inputs: str) -> Step:
@@ -67,5 +67,5 @@ def test_a_damaged_result_goes_and_one_made_again_meanwhile_stays(tmp_path: Path
 def test_where_the_damage_lies_is_known_in_another_process(tmp_path: Path) -> None:
     held = Store(tmp_path).commit("x", "k" * 64, {"f": b"abc"}, provenance={})
     error = pickle.loads(pickle.dumps(held.damaged("f", "flipped")))
-    assert isinstance(error, Spoiled)
+    assert isinstance(error, CorruptArtifact)
     assert error.folder == held.folder

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import TransientError
-from orchestrator.store.artifacts import BeingMade, Store
+from orchestrator.store.artifacts import BuildInProgress, Store
 
 KEY = "k" * 64
 
@@ -112,7 +112,7 @@ def test_who_waits_takes_over_from_a_killed_maker_with_what_it_had(tmp_path: Pat
             os.write(told, b".")
             signal.pause()
     os.read(heard, 1)
-    with pytest.raises(BeingMade, match="killed"), store.making("x", KEY, "me", 0.1):
+    with pytest.raises(BuildInProgress, match="killed"), store.making("x", KEY, "me", 0.1):
         pass
     os.kill(maker, signal.SIGKILL)
     os.waitpid(maker, 0)
