@@ -123,8 +123,6 @@ def _measurement(matrix: Matrix, inventory: Inventory, cells: Sequence[Cell]) ->
 
 def _scoring(matrix: Matrix, one_image_each: bool | None) -> Found:
     policy = matrix.scoring
-    if policy.bootstrap == 0 and _changed(policy, "seed"):
-        yield ("scoring", "seed"), "nothing is drawn with `bootstrap: 0`; leave it out"
     single = one_image_each or isinstance(matrix.test_set, RenderedSet)
     if single and _changed(policy, "fusion"):
         text = "each enrolled identity has one image, so nothing is fused; leave it out"

@@ -59,7 +59,7 @@ class ScoringPolicy(Spec):
     far: OneOrMany[Rate] = (1e-1, 1e-2, 1e-3, 1e-4)
     table_far: Rate = 1e-3
     confidence: float = Field(0.95, gt=0, lt=1)
-    bootstrap: int = Field(1000, ge=0, le=100_000)
+    bootstrap: int = Field(1000, ge=100, le=100_000)  # fewer make no interval
     seed: int = Field(0, ge=0, lt=2**31)
     fusion: Literal["mean", "max"] = "mean"
 

@@ -250,7 +250,7 @@ CASES: dict[str, Case] = {
         shown_by="tests/agents/test_kept.py::test_the_second_encoder_does_not_cross_the_link_again"
     ),
     "Matrix.measurement": Case((M, ("measurement",), {"blocks": 7})),
-    "Matrix.scoring": Case((M, ("scoring",), {"bootstrap": 10})),
+    "Matrix.scoring": Case((M, ("scoring",), {"bootstrap": 200})),
     "Matrix.table": Case(
         shown_by="tests/reporting/test_table.py::"
         "test_columns_beside_the_published_ones_where_asked_for"
@@ -331,7 +331,7 @@ CASES: dict[str, Case] = {
     "ScoringPolicy.far": Case((M, ("scoring", "far"), [1e-3, 1e-2]), "figures"),
     "ScoringPolicy.table_far": Case((M, ("scoring", "table_far"), 1e-2), "figures"),
     "ScoringPolicy.confidence": Case((M, ("scoring", "confidence"), 0.9)),
-    "ScoringPolicy.bootstrap": Case((M, ("scoring", "bootstrap"), 10)),
+    "ScoringPolicy.bootstrap": Case((M, ("scoring", "bootstrap"), 200)),
     "ScoringPolicy.seed": Case((M, ("scoring", "seed"), 1)),
     "ScoringPolicy.fusion": Case((M, ("scoring", "fusion"), "max"), first=(TWO,)),
     "TablePolicy.columns": Case(
@@ -658,9 +658,6 @@ IDLE: dict[str, Idle] = {
     "timing of a simulator": one(
         (M, ("measurement", "min_count"), 9), "no row is timed", *SIMULATED
     ),
-    "a seed of no bootstrap": one(
-        (M, ("scoring", "seed"), 3), "nothing is drawn", (M, ("scoring", "bootstrap"), 0)
-    ),
     "fusion of rendered faces": one((M, ("scoring", "fusion"), "max"), "nothing is fused"),
     "fusion of single images": one(
         (M, ("scoring", "fusion"), "max"),
@@ -750,6 +747,7 @@ IDLE: dict[str, Idle] = {
     "workspace elsewhere": one(
         (B, (*HOST, "runtime"), {"workspace_mb": 9}), "only tensorrt builds"
     ),
+    "too few resamples": one((M, ("scoring", "bootstrap"), 99), "greater than or equal to 100"),
     "a short provider": one(
         (B, (*HOST, "runtime"), {"providers": ["CPU"]}), "did you mean 'CPUExecutionProvider'?"
     ),
