@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +51,17 @@ class Checker:
 
     Args:
         state: farm's state folder, where what was found is kept; None keeps it in memory.
+        progress: called with how many files are decoded and how many are to be.
 
     Attributes:
         decoded: files that had to be decoded.
         memo: what was read of whole sets with this checker.
     """
 
-    def __init__(self, state: Path | None = None) -> None:
+    def __init__(
+        self, state: Path | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        self._progress = progress
         self.state = state
         self._file = None if state is None else state / FILE
         self._decoder = decoder_identity()
@@ -82,8 +86,12 @@ class Checker:
                 ask.append((place, key))
         if ask:
             chunks = [ask[at : at + _CHUNK] for at in range(0, len(ask), _CHUNK)]
+            done = 0
             with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
                 for chunk in pool.map(_check_chunk, chunks):
+                    done += len(chunk)
+                    if self._progress is not None:
+                        self._progress(done, len(ask))
                     for place, key, stamp, checked in chunk:
                         found[place] = checked
                         if stamp is not None:

@@ -33,7 +33,8 @@ def refuse(
     sets = list(sets)
     for made in sets:
         if made.never:
-            blocks.append((f"{made.shown}: {_things(made.never)} cannot be", made.never))
+            what = _plural(len(made.never), "this", "all of this")
+            blocks.append((f"{made.shown}: {what} must be mended", made.never))
     for made in sets:
         if made.unreadable:
             count = len(made.unreadable)
@@ -85,10 +86,6 @@ def _write(blocks: list[tuple[str, list[str]]], state: Path) -> Path | None:
     except (OSError, UnicodeEncodeError):
         return None  # then all is shown
     return file
-
-
-def _things(lines: list[str]) -> str:
-    return _plural(len(lines), "1 thing", f"{len(lines)} things")
 
 
 def _plural(count: int, one: str, many: str) -> str:

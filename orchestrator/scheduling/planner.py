@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -41,6 +42,8 @@ from orchestrator.specs.matrix import load_matrix, load_models
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.references import check_references
 from orchestrator.store.artifacts import Store
+
+MANY_FILES = 2000
 
 
 @dataclass(frozen=True)
@@ -447,7 +450,7 @@ def image_rows(
     """
     from orchestrator import images
 
-    checker = images.Checker(Path(request.state))
+    checker = images.Checker(Path(request.state), _tell_checked)
     calibrates = any(not cell.probe.quantization.is_float for cell in cells)
     sizes = [models[cell.model].input.size for cell in cells]
     images.check_sets(matrix.test_set, matrix.calibration if calibrates else None, sizes, checker)
@@ -469,6 +472,13 @@ def image_rows(
                 matrix.calibration, size=size, checker=checker
             )
     return rows
+
+
+def _tell_checked(done: int, total: int) -> None:
+    """A first look at many files takes a while: say so to whoever sits there."""
+    if total >= MANY_FILES and sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r  {done:,} of {total:,} images checked", end=end, file=sys.stderr, flush=True)
 
 
 def find_inventory(matrix: str, named: str | None) -> str:

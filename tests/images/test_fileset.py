@@ -311,3 +311,9 @@ def test_another_decoder_checks_anew_and_has_other_fingerprints(
     checker = Checker(tmp_path)
     assert gallery_rows(own(faces), checker=checker).fingerprint() != before
     assert checker.decoded == 2 * PEOPLE + 2
+
+
+def test_what_is_checked_is_told(faces: Path) -> None:
+    told: list[tuple[int, int]] = []
+    check_sets(own(faces), None, [(16, 16)], Checker(progress=lambda *now: told.append(now)))
+    assert told[-1] == (2 * PEOPLE + 2, 2 * PEOPLE + 2)

@@ -99,6 +99,7 @@ def test_init_refuses_what_it_cannot_take(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_what_is_skipped_stands_in_every_table(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,8 +115,8 @@ def test_what_is_skipped_stands_in_every_table(
     (cell,) = project.cells().values()
     assert cell["test_set"]["notes"][0].startswith(words[:80])
     assert (cell["test_set"]["gallery"], cell["test_set"]["mated"]) == (6, 5)
-    exported = project.farm("export", "latest", "--format", "csv")
-    assert "1 skipped as unreadable" in exported.stdout + exported.stderr
+    assert project.farm("export", "latest", "--format", "csv").returncode == 0
+    assert "1 skipped as unreadable" in (project.latest / "results.csv").read_text()
 
 
 KEYS = {
@@ -146,4 +147,4 @@ def test_rendered_faces_keep_their_keys(limit: int | None, tmp_path: Path) -> No
     assert tuple(found[r] for r in ("gallery", "probe", "calibration")) == FINGERPRINTS[limit]
     if limit is None:
         assert {step: plan.resolution.keys[step] for step in KEYS} == KEYS
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "images.json").exists()
