@@ -5,7 +5,7 @@ import platform
 import socket
 from typing import Any, Dict
 
-from . import VERSION, gpu, identity, runtimes
+from . import VERSION, gpu, identity, libraries, runtimes
 from .files import read_text
 from .telemetry import Telemetry, drivers
 from .wire import PROTOCOL
@@ -30,7 +30,7 @@ def describe(telemetry: Telemetry, root: str = "/") -> Dict[str, Any]:
         "kernel": platform.release(),
         "gpu": gpu.name(root),
         "model": read_text(os.path.join(root, "proc/device-tree/model"), 200),
-        "identity": identity.identity(root),
+        "identity": dict(identity.identity(root), libraries=libraries.libraries(root)),
         "pid": os.getpid(),
         "drivers": drivers(root),
         "runtimes": runtimes.available(),

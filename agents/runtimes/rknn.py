@@ -10,7 +10,9 @@ The driver gives float32 back. RKNNLite is used where no library is found but th
 """
 
 import ctypes
+import json
 import os
+import struct
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
 
 from .. import clock
@@ -22,6 +24,8 @@ NAME = "rknn"
 LIBRARIES = ("librknnrt.so", "librknn_api.so")
 PROVIDERS = ("NPU",)
 _VERSION = rb"librknn(?:_api|rt|_runtime) version:? ?([0-9][\w.-]*)"
+
+_MOST_JSON = 16 << 20
 
 IN_OUT_NUM, INPUT_ATTR, OUTPUT_ATTR, PERF_RUN, SDK_VERSION = 0, 1, 2, 4, 5
 UINT8, NCHW, NHWC, AFFINE = 3, 0, 1, 2
@@ -172,6 +176,31 @@ def probe(load: bool = False) -> Optional[Dict[str, Any]]:
     return facts
 
 
+def toolkit(path: str) -> str:
+    """The version of the toolkit that made an RKNN 2 file, by its own word; empty without one.
+
+    `RKNN`, its format and the size of its data in 64 bits each, 40 bytes more since format 2, the
+    data, then the size of a JSON object and that object, whose `version` it is: as public readers
+    take it apart, not verified by us with Rockchip's toolkit.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(24)
+            if len(head) < 24 or head[:4] != b"RKNN":
+                return ""
+            form, size = struct.unpack("<QQ", head[8:])
+            file.seek((64 if form & 0xFFF > 1 else 24) + size)
+            length = file.read(8)
+            if len(length) < 8:
+                return ""
+            count = struct.unpack("<Q", length)[0]
+            told = json.loads(file.read(count).decode("utf-8")) if count < _MOST_JSON else {}
+    except (IOError, OSError, ValueError, OverflowError, RecursionError):
+        return ""
+    made_by = told.get("version") if isinstance(told, dict) else None
+    return made_by[:100] if isinstance(made_by, str) else ""
+
+
 def _library(options: Mapping[str, Any]) -> Tuple[Any, int]:
     path = native.find(NAME, LIBRARIES, options)
     library = native.load(NAME, path)
@@ -195,6 +224,8 @@ class Runtime(BaseRuntime):
         self._way = way(path, options, preprocessing)
         self.inputs, self.outputs = self._way.inputs, self._way.outputs
         self.dim, self.version = self._way.dim, self._way.version
+        made_by = toolkit(path)
+        self.facts = {"toolkit": made_by} if made_by else {}
 
     def run(self, data: Input) -> Tuple[bytes, int]:
         values, took = self._way.run(data)

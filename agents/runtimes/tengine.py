@@ -17,7 +17,7 @@ import sys
 from array import array
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from .. import clock
+from .. import clock, libraries
 from ..errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
 from ..files import read_text
 from ..preprocess import Preprocessor
@@ -144,6 +144,8 @@ class Runtime(BaseRuntime):
             self._check_placement()
         self._describe_output(options)
         self.run(bytes(preprocessing.input_bytes))
+        if self.provider == "TIMVX":
+            self.facts = _drivers()
 
     def _take_npu(self) -> None:
         lib = self._lib
@@ -347,6 +349,13 @@ def _check_file(path: str, name: str) -> None:
 
 def _path(path: str) -> Any:
     return ctypes.c_char_p(os.fsencode(path))
+
+
+def _drivers() -> Dict[str, str]:
+    """Versions of the NPU's driver in the kernel and in this process, which must be one release."""
+    user = libraries.loaded("libGAL.so")
+    found = {"galcore": _galcore(), "libGAL": libraries.gal_version(user) if user else ""}
+    return {name: version for name, version in found.items() if version}
 
 
 def _galcore() -> str:

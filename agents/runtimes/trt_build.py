@@ -101,7 +101,11 @@ def build(trt: Any, request: Mapping[str, Any]) -> Dict[str, Any]:
         raise AgentError(TOOLCHAIN, message)
     with open(request["plan"], "wb") as file:
         file.write(plan)
-    return {"network_layers": int(network.num_layers), "warnings": log.lines[-8:]}
+    return {
+        "network_layers": int(network.num_layers),
+        "warnings": log.lines[-8:],
+        "tensorrt": version,
+    }
 
 
 def made(make: Callable[[], Any], what: str, version: str, log: Log) -> Any:

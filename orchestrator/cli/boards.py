@@ -280,7 +280,11 @@ def _check_once(arguments: argparse.Namespace) -> int:
     found: dict[str, Health] = {}
     with reaching(arguments, "farm boards check") as address:
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            checks = [(board, pool.submit(checked, board, address)) for board in boards]
+            toolkits = toolkits_of(fleet.inventory, boards)
+            checks = [
+                (board, pool.submit(checked, board, address, (), toolkits[board.name]))
+                for board in boards
+            ]
             for board, future in checks:
                 found[board.name] = health = future.result()
                 fleet.log.append(health.entry(board, by()))
@@ -292,7 +296,32 @@ def _check_once(arguments: argparse.Namespace) -> int:
     return 0 if all(health.state == "ready" for health in found.values()) else 1
 
 
-def checked(board: Board, address: Callable[[Board], Address], also: Iterable[str] = ()) -> Health:
+def toolkits_of(inventory: Inventory, boards: Iterable[Board]) -> dict[str, str]:
+    """What makes each board's files on this head, with its version; empty where nothing does."""
+    from orchestrator.errors import FarmError
+    from orchestrator.toolchains import toolchain, toolchain_names
+
+    found: dict[str, str] = {}
+    for board in boards:
+        name = board.toolchain_for("auto")
+        found[board.name] = ""
+        if board.executed_by == "board" and name.startswith("rknn") and name in toolchain_names():
+            told = inventory.toolchains.get(name)
+            try:
+                chain = toolchain(name, told.to_options() if told else None)
+                missing: tuple[str, ...] = getattr(chain, "missing", tuple)()
+                found[board.name] = "" if missing else chain.version()
+            except FarmError:  # `farm doctor` says what is wrong with it
+                continue
+    return found
+
+
+def checked(
+    board: Board,
+    address: Callable[[Board], Address],
+    also: Iterable[str] = (),
+    toolkit: str = "",
+) -> Health:
     """Check a board, an emulated one that does not start included."""
     from orchestrator.errors import FarmError
     from orchestrator.fleet.health import Health, check
@@ -301,7 +330,7 @@ def checked(board: Board, address: Callable[[Board], Address], also: Iterable[st
         place = address(board)
     except FarmError as error:
         return Health("unreachable", error.message, error.hint)
-    return check(board, place, also=also)
+    return check(board, place, also=also, toolkit=toolkit)
 
 
 def _ask_all(arguments: argparse.Namespace, boards: Sequence[Board]) -> dict[str, Any]:

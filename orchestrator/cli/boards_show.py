@@ -97,9 +97,10 @@ def board_page(board: Board, standing: Standing, entries: Iterable[Entry]) -> No
 
 
 def doubt(standing: Standing) -> str:
-    """Why the board is not what its entry says; empty when it may be."""
+    """Why the board is not what its entry says, and which versions there do not fit."""
     described = standing.described
-    return f"an emulator: {described.emulator}" if described.emulator else described.contradicts
+    words = f"an emulator: {described.emulator}" if described.emulator else described.contradicts
+    return "; ".join(filter(None, (words, *described.mismatches)))
 
 
 def described_lines(kind: str, described: Described) -> list[tuple[str, str]]:
@@ -110,6 +111,7 @@ def described_lines(kind: str, described: Described) -> list[tuple[str, str]]:
         (f"no {kind}", described.contradicts),
         ("unseen", ", ".join(described.unseen)),
     ]
+    lines += [("versions", words) for words in described.mismatches]
     return [(name, text) for name, text in lines if text]
 
 

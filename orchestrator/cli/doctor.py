@@ -263,6 +263,8 @@ def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:
         if described.emulator:
             text = f"an emulator, whose rows have no Time: {described.emulator}"
             yield Finding("note", board.name, text)
+        for words in described.mismatches:
+            yield Finding("note", board.name, words)
         if described.contradicts:
             text = f"{described.contradicts}; it is {described.board}"
             mend = f"farm boards show {board.name}"

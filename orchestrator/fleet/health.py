@@ -21,6 +21,7 @@ from orchestrator.fleet.board import Address, BoardLink, Deadlines
 from orchestrator.fleet.reaching import contact
 from orchestrator.fleet.session_types import AgentFacts
 from orchestrator.planning.identity import Seen, judge
+from orchestrator.planning.versions import of_runtimes
 from orchestrator.specs.inventory import Board
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.store.fleet_log import NOT_DESCRIBED, Checked, Described, Proof, State
@@ -95,13 +96,21 @@ class Health:
         )
 
 
-def describe(board: Board, machine: str, told: Mapping[str, Any]) -> Described:
-    """What a board is by its own files, held against its entry's kind.
+def describe(
+    board: Board,
+    machine: str,
+    told: Mapping[str, Any],
+    runtimes: Mapping[str, str],
+    toolkit: str = "",
+) -> Described:
+    """What a board is by its own files, held against its entry's kind, and its versions.
 
     Nothing is said of what stands in for a board on this host.
 
     Args:
-        machine, told: as `Seen.by_agent` takes them.
+        machine, told: as `Seen.by_agent` takes them, with the board's `drivers` in `told`.
+        runtimes: name to version.
+        toolkit: what makes the board's files here, with its version.
     """
     if board.executed_by != "board":
         return NOT_DESCRIBED
@@ -112,6 +121,7 @@ def describe(board: Board, machine: str, told: Mapping[str, Any]) -> Described:
         contradicts="" if judged.emulator else judged.stranger,
         emulator=judged.emulator,
         unseen=judged.unseen,
+        mismatches=of_runtimes(runtimes, told, toolkit),
     )
 
 
@@ -122,7 +132,7 @@ def identity(board: Board) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def check(board: Board, address: Address, *, also: Iterable[str] = ()) -> Health:
+def check(board: Board, address: Address, *, also: Iterable[str] = (), toolkit: str = "") -> Health:
     """Prove a board by a tiny real inference on each runtime it has.
 
     Never raises for what is wrong with the board: that is its state. Ends within the deadlines of
@@ -132,6 +142,7 @@ def check(board: Board, address: Address, *, also: Iterable[str] = ()) -> Health
         board: its entry.
         address: from `reaching.address_of`, with an owner to be told to others.
         also: runtimes that a probe found, to be listed even where the agent cannot run them.
+        toolkit: what makes the board's files here, with its version.
     """
     link = BoardLink(limited(address))
     try:
@@ -141,7 +152,8 @@ def check(board: Board, address: Address, *, also: Iterable[str] = ()) -> Health
         return _not_met(address, error)
     finally:
         link.close()
-    return dataclasses.replace(judged(board, proofs, facts, telemetry), noise=noise)
+    found = judged(board, proofs, facts, telemetry, toolkit)
+    return dataclasses.replace(found, noise=noise)
 
 
 def lease(board: Board, link: BoardLink, runtimes: Sequence[str]) -> Health:
@@ -198,11 +210,17 @@ def limited(address: Address) -> Address:
 
 
 def judged(
-    board: Board, proofs: Sequence[Proof], facts: AgentFacts, telemetry: Mapping[str, Any]
+    board: Board,
+    proofs: Sequence[Proof],
+    facts: AgentFacts,
+    telemetry: Mapping[str, Any],
+    toolkit: str = "",
 ) -> Health:
     """What proofs say of a board, the one that decides first."""
     own = proofs[0]
-    described = describe(board, facts.machine, {**facts.identity, "model": facts.model})
+    told = {**facts.identity, "model": facts.model, "drivers": facts.drivers}
+    runtimes = {name: each.version for name, each in facts.runtimes.items()}
+    described = describe(board, facts.machine, told, runtimes, toolkit)
     if own.proved:
         return Health("ready", "", "", tuple(proofs), facts, telemetry, described)
     failed = own.tried and own.runtime in facts.runtimes

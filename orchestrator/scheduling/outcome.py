@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.audit.words import shortened
 from orchestrator.hashing import digest
 from orchestrator.planning.cells import Cell
+from orchestrator.planning.versions import mismatches
 from orchestrator.results import CellResult, Latency
 from orchestrator.scheduling.planner import Plan, encoder_backend
 from orchestrator.stages import helpers
@@ -76,6 +77,7 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "warnings": [
                 *figures["warnings"],
                 *timed["notes"],
+                *_mismatches(cell, artifact, probe, measure),
                 *parity.manifest["facts"]["warnings"],
                 *(intake.warnings if intake else ()),
             ],
@@ -120,6 +122,21 @@ def held(plan: Plan, step_id: str) -> Held | None:
     if key is None or not plan.resolution.cached(step_id):
         return None
     return plan.store.lookup(plan.graph.steps[step_id].stage, key)
+
+
+def _mismatches(
+    cell: Cell, artifact: Held, probe: Held | None, measure: Held | None
+) -> tuple[str, ...]:
+    """Versions of what made the file and of what ran it that do not fit each other."""
+    if cell.probe.executed_by not in ("board", "emulated"):
+        return ()
+    toolkit = str(artifact.manifest["provenance"].get("version") or "")
+    words: list[str] = []
+    for ran in (probe, measure):
+        about = ran.manifest["provenance"] if ran else {}
+        told = (about.get("board_facts") or {}).get("identity") or {}
+        words += mismatches(cell.probe.runtime, about.get("opened") or {}, told, toolkit)
+    return tuple(dict.fromkeys(words))
 
 
 def _helpers(plan: Plan, artifact: str) -> str:

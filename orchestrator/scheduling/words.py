@@ -60,7 +60,11 @@ def board_facts(facts: dict[str, Any]) -> BoardFacts:
     """What an agent told, reduced to what changes results."""
     runtimes = {name: str(found.get("version")) for name, found in facts["runtimes"].items()}
     known = (facts["machine"], facts["cpu"], facts["python"], runtimes)
-    identity = {**(facts.get("identity") or {}), "model": facts.get("model", "")}
+    identity = {
+        **(facts.get("identity") or {}),
+        "model": facts.get("model", ""),
+        "drivers": dict(facts.get("drivers") or {}),
+    }
     return BoardFacts(*known, gpu=facts.get("gpu", ""), identity=identity)
 
 

@@ -63,6 +63,7 @@ class Described(BaseModel):
         contradicts: why it is none of its kind; empty when it may be.
         emulator: by what it shows that it is an emulator; empty when it shows nothing of the kind.
         unseen: what it does not tell of what it is.
+        mismatches: versions there that do not fit each other.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -70,6 +71,7 @@ class Described(BaseModel):
     contradicts: str = ""
     emulator: str = ""
     unseen: tuple[str, ...] = ()
+    mismatches: tuple[str, ...] = ()
 
 
 NOT_DESCRIBED = Described()

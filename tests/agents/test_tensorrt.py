@@ -41,6 +41,7 @@ def test_features_of_every_version(tmp_path, model, version):
     assert facts["cuda"] == "11.4"
     assert facts["int8"] is True
     assert facts["built_now"] is True
+    assert facts["tensorrt"] == version
     old = version in ("8.0.1", "8.2.1", "8.4.1")
     assert facts["api"] == ("bindings" if old else "tensor addresses")
     assert set(machine.log) == {"build", "v2" if old else "v3"}

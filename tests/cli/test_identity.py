@@ -91,6 +91,25 @@ def test_a_genuine_board_has_nothing_against_it(farm: Farm, tmp_path: Path) -> N
         assert "no imx8mp" not in farm("check", "nxp")[1]
 
 
+def test_versions_that_do_not_fit_are_said(farm: Farm, tmp_path: Path) -> None:
+    files = BOARDS["nxp"].files | {
+        "usr/lib/libGAL.so": b"\x7fELF\n\0$VERSION$6.4.6:351518$\n\0",
+    }
+    python = python_of(tmp_path, "aarch64", files)
+    library = tmp_path / "libtengine-lite.so"  # no library that loads, but one that is named
+    library.write_bytes(b"\x7fELF")
+    with board_like(tmp_path, files) as (sshd, key):
+        farm(*adding(sshd, key, "--name", "nxp", "--python", str(python)))
+        inventory = Path("device_inventory.yaml")
+        text = inventory.read_text().rstrip()
+        inventory.write_text(f"{text}\n    runtime: {{name: tengine, library: {library}}}\n")
+        out = farm("check", "nxp")[1]
+        words = "the board's driver galcore 6.4.11.p2 and its library libGAL 6.4.6"
+        assert f"  versions: {words} are of different releases" in out
+        assert shown(farm)["mismatches"][0].startswith(words)
+        assert words in farm("show", "nxp")[1]
+
+
 def test_a_log_of_before_says_nothing_of_what_a_board_is(tmp_path: Path) -> None:
     line = '{"v":1,"at":1.0,"board":"b","by":"","event":"checked","identity":"i","state":"ready"}'
     (tmp_path / "fleet.jsonl").write_text(line + "\n")
