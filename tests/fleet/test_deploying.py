@@ -372,3 +372,26 @@ def test_python_3_6_is_enough_and_noise_is_overlooked(fresh: tuple[SshTransport,
     transport, home = fresh
     tool(home, "python9", "echo 'Welcome to Tina Linux'; echo 'farm-python 3.6.0'")
     assert check_python(transport, "python9", 20) == "3.6.0"
+
+
+@pytest.mark.parametrize(
+    ("prints", "says"),
+    [
+        (
+            "yes garbage | head -c 90000",
+            r"it says 'garbage garbage.{60,72}…' \(90000 bytes in all\)",
+        ),
+        ("head -c 90000 /dev/zero", r"it says 90000 bytes, none of them printable"),
+        ("printf '\\033]0;title\\007\\033[31mred'", r"it says 'red' \(status 0\)"),
+        ("exit 0", r"it says nothing \(status 0\)"),
+    ],
+)
+def test_a_python_that_prints_garbage_is_quoted_in_eighty_characters(
+    fresh: tuple[SshTransport, Path], prints: str, says: str
+) -> None:
+    transport, home = fresh
+    tool(home, "garbage", prints)
+    with pytest.raises(BoardError, match=says) as seen:
+        check_python(transport, "garbage", 20)
+    assert seen.value.message.isprintable()
+    assert len(seen.value.message) < 200
