@@ -81,6 +81,12 @@ def _changed(spec: Spec, key: str) -> bool:
 def _shared(matrix: Matrix, inventory: Inventory, cells: Sequence[Cell]) -> Found:
     if all(cell.probe.quantization.is_float for cell in cells) and _changed(matrix, "calibration"):
         yield ("calibration",), "no row is quantized, so nothing is calibrated; leave it out"
+    leaks = getattr(matrix.calibration, "allow_leaks", False)
+    if leaks and isinstance(matrix.test_set, RenderedSet):
+        yield (
+            ("calibration",),
+            "the test set is rendered, so nobody's image is in it; leave allow_leaks out",
+        )
     boards = [inventory.board(name) for cell in cells for name in cell.probe.pool]
     here = (LocalTransportSpec, SimulatorTransportSpec)
     if matrix.keep_images and all(board and isinstance(board.transport, here) for board in boards):

@@ -123,6 +123,9 @@ def faces(folder: Path) -> None:
         if not spoilt.exists():
             shutil.copytree(folder / name, spoilt)
             (spoilt / "gallery" / "ann" / "no picture.png").write_bytes(b"no picture")
+            leaky = folder / "leaky"
+            shutil.copytree(folder / name, leaky)
+            shutil.copy(leaky / "gallery/ann/0.png", leaky / "probe/ann/1.png")
         (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -164,6 +167,7 @@ def observed(plan: Plan) -> dict[str, Any]:
             for name in plan.runtimes(board.name)
         },
         "notes": plan.notes(),
+        "leaks": [finding.kind for finding in plan.audit if finding.allowed],
         "domains": plan.domains(),
         "clocks": {board.name: board.clocks for board in boards},
         "recovery": {board.name: [rungs(board), longest_s(board, 1.0)] for board in boards},
@@ -288,6 +292,18 @@ CASES: dict[str, Case] = {
         "notes",
         ((M, ("test_set",), {"folder": {"path": "spoilt"}}),),
         refused_before="skip_unreadable: true",
+    ),
+    "FolderSet.allow_leaks": Case(
+        (M, ("test_set", "folder", "allow_leaks"), True),
+        "leaks",
+        ((M, ("test_set",), {"folder": {"path": "leaky"}}),),
+        refused_before="1 of 3 probes show",
+    ),
+    "FolderCalibration.allow_leaks": Case(
+        (M, ("calibration", "folder", "allow_leaks"), True),
+        "leaks",
+        (TWO, (M, ("calibration",), {"folder": {"path": "two/gallery"}})),
+        refused_before="4 of 4 calibration images",
     ),
     "FolderCalibration.skip_unreadable": Case(
         (M, ("calibration", "folder", "skip_unreadable"), True),
@@ -622,6 +638,11 @@ LOCAL_VIM3 = (B, (*VIM3, "transport"), "local")
 
 IDLE: dict[str, Idle] = {
     "calibration without a quantized row": one(DRAWN, "nothing is calibrated", *ONLY_HOST),
+    "leaks into a rendered set": one(
+        (M, ("calibration",), {"folder": {"path": "one/gallery", "allow_leaks": True}}),
+        "the test set is rendered",
+        RENDERED,
+    ),
     "kept images without a link": one(
         (M, ("keep_images",), True), "which keeps no images", *ONLY_HOST
     ),
