@@ -133,6 +133,10 @@ def take(
         raise UserError(
             f"{path}: {looked.fatal}{tried}", "look at the model and how it was exported"
         )
+    try:
+        intake.prepared(normal)
+    except UserError as error:
+        raise _of(path, error) from error
     return Taken(original, normal, proof, looked, faces, fed)
 
 

@@ -192,7 +192,14 @@ def _outputs(
     session = faithful_session(model)
     key = session.get_inputs()[0].name
     names = [info.name for info in session.get_outputs()]
-    return names, [session.run(None, {key: image}) for image in images]
+    try:
+        return names, [session.run(None, {key: image}) for image in images]
+    except Exception as error:  # onnxruntime's own, which have no common root
+        text = " ".join(str(error).split())
+        raise UserError(
+            f"onnxruntime cannot compute the model: {text[:500]}",
+            "mend the node that it names and export the model again",
+        ) from error
 
 
 def probe_images(model: bytes) -> list[npt.NDArray[np.float32]]:

@@ -12,7 +12,9 @@ from typing import Any
 from orchestrator.errors import ToolchainError
 
 
-def faithful_session(model: bytes | str, *, threads: int = 0, optimize: bool = True) -> Any:
+def faithful_session(
+    model: bytes | str, *, threads: int = 0, optimize: bool = True, quiet: bool = False
+) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU without integer fusions.
 
     Args:
@@ -20,6 +22,7 @@ def faithful_session(model: bytes | str, *, threads: int = 0, optimize: bool = T
         threads: intra-operator threads; 0 is onnxruntime's own choice.
         optimize: False also turns off every other graph optimization, so that each tensor is
             computed exactly as onnxruntime's own calibrators see it.
+        quiet: onnxruntime writes no errors to standard error; they are raised anyway.
 
     Raises:
         ToolchainError: onnxruntime cannot load it.
@@ -27,7 +30,7 @@ def faithful_session(model: bytes | str, *, threads: int = 0, optimize: bool = T
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4 if quiet else 3
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     # Idle threads must not burn the cores that other steps of a run need.

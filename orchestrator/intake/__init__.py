@@ -7,10 +7,20 @@ compute the same on the same images. A model that needs no change stays as it is
 """
 
 from orchestrator.intake.normalizing import Normal, normalize
-from orchestrator.intake.proving import Proof, features_of, prove
+from orchestrator.intake.proving import Proof, features_of, prepared, prove
 from orchestrator.intake.reading import Original, read
 
 # Raised when the normal form may differ for the same file; in the name of what is kept of it.
 RECIPE = 1
 
-__all__ = ["RECIPE", "Normal", "Original", "Proof", "features_of", "normalize", "prove", "read"]
+__all__ = [
+    "RECIPE",
+    "Normal",
+    "Original",
+    "Proof",
+    "features_of",
+    "normalize",
+    "prepared",
+    "prove",
+    "read",
+]

@@ -39,7 +39,7 @@ def check_file(proto: ModelProto, data: bytes, what: str) -> None:
     Raises:
         UserError: naming the node or tensor.
     """
-    _no_quantized(proto, what)
+    refuse_quantized(proto, what)
     version = edit.opset(proto)
     if not OLDEST <= version <= NEWEST:
         raise UserError(
@@ -56,7 +56,8 @@ def check_file(proto: ModelProto, data: bytes, what: str) -> None:
     check_sizes(proto, what)
 
 
-def _no_quantized(proto: ModelProto, what: str) -> None:
+def refuse_quantized(proto: ModelProto, what: str) -> None:
+    """Raise UserError at the first node of a model that is quantized already."""
     for node in proto.graph.node:
         if node.op_type in QUANTIZED or node.op_type.startswith("QLinear"):
             raise UserError(
@@ -99,3 +100,12 @@ def check_sizes(proto: ModelProto, what: str) -> None:
                 f"{math.prod(shape) * 4 / 1e9:.3g} GB for one image",
                 "the file is damaged, or no face model; export it again",
             )
+
+
+def check_strictly(data: bytes, what: str, error: Exception) -> None:
+    """Raise UserError if the file breaks what ONNX says of its nodes' attributes and shapes."""
+    try:
+        onnx.checker.check_model(data, full_check=True)
+    except Exception as found:
+        text = " ".join(str(found).split())
+        raise UserError(f"{what} is not valid ONNX: {text[:600]}", "export it again") from error

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from onnx import ModelProto
 
-from orchestrator.errors import UserError
+from orchestrator.errors import FarmError, UserError
 from orchestrator.graphs import edit
+from orchestrator.graphs.prepare import check_weights
 from orchestrator.intake import (
     batch,
     bytes_in,
     constants,
+    dense,
     dropout,
     halves,
     inputs,
@@ -23,11 +25,14 @@ from orchestrator.intake import (
     spatial,
     versions,
 )
-from orchestrator.intake.checking import check_file
+from orchestrator.intake.checking import check_file, check_strictly
 from orchestrator.intake.inputs import Layout
 from orchestrator.intake.inside import Inside, find_inside
 from orchestrator.intake.reading import Original
 from orchestrator.intake.shapes import shapes_of
+
+LARGEST_SIDE = 4096  # as in a manifest
+MOST_INPUT = 2**29
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,24 @@ def normalize(
     """
     where = f"the model {original.path}"
     check_file(original.proto, original.whole, where)
+    check_weights(original.proto)
+    try:
+        return _normalize(original, where, size, output, layout_said)
+    except FarmError:
+        raise
+    except Exception as error:
+        # ONNX's plain checker passes nodes that its strict one does not; what both pass is a bug.
+        check_strictly(original.whole, where, error)
+        raise
+
+
+def _normalize(
+    original: Original,
+    where: str,
+    size: tuple[int, int] | None,
+    output: str | None,
+    layout_said: Layout | None,
+) -> Normal:
     proto = nodes.copy_of(original.proto)
     changes: list[str] = []
 
@@ -93,6 +116,7 @@ def normalize(
         note(f"the weights beside the file ({', '.join(original.beside)}) were brought inside")
     image = inputs.image_input(proto, layout_said)
     taken = _size(image, size, where)
+    _check_memory(taken, batch.fixed_batch(proto, image.name), where)
     note(inputs.keep_only(proto, image.name))
     nodes.inline_constants(proto.graph)
     half = bool(halves.other_floats(proto) & {"float16", "bfloat16"})
@@ -125,6 +149,8 @@ def normalize(
     note(outputs.with_batch(proto, shapes, chosen))
     if image.layout == "NHWC":
         note(layout.to_channels_first(proto, image.name))
+    note(dense.to_gemm(proto))
+    note(dense.without_transpose(proto))
     inside = find_inside(proto)
     note(versions.lower_opset(proto))
     if changes:
@@ -166,6 +192,20 @@ def _size(image: inputs.ImageInput, said: tuple[int, int] | None, where: str) ->
             f"{where} takes {fixed[0]}x{fixed[1]} (None: open), not {said[0]}x{said[1]}"
         )
     return said
+
+
+def _check_memory(size: tuple[int, int], images: int, where: str) -> None:
+    """Raise UserError at an input no face model has: the proof would fill the memory."""
+    if max(size) > LARGEST_SIDE:
+        raise UserError(
+            f"{where} takes images of {size[0]}x{size[1]}; up to {LARGEST_SIDE} are taken",
+            "export it with the size of a face",
+        )
+    if 12 * size[0] * size[1] * images > MOST_INPUT:
+        raise UserError(
+            f"{where} has a batch fixed to {images}, {12e-9 * size[0] * size[1] * images:.1f} GB",
+            "export it with the batch 1 or an open batch",
+        )
 
 
 def _state_output(proto: ModelProto) -> None:

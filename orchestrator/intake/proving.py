@@ -53,7 +53,6 @@ def prove(original: Original, normal: Normal, fed: Floats) -> Proof:
     Raises:
         UserError: they differ, or onnxruntime cannot compute one of them.
     """
-    _preparable(normal)
     features = features_of(normal.data, fed)
     if not normal.changes:
         return Proof(len(fed), 1.0, features)
@@ -67,10 +66,14 @@ def prove(original: Original, normal: Normal, fed: Floats) -> Proof:
     return Proof(len(fed), _compare(before, features, normal), features)
 
 
-def _preparable(normal: Normal) -> None:
-    """Prepare it as every toolchain will, so that a run does not find out."""
+def prepared(normal: Normal) -> bytes:
+    """Prepare it as every toolchain will, so that it is not a run that finds out.
+
+    Raises:
+        UserError: it cannot be.
+    """
     try:
-        prepare(normal.data)
+        return prepare(normal.data)
     except ToolchainError as error:
         raise UserError(error.message, error.hint) from error
 

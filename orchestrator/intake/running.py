@@ -22,7 +22,7 @@ def session_of(model: bytes | str, what: str = "the model") -> Any:
         UserError: onnxruntime refuses the model; in its words, with the node's name.
     """
     try:
-        return faithful_session(model)
+        return faithful_session(model, quiet=True)
     except ToolchainError as error:
         said = error.message.removeprefix("onnxruntime cannot load the model: ")
         raise _refused(what, said) from error
@@ -50,8 +50,10 @@ def compute(proto: ModelProto, names: list[str], feed: dict[str, Array]) -> dict
 def _refused(what: str, text: str) -> UserError:
     text = " ".join(text.split())
     text = re.sub(r"/\S*/(?=[\w.]+:\d+)", "", text)  # paths of the machine that built onnxruntime
-    named = re.search(r"[Nn]ode(?: with name)?:? ?\(?'?([^\s()']+)", text)
-    where = f" at node '{named[1]}'" if named and named[1] not in text[:0] else ""
+    named = re.search(r"(?:Name:|[Nn]ode(?: with name)?:?) ?\(?'([^']+)'", text) or re.search(
+        r"Node \(([^()]+)\)", text
+    )
+    where = f" at node '{named[1]}'" if named else ""
     return UserError(
         f"onnxruntime cannot compute {what}{where}: {text[:500]}",
         "mend the node in the model's source and export it again",

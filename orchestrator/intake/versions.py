@@ -36,7 +36,6 @@ _DROPPED: dict[str, dict[str, object]] = {
     "AveragePool": {"dilations": [1, 1]},
     "BatchNormalization": {"training_mode": 0},
     "Cast": {"saturate": 1, "round_mode": b"up"},
-    "Reshape": {"allowzero": 0},
     "Resize": {
         "antialias": 0,
         "keep_aspect_ratio_policy": b"stretch",
@@ -137,6 +136,16 @@ def _pad(proto: ModelProto, node: NodeProto) -> bool:
     return True
 
 
+def _reshape(proto: ModelProto, node: NodeProto) -> bool:
+    """PyTorch writes allowzero=1 everywhere; without a zero in the shape it means nothing."""
+    if edit.attributes(node).get("allowzero"):
+        constants = edit.initializers(proto.graph)
+        if node.input[1] not in constants or not np.all(nodes.array_of(constants, node.input[1])):
+            return False
+    _drop(node, "allowzero")
+    return True
+
+
 def _resize(proto: ModelProto, node: NodeProto) -> bool:
     settings = edit.attributes(node)
     mode = settings.get("coordinate_transformation_mode", b"")
@@ -149,6 +158,7 @@ def _shape(proto: ModelProto, node: NodeProto) -> bool:
 
 _SPECIAL: dict[str, Callable[[ModelProto, NodeProto], bool]] = {
     "Pad": _pad,
+    "Reshape": _reshape,
     "Resize": _resize,
     "Shape": _shape,
     "Split": _split,

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from orchestrator import intake
 from orchestrator.errors import UserError
 from orchestrator.hashing import digest, sha256_bytes, sha256_file
+from orchestrator.intake.checking import refuse_quantized
 from orchestrator.intake.inputs import image_input
 from orchestrator.intake.looking import look
+from orchestrator.scheduling.makeable import limits, reasons
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.yamlfile import Problem, fail, nearest
 from orchestrator.stages.quantize import inputs_of
@@ -46,6 +48,7 @@ class TakenIn:
         cosine: the lowest between both on `images` images.
         mended: onnxruntime cannot compute the file itself, so the cosine is to the file with the
             first of the changes.
+        impossible: why a toolchain cannot make anything of it, as `makeable.reasons` says it.
     """
 
     spec: ModelSpec
@@ -56,11 +59,12 @@ class TakenIn:
     cosine: float
     images: int
     mended: bool
+    impossible: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """For a row's provenance and for programs."""
         made = asdict(self)
-        del made["spec"]
+        del made["spec"], made["impossible"]
         return made | {"changes": list(self.changes), "warnings": list(self.warnings)}
 
 
@@ -89,6 +93,7 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -
             "output": spec.output,
             "embedding_size": spec.embedding_size,
             "images": [images.fingerprint(), len(images), IMAGES],
+            "limits": limits(),
             "versions": [installed("onnx"), installed("onnxruntime")],
         }
     )
@@ -109,6 +114,7 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -
         cosine=record["cosine"],
         images=record["images"],
         mended=record["mended"],
+        impossible=record["impossible"],
     )
 
 
@@ -122,6 +128,11 @@ def _normal_spec(spec: ModelSpec, record: Mapping[str, Any], folder: Path) -> Mo
 
 
 def _fresh(spec: ModelSpec, original: intake.Original, images: Any) -> tuple[dict[str, Any], bytes]:
+    try:
+        refuse_quantized(original.proto, f"the model {spec.path}")
+    except UserError as error:
+        fail([_at(spec, "file", error.message)], error.hint)
+        raise
     fail(_contradictions(spec, original))
     try:
         normal = intake.normalize(
@@ -148,12 +159,18 @@ def _fresh(spec: ModelSpec, original: intake.Original, images: Any) -> tuple[dic
             "Look at mean, std and colour of this manifest (`farm init --model` compares them) and "
             "at how the model was exported.",
         )
+    try:
+        ready = intake.prepared(normal)
+    except UserError as error:
+        fail([_at(spec, "file", error.message)], error.hint)
+        raise
     record = {
         "changes": list(normal.changes),
         "warnings": [*looked.warnings, *_twice(spec, normal)],
         "cosine": proof.cosine,
         "images": proof.images,
         "mended": normal.computable is not None,
+        "impossible": reasons(ready),
         "normal": sha256_bytes(normal.data),
     }
     return record, normal.data

@@ -32,6 +32,7 @@ from orchestrator.scheduling.core.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
 from orchestrator.scheduling.given import Given, examine
 from orchestrator.scheduling.intake import TakenIn, take_in
+from orchestrator.scheduling.makeable import with_reasons
 from orchestrator.scheduling.offers import Offered, known_toolchains, offers_of
 from orchestrator.scheduling.ray_nodes import LOCAL, parse_address
 from orchestrator.scheduling.remembered import FactsFile, RatesFile
@@ -372,6 +373,7 @@ def make_plan(
     used = {name: models[name] for name in models if any(c.model == name for c in cells)}
     rows = image_rows(matrix, used, cells, request)
     taken = {name: take_in(model, rows, Path(request.state)) for name, model in used.items()}
+    cells = with_reasons(cells, {name: found.impossible for name, found in taken.items()})
     boards = {board.name: board for board in inventory.boards}
     book = FleetBook(Path(request.runs), by)
     book.read(boards)

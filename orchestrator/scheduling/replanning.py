@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.planning.cells import expand
 from orchestrator.planning.graph import only
 from orchestrator.scheduling.auditing import audit_of
+from orchestrator.scheduling.makeable import with_reasons
 from orchestrator.scheduling.planner import Plan, image_rows
 from orchestrator.scheduling.remembered import FactsFile
 from orchestrator.specs.inventory import Inventory
@@ -53,6 +54,7 @@ def take_inventory(plan: Plan, inventory: Inventory) -> Changes:
         merged = inventory.model_copy(update={"boards": tuple(boards.values())})
         cells = expand(plan.matrix, merged, load_kinds(), list(plan.models), plan.offers)
         cells = only(cells, plan.request.only, plan.request.matrix)
+        cells = with_reasons(cells, {name: kept.impossible for name, kept in plan.intake.items()})
         rows = image_rows(plan.matrix, plan.models, cells, plan.request)
         rows |= plan.rows
         plan.audit = audit_of(plan.matrix, rows, plan.models, Path(plan.request.state))

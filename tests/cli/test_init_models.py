@@ -178,3 +178,79 @@ def test_weights_beside_the_model_reach_the_run(tmp_path, capsys, monkeypatch):
     inputs = made.fed(made.images(2, FACE))
     plain = made.features(at_112(made.plain, monkeypatch).SerializeToString(), inputs)
     assert np.array_equal(made.features(data, inputs), plain)
+
+
+def quantized_file(folder: Path) -> Path:
+    """What farm itself deploys: a QDQ model."""
+    from orchestrator.stages import calibrate, quantize
+    from tests.toolchains import nets
+
+    model, photos = nets.iresnet(), nets.photos(4)
+    table = list(calibrate.calibrate(model, photos, nets.PREPROCESSING, "minmax"))[-1]
+    scheme = {
+        "dtype": "int8",
+        "granularity": "per-channel",
+        "symmetry": "symmetric",
+        "calibrator": "minmax",
+        "keep_float": (),
+    }
+    assert isinstance(table, bytes)
+    path = folder / "mine.onnx"
+    path.write_bytes(quantize.quantize(model, table, scheme, "onnxruntime").files[quantize.FILE])
+    return path
+
+
+def test_a_quantized_model_alone_is_refused_at_once(tmp_path, capsys, monkeypatch):
+    """In init and in plan, with what to do instead."""
+    path = quantized_file(tmp_path)
+    code, _, err = init(tmp_path, capsys, "--model", str(path))
+    assert code == 2
+    assert "quantized already" in err
+    assert "a float32 model is needed" in err
+    assert "`quantized:`" in err
+    assert "`quantization: as-given`" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.onnx"]
+    (tmp_path / "models").mkdir()
+    manifest = (ROOT / "models" / "synthface-ir.yaml").read_text().replace("synthface-ir", "mine")
+    old = next(line for line in manifest.splitlines() if line.startswith("sha256"))
+    manifest = manifest.replace(old, f'sha256: "{sha256_file(path)}"')
+    (tmp_path / "models" / "mine.yaml").write_text(manifest.replace("mine.onnx", "../mine.onnx"))
+    project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan"]) == 2
+    err = capsys.readouterr().err
+    assert "mine.yaml:4: " in err
+    assert "a float32 model is needed" in err
+    assert "`quantization: as-given`" in err
+    assert not (tmp_path / ".farm" / "models").exists()
+
+
+def test_a_model_that_normalizes_twice_is_a_warning_of_its_rows(tmp_path, capsys, monkeypatch):
+    onnx.save(at_112(made.normalized_inside, monkeypatch), tmp_path / "mine.onnx")
+    known = ["--colour", "RGB", "--mean", "127.5", "--std", "128"]
+    code, _, err = init(tmp_path, capsys, "--model", str(tmp_path / "mine.onnx"), *known)
+    assert code == 0, err
+    project(tmp_path)
+    (warning,) = planned(tmp_path).intake["mine"].warnings
+    assert "mean 0 and std 1 are expected there" in warning
+
+
+def test_plan_refuses_useless_features_with_the_manifests_line(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "mine.onnx"
+    proto = at_112(made.plain, monkeypatch)
+    onnx.save(proto, path)
+    assert init(tmp_path, capsys, "--model", str(path))[0] == 0
+    for tensor in proto.graph.initializer:
+        if tensor.name in ("fc", "bias"):
+            zero = np.zeros(tuple(tensor.dims), np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(zero, tensor.name))
+    before = sha256_file(path)
+    onnx.save(proto, path)
+    manifest = tmp_path / "models" / "mine.yaml"
+    manifest.write_text(manifest.read_text().replace(before, sha256_file(path)))
+    project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan"]) == 2
+    err = capsys.readouterr().err
+    assert "mine.yaml:4: " in err
+    assert "output is all zero for 8 of 8 images" in err

@@ -316,3 +316,25 @@ def test_what_has_no_normal_form(tmp_path, form, says):
     with pytest.raises(UserError) as caught:
         taken(tmp_path, form())
     assert says in str(caught.value)
+
+
+def keras() -> ModelProto:
+    """tf2onnx: a Transpose back to channels last before the row, MatMul and Add."""
+    net = made.Net(input_shape=[1, made.HEIGHT, made.WIDTH, 3])
+    x = made.body(net, net.node("Transpose", ["data"], "turned", perm=[0, 3, 1, 2]))
+    x = net.node("Transpose", [x], "back", perm=[0, 2, 3, 1])
+    x = net.node("Reshape", [x, net.const("row", np.array([-1, 144]))], "flat")
+    weight = made.weights(net)["fc"].reshape(made.DIM, 16, 3, 3).transpose(2, 3, 1, 0)
+    x = net.node("MatMul", [x, net.const("fc", weight.reshape(144, made.DIM))], "dense")
+    net.node("Add", [x, "bias"], "face")
+    net.outputs.append(("face", TensorProto.FLOAT, [1, made.DIM]))
+    return net.proto()
+
+
+def test_a_keras_model_becomes_the_plain_network(tmp_path):
+    original, normal = taken(tmp_path, keras())
+    pixels = made.images()
+    proof = prove(original, normal, made.fed(pixels))
+    assert angle(proof.features, reference(pixels)) > 1 - 1e-6
+    left = [node.op_type for node in onnx.load_model_from_string(normal.data).graph.node]
+    assert left == ["Conv", "BatchNormalization", "PRelu", "Conv", "Relu", "Reshape", "Gemm"]
