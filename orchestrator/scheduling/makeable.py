@@ -70,6 +70,8 @@ def with_reasons(cells: list[Cell], found: Mapping[str, Mapping[str, str]]) -> l
     for cell in cells:
         reason = cell.reason
         for encoder in (cell.probe, cell.gallery):
+            if encoder.quantization.is_given:
+                continue  # another file, tried by itself
             kind = "float" if encoder.quantization.is_float else "quantized"
             name = encoder.toolchain + (" twin" if encoder.twin else "")
             reason = reason or found.get(encoder.model, {}).get(f"{name} {kind}", "")
