@@ -143,6 +143,8 @@ def _published(console: Console, run: Run, *, as_json: bool) -> None:
         table.add_row(Text(row.hardware), *ours, *theirs)
     console.print(table)
     console.print()
+    for note in leak_notes(run.results):
+        console.print(Text(note, "dim"))
     console.print(NOT_COMPARABLE[0].upper() + NOT_COMPARABLE[1:] + ".", style="bold")
     console.print(
         Text(

@@ -158,6 +158,7 @@ def _kept(arguments: argparse.Namespace) -> int:
 
 
 def _cross(arguments: argparse.Namespace, run: Any, asked: Any) -> int:
+    from orchestrator.audit.words import leak_notes
     from orchestrator.reporting.crossing import cross_run
     from orchestrator.reporting.crosstable import CROSS, cross_text, scored_tables
 
@@ -168,7 +169,8 @@ def _cross(arguments: argparse.Namespace, run: Any, asked: Any) -> int:
     with _progress(arguments) as progress:
         tables = cross_run(run, asked, progress)
     folder = Path(arguments.output) if arguments.output else run.folder / "scored"
-    document = {"run": run.name, "asked": asked.to_json(), "tables": tables}
+    leaks = leak_notes(run.results)
+    document = {"run": run.name, "asked": asked.to_json(), "tables": tables, "leaks": leaks}
     with _writing(folder):
         text = json.dumps(document, indent=1, allow_nan=False) + "\n"
         (folder / CROSS).write_text(text)
@@ -176,6 +178,8 @@ def _cross(arguments: argparse.Namespace, run: Any, asked: Any) -> int:
         print(text, end="")
         return 0
     print("\n\n".join(cross_text(table) for table in scored_tables(folder / CROSS)))
+    for note in leaks:
+        print(f"\n{note}")
     print(f"\n{folder / CROSS}; `farm report` shows it")
     return 0
 

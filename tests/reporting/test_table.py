@@ -6,8 +6,10 @@ from typing import Any, get_args
 
 import pytest
 
+from orchestrator.cli.compare import notes
 from orchestrator.cli.kept import COLUMNS as COLUMN_WORDS
 from orchestrator.events import CellFinished, CellInfo, RunStarted
+from orchestrator.reporting.compare import RowPair, RunComparison
 from orchestrator.reporting.files import results_of
 from orchestrator.reporting.state import RunState
 from orchestrator.reporting.table import EXTRA, footnotes, markdown, row
@@ -212,3 +214,11 @@ def test_the_audit_and_a_warning_of_many_rows_stand_once() -> None:
     assert not any("4 allowed" in note for note in notes), "K stands in the first note"
     assert notes.count("A311D, RV1126: gallery: equal rows") == 1
     assert notes.count("RV1126: cold") == 1
+
+
+def test_a_comparison_says_which_leaks_were_allowed() -> None:
+    leak = dict(kind="two-identities", severity="leak", count=2, sentence="2 images", allowed=True)
+    test = dict(hash="h", gallery=3, probes=9, mated=6, unknown=3, audit=[leak])
+    pair = RowPair("b", result(), result(test_set=test), "none")
+    found = RunComparison("one", "two", (pair,), (), ())
+    assert notes(found) == ["LEAK in the test set (allow_leaks: true): 2 images."]
