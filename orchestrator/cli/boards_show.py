@@ -9,9 +9,11 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.fleet.health import Health
 from orchestrator.fleet.untrusted import headline
+from orchestrator.reporting.fitting import Column, fitted
 from orchestrator.specs.inventory import Board, SshTransportSpec
 from orchestrator.specs.kinds import RuntimeName
 from orchestrator.store.fleet_log import Added, Checked, Described, Entry, Proof, Standing
@@ -31,26 +33,47 @@ def fleet_table(
         holders: by board, who has its lock (a mapping), or the words why it was not told; empty
             when nobody asked.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("Board", no_wrap=True)
-    table.add_column("Kind", no_wrap=True)
-    table.add_column("State", no_wrap=True)
-    table.add_column("Proved", no_wrap=True)
-    table.add_column("°C", justify="right", no_wrap=True)
-    table.add_column("Runtime, reason", overflow="fold")
+    console = Console(highlight=False)
+    console.print(fleet_rows(boards, standings, holders, console.width))
+
+
+# Kind first, then temperature and the last check, then the runtime and why, then where it is.
+COLUMNS = (
+    Column("Board"),
+    Column("Kind", drop=5),
+    Column("Where", drop=1),
+    Column("State"),
+    Column("Checked", drop=3),
+    Column("°C", drop=4, right=True),
+    Column("Runtime, reason", drop=2, wraps=True),
+)
+
+
+def fleet_rows(
+    boards: Sequence[Board],
+    standings: Mapping[str, Standing],
+    holders: Mapping[str, Any],
+    width: int,
+) -> Table:
+    """The fleet's table for a terminal of this width."""
+    rows: list[list[str | Text]] = []
     for board in boards:
         standing = standings[board.name]
         state, reason = state_now(standing, holders.get(board.name))
         heat = standing.temperature_c
-        table.add_row(
-            _safe(board.name),
-            _safe(board.kind),
-            f"[{COLOURS.get(state, 'red')}]{state}[/]",
-            age(standing.proved_at),
-            "" if heat is None else f"{heat:.0f}",
-            _safe("; ".join(filter(None, (_runtime(board, standing), doubt(standing), reason)))),
+        told = "; ".join(filter(None, (_runtime(board, standing), doubt(standing), reason)))
+        rows.append(
+            [
+                headline(board.name, _LONG),
+                headline(board.kind, _LONG),
+                headline(where(board), _LONG),
+                Text(state, COLOURS.get(state, "red")),
+                age(standing.proved_at),
+                "" if heat is None else f"{heat:.0f}",
+                headline(told, 1000),
+            ]
         )
-    Console(highlight=False).print(table)
+    return fitted(COLUMNS, rows, width)
 
 
 def state_now(standing: Standing, holder: Any) -> tuple[str, str]:
@@ -150,6 +173,7 @@ def board_json(board: Board, standing: Standing, holders: Mapping[str, Any]) -> 
         "name": board.name,
         "kind": board.kind,
         "at": place(board),
+        "transport": board.transport.type,
         "executed_by": board.executed_by,
         "runtime": board.runtime.name,
         "state": state,
@@ -181,6 +205,12 @@ def place(board: Board) -> str:
         return f"{user}{transport.host}:{transport.port}{over}"
     places = {"local": "this host", "emulated": "emulated on this host"}
     return places.get(transport.type, "simulator on this host")
+
+
+def where(board: Board) -> str:
+    """Transport and address: `ssh khadas@192.168.1.20:22`, or how it is on this host."""
+    ssh = isinstance(board.transport, SshTransportSpec)
+    return f"ssh {place(board)}" if ssh else place(board)
 
 
 def age(at: float | None) -> str:

@@ -21,11 +21,13 @@ from orchestrator.reporting.compare import (
     compare_runs,
     grouped,
 )
+from orchestrator.reporting.fitting import Column, fitted
 from orchestrator.reporting.history import LATEST, Run
 from orchestrator.reporting.published import NOT_COMPARABLE, load_published
 from orchestrator.reporting.table import DASH, far_text, percent, tar_text, time_text
 
 PUBLISHED = "published"
+PUBLISHED_COLUMNS = (("Time", 3), ("Rank1", 0), ("TAR", 1))
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -50,16 +52,29 @@ def show(console: Console, found: RunComparison) -> None:
     """The comparison as a table with notes."""
     console.print(f"{found.first}  →  {found.second}", style="bold")
     if found.rows:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("Row", overflow="fold")
-        for name in ("Rank1", "", "TAR", "", "p50", ""):
-            table.add_column(name, justify="right", overflow="fold")
-        for pair in found.rows:
-            table.add_row(*_texts(pair))
-        console.print(table)
+        console.print(rows_table(found, console.width))
         console.print()
     for note in notes(found):
         console.print(Text(note, "dim"), soft_wrap=False)
+
+
+# Figures of both runs go before their differences, times before rates.
+COLUMNS = (
+    Column("Row"),
+    Column("Rank1", drop=4, right=True),
+    Column("Δ Rank1", right=True),
+    Column("TAR", drop=5, right=True),
+    Column("Δ TAR", drop=1, right=True),
+    Column("p50", drop=6, right=True),
+    Column("Δ p50", drop=2, right=True),
+)
+
+
+def rows_table(found: RunComparison, width: int) -> Table:
+    """The rows of both runs; times only where a row has one in both."""
+    timed = any(pair.time for pair in found.rows)
+    columns = COLUMNS if timed else COLUMNS[:-2]
+    return fitted(columns, [_texts(pair)[: len(columns)] for pair in found.rows], width)
 
 
 def notes(found: RunComparison) -> list[str]:
@@ -75,15 +90,13 @@ def notes(found: RunComparison) -> list[str]:
         said.append(
             "Times: one session each; the interval does not hold what varies between sessions."
         )
-    said += grouped((pair.name, pair.why) for pair in found.rows if pair.why)
-    said += grouped(
-        (pair.name, f"time left out: {pair.no_time}") for pair in found.rows if pair.no_time
-    )
-    said += grouped(
-        (pair.name, f"other model: {pair.first.model}, {pair.second.model}")
-        for pair in found.rows
-        if pair.first.model != pair.second.model
-    )
+    total = len(found.rows)
+    said += grouped(((pair.name, pair.why) for pair in found.rows if pair.why), total)
+    untimed = [(pair.name, f"time left out: {pair.no_time}") for pair in found.rows if pair.no_time]
+    said += grouped(untimed, total)
+    other = [pair for pair in found.rows if pair.first.model != pair.second.model]
+    models = ((p.name, f"other model: {p.first.model}, {p.second.model}") for p in other)
+    said += grouped(models, total)
     said += leak_notes(row for pair in found.rows for row in (pair.first, pair.second))
     said += [f"{name}: only in {found.first}" for name in found.only_first]
     said += [f"{name}: only in {found.second}" for name in found.only_second]
@@ -128,11 +141,14 @@ def _published(console: Console, run: Run, *, as_json: bool) -> None:
         )
         return
     far = far_text(run.results[0].tar.far_target) if run.results else far_text(published.far)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("Hardware", overflow="fold")
-    columns = ("Time", "Rank1", f"TAR@FAR<={far}")
-    for name in (*columns, *(f"{name} (published)" for name in ("Time", "Rank1", "TAR"))):
-        table.add_column(name, justify="right", overflow="fold")
+    columns = (
+        Column("Hardware"),
+        Column("Time", drop=2, right=True),
+        Column("Rank1", right=True),
+        Column(f"TAR@FAR<={far}", right=True),
+        *(Column(f"published {name}", drop=d, right=True) for name, d in PUBLISHED_COLUMNS),
+    )
+    rows: list[list[str | Text]] = []
     for row, other in pairs:
         theirs = (
             [f"{other['time_ms']} ms", f"{other['rank1']:.2f}", f"{other['tar']:.2f}"]
@@ -140,8 +156,8 @@ def _published(console: Console, run: Run, *, as_json: bool) -> None:
             else [DASH] * 3
         )
         ours = [time_text(row), percent(row.rank1.value), tar_text(row.tar, False)]
-        table.add_row(Text(row.hardware), *ours, *theirs)
-    console.print(table)
+        rows.append([row.hardware, *ours, *theirs])
+    console.print(fitted(columns, rows, console.width))
     console.print()
     for note in leak_notes(run.results):
         console.print(Text(note, "dim"))

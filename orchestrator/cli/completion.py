@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh", "fish", "tcsh")
 USE = {
     "bash": 'eval "$(farm completion bash)"   # in ~/.bashrc',
     "zsh": "farm completion zsh > ~/.zfunc/_farm   # a folder of fpath",
+    "fish": "farm completion fish > ~/.config/fish/completions/farm.fish",
     "tcsh": "farm completion tcsh > ~/.farm.tcsh; source ~/.farm.tcsh",
 }
 # Read by the shell at each Tab: starting farm for it would be felt.
@@ -48,11 +49,16 @@ def add_parser(commands: Any) -> None:
 
 def completion(arguments: argparse.Namespace) -> int:
     """Print the completion script of a shell."""
-    import shtab
-
     from orchestrator.cli.main import parser
 
     top = parser()
+    if arguments.shell == "fish":
+        from orchestrator.cli.fish import script
+
+        print(script(top), end="")
+        return 0
+    import shtab
+
     for command, action in _actions(top):
         words = _words(command, action, shtab)
         if words is not None:

@@ -13,6 +13,7 @@ from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from orchestrator.planning.cells import Cell
     from orchestrator.scheduling.explaining import Effect, Explanation
@@ -121,28 +122,40 @@ def _cell(plan: Plan, name: str) -> Cell:
     return found[0]
 
 
-def _show(console: Console, found: Explanation) -> None:
-    from rich.markup import escape
-    from rich.table import Table
+def layers_table(found: Explanation, width: int) -> Table:
+    """The layers for a terminal of this width; the cosines go first, then the operator."""
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("Layer", overflow="fold")
-    table.add_column("Operator", overflow="fold")
-    for name in ("own", "channels", "cosine", "reached", "cosine"):
-        table.add_column(name, justify="right", no_wrap=True)
+    from orchestrator.reporting.fitting import Column, fitted
+
+    columns = (
+        Column("Layer"),
+        Column("Operator", drop=2),
+        Column("own", drop=1, right=True),
+        Column("channels", right=True),
+        Column("own cosine", drop=4, right=True),
+        Column("reached", right=True),
+        Column("reached cosine", drop=3, right=True),
+    )
+    rows: list[list[str | Text]] = []
     for layer in found.report.layers:
-        style = "red" if found.is_bad and layer.name == found.named.name else ""
-        table.add_row(
-            escape(layer.name),
+        bad = found.is_bad and found.matters is not False and layer.name == found.named.name
+        style = "red" if bad else ""
+        texts = (
+            layer.name,
             layer.operator,
             f"{layer.own_db:.1f}",
             f"{layer.own_channel_db:.1f}",
             f"{layer.own_cosine:.5f}",
             f"{layer.reached_db:.1f}",
             f"{layer.reached_cosine:.5f}",
-            style=style,
         )
-    console.print(table)
+        rows.append([Text(text, style) for text in texts])
+    return fitted(columns, rows, width)
+
+
+def _show(console: Console, found: Explanation) -> None:
+    console.print(layers_table(found, console.width))
     console.print()
     console.print(
         f"{found.cell}: {found.scheme}, executed by {found.executed_by}, against float32 on "
@@ -158,8 +171,19 @@ def _show(console: Console, found: Explanation) -> None:
 def _verdict(found: Explanation) -> str:
     name, usual = found.named.name, found.report.usual_db
     figures = f"{found.named.own_channel_db:.1f} dB where the median layer has {usual:.1f} dB"
-    if found.is_bad:
+    if found.is_bad and found.matters is None:
+        return (
+            f"First noisy layer: {name} ({found.named.operator}): {figures}; its effect on Rank-1 "
+            "was not measured."
+        )
+    if found.is_bad and found.matters:
         return f"First bad layer: {name} ({found.named.operator}): {figures}."
+    if found.is_bad:
+        return (
+            f"No layer is known to cost accuracy. The first noisy one is {name} "
+            f"({found.named.operator}): {figures}; keeping it in float32 changes Rank-1 by no "
+            "significant amount."
+        )
     return f"No layer is far worse than the others. The worst is {name}: {figures}."
 
 
@@ -187,7 +211,8 @@ def _plain(found: Explanation) -> dict[str, Any]:
         "images": found.report.images,
         "layers": [asdict(layer) for layer in found.report.layers],
         "usual_channel_db": found.report.usual_db,
-        "first_bad": found.named.name if found.is_bad else None,
+        "first_bad": found.named.name if found.is_bad and found.matters else None,
+        "first_noisy": found.named.name if found.is_bad else None,
         "worst": found.report.worst.name,
         "effect": asdict(found.effect) if found.effect else None,
     }

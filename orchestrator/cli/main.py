@@ -7,7 +7,7 @@ import difflib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from orchestrator import __version__
 from orchestrator.cli import (
@@ -45,12 +45,41 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and exit with 2."""
         if "invalid choice" in message:
-            word = message.split("invalid choice: ")[1].split(" ")[0].strip("'")
-            near = difflib.get_close_matches(word, self.words, 1)
-            message = f"there is no command {word!r}" + (
-                f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(self.words)}"
-            )
+            what, _, rest = message.partition(": invalid choice: ")
+            word = rest.split(" ")[0].strip("'")
+            choices = rest.partition("(choose from ")[2].rstrip(")").replace("'", "")
+            known = self.words or choices.split(", ")
+            name = "command" if self.words else what.removeprefix("argument ")
+            message = f"there is no {name} {word!r}{_near(word, known)}"
         self.exit(2, f"farm: {message}\nfarm: see `{self.prog} --help`\n")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As always, but an option that is not there is answered with the nearest that is."""
+        known, extra = self.parse_known_args(args, namespace)
+        if extra:
+            asked = _of(self, known)
+            word = next((each for each in extra if each.startswith("-")), "")
+            option = word.partition("=")[0]
+            options = [o for action in asked._actions for o in action.option_strings]
+            if option:
+                asked.error(f"there is no option {option!r}{_near(option, options)}")
+            asked.error(f"unexpected: {' '.join(extra)}")
+        return known
+
+
+def _of(parser: argparse.ArgumentParser, known: argparse.Namespace) -> argparse.ArgumentParser:
+    """The parser of the command that was named."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            chosen = action.choices.get(getattr(known, action.dest, None) or "")
+            if chosen is not None:
+                return _of(chosen, known)
+    return parser
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}"
 
 
 PLACES = ("state", "runs")
@@ -100,6 +129,7 @@ def parser() -> argparse.ArgumentParser:
             help="only N gallery identities, probes in proportion; rows are marked partial",
         )
     plan.add_argument("--json", action="store_true", help="for programs")
+    plan.add_argument("--steps", action="store_true", help="also list every step")
     plan.add_argument(
         "--predict",
         action="store_true",
@@ -163,6 +193,9 @@ def _count(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    if not (sys.argv[1:] if argv is None else argv):
+        parser().print_help()
+        return 0
     arguments = parser().parse_args(argv)
     from orchestrator.store import places
 

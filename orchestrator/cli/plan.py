@@ -17,6 +17,8 @@ from orchestrator.cli.asked import asked
 from orchestrator.fleet.untrusted import headline
 from orchestrator.planning.cells import Cell
 from orchestrator.planning.estimate import estimate
+from orchestrator.reporting.causes import causes, names_of
+from orchestrator.reporting.fitting import Column, fitted
 from orchestrator.scheduling.planner import Plan, make_plan
 
 MENDED = " (mended so far that onnxruntime computes it)"
@@ -38,26 +40,7 @@ def plan(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_plain(made), indent=1))
         return done
-    console.print(_rows(made))
-    console.print()
-    for line in _intake(made):
-        console.print(line)
-    if made.graph.steps:
-        console.print(_steps(made))
-        console.print()
-    todo = made.resolution.todo
-    cached = len(made.resolution.contents)
-    console.print(f"{len(made.cells)} rows; {cached} steps in the store, {len(todo)} to do")
-    for note in made.notes():
-        console.print(Text(note, style="yellow"))
-    for name, given in made.given.items():
-        console.print(escape(given.line(made.models[name])))
-    for finding in made.audit:
-        style = "dim" if finding.severity == "note" else "yellow"
-        console.print(Text(heading(finding), style=style))
-    if todo:
-        guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
-        console.print(f"about {_minutes(guess.seconds)} ({guess.source})")
+    show_plan(console, made, steps=arguments.steps)
     if arguments.predict:
         from orchestrator.cli.predict import predict
 
@@ -119,30 +102,86 @@ def _intake(made: Plan) -> list[str]:
             f"[yellow]warning:[/yellow] model {escape(name)}: {escape(text)}"
             for text in taken.warnings
         ]
-    return [*lines, ""] if lines else []
+    return lines
 
 
-def _rows(made: Plan) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-    for name in ("Row", "Hardware", "Executed by", "Boards", "Gallery by", "To do"):
-        table.add_column(name, overflow="fold")
+def show_plan(console: Console, made: Plan, *, steps: bool) -> None:
+    """Rows and the sum first, why rows cannot run, and the steps where they are asked for."""
+    console.print(_rows(made, console.width))
+    console.print()
+    total = len(made.cells)
+    for cause in causes(_why(made), {cell.name: cell.board for cell in made.cells}):
+        console.print(Text(f"{names_of(cause, total)}: {cause.what}"))
+    todo = made.resolution.todo
+    cached = len(made.resolution.contents)
+    rows = f"{total} row" + ("s" if total != 1 else "")
+    console.print(f"{rows}; {cached} steps in the store, {len(todo)} to do")
+    for note in made.notes():
+        console.print(Text(note, style="yellow"))
+    for name, given in made.given.items():
+        console.print(escape(given.line(made.models[name])))
+    for finding in made.audit:
+        style = "dim" if finding.severity == "note" else "yellow"
+        console.print(Text(heading(finding), style=style))
+    if todo:
+        guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
+        console.print(f"about {_minutes(guess.seconds)} ({guess.source})")
+    for line in _intake(made):
+        console.print(line)
+    if steps:
+        console.print()
+        console.print(_steps(made, console.width))
+    elif made.graph.steps:
+        console.print("`farm plan --steps` lists the steps", style="dim")
+
+
+# The gallery first, since the row's name has the star of mixed mode; then what is in the inventory.
+COLUMNS = (
+    Column("Row"),
+    Column("Hardware", drop=2),
+    Column("Executed by", drop=1),
+    Column("Boards", drop=3),
+    Column("Gallery by", drop=4),
+    Column("To do"),
+)
+STEP_COLUMNS = (
+    Column("Step"),
+    Column("Where", drop=1),
+    Column("Key", drop=2),
+    Column("State"),
+)
+POOL_SHOWN = 2
+
+
+def _rows(made: Plan, width: int) -> Table:
+    rows: list[list[str | Text]] = []
+    for cell in made.cells:
+        count = sum(cell.name in made.graph.steps[s].cells for s in made.resolution.todo)
+        if cell.reason:
+            todo = Text("impossible", "red")
+        elif _refusals(made, cell):
+            todo = Text(f"{count} steps, not now", "yellow")
+        else:
+            todo = Text(f"{count} steps") if count else Text("nothing, all cached", "green")
+        by, gallery = cell.probe.executed_by, cell.gallery.name
+        rows.append([cell.name, made.hardware(cell), by, _pool(cell.probe.pool), gallery, todo])
+    return fitted(COLUMNS, rows, width)
+
+
+def _pool(names: tuple[str, ...]) -> str:
+    more = len(names) - POOL_SHOWN
+    return ", ".join(names[:POOL_SHOWN]) + (f" +{more}" if more > 0 else "")
+
+
+def _why(made: Plan) -> dict[str, str]:
+    """Why rows are impossible, or cannot be made now."""
+    found = {}
     for cell in made.cells:
         if cell.reason:
-            todo = f"[red]impossible:[/red] {escape(cell.reason)}"
-        else:
-            count = sum(cell.name in made.graph.steps[s].cells for s in made.resolution.todo)
-            todo = f"{count} steps" if count else "[green]nothing, all cached[/green]"
-            for reason in _refusals(made, cell):
-                todo += f"; [yellow]not now:[/yellow] {escape(headline(reason, 400))}"
-        table.add_row(
-            escape(cell.name),
-            escape(made.hardware(cell)),
-            cell.probe.executed_by,
-            ", ".join(cell.probe.pool),
-            escape(cell.gallery.name),
-            todo,
-        )
-    return table
+            found[cell.name] = f"impossible: {headline(cell.reason.removeprefix(cell.board), 600)}"
+        elif reasons := _refusals(made, cell):
+            found[cell.name] = f"not now: {headline('; '.join(reasons), 600)}"
+    return {name: " ".join(text.split()) for name, text in found.items()}
 
 
 def _refusals(made: Plan, cell: Cell) -> list[str]:
@@ -151,22 +190,20 @@ def _refusals(made: Plan, cell: Cell) -> list[str]:
     return list(found)
 
 
-def _steps(made: Plan) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("Step", "Where", "Key", "State"):
-        table.add_column(name, overflow="fold")
+def _steps(made: Plan, width: int) -> Table:
     todo = set(made.resolution.todo)
+    rows: list[list[str | Text]] = []
     for step in made.graph.steps.values():
         if step.id in todo:
-            state = "to do"
+            state = Text("to do")
         elif made.resolution.cached(step.id):
-            state = "[green]cached[/green]"
+            state = Text("cached", "green")
         else:
-            state = "[dim]not needed[/dim]"
+            state = Text("not needed", "dim")
         key = made.resolution.keys.get(step.id)
-        where = ", ".join(step.pool) or "this head"
-        table.add_row(escape(step.id), where, key[:12] if key else "after its inputs", state)
-    return table
+        where = _pool(step.pool) or "this head"
+        rows.append([step.id, where, key[:12] if key else "after its inputs", state])
+    return fitted(STEP_COLUMNS, rows, width)
 
 
 def _minutes(seconds: float) -> str:

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.events import Event, StepProgress, StepStarted
 from orchestrator.planning.cells import Cell
-from orchestrator.reporting.table import far_text, interval, tar_text
+from orchestrator.reporting.causes import causes, names_of
+from orchestrator.reporting.fitting import Column, fitted
+from orchestrator.reporting.table import DASH, far_text, interval, tar_text
 from orchestrator.results import Estimate, Tar
 from orchestrator.scheduling.on_host import carry_out, host_plan
 from orchestrator.scheduling.outcome import held
@@ -35,8 +37,11 @@ def predict(request: Request, console: Console) -> int:
     ]
     with heard_by(console) as hear:
         carry_out(made, targets, hear)
-    console.print(_table(made))
+    console.print(table(made, console.width))
     console.print()
+    reasons = {cell.name: cell.reason for cell in made.cells if cell.reason}
+    for cause in causes(reasons, {cell.name: cell.board for cell in made.cells}):
+        console.print(Text(f"{names_of(cause, len(made.cells))}: no prediction: {cause.what}"))
     console.print(
         "Predicted on this host: no board was touched and nothing was timed. A twin is our model "
         "of a vendor's arithmetic: expect a board's distribution (mean cosine, Rank-1), not its "
@@ -48,20 +53,23 @@ def predict(request: Request, console: Console) -> int:
     return 0 if len(made.possible) == len(made.cells) else 1
 
 
-def _table(made: Plan) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def table(made: Plan, width: int) -> Table:
+    """The predictions, for a terminal of this width: figures stay, what made them goes first."""
     far = f"TAR@FAR<={far_text(made.matrix.scoring.table_far)}"
-    for name in ("Row", "Executed by", "Backend"):
-        table.add_column(name, overflow="fold")
-    for name in ("Rank1", far, "Rank1 against float32"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = (
+        Column("Row"),
+        Column("Executed by", drop=3),
+        Column("Backend", drop=2),
+        Column("Rank1", right=True),
+        Column(far, right=True),
+        Column("Rank1 against float32", drop=1, right=True),
+    )
+    rows: list[list[str | Text]] = []
     for cell in made.cells:
-        start = (escape(cell.name), cell.probe.executed_by)
-        if cell.reason:
-            table.add_row(*start, f"[red]no prediction:[/red] {escape(cell.reason)}")
-            continue
-        table.add_row(*start, encoder_backend(cell.probe), *_figures(made, cell))
-    return table
+        figures = (DASH,) * 3 if cell.reason else _figures(made, cell)
+        backend = encoder_backend(cell.probe)
+        rows.append([cell.name, cell.probe.executed_by, backend, *figures])
+    return fitted(columns, rows, width)
 
 
 def _figures(made: Plan, cell: Cell) -> tuple[str, str, str]:
@@ -76,11 +84,11 @@ def _figures(made: Plan, cell: Cell) -> tuple[str, str, str]:
         found = compare.manifest["facts"]
         change = found["rank1"]
         difference = (
-            f"{100 * change['value']:+.2f} \\[{100 * change['low']:+.1f}, "
+            f"{100 * change['value']:+.2f} [{100 * change['low']:+.1f}, "
             f"{100 * change['high']:+.1f}] p={found['p']:.2g}"
         )
     rank1, tar = Estimate.model_validate(facts["rank1"]), Tar.model_validate(facts["tar"])
-    return escape(interval(rank1)), escape(tar_text(tar)), difference
+    return interval(rank1), tar_text(tar), difference
 
 
 @contextmanager

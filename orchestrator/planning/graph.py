@@ -91,7 +91,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class CellTargets:
-    """The steps that hold a cell's figures; a simulator is not measured."""
+    """The steps that hold a cell's figures; `measure` is None for what is not timed."""
 
     score: str
     measure: str | None
@@ -187,7 +187,7 @@ class _Builder:
         name = cell.name
         gallery = self._extract(cell.gallery, "gallery", name)
         probe = self._extract(cell.probe, "probe", name)
-        measure = None if cell.probe.simulated else self._measure(cell.probe, name)
+        measure = self._measure(cell.probe, name) if self._is_timed(cell.probe) else None
         scoring = self._matrix.scoring
         score = self._add(
             Step(
@@ -363,6 +363,12 @@ class _Builder:
             cell,
         )
 
+    def _is_timed(self, encoder: Encoder) -> bool:
+        """A simulator has no time; an emulated board has this host's, of use to few."""
+        if encoder.executed_by == "board":
+            return True
+        return self._matrix.measurement.emulated and not encoder.simulated
+
     def _measure(self, encoder: Encoder, cell: str) -> str:
         name = f"measure/{encoder.name}"
         board, params = self._on_board(encoder, name)
@@ -384,7 +390,10 @@ class _Builder:
                 },
                 after=(self._deploy(encoder, board, cell),),
                 params=params
-                | {"board": identity_of(board), "policy": policy.model_dump(mode="json")},
+                | {
+                    "board": identity_of(board),
+                    "policy": policy.model_dump(mode="json", exclude={"emulated"}),
+                },
                 pool=encoder.pool,
                 board=board.name,
                 executed_by=encoder.executed_by,

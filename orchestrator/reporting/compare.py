@@ -130,12 +130,19 @@ def compare_runs(
     )
 
 
-def grouped(said: Iterable[tuple[str, str]]) -> list[str]:
-    """`a, b: why` for (row, why) pairs: rows with the same reason share a line."""
+def grouped(said: Iterable[tuple[str, str]], total: int = 0) -> list[str]:
+    """`a, b: why` for (row, why) pairs: rows with the same reason share a line.
+
+    Args:
+        total: how many rows there are; all of them are `all rows`. 0: they are always named.
+    """
     rows: dict[str, list[str]] = {}
     for name, why in said:
         rows.setdefault(why, []).append(name)
-    return [f"{', '.join(names)}: {why}" for why, names in rows.items()]
+    return [
+        f"{'all rows' if 1 < total == len(names) else ', '.join(names)}: {why}"
+        for why, names in rows.items()
+    ]
 
 
 def beside_published(

@@ -7,6 +7,7 @@ itself is another process, so nothing else prints here.
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.events import Event, StepProgress
+from orchestrator.reporting.fitting import Column, fits, fitted
 from orchestrator.reporting.state import BoardLine, Running, RunState
 from orchestrator.reporting.table import extra, footnotes, headings, row
 from orchestrator.results import CellResult
@@ -31,8 +33,10 @@ TELL_S = 5.0
 SHORT = 30
 WIDE = 110
 WIDEST = 150
-FULL_TABLE = 132
-LEFT_OUT = ("Provider", "Type", "Granularity", "Symmetry")
+NOTE_LINES = 4
+# Which columns a narrow terminal goes without: the highest first. Those that were asked for by
+# name go after all of these.
+DROP = {"Type": 7, "Provider": 6, "Granularity": 5, "Symmetry": 4, "Backend": 3}
 Detail = Literal["quiet", "usual", "verbose"]
 STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
 STATE_STYLES = {
@@ -258,18 +262,8 @@ class View:
         done = [
             self._state.results[name] for name in self._state.cells if name in self._state.results
         ]
-        more = extra(self._state.started.columns if self._state.started else (), done)
-        names = headings(done, more)
-        full = self._console.width >= FULL_TABLE
-        shown = [i for i, name in enumerate(names) if full or name not in LEFT_OUT]
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for i in shown:
-            right = names[i] in ("Time", "Rank1") or names[i].startswith("TAR")
-            table.add_column(names[i], justify="right" if right else "left", no_wrap=True)
-        for result in done[-room:]:
-            texts = row(result, full, more)
-            table.add_row(*(escape(texts[i]) for i in shown))
-        return table
+        columns = self._state.started.columns if self._state.started else ()
+        return results_table(done[-room:], columns, self._console.width)
 
     def _tail(self) -> list[RenderableType]:
         """The last words; the last warnings stay until newer ones come."""
@@ -321,24 +315,50 @@ def print_table(
     failures: dict[str, str],
     columns: Sequence[str] = (),
 ) -> None:
-    """The finished table, with `columns` beside the published ones, and its footnotes."""
+    """The finished table, with `columns` beside the published ones, and its first footnotes.
+
+    What does not fit the terminal is in table.md.
+    """
     if results:
-        more = extra(columns, results)
-        names = headings(results, more)
-        # Where the whole table does not fit, table.md has what is left out here.
-        narrow = console.width < FULL_TABLE
-        shown = [i for i, name in enumerate(names) if not (narrow and name in LEFT_OUT)]
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for i in shown:
-            right = names[i] in ("Time", "Rank1") or names[i].startswith("TAR")
-            table.add_column(names[i], justify="right" if right else "left", overflow="fold")
-        for result in results:
-            texts = row(result, not narrow, more)
-            table.add_row(*(escape(texts[i]) for i in shown))
-        console.print(table)
+        console.print(results_table(results, columns, console.width))
         console.print()
-    for note in footnotes(results, failures):
-        console.print(Text(note, style="dim"), soft_wrap=False)
+    for line in first_notes(footnotes(results, failures), console.width):
+        console.print(Text(line, style="dim"), soft_wrap=True)
+
+
+def results_table(results: Sequence[CellResult], columns: Sequence[str], width: int) -> Table:
+    """The table for a terminal of this width: columns go as `DROP` says, intervals at the last."""
+    more = extra(columns, results)
+    names = headings(results, more)
+    asked = {name for name, _ in more}
+    shape = [
+        Column(
+            name,
+            drop=DROP.get(name, 1 if name in asked else 0),
+            right=name in ("Time", "Rank1") or name.startswith("TAR"),
+            wraps=name == "Time",
+        )
+        for name in names
+    ]
+    with_intervals = [row(result, True, more) for result in results]
+    if fits(shape, with_intervals, width):
+        return fitted(shape, with_intervals, width)
+    return fitted(shape, [row(result, False, more) for result in results], width)
+
+
+def first_notes(notes: Sequence[str], width: int, most: int = NOTE_LINES) -> list[str]:
+    """Footnotes as lines of a terminal: as many as have room whole, and how many are left out."""
+    wrapped = [textwrap.wrap(note, width, break_long_words=False) for note in notes]
+    if sum(map(len, wrapped)) <= most:
+        return [line for lines in wrapped for line in lines]
+    shown: list[str] = []
+    left = 0
+    for lines in wrapped:
+        if len(shown) + len(lines) < most:
+            shown += lines
+        else:
+            left += 1
+    return [*shown, f"{left} more note{'s' * (left > 1)} in table.md"]
 
 
 def _in_notebook(console: Console) -> bool:

@@ -90,7 +90,11 @@ def _said(found: Mapping[str, Any]) -> str:
     text = (
         f"Executed by {found['executed_by']}, {found['images']} probe images. Bars: the layer's "
         "own error, given float32 inputs. "
-        + (f"First bad layer: {worst}." if found["first_bad"] else f"None is bad; worst: {worst}.")
+        + (
+            f"First bad layer: {worst}."
+            if found["first_bad"]
+            else f"No layer is known to cost accuracy; the noisiest is {worst}."
+        )
     )
     effect = found["effect"]
     if effect:

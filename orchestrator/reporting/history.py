@@ -14,14 +14,14 @@ from orchestrator.errors import UserError
 from orchestrator.events import Event, EventReader, RunStarted
 from orchestrator.reporting.files import failures_of, results_of
 from orchestrator.reporting.state import RunState
-from orchestrator.reporting.table import markdown
+from orchestrator.reporting.table import html, markdown
 from orchestrator.results import CellResult
 from orchestrator.store.artifacts import Held, Store
 
 EVENTS, REQUEST, LATEST = "events.jsonl", "request.json", "latest"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run as its events tell it.
 
@@ -75,6 +75,14 @@ class Run:
     def row(self, name: str) -> CellResult | None:
         """A finished row by name."""
         return next((row for row in self.results if row.name == name), None)
+
+    def __repr__(self) -> str:
+        rows = f"{len(self.results)} of {len(self.state.cells)} rows"
+        return f"<Run {self.name}: {self.outcome}, {rows}>"
+
+    def _repr_html_(self) -> str:
+        """The table, as a notebook shows it; nothing in it is markup of a board's."""
+        return html(self.results, self.failures, self.columns)
 
     def _repr_markdown_(self) -> str:
         """The table, as a notebook shows it."""

@@ -14,6 +14,7 @@ from orchestrator.results import CellResult
 
 FILES = ("table.md", "results.json", "report.html", "matrix.yaml")
 URI = "MLFLOW_TRACKING_URI"
+INSTALL = "in farm's checkout: pip install -e '.[mlflow]'; elsewhere: pip install mlflow"
 # Of the flat columns, what can be plotted; the rest describes the row.
 _FIGURES = re.compile(r"(rank1|tar|device|end_to_end)_?|failed_images$|artifact_bytes$")
 # MLflow sends usage reports unless it is told not to, before it is imported.
@@ -40,9 +41,7 @@ def log_to_mlflow(run: Run, uri: str | None, experiment: str = "farm") -> str:
         import mlflow
         from mlflow.exceptions import MlflowException
     except ImportError:
-        raise UserError(
-            "MLflow is not installed", "pip install 'facefarm[mlflow]' (or mlflow itself)"
-        ) from None
+        raise UserError("MLflow is not installed", INSTALL) from None
     where = uri or os.environ.get(URI) or f"sqlite:///{run.folder.resolve().parent}/mlflow.db"
     try:
         client = mlflow.MlflowClient(where)
@@ -50,9 +49,7 @@ def log_to_mlflow(run: Run, uri: str | None, experiment: str = "farm") -> str:
         if not _known(client, group, run.name):
             _log(mlflow, client, group, run)
     except ImportError as error:
-        raise UserError(
-            f"MLflow needs {error.name} for {where}", "pip install 'facefarm[mlflow]'"
-        ) from None
+        raise UserError(f"MLflow needs {error.name} for {where}", INSTALL) from None
     except (MlflowException, OSError) as error:
         raise ToolchainError(
             f"MLflow at {where}: {str(error).splitlines()[0][:300]}",

@@ -205,9 +205,9 @@ def _provenance(row: CellResult) -> list[dict[str, str]]:
         text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
         return {"id": ident, "title": title, "text": text}
 
-    latency = row.latency or row.latency_host
+    latency = row.latency
     who = "another board" if row.executed_by == "board" else "this host"
-    stood_in = f" ({who} stood in: not the board's)" if row.latency is None else ""
+    stood_in = f" (run on {who}: the board has none)" if latency is None else ""
     time_facts: dict[str, Any] = {
         "executed_by": row.executed_by,
         "verdict": f"{row.verdict} {row.verdict_reason}".strip(),
@@ -259,7 +259,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str
 
 def _sections(run: Run) -> list[dict[str, Any]]:
     names = figures.numbered(run.results)
-    times = figures.measured(run)
+    times = [each for each in figures.measured(run) if each.on_board]
     when = timeline(run.events)
     made = [
         _section(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 from orchestrator.audit.words import beside_table
 from orchestrator.reporting.causes import causes
@@ -189,15 +190,29 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         f"FAR is a search's, K = {tar.k} false alarms allowed."
     )
     notes.extend(dict.fromkeys(said for result in results for said in result.test_set.notes))
+    notes.extend(_differences(results))
+    suspect = [r for r in results if r.verdict == "SUSPECT"]
+    notes.extend(f"{_named(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect)
+    notes.extend(
+        f"{result.hardware}: {result.failed_images} images failed and count as misses"
+        for result in results
+        if result.failed_images
+    )
+    notes.extend(_warnings(results))
     notes.extend(beside_table(results))
+    notes.extend(missing)
     if any(result.mixed for result in results):
         notes.append("* mixed mode: float32 model for the gallery, quantized model for the probes.")
     emulated = [result for result in results if result.emulated]
     if emulated:
         notes.append(
             f"{DASH} in Time: no board ran this row. A twin is our model of a vendor's arithmetic, "
-            "computed by onnxruntime on this host; a PC's time is not a board's (results.json has "
-            "it as latency_host)."
+            "computed by onnxruntime on this host; a PC's time is not a board's"
+            + (
+                " (results.json has it as latency_host)."
+                if any(result.latency_host for result in emulated)
+                else "."
+            )
         )
         notes.extend(_shared(emulated))
     if any(result.executed_by == "simulator" for result in results):
@@ -205,9 +220,6 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
             f"{DASH} in Time of a simulator's row: the vendor's simulator on this host executed "
             "it; it tells accuracy and knows no time."
         )
-    notes.extend(_differences(results))
-    suspect = [r for r in results if r.verdict == "SUSPECT"]
-    notes.extend(f"{_named(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect)
     drawn = {_named(r, results).rstrip("*"): energy_text(r) for r in results if energy_text(r)}
     if drawn:
         listed = "; ".join(f"{name} {text}" for name, text in drawn.items())
@@ -215,14 +227,8 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
     notes.extend(_different_paces(results))
     if any(result.partial for result in results):
         notes.append("(partial): only a part of the test set was used (--limit).")
-    notes.extend(
-        f"{result.hardware}: {result.failed_images} images failed and count as misses"
-        for result in results
-        if result.failed_images
-    )
-    notes.extend(_warnings(results))
     notes.extend(f"{r.name}: {r.helpers}" for r in results if r.helpers)
-    return notes + missing
+    return notes
 
 
 def _doubt(result: CellResult) -> str:
@@ -291,6 +297,24 @@ def _differences(results: Sequence[CellResult]) -> list[str]:
         ]
     names = ", ".join(result.hardware for result in real)
     return [f"↓ ↑ Rank-1 really differs from float32's (McNemar, Holm, p < 0.05): {names}."]
+
+
+def html(
+    results: Sequence[CellResult], failures: Mapping[str, str], columns: Sequence[str] = ()
+) -> str:
+    """The table and its footnotes as an HTML fragment."""
+    parts: list[str] = []
+    if results:
+        more = extra(columns, results)
+        heads = "".join(f"<th>{escape(name)}</th>" for name in headings(results, more))
+        rows = (
+            "".join(f"<td>{escape(text)}</td>" for text in row(result, columns=more))
+            for result in results
+        )
+        body = "".join(f"<tr>{cells}</tr>" for cells in rows)
+        parts.append(f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>")
+    notes = "".join(f"<li>{escape(note)}</li>" for note in footnotes(results, failures))
+    return "".join([*parts, f"<ul>{notes}</ul>" if notes else ""])
 
 
 def markdown(

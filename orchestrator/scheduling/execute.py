@@ -479,6 +479,8 @@ class Executor(Extracting):
 
 def _summary(held: Held) -> str:
     facts = held.manifest["facts"]
+    if held.manifest["stage"] == "measure" and facts["verdict"] == "EMULATED":
+        return "this host's time, not the board's: only results.json has it"
     if held.manifest["stage"] == "measure":
         why = f" ({facts['reason']})" if facts["verdict"] == "SUSPECT" else ""
         return f"p50 {facts['device']['p50_ms']:.2f} ms, {facts['verdict']}{why}"

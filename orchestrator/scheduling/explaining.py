@@ -26,6 +26,7 @@ from orchestrator.scheduling.planner import Plan
 from orchestrator.stages import calibrate, convert, helpers, images, quantize, score
 
 Hear = Callable[[Event], None]
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Explanation:
         executed_by: `twin`, or `emulated` where onnxruntime's own QDQ file is looked at.
         scheme: how the model is quantized.
         named: the layer that the effect is about: the first bad one, else the worst.
-        is_bad: whether it is far worse than the others.
+        is_bad: whether its error is far worse than the others'.
         effect: None where it was not asked for.
     """
 
@@ -72,6 +73,13 @@ class Explanation:
     named: LayerLoss
     is_bad: bool
     effect: Effect | None
+
+    @property
+    def matters(self) -> bool | None:
+        """Whether keeping the layer in float32 raises Rank-1 significantly; None: not measured."""
+        if self.effect is None:
+            return None
+        return self.effect.p < SIGNIFICANT and self.effect.gained > self.effect.lost
 
 
 def explain_cell(

@@ -14,13 +14,14 @@ from orchestrator.scheduling.planner import Plan, encoder_backend
 from orchestrator.stages import helpers
 from orchestrator.store.artifacts import Held
 
-# A simulator's row: it was not measured, and could not be.
-UNTIMED: dict[str, Any] = {
-    "timing_valid": False,
+UNTIMED: dict[str, Any] = {"timing_valid": False, "reasons": [], "notes": []}
+SIMULATED = UNTIMED | {
     "verdict": "SIMULATED",
     "reason": "a simulator says nothing of a board's time",
-    "reasons": [],
-    "notes": [],
+}
+EMULATED = UNTIMED | {
+    "verdict": "EMULATED",
+    "reason": "run on this host (emulated): its time would not be the board's",
 }
 
 
@@ -39,7 +40,8 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
     if targets.compare and compare is None:
         return None
     board = plan.boards[cell.board]
-    timed = measure.manifest["facts"] if measure else UNTIMED
+    untimed = SIMULATED if cell.probe.simulated else EMULATED
+    timed = measure.manifest["facts"] if measure else untimed
     latency = {key: timed.get(key) for key in Latency.model_fields} if measure else None
     figures = score.manifest["facts"]
     quantization = cell.probe.quantization

@@ -185,8 +185,8 @@ def check_farm(node: Node, told: Mapping[str, Any], own: Mapping[str, Any]) -> N
     where = f"Ray's node {node.words}"
     python = f"{told['executable']} (Python {told['python']})"
     hint = (
-        f"there: {told['executable']} -m pip install facefarm=={own['farm']}, of the same wheel or "
-        "checkout as here; then start Ray again"
+        f"install farm {own['farm']} there, of the same wheel or checkout as here: "
+        f"{told['executable']} -m pip install WHEEL_OR_FOLDER; then start Ray again"
     )
     if told["python"] != own["python"]:
         raise UserError(

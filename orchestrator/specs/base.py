@@ -101,18 +101,27 @@ def tagged(value: Any, tag: str, tags: tuple[str, ...], short: str = "") -> Any:
 S = TypeVar("S", bound=FileSpec)
 
 
-def load(cls: type[S], path: Path | str, context: dict[str, Any] | None = None) -> S:
+def load(
+    cls: type[S],
+    path: Path | str,
+    context: dict[str, Any] | None = None,
+    *,
+    instead: tuple[str, str, str] | None = None,
+) -> S:
     """Read and check a whole file.
 
     Args:
         cls: what the file describes.
         path: the file, as the user named it.
         context: handed to the validators; `base`, the file's folder, is always there.
+        instead: a key that only another file has, which file this looks like then, and a hint.
 
     Raises:
         UserError: `file:line: what is wrong; did you mean 'x'?`, a line for each problem.
     """
     data, source = read_yaml(path)
+    if instead is not None and isinstance(data, dict) and instead[0] in data:
+        fail([source.problem((instead[0],), instead[1])], instead[2])
     if not isinstance(data, dict):
         fail([source.problem((), f"expected a mapping with the keys {', '.join(_keys({cls}))}")])
     try:

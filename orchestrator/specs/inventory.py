@@ -455,10 +455,17 @@ class Inventory(FileSpec):
         return next((b for b in self.boards if b.name == name), None)
 
 
+MATRIX_INSTEAD = (
+    "entries",
+    "this looks like a matrix, not an inventory",
+    "--inventory names the boards' file, such as device_inventory.yaml",
+)
+
+
 def load_inventory(path: Path | str) -> Inventory:
     """Read and check an inventory.
 
     Raises:
         UserError: `file:line: what is wrong; did you mean 'x'?`, a line for each problem.
     """
-    return load(Inventory, path)
+    return load(Inventory, path, instead=MATRIX_INSTEAD)

@@ -26,6 +26,7 @@ class MeasurementPolicy(Spec):
     each has its share in each of them. With `cool_below_c` the board is waited for, by its
     temperature, at the longest `cool_deadline_s`. `clocks: pinned` is the user's leave to hold a
     board's clocks meanwhile; a board's own `clocks:` in the inventory outweighs it.
+    `emulated: true` also times emulated boards: what that gives is this host's time.
     """
 
     warm_up_count: int = Field(20, ge=0)
@@ -38,6 +39,7 @@ class MeasurementPolicy(Spec):
     cool_below_c: float | None = Field(None, gt=0, le=150)
     cool_deadline_s: float = Field(300.0, gt=0, le=3600)
     clocks: Clocks = "untouched"
+    emulated: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> MeasurementPolicy:
@@ -324,13 +326,20 @@ class Matrix(FileSpec):
             yield ("calibration",), "calibrates on the test set's own faces; give it others"
 
 
+INVENTORY_INSTEAD = (
+    "boards",
+    "this looks like an inventory, not a matrix",
+    "the matrix stands first: farm run matrix.yaml --inventory device_inventory.yaml",
+)
+
+
 def load_matrix(path: Path | str) -> Matrix:
     """Read and check a matrix by itself; `check_references` checks it against the rest.
 
     Raises:
         UserError: `file:line: what is wrong; did you mean 'x'?`, a line for each problem.
     """
-    return load(Matrix, path)
+    return load(Matrix, path, instead=INVENTORY_INSTEAD)
 
 
 def _is_path(reference: str) -> bool:

@@ -109,6 +109,10 @@ def read_yaml(path: Path | str) -> tuple[Any, Source]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
+        if "\t" in "".join(text.splitlines()[line - 1 : line]):
+            raise UserError(
+                f"{name}:{line}: a tab; YAML is indented by spaces only", "put spaces in its place"
+            ) from None
         what = ", ".join(part for part in (error.context, error.problem) if part)
         raise UserError(f"{name}:{line}: not valid YAML: {what}") from None
     except (YAMLError, ValueError) as error:

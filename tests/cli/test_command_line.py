@@ -125,8 +125,12 @@ def test_a_missing_matrix_or_run_is_wrong_input(tmp_path: Path) -> None:
 def test_plan_shows_rows_steps_and_an_estimate(project: Path) -> None:
     done = farm("plan", cwd=project)
     assert done.returncode == 0, done.stderr
-    for word in ("khadas-vim3*", "extract/rv1126/probe", "8 rows", "to do", "about"):
+    for word in ("khadas-vim3*", "8 rows", "to do", "about", "`farm plan --steps`"):
         assert word in done.stdout
+    assert "extract/" not in done.stdout
+    done = farm("plan", "--steps", cwd=project)
+    assert "extract/rv1126/probe" in done.stdout
+    assert done.stdout.index("8 rows") < done.stdout.index("extract/rv1126/probe")
 
 
 def test_plan_of_an_impossible_row_says_why_and_ends_with_1(project: Path) -> None:

@@ -344,6 +344,7 @@ CASES: dict[str, Case] = {
         first=((M, ("measurement", "cool_below_c"), 50.0),),
     ),
     "MeasurementPolicy.clocks": Case((M, ("measurement", "clocks"), "pinned")),
+    "MeasurementPolicy.emulated": Case((M, ("measurement", "emulated"), True)),
     "ScoringPolicy.far": Case((M, ("scoring", "far"), [1e-3, 1e-2]), "figures"),
     "ScoringPolicy.table_far": Case((M, ("scoring", "table_far"), 1e-2), "figures"),
     "ScoringPolicy.confidence": Case((M, ("scoring", "confidence"), 0.9)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,32 @@ def test_rows_of_another_matrix_are_not_this_runs(tmp_path: Path) -> None:
     for event in [*events, started(folder), fails]:
         state.apply(event)
     assert (set(state.results), state.failures) == ({"ref"}, {"x": "gone"})
+
+
+def test_times_for_programs_are_iso_8601(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (("runs",), ("runs", "--row", "x")):
+        _, out, _ = farm(kept, capsys, *words, "--json")
+        for found in json.loads(out):
+            assert datetime.fromisoformat(found["began"]).timestamp() == int(found["began_unix"])
+
+
+def test_what_holds_of_all_rows_is_said_once(
+    kept: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    make_run(kept, "20260104-dd", ROWS, size=Size(200, 100), limit=200)
+    _, out, _ = farm(kept, capsys, "compare", "20260101", "20260104")
+    assert "all rows: other test set: not comparable" in out
+    assert "ref, x: other test set" not in out
+
+
+def test_a_run_in_a_notebook_is_its_table_and_its_name(kept: Path) -> None:
+    run = load_run(kept / "runs" / "20260102-bb")
+    assert repr(run) == "<Run 20260102-bb: complete, 2 of 2 rows>"
+    shown = run._repr_html_()
+    assert shown.count("<tr>") == 3
+    assert "<th>Hardware</th>" in shown
+    assert "TAR@FAR&lt;=" in shown
+    assert len(shown) < 10_000
+    lost = load_run(make_run(kept, "20260105-ee", [Row("x", fails="<b>lost</b>")]))
+    assert "&lt;b&gt;lost" in lost._repr_html_()

@@ -23,7 +23,8 @@ test_set:
   rendered: {{seed: 0, identities: {identities}, unknown: {unknown}, difficulty: 1.5}}
 calibration:
   rendered: {{images: 16, difficulty: 1.5}}
-measurement: {{warm_up_count: 3, min_duration_s: 0.3, min_count: 20, max_duration_s: 20.0}}
+measurement:
+  {{warm_up_count: 3, min_duration_s: 0.3, min_count: 20, max_duration_s: 20.0, emulated: true}}
 scoring: {{far: [1e-1, 1e-2], table_far: 1e-1, bootstrap: 100}}
 entries:
 {entries}

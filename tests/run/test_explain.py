@@ -10,8 +10,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from orchestrator.calibration.explain import LayerLoss, LayerReport
+from orchestrator.cli.explain import _plain, _verdict
 from orchestrator.cli.main import main
 from orchestrator.hashing import sha256_bytes
+from orchestrator.scheduling.explaining import Effect, Explanation
 from tests.run.project import HOST, ROOT, Project, emulated, entry
 
 BAD = "block1.conv2"
@@ -77,9 +80,12 @@ def test_the_spoiled_layer_is_named_and_keeping_it_float_heals(
     assert effect["layer"] == BAD
     assert effect["kept"] > effect["quantized"], effect
     assert effect["mated"] == 100
+    assert effect["p"] < 0.05
 
     assert main(["explain", "rv", "--images", "4", "--no-effect"]) == 0
-    assert f"First bad layer: {BAD} (Conv)" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"First noisy layer: {BAD} (Conv)" in said
+    assert "its effect on Rank-1 was not measured" in said
     assert BAD in Path("explain-rv.svg").read_text()
 
 
@@ -102,3 +108,23 @@ def test_what_cannot_be_explained(
     monkeypatch.chdir(project.folder)
     assert main(["explain", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "p", "says"),
+    [
+        (20, 2, 0.0001, "First bad layer: conv1 (Conv): 3.0 dB"),
+        (1, 0, 1.0, "No layer is known to cost accuracy. The first noisy one is conv1 (Conv)"),
+        (2, 20, 0.0001, "No layer is known to cost accuracy."),  # it gets worse without its error
+    ],
+)
+def test_a_layer_is_bad_only_where_its_effect_is_significant(
+    gained: int, lost: int, p: float, says: str
+) -> None:
+    layer = LayerLoss("conv1", "Conv", 4.0, 0.8, 5.0, 0.9, 3.0)
+    effect = Effect("conv1", 0.9, 0.8, 0.81, gained, lost, p, 100, 100)
+    report = LayerReport((layer,), 16)
+    found = Explanation("rv", "twin", "uint8", report, layer, True, effect)
+    assert says in _verdict(found)
+    assert (_plain(found)["first_bad"] == "conv1") is says.startswith("First bad")
+    assert _plain(found)["first_noisy"] == "conv1"

@@ -1,0 +1,215 @@
+"""No table breaks a word, however narrow the terminal is; columns go in a stated order."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from orchestrator.cli.boards_show import fleet_rows
+from orchestrator.cli.compare import rows_table
+from orchestrator.cli.explain import layers_table
+from orchestrator.cli.plan import show_plan
+from orchestrator.cli.predict import table as predictions
+from orchestrator.cli.runs import runs_table, trend_table
+from orchestrator.reporting.compare import compare_runs
+from orchestrator.reporting.console import first_notes, print_table, results_table
+from orchestrator.reporting.fitting import Column, fitted, fitting_columns
+from orchestrator.reporting.history import load_run
+from orchestrator.reporting.listing import listed, trend
+from orchestrator.scheduling.planner import Plan, Request, make_plan
+from orchestrator.specs.inventory import load_inventory
+from orchestrator.store.fleet_log import Standing
+
+from .made import T0, Row, Size, fleet, make_run
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTHS = (60, 80, 100, 200)
+WORD = st.text(st.sampled_from("abcXYZ0-9é"), min_size=1, max_size=14)
+TEXT = st.lists(WORD, min_size=1, max_size=5).map(" ".join)
+
+
+def shown(what: Any, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO(), highlight=False, color_system=None)
+    console.print(what)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def words_of(texts: list[str]) -> set[str]:
+    return {word for text in texts for word in text.split()}
+
+
+@given(
+    st.lists(
+        st.tuples(WORD, st.integers(0, 3), st.booleans(), st.booleans()), min_size=1, max_size=6
+    ),
+    st.data(),
+    st.integers(20, 120),
+)
+def test_every_word_that_is_shown_is_whole_or_marked_as_cut(
+    shape: list[tuple[str, int, bool, bool]], data: st.DataObject, width: int
+) -> None:
+    columns = [Column(*each) for each in shape]
+    rows = data.draw(st.lists(st.tuples(*[TEXT for _ in columns]), min_size=1, max_size=4))
+    lines = shown(fitted(columns, rows, width), width)
+    kept = fitting_columns(columns, rows, width)
+    there = words_of([columns[i].name for i in kept] + [row[i] for row in rows for i in kept])
+    for word in words_of(lines):
+        assert word in there or word.endswith("…"), (word, lines)
+    if not any("…" in line for line in lines):
+        assert words_of(lines) == there
+    gone = [columns[i].drop for i in range(len(columns)) if i not in kept]
+    assert all(drop > 0 for drop in gone)
+    assert not gone or min(gone) >= max(columns[i].drop for i in kept)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("fitting")
+    make_run(root, "20260101-120000-aaaa", fleet())
+    worse = [Row(r.name, r.hardware, r.board, reference=r.reference, noise=1.3) for r in fleet()]
+    make_run(root, "20260102-120000-bbbb", worse, at=T0 + 1e5, size=Size(200, 100), limit=200)
+    return root
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    folder = tmp_path_factory.mktemp("plan")
+    matrix = (ROOT / "matrix.yaml").read_text()
+    wrong = "kind: rv1126}\n    quantization: int8 per-channel symmetric"
+    right = "kind: rv1126}\n    quantization: uint8 per-tensor asymmetric"
+    assert right in matrix
+    (folder / "matrix.yaml").write_text(matrix.replace(right, wrong))
+    (folder / "models").symlink_to(ROOT / "models")
+    words = (folder / "matrix.yaml", ROOT / "device_inventory.yaml", folder / ".farm", folder / "r")
+    return make_plan(Request(*map(str, words)))
+
+
+def of_runs(project: Path, _: Plan, width: int) -> Any:
+    return runs_table([run.summary for run in listed(project / "runs")], width)
+
+
+def of_a_row(project: Path, _: Plan, width: int) -> Any:
+    return trend_table(trend(project / "runs", "vim3"), width)
+
+
+def of_compare(project: Path, _: Plan, width: int) -> Any:
+    runs = [load_run(project / "runs" / name) for name in sorted_names(project)]
+    return rows_table(compare_runs(runs[0], runs[0]), width)
+
+
+def of_results(project: Path, _: Plan, width: int) -> Any:
+    run = load_run(project / "runs" / sorted_names(project)[0])
+    return results_table(run.results, ("difference", "size"), width)
+
+
+def of_boards(_: Path, __: Plan, width: int) -> Any:
+    boards = load_inventory(ROOT / "device_inventory.yaml").boards
+    standing = Standing(state="quarantined", reason="it answered nothing for 30 s and was given up")
+    return fleet_rows(boards, {board.name: standing for board in boards}, {}, width)
+
+
+def of_layers(_: Path, __: Plan, width: int) -> Any:
+    layer = SimpleNamespace(
+        name="stage3/block2/conv_depthwise",
+        operator="Conv",
+        own_db=31.0,
+        own_channel_db=12.0,
+        own_cosine=0.99981,
+        reached_db=20.1,
+        reached_cosine=0.98,
+    )
+    report = SimpleNamespace(layers=[layer])
+    found = SimpleNamespace(report=report, is_bad=True, matters=True, named=layer)
+    return layers_table(found, width)  # type: ignore[arg-type]
+
+
+def sorted_names(project: Path) -> list[str]:
+    return sorted(path.name for path in (project / "runs").glob("2*"))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("made", "always"),
+    [
+        (of_runs, ["20260101-120000-aaaa", "incomplete", "6 of 7"]),
+        (of_a_row, ["20260101-120000-aaaa", "Rank1", "["]),
+        (of_compare, ["vim3*", "Δ Rank1"]),
+        (of_results, ["Jetson NX", "A311D*", "Rank1", "TAR@FAR<=1e-2"]),
+        (of_boards, ["khadas-vim3", "quarantined", "emulated on this host"]),
+        (of_layers, ["stage3/block2/conv_depthwise", "12.0", "20.1"]),
+    ],
+)
+def test_each_table_at_each_width(
+    made: Callable[[Path, Plan, int], Any],
+    always: list[str],
+    width: int,
+    project: Path,
+    plan: Plan,
+) -> None:
+    lines = shown(made(project, plan, width), width)
+    widest = words_of(shown(made(project, plan, 400), 400))
+    assert max(map(len, lines)) <= width
+    assert not [word for word in words_of(lines) if word not in widest and "…" not in word]
+    text = "\n".join(lines)
+    for word in always:
+        assert word in text, text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_plan_and_its_prediction_at_each_width(width: int, plan: Plan) -> None:
+    console = Console(width=width, file=io.StringIO(), highlight=False, color_system=None)
+    show_plan(console, plan, steps=False)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= width
+    assert "khadas-vim3*" in text
+    assert "impossible" in text
+    assert " ".join(text.split()).count("RV1126 cannot run int8 per-channel symmetric") == 1
+    assert "8 rows; " in text
+    assert "extract/" not in text
+    assert len(lines) <= 20
+    table = [line for line in shown(predictions_of(plan, width), width) if line.strip()]
+    assert len(table) == 1 + len(plan.cells)
+    assert "khadas-vim3*" in "\n".join(table)
+
+
+def predictions_of(plan: Plan, width: int) -> Any:
+    cells = [replace(cell, reason="not made here") for cell in plan.cells]
+    return predictions(replace(plan, cells=cells), width)
+
+
+def test_intervals_stay_as_long_as_the_table_fits(project: Path) -> None:
+    run = load_run(project / "runs" / sorted_names(project)[0])
+    rows = [row for row in run.results if row.verdict == "VALID"]
+    text = "\n".join(shown(results_table(rows, (), 80), 80))
+    assert "Hardware" in text
+    assert "[" in text
+    assert "Provider" not in text
+    assert "[" not in "\n".join(shown(results_table(rows, (), 44), 44))
+
+
+def test_a_console_has_at_most_four_lines_of_footnotes(project: Path) -> None:
+    run = load_run(project / "runs" / sorted_names(project)[0])
+    for width in WIDTHS:
+        console = Console(width=width, file=io.StringIO(), color_system=None)
+        print_table(console, run.results, run.failures)
+        assert isinstance(console.file, io.StringIO)
+        _, _, notes = console.file.getvalue().partition("\n\n")
+        lines = notes.splitlines()
+        assert len(lines) <= 4, lines
+        assert "more notes in table.md" in lines[-1]
+        assert max(map(len, lines)) <= width
+    assert first_notes(["one", "two"], 80) == ["one", "two"]
+    assert first_notes(["a " * 200, "b"], 80) == ["b", "1 more note in table.md"]
