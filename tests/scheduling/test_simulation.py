@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.fleet.board import Deadlines
 from orchestrator.planning.graph import Graph, Step
+from orchestrator.planning.resolving import Resolution
+from orchestrator.scheduling.core import messages as m
 from orchestrator.scheduling.core.choosing import HEAD_DOMAIN, Candidate
 from orchestrator.scheduling.core.ready import Ready
+from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.simulation import Simulation, simulate
 
 SECONDS = {
@@ -210,3 +215,22 @@ def test_thousands_of_boards_are_simulated() -> None:
     assert not done.failed
     alone = run(graph_of([(name,) for name in boards]), boards)
     assert not alone.failed
+
+
+def test_a_step_whose_own_board_is_free_stays_there() -> None:
+    """Another board would need another deploy, which may build an engine for minutes."""
+    graph = graph_of([("a", "b")], 10)
+    steps = {s: step for s, step in graph.steps.items() if not s.startswith(("extract", "score"))}
+    steps = {s: replace(step, after=()) for s, step in steps.items() if step.stage != "deploy"}
+    core = Scheduler(Deadlines(), slots=2)
+    plan = m.PlanView(
+        Graph(steps, {}),
+        Resolution(keys={s: s for s in steps}, todo=list(steps)),
+        {name: m.BoardProfile(name) for name in "ab"},
+    )
+    core.handle(m.PlanChanged(plan), 0.0)
+    core.handle(m.ConnectedFromStart(("a", "b")), 0.0)
+    for step_id in ("images/gallery", "quantize/cell0", "convert/cell0"):
+        assert [each.step.id for each in core.handle(m.Look(), 0.0)] == [step_id]  # type: ignore[union-attr]
+        core.handle(m.Finished(steps[step_id]), 0.0)
+    assert core.handle(m.Look(), 0.0) == [m.Start(steps["measure/cell0"], "measure/cell0", 1)]

@@ -22,17 +22,19 @@ def rebound(
     waiting: Iterable[Step],
     *,
     startable: Callable[[Step], bool],
+    next_up: Callable[[Step], bool],
     usable: Callable[[Step, str], bool],
     idle: Callable[[str], bool],
 ) -> dict[str, str]:
     """Steps that another board of their pool should do: theirs is out of use, or others are free.
 
-    A free board takes the first step that could start there now, of those whose own board is not
-    free; a board out of use passes its steps on to all others in turn.
+    A free board takes the first step that could start there now, of those whose own board would
+    not do them next; a board out of use passes its steps on to all others in turn.
 
     Args:
         waiting: steps on boards that wait, in the order in which they matter.
         startable: whether all that a step needs is there, apart from a board.
+        next_up: whether its own board is free and would do it next.
         usable: whether a board may be given a step.
         idle: whether a board is connected with nothing to do, not even waiting steps of its own.
 
@@ -50,7 +52,7 @@ def rebound(
             if fit:
                 turn = turns[step.pool] = turns.get(step.pool, -1) + 1
                 moved[step.id] = fit[turn % len(fit)]
-        elif startable(step) and not idle(step.board):
+        elif startable(step) and not next_up(step):
             free = (n for n in step.pool if n not in taken and usable(step, n) and idle(n))
             name = next(free, None)
             if name is not None:

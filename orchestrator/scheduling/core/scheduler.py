@@ -139,18 +139,21 @@ class Scheduler:
             return {}
         ready, graph = self.steps.ready, self.steps.plan.graph
 
-        def idle(name: str) -> bool:
-            return (
-                self.boards.connected(name)
-                and not self.steps.underway.busy(name)
-                and not any(self.steps.may_move(graph.steps[s], now) for s in ready.near(name))
-            )
+        def free(name: str) -> bool:
+            return self.boards.connected(name) and not self.steps.underway.busy(name)
+
+        def in_line(name: str) -> list[str]:
+            return [s for s in ready.near(name) if self.steps.may_move(graph.steps[s], now)]
 
         return rebound(
             pooled,
             startable=lambda step: ready.is_near(step.id) and self.steps.may_move(step, now),
+            next_up=lambda step: (
+                free(step.board)
+                and min(in_line(step.board), key=ready.position.__getitem__) == step.id
+            ),
             usable=self._usable,
-            idle=idle,
+            idle=lambda name: free(name) and not in_line(name),
         )
 
     def _usable(self, step: Step, board: str) -> bool:
