@@ -54,13 +54,13 @@ def add_parser(commands: Any) -> None:
     def with_json(made: Any) -> None:
         made.add_argument("--json", action="store_true", help="for programs")
 
-    made = action("list", show_list, "every board: state, last proof, versions, temperature")
+    made = action("list", show_list, "every board: place, state, last check, versions, temperature")
     made.add_argument("--live", action="store_true", help="ask each board who uses it now")
     with_json(made)
     made = action("show", show_one, "all that is known of a board")
     made.add_argument("name")
     with_json(made)
-    made = action("check", check_boards, "prove boards by a tiny real inference")
+    made = action("check", check_boards, "check boards by a tiny real inference")
     made.add_argument("names", nargs="+", metavar="NAME", help="a board, or `all`")
     made.add_argument(
         "--every",
@@ -70,7 +70,7 @@ def add_parser(commands: Any) -> None:
     )
     with_json(made)
 
-    made = action("add", _add, "connect a board, prove it and write it into the inventory")
+    made = action("add", _add, "connect a board, check it and write it into the inventory")
     made.add_argument("target", metavar="[USER@]HOST[:PORT]", help="or a name of ~/.ssh/config")
     made.add_argument("--name", help="in the inventory; made of the host's name when left out")
     made.add_argument("--python", metavar="PATH", help="Python 3.6 or later on the board")
@@ -94,7 +94,7 @@ def add_parser(commands: Any) -> None:
         ("drain", drain, "give a board no new work"),
         ("undrain", undrain, "give a board work again"),
         ("who", who, "who holds a board's lock now"),
-        ("release", release, "take a board's lock from its holder, whose work dies"),
+        ("release", release, "take a board's lock from its holder, whose run is aborted"),
         ("wipe", wipe, "remove all files of farm's from a board"),
     ):
         made = action(name, call, text)

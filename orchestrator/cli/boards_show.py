@@ -94,7 +94,7 @@ def board_page(board: Board, standing: Standing, entries: Iterable[Entry]) -> No
     console.print(f"[bold]{_safe(board.name)}[/]  [{colour}]{standing.state}[/]{why}")
     lines = [("kind", f"{board.kind} ({board.hardware}, {board.provider})"), ("at", place(board))]
     lines += described_lines(board.kind, standing.described)
-    lines.append(("last proof", age(standing.proved_at)))
+    lines.append(("last passed check", age(standing.proved_at)))
     lines.append(("last check", age(standing.checked_at)))
     if standing.temperature_c is not None:
         lines.append(("temperature", f"{standing.temperature_c:.1f} °C when checked"))
@@ -192,8 +192,9 @@ def proof_words(proof: Proof) -> str:
     """A proof in words."""
     what = " ".join(part for part in (proof.version, proof.provider) if part)
     if proof.proved:
-        return f"proved {what}".strip()
-    return "not proved" + (f" ({what})" if what else "") + f": {proof.reason}"
+        return f"passed {what}".strip()
+    word = "check failed" if proof.tried else "not checked"
+    return word + (f" ({what})" if what else "") + f": {proof.reason}"
 
 
 def place(board: Board) -> str:

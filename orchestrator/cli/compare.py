@@ -83,8 +83,8 @@ def notes(found: RunComparison) -> list[str]:
     said = []
     if "paired" in kinds:
         said.append(
-            "Points with [95 % interval], over the same probes; * told from noise (McNemar for "
-            "Rank1, bootstrap for TAR, Holm over the rows). Without *, it is noise."
+            "Points with [95 % interval], over the same probes; * significant (McNemar for "
+            "Rank1, bootstrap for TAR, Holm over the rows). Without *: not significant."
         )
     if any(pair.time for pair in found.rows):
         said.append(

@@ -43,7 +43,7 @@ class Finding:
 
 def add_parser(commands: Any) -> None:
     """Add `doctor` to the command line."""
-    made = commands.add_parser("doctor", help="what is missing here, and how to mend it")
+    made = commands.add_parser("doctor", help="what is missing here, and how to fix it")
     made.set_defaults(call=doctor)
     made.add_argument("matrix", nargs="?", default=project.MATRIX, help="(%(default)s)")
     made.add_argument("--inventory", metavar="FILE", help=f"({INVENTORY})")
@@ -124,7 +124,7 @@ def _packages() -> Iterator[Finding]:
     if wrong:
         yield Finding("missing", "packages", "\n".join(wrong), "make setup")
     else:
-        yield Finding("ok", "packages", "all that farm needs are there")
+        yield Finding("ok", "packages", "all required packages are installed")
 
 
 def _room(state: Path) -> Iterator[Finding]:

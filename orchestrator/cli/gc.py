@@ -28,7 +28,7 @@ def add_parser(commands: Any) -> None:
     made.add_argument(
         "--max-size", metavar="SIZE", type=size, default="10G", help="such as 500M (%(default)s)"
     )
-    made.add_argument("--dry-run", action="store_true", help="only say what would go")
+    made.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     made.add_argument("--state", metavar="DIR", default=project.STATE, help=argparse.SUPPRESS)
     made.add_argument(
         "--runs", metavar="DIR", default=project.RUNS, help="where runs are kept (%(default)s)"
@@ -77,10 +77,8 @@ def gc(arguments: argparse.Namespace) -> int:
         return int(over)
     for item in chosen:
         print(f"{item.stage:<10} {item.key[:12]}  {words(item.bytes)}")
-    verb = "would go" if arguments.dry_run else "removed"
-    print(
-        f"{len(chosen)} of {len(held)} things, {words(freed)} {verb}; {words(total - freed)} left"
-    )
+    verb = "would be removed" if arguments.dry_run else "removed"
+    print(f"{len(chosen)} of {len(held)} items, {words(freed)} {verb}; {words(total - freed)} left")
     if over:
         print(
             f"that is more than {words(arguments.max_size)}: kept runs need it, or it was begun "

@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="boards=KIND:N[,...]",
         help="how long it would take with so many boards, and what would wait for what",
     )
-    resume = commands.add_parser("resume", help="go on with a run that was stopped or lost")
+    resume = commands.add_parser("resume", help="resume a run that was stopped or lost")
     resume.add_argument("run", nargs="?", default="latest", help="its name (%(default)s)")
     for command in (run, resume):
         command.add_argument(

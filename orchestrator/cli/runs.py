@@ -37,7 +37,7 @@ def runs(arguments: argparse.Namespace) -> int:
     elif found:
         console.print(runs_table(found, console.width))
     else:
-        console.print(f"no runs in {folder} yet; `farm run` makes one")
+        console.print(f"no runs in {_shown(folder)} yet; `farm run` makes one")
     return 0
 
 
@@ -113,3 +113,7 @@ def trend_table(points: list[dict[str, Any]], width: int) -> Table:
 
 def _clock(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
+def _shown(folder: Path) -> str:
+    return str(folder) if folder.is_absolute() else f"./{folder}"

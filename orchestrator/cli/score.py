@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
         type=_rate("a FAR from above 0 to 1"),
         action="append",
         default=[],
-        help="false alarms a search; the first is the table's; may be repeated",
+        help="false alarms per search; the first is the table's; may be repeated",
     )
     made.add_argument("--fusion", choices=("mean", "max"), help="of several gallery images")
     made.add_argument("--confidence", type=_rate("a share between 0 and 1"), help="of intervals")
@@ -247,7 +247,7 @@ def _facts_text(facts: dict[str, Any]) -> str:
     lines.append(
         f"\n1:N over {facts['gallery']:,} enrolled identities, {facts['mated']:,} mated and "
         f"{facts['unknown']:,} unknown probes; [{100 * facts['policy']['confidence']:g} % "
-        "interval]; FAR is a search's, K false alarms allowed."
+        "interval]; FAR is per search; the threshold allows K false alarms."
     )
     if facts["failed"]:
         lines.append(f"{facts['failed']:,} images failed and count as misses.")

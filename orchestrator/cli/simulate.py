@@ -15,6 +15,7 @@ from rich.table import Table
 from orchestrator.errors import UserError
 from orchestrator.planning.estimate import GUESSES, rate_name
 from orchestrator.planning.graph import Graph, Step
+from orchestrator.reporting.causes import counted
 from orchestrator.scheduling.planner import Request, graph_with
 from orchestrator.scheduling.simulation import Simulation, pool_name, simulate
 from orchestrator.specs.inventory import Board, load_inventory
@@ -95,12 +96,13 @@ def show(request: Request, text: str, console: Console) -> int:
     slots = os.cpu_count() or 1
     done = simulate(plan.graph, plan.domains(), seconds, head_slots=slots)
     console.print(
-        f"{len(plan.possible)} rows, {len(plan.graph.steps)} steps, {len(boards)} boards, from an "
+        f"{counted(len(plan.possible), 'row')}, {counted(len(plan.graph.steps), 'step')}, "
+        f"{counted(len(boards), 'board')}, from an "
         f"empty store: {duration(done.makespan_s)}"
     )
     console.print(
-        f"no schedule is shorter than {duration(done.bound_s)} ({done.bound_by}): this one is "
-        f"{done.makespan_s / max(done.bound_s, 1e-9):.2f} times that"
+        f"lower bound {duration(done.bound_s)} ({done.bound_by}); this schedule is "
+        f"{100 * (done.makespan_s / max(done.bound_s, 1e-9) - 1):.0f} % above it"
     )
     console.print()
     console.print(_table(plan.graph, done, slots))

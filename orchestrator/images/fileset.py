@@ -277,7 +277,7 @@ def _read_list(path: Path, *, roles: bool) -> list[tuple[ImageFile, str]]:
                 first = seen.setdefault(image, reader.line_num)
                 if first != reader.line_num:
                     raise UserError(
-                        f"{where}: {row['file']!r} stands twice (first in line {first})"
+                        f"{where}: {row['file']!r} is defined twice (first on line {first})"
                     )
                 identity, role = (row["identity"], row["role"]) if roles else (image.name, "")
                 items.append((ImageFile(image, identity, role), where))

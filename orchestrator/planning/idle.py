@@ -113,8 +113,8 @@ def _measurement(matrix: Matrix, inventory: Inventory, cells: Sequence[Cell]) ->
     for key in _ONLY_ON_A_BOARD if not real else ():
         if key in keys:
             text = (
-                "no row is measured on a board, and stand-ins are timed without it (what would "
-                "cool, or be held, is this host); leave it out"
+                "no row is measured on a board, and emulated boards are timed without it (what "
+                "would cool, or be held, is this host); leave it out"
             )
             yield ("measurement", key), text
     if "cool_deadline_s" in keys and policy.cool_below_c is None:

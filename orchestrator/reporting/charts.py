@@ -149,7 +149,7 @@ def differences(rows: Sequence[CellResult], names: Mapping[str, str]) -> str:
                 linestyle="none",
             )
             p = f"{found.p_holm:.3g}" if found.p_holm is not None else "not adjusted"
-            kind = "real" if real else "not told from noise"
+            kind = "significant" if real else "not significant"
             tips.add(point, f"{names[row.name]}: {value:+.2f} points, p (Holm) {p}: {kind}")
         ax.set_yticks(range(len(shown)), [names[row.name] for row in shown])
         ax.set_ylim(len(shown) - 0.5, -0.5)
@@ -164,14 +164,16 @@ def det(curves: Sequence[Curve], names: Mapping[str, str]) -> str:
     """Detection error trade-off: share of mated probes missed over false alarms a search."""
     drawn = [Curve(c.names, c.x[c.x > 0], 100 * c.y[c.x > 0]) for c in curves if (c.x > 0).any()]
     label = "Detection error trade-off curves."
-    return _lines(drawn, names, "det", label, "false alarms a search (FAR)", "missed, %")
+    return _lines(
+        drawn, names, "det", label, "false alarms per search (FPIR)", "miss rate (FNIR), %"
+    )
 
 
 def cmc(curves: Sequence[Curve], names: Mapping[str, str]) -> str:
     """Cumulative match characteristic: share of mated probes found among the first r."""
     drawn = [Curve(curve.names, curve.x, 100 * curve.y) for curve in curves]
     label = "Cumulative match characteristic curves."
-    return _lines(drawn, names, "cmc", label, "rank", "found among the first, %")
+    return _lines(drawn, names, "cmc", label, "rank", "identification rate, %")
 
 
 def _lines(
@@ -233,7 +235,7 @@ def latencies(times: Sequence[TimesOf], names: Mapping[str, str]) -> str:
             ax.plot([p50], [place], marker="|", color=svg.INK, markersize=11)
             ax.plot([one.device_ms.max()], [place], marker=".", color=colour, markersize=4)
             text = ", ".join(names[name] for name in one.names)
-            ran = "" if one.on_board else " · this host stood in"
+            ran = "" if one.on_board else " · run on this host (emulated)"
             labels.append((text if len(text) < 34 else text[:31] + "…") + ran)
             tips.add(
                 box,
@@ -311,7 +313,9 @@ def _which(shown: int, known: int, measurements: int) -> str:
     if shown == known:
         said = f"all {known} boards that were timed"
     left = measurements - known
-    return said + (f"; stand-ins and boards of few times are left out ({left})" if left else "")
+    return said + (
+        f"; emulated boards and boards of few times are left out ({left})" if left else ""
+    )
 
 
 @dataclass(frozen=True, eq=False)

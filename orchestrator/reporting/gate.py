@@ -146,7 +146,7 @@ def _rate(pair: RowPair, rate: str, limit: float, failures: list[str], warnings:
     if -points > limit and change.real:
         failures.append(f"{said}: more than {limit:g} allowed")
     elif -points > limit:
-        warnings.append(f"{said}: over the limit of {limit:g}, but not told from noise")
+        warnings.append(f"{said}: over the limit of {limit:g}, but not significant")
     elif pair.kind != "equal" and 100 * (change.high - change.low) / 2 > max(limit, 0.05):
         width = 100 * (change.high - change.low) / 2
         warnings.append(
@@ -173,7 +173,7 @@ def _time(
     said = f"{pair.name}: p{percentile} {_slower_text(slower)}"
     if not _over(slower, limit):
         if 100 * (slower.ratio - 1) > limit:
-            warnings.append(f"{said}: over the limit of {limit:g} %, but not told from noise")
+            warnings.append(f"{said}: over the limit of {limit:g} %, but not significant")
         return 1
     said += f": more than {limit:g} % slower"
     found = again() if again is not None else UNCONFIRMED

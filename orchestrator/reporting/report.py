@@ -145,7 +145,7 @@ def _verdicts(rows: Sequence[CellResult]) -> str:
     words = {
         "VALID": "with a valid time",
         "SUSPECT": "with a suspect time",
-        "EMULATED": "run by a stand-in, without a time",
+        "EMULATED": "run on this host (emulated), without a time",
         "SIMULATED": "run by a simulator, without a time",
     }
     said = [f"{count} {words.get(verdict, verdict)}" for verdict, count in counts.items()]
@@ -329,14 +329,14 @@ def _sections(run: Run) -> list[dict[str, Any]]:
 
 PARETO = (
     "The line joins rows that no other row beats in both. Filled: timed on the board. "
-    "Numbers are the table's rows; red and green differ really from float32."
+    "Numbers are the table's rows; red and green differ significantly from float32."
 )
-REAL = "Bars are 95 % intervals, paired over the same probes; grey is not told from noise."
-DET = "FAR is a search's, with the rank condition, as in the table's TAR: lower is better."
+REAL = "Bars are 95 % intervals, paired over the same probes; grey: not significant."
+DET = "FAR is per search, with the rank condition, as in the table's TAR: lower is better."
 CMC = "Ties count against the mate; failed images count as misses: higher is better."
 LATENCY = (
     "Line: 1st to 99th percentile; bar: middle half; tick: median; dot: slowest. "
-    "Amber: the verdict is SUSPECT. Grey: this host stood in for a board; not a board's time."
+    "Amber: the verdict is SUSPECT. Grey: run on this host (emulated); not a board's time."
 )
 SUSTAINED = (
     "Each board against its own median, over elapsed seconds with the pauses between blocks: a "
@@ -390,7 +390,7 @@ def _parts_of_time(rows: Sequence[CellResult]) -> list[dict[str, Any]]:
     if not lines:
         return []
     head = ["Row", "Pre", "Device", "Post", "End to end", "Transfer", "Device p90", "p99", "MAD"]
-    head += ["Energy", "Verdict", "Not told by the board"]
+    head += ["Energy", "Verdict", "Not reported by the board"]
     title = "Where the time of one inference goes: medians in ms; transfer is no part of the others"
     return [{"title": title, "head": head, "body": lines}]
 
@@ -401,11 +401,11 @@ def _real_or_not(rows: Sequence[CellResult]) -> str:
     if not real:
         return (
             f"None of {len(compared)} rows differs significantly from float32 "
-            "(McNemar's test, Holm over the rows): the order of the rows says nothing."
+            "(McNemar's test, Holm over the rows): do not rank the rows."
         )
     listed = ", ".join(row.hardware for row in real[:20]) + (" …" if len(real) > 20 else "")
     return (
-        f"{len(real)} of {len(compared)} rows really differ from float32 "
+        f"{len(real)} of {len(compared)} rows differ significantly from float32 "
         f"(McNemar's test, Holm over the rows, p < 0.05): {listed}."
     )
 

@@ -23,7 +23,7 @@ from orchestrator.events import (
     StepStarted,
     Telemetry,
 )
-from orchestrator.reporting.causes import causes, names_of
+from orchestrator.reporting.causes import causes, counted, names_of
 from orchestrator.reporting.text import plain
 from orchestrator.results import CellResult
 
@@ -229,7 +229,8 @@ class RunState:
         self._rows(event.cells)
         self._plan(event.steps)
         word = "resumed: " if resumed else ""
-        said = [f"run {event.run}: {word}{len(event.cells)} rows, {len(event.steps)} steps"]
+        rows, steps = counted(len(event.cells), "row"), counted(len(event.steps), "step")
+        said = [f"run {event.run}: {word}{rows}, {steps}"]
         if self.cached:
             said.append(f"{self.cached} of {self.total} steps are already in the store")
         cannot = {cell.name: cell.reason for cell in event.cells if cell.reason}

@@ -187,7 +187,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
     notes.append(
         f"1:N over {test.gallery:,} enrolled identities, {test.mated:,} mated and "
         f"{test.unknown:,} unknown probes{difficulty}; [{100 * confidence:g} % interval]; "
-        f"FAR is a search's, K = {tar.k} false alarms allowed."
+        f"FAR is per search; the threshold allows {tar.k} false alarm{'s' * (tar.k != 1)}."
     )
     notes.extend(dict.fromkeys(said for result in results for said in result.test_set.notes))
     notes.extend(_differences(results))
@@ -293,10 +293,10 @@ def _differences(results: Sequence[CellResult]) -> list[str]:
     if not real:
         return [
             "No row's Rank-1 differs significantly from float32's (McNemar, Holm over "
-            f"{len(compared)} comparisons): the order of the rows says nothing."
+            f"{len(compared)} comparisons): do not rank the rows."
         ]
     names = ", ".join(result.hardware for result in real)
-    return [f"↓ ↑ Rank-1 really differs from float32's (McNemar, Holm, p < 0.05): {names}."]
+    return [f"↓ ↑ Rank-1 differs significantly from float32's (McNemar, Holm, p < 0.05): {names}."]
 
 
 def html(

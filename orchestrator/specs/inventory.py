@@ -207,7 +207,7 @@ class RuntimeOptions(Spec):
 def _check_providers(names: tuple[str, ...]) -> None:
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise wrong(f"{name!r} stands twice")
+            raise wrong(f"{name!r} is defined twice")
         short = [full for full in _ORT_PROVIDERS if full.lower() == (name + _PROVIDER).lower()]
         near = difflib.get_close_matches(name, _ORT_PROVIDERS, 1, 0.9)
         if short:
@@ -447,7 +447,7 @@ class Inventory(FileSpec):
                 line = self.source.line(("boards", first, "name"))
                 yield (
                     ("boards", i, "name"),
-                    f"the board {board.name!r} stands twice (first in line {line})",
+                    f"the board {board.name!r} is defined twice (first on line {line})",
                 )
 
     def board(self, name: str) -> Board | None:

@@ -163,7 +163,7 @@ class Rule(Spec):
         )
         for word in (value or "").split():
             if word not in valid:
-                raise wrong(f"{word!r} is not a word of a quantization{nearest(word, valid)}")
+                raise wrong(f"{word!r} is not a quantization option{nearest(word, valid)}")
         return value
 
     @model_validator(mode="after")
@@ -273,7 +273,7 @@ class Matrix(FileSpec):
                 line = self.source.line(("entries", first, "name"))
                 yield (
                     ("entries", i, "name"),
-                    f"the entry {entry.name!r} stands twice (first in line {line})",
+                    f"the entry {entry.name!r} is defined twice (first on line {line})",
                 )
         yield from self._unknown_names()
         if self.reference_entry is None:
@@ -290,7 +290,7 @@ class Matrix(FileSpec):
         models = [self.model_name(name) for name in self.models]
         for i, name in enumerate(models):
             if name in models[:i]:
-                yield ("models", i), f"the model {name!r} stands twice"
+                yield ("models", i), f"the model {name!r} is defined twice"
         if self.reference is not None:
             if self.reference not in entries:
                 yield (

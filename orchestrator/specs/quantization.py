@@ -80,9 +80,9 @@ class Quantization(Spec):
         for word in value.split():
             axis = _WORDS.get(word)
             if axis is None:
-                raise wrong(f"{word!r} is not a word of a quantization{nearest(word, _WORDS)}")
+                raise wrong(f"{word!r} is not a quantization option{nearest(word, _WORDS)}")
             if axis in read and axis in HELPERS:
-                raise wrong(f"{word!r} stands twice")
+                raise wrong(f"{word!r} is defined twice")
             if axis in read:
                 raise wrong(f"{read[axis]!r} and {word!r} exclude each other")
             read[axis] = True if axis in HELPERS else word

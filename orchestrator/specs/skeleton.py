@@ -37,7 +37,7 @@ def manifest_text(
 ) -> str:
     """models/<name>.yaml; `why` says on what colour, mean and std rest."""
     return f"""\
-# Written by `farm init`. The model eats (pixel - mean) / std; `file` is relative to this manifest.
+# Written by `farm init`. model input = (pixel - mean) / std; `file` is relative to this manifest.
 # {why}
 name: {name}
 file: {quoted(file)}

@@ -225,7 +225,9 @@ class _Reader:
                 continue
             key = str(key_node.value)
             if key in seen:
-                self._report(key_node, f"the key {key!r} stands twice (first in line {seen[key]})")
+                self._report(
+                    key_node, f"the key {key!r} is defined twice (first on line {seen[key]})"
+                )
                 continue
             seen[key] = line
             self.lines.setdefault((*path, key), line)

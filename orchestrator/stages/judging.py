@@ -153,7 +153,7 @@ def other_load(conditions: Conditions) -> str | None:
     others = (number(cpu["busy_s"]) - number(cpu.get("own_s"))) / elapsed
     if others <= OTHER_LOAD:
         return None
-    return f"other load: it kept {others:.1f} of {number(cpu.get('cores')):.0f} processors busy"
+    return f"other load: other processes used {others:.1f} of {number(cpu.get('cores')):.0f} cores"
 
 
 def heating(conditions: Conditions) -> str | None:

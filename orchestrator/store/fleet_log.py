@@ -215,7 +215,7 @@ class Standing:
             return self.reason
         proof = self.proofs.get(runtime) if runtime is not None else None
         if proof is not None and proof.tried and not proof.proved:
-            return f"{proof.runtime} is not proved: {proof.reason}"
+            return f"{proof.runtime} has not passed a check: {proof.reason}"
         return None
 
     @property
@@ -373,7 +373,7 @@ def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
     if state == "busy":  # who has it now is not for a log to say
         state, reason = ("ready", "") if proved_at else ("unproved", f"when checked: {reason}")
     if state == "ready" and proved_at is not None and now - proved_at >= PROOF_LASTS_S:
-        state, reason = "unproved", "its last proof is more than a week old"
+        state, reason = "unproved", "its last check is more than a week old"
     if drained is not None:
         why = f": {drained.reason}" if drained.reason else ""
         state, reason = "draining", f"drained by {drained.by or 'somebody'}{why}"

@@ -66,8 +66,8 @@ class Rknn1Toolchain:
         runtime="rknn",
     )
     install = (
-        "it is on no registry: install Rockchip's wheel in a Python 3.6 and name that in the "
-        "inventory: `toolchains: {rknn1: {python: /path/to/python3}}`, with "
+        "it is not on any package index: install Rockchip's wheel in a Python 3.6 and name that "
+        "in the inventory: `toolchains: {rknn1: {python: /path/to/python3}}`, with "
         "`ssh: {host: ..., user: ...}` when it is on another computer"
     )
 

@@ -60,7 +60,7 @@ class TengineToolchain:
     )
     # What mends `missing`.
     install = (
-        "build Tengine's tools (with TENGINE_ONLINE_REPORT=OFF: it reports to its makers "
+        "build Tengine's tools (with TENGINE_ONLINE_REPORT=OFF: it reports to its vendor "
         f"otherwise) and name their folder: {BIN_DIR_VARIABLE}=/folder/with/{CONVERT}"
     )
 

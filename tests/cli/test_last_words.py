@@ -55,7 +55,7 @@ def test_what_cannot_run_is_said_at_the_start_of_a_run_that_has_work() -> None:
     step = StepInfo(id="extract/a", stage="extract", board="a", cells=("a",))
     rows = [row("a", "a"), row("rv", "rv", f"rv {LACKS}"), row("rv*", "rv", f"rv {LACKS}")]
     _, lines = told(started(*rows, steps=(step,)))
-    assert lines == ["run r: 3 rows, 1 steps", f"rv, rv*: cannot run: {LACKS}"]
+    assert lines == ["run r: 3 rows, 1 step", f"rv, rv*: cannot run: {LACKS}"]
 
 
 def test_a_failed_row_has_its_cause_and_the_hint_of_its_step() -> None:

@@ -207,7 +207,7 @@ def test_wrong_folders_are_named(folder, tmp_path):
         ),
         ("file,identity,role\na.png,,probe\n", ":2: identity is empty"),
         ("file,identity,role\na.png,ann\n", ":2: role is empty"),
-        ("file,identity,role\na.png,ann,probe\na.png,bob,probe\n", ":3: 'a.png' stands twice"),
+        ("file,identity,role\na.png,ann,probe\na.png,bob,probe\n", ":3: 'a.png' is defined twice"),
         ("file,identity,role\na,b.png,ann,probe\n", ":2: more fields than columns"),
         ("file,identity,role\na.png,ann,probe,x\n", ":2: more fields than columns"),
         ("file,identity,role\n", "no gallery images"),

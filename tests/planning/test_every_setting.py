@@ -778,7 +778,7 @@ IDLE: dict[str, Idle] = {
         "did you mean 'CUDAExecutionProvider'?",
     ),
     "a provider twice": one(
-        (B, (*HOST, "runtime"), {"providers": ["CPUExecutionProvider"] * 2}), "stands twice"
+        (B, (*HOST, "runtime"), {"providers": ["CPUExecutionProvider"] * 2}), "is defined twice"
     ),
 }
 

@@ -270,7 +270,7 @@ def test_helpers_that_make_no_sense(change, message):
         words = {}
     with pytest.raises(ValueError, match=message):
         Quantization.model_validate(words | change)
-    with pytest.raises(ValueError, match="stands twice"):
+    with pytest.raises(ValueError, match="is defined twice"):
         Quantization.model_validate("uint8 per-tensor asymmetric equalize equalize")
 
 

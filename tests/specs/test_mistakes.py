@@ -103,7 +103,7 @@ MISTAKES = [
     ("matrix.yaml", "int8 per-channel symmetric", "{dtype: int9}", "did you mean 'int8'?"),
     ("matrix.yaml", "int8 per-channel symmetric", "[]", "expected at least one item"),
     ("matrix.yaml", "name: jetson", "name: ../jetson", "should match pattern"),
-    ("matrix.yaml", "name: jetson", "name: float32", "the entry 'float32' stands twice"),
+    ("matrix.yaml", "name: jetson", "name: float32", "the entry 'float32' is defined twice"),
     (
         "matrix.yaml",
         "quantization: float32",
@@ -159,7 +159,7 @@ MISTAKES = [
     ),
     ("device_inventory.yaml", "transport: local", "transport: {ssh: [a]}", "expected a mapping"),
     ("device_inventory.yaml", "kind: imx8mp", "kind: imx8pm", "did you mean 'imx8mp'?"),
-    ("device_inventory.yaml", "name: rv1126", "name: IMX8MP", "stands twice"),
+    ("device_inventory.yaml", "name: rv1126", "name: IMX8MP", "is defined twice"),
     ("device_inventory.yaml", "name: imx8mp", "name: ../../etc", "should match pattern"),
     ("device_inventory.yaml", "name: imx8mp", "name: 8", "expected text (put it in quotes), not 8"),
     ("device_inventory.yaml", "tags: [reference]", "type: gpu", "did you mean 'GPU'?"),

@@ -162,7 +162,7 @@ def test_too_short() -> None:
 
 def test_other_load_is_what_the_agent_did_not_use() -> None:
     cpu = {"elapsed_s": 4.0, "own_s": 0.2, "busy_s": 4.0, "cores": 4}
-    assert reasons(cpu=cpu) == ["other load: it kept 0.9 of 4 processors busy"]
+    assert reasons(cpu=cpu) == ["other load: other processes used 0.9 of 4 cores"]
     assert reasons(cpu=cpu | {"own_s": 3.9}) == []
 
 

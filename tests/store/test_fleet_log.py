@@ -81,7 +81,7 @@ FOLDS: list[tuple[list[Entry], str, str]] = [
     (
         [checked("ready", at=NOW - PROOF_LASTS_S)],
         "unproved",
-        "its last proof is more than a week old",
+        "its last check is more than a week old",
     ),
     (
         [checked("ready"), Drained(board="b", by="ann@lab", reason="demo")],
@@ -99,7 +99,7 @@ FOLDS: list[tuple[list[Entry], str, str]] = [
     (
         [WORKED.model_copy(update={"at": NOW - PROOF_LASTS_S})],
         "unproved",
-        "its last proof is more than a week old",
+        "its last check is more than a week old",
     ),
 ]
 
@@ -118,7 +118,7 @@ def test_who_gets_work() -> None:
     assert of(BROKEN).refusal("rknn") == "it hung"
     assert of(checked("ready"), Drained(board="b", by="x")).refusal() == "drained by x"
     unproved = of(checked("unproved", "no converter"))
-    assert unproved.refusal("rknn") == "rknn is not proved: no converter"
+    assert unproved.refusal("rknn") == "rknn has not passed a check: no converter"
     assert unproved.refusal("onnxruntime") is None
 
 
