@@ -56,11 +56,17 @@ def dump(proto: ModelProto) -> bytes:
 
 def label(node: NodeProto) -> str:
     """How an error message names a node."""
-    return (
-        f"node '{node.name}' ({node.op_type})"
-        if node.name
-        else (f"node {node.op_type} -> '{node.output[0]}'")
-    )
+    kind = shown(node.op_type, 40)
+    if node.name:
+        return f"node '{shown(node.name, 120)}' ({kind})"
+    return f"node {kind} -> '{shown(node.output[0], 120) if node.output else ''}'"
+
+
+def shown(text: str, most: int = 600) -> str:
+    """Words of a model, or of who read it, on one line and safe for a terminal."""
+    line = " ".join(str(text).split())
+    line = "".join(c if c.isprintable() else "?" for c in line)
+    return line if len(line) <= most else line[:most] + "..."
 
 
 def opset(proto: ModelProto) -> int:

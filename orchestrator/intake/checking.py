@@ -51,8 +51,8 @@ def check_file(proto: ModelProto, data: bytes, what: str) -> None:
     try:
         onnx.checker.check_model(data)
     except Exception as error:  # the checker's own, and whatever its C++ throws
-        text = " ".join(str(error).split())
-        raise UserError(f"{what} is not valid ONNX: {text[:600]}", "export it again") from error
+        text = edit.shown(str(error))
+        raise UserError(f"{what} is not valid ONNX: {text}", "export it again") from error
     check_sizes(proto, what)
 
 
@@ -72,18 +72,18 @@ def _constants(proto: ModelProto, what: str) -> None:
     for tensor in proto.graph.initializer:
         shape = list(tensor.dims)
         if any(size < 0 for size in shape) or math.prod(shape) * 1 > MOST_BYTES:
-            raise UserError(f"{what}: weights '{tensor.name}' declare the shape {shape}")
+            raise UserError(f"{what}: weights {_name(tensor.name)} declare the shape {shape}")
         if tensor.data_type == TensorProto.STRING:
             continue
         try:
             kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
         except KeyError as error:
             raise UserError(
-                f"{what}: weights '{tensor.name}' have the unknown type {tensor.data_type}"
+                f"{what}: weights {_name(tensor.name)} have the unknown type {tensor.data_type}"
             ) from error
         if tensor.HasField("raw_data") and kind.itemsize * math.prod(shape) != len(tensor.raw_data):
             raise UserError(
-                f"{what}: weights '{tensor.name}' declare the shape {shape} in {kind}, "
+                f"{what}: weights {_name(tensor.name)} declare the shape {shape} in {kind}, "
                 f"{kind.itemsize * math.prod(shape)} bytes; {len(tensor.raw_data)} are there",
                 "the file is damaged; export it again",
             )
@@ -96,7 +96,7 @@ def check_sizes(proto: ModelProto, what: str) -> None:
         if math.prod(shape) * 4 > MOST_BYTES:
             maker = f" of {edit.label(makers[name])}" if name in makers else ""
             raise UserError(
-                f"{what}: the tensor '{name}'{maker} has the shape {list(shape)}, "
+                f"{what}: the tensor {_name(name)}{maker} has the shape {list(shape)}, "
                 f"{math.prod(shape) * 4 / 1e9:.3g} GB for one image",
                 "the file is damaged, or no face model; export it again",
             )
@@ -107,5 +107,9 @@ def check_strictly(data: bytes, what: str, error: Exception) -> None:
     try:
         onnx.checker.check_model(data, full_check=True)
     except Exception as found:
-        text = " ".join(str(found).split())
-        raise UserError(f"{what} is not valid ONNX: {text[:600]}", "export it again") from error
+        text = edit.shown(str(found))
+        raise UserError(f"{what} is not valid ONNX: {text}", "export it again") from error
+
+
+def _name(name: str) -> str:
+    return f"'{edit.shown(name, 120)}'"

@@ -16,6 +16,7 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from orchestrator.errors import UserError
+from orchestrator.graphs import edit
 from orchestrator.hashing import digest
 
 # What protobuf can hold in one message, with room for the graph beside the weights.
@@ -114,12 +115,12 @@ def _bring_in(proto: ModelProto, path: Path) -> tuple[tuple[str, ...], list[list
 def _bytes(tensor: TensorProto) -> int:
     """Bytes that a tensor's shape and type ask for."""
     if any(size < 0 for size in tensor.dims):
-        raise UserError(f"weights '{tensor.name}' have the shape {list(tensor.dims)}")
+        raise UserError(f"weights {_name(tensor.name)} have the shape {list(tensor.dims)}")
     count = math.prod(tensor.dims)
     try:
         kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
     except KeyError as error:
-        raise UserError(f"weights '{tensor.name}' have no known type") from error
+        raise UserError(f"weights {_name(tensor.name)} have no known type") from error
     return int(count * kind.itemsize)
 
 
@@ -135,13 +136,13 @@ def _inside(path: Path, location: str, name: str) -> Path:
     leaves = pure.is_absolute() or ".." in pure.parts or not location
     if leaves or not file.resolve().is_relative_to(folder.resolve()):
         raise UserError(
-            f"{path}: weights '{name}' are said to be in {location!r}, which is not inside the "
-            f"model's folder {folder}",
+            f"{path}: weights {_name(name)} are said to be in {location!r}, which is not inside "
+            f"the model's folder {folder}",
             "put the file with the weights beside the model and export again",
         )
     if not file.is_file():
         raise UserError(
-            f"{path}: weights '{name}' are in {location!r}, and there is no file {file}",
+            f"{path}: weights {_name(name)} are in {location!r}, and there is no file {file}",
             "copy it beside the model; the exporter wrote both",
         )
     return file
@@ -152,12 +153,13 @@ def _read(file: Path, told: dict[str, str], tensor: TensorProto, path: Path) -> 
     try:
         offset, length = int(told.get("offset") or 0), int(told.get("length") or wanted)
     except ValueError as error:
-        raise UserError(f"{path}: the place of weights '{tensor.name}' is damaged") from error
+        text = f"{path}: the place of weights {_name(tensor.name)} is damaged"
+        raise UserError(text) from error
     size = file.stat().st_size
     if length != wanted or offset < 0 or offset + length > size:
         raise UserError(
-            f"{path}: weights '{tensor.name}' of shape {list(tensor.dims)} need {wanted} bytes; "
-            f"{file.name} has {size} bytes, and {length} at {offset} are named",
+            f"{path}: weights {_name(tensor.name)} of shape {list(tensor.dims)} need {wanted} "
+            f"bytes; {file.name} has {size} bytes, and {length} at {offset} are named",
             "model and weights do not belong together, or one is cut off; export again",
         )
     try:
@@ -166,3 +168,7 @@ def _read(file: Path, told: dict[str, str], tensor: TensorProto, path: Path) -> 
             return stream.read(length)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _name(name: str) -> str:
+    return f"'{edit.shown(name, 120)}'"

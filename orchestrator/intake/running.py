@@ -10,6 +10,7 @@ import numpy.typing as npt
 from onnx import ModelProto
 
 from orchestrator.errors import ToolchainError, UserError
+from orchestrator.graphs import edit
 from orchestrator.graphs.sessions import faithful_session
 
 Array = npt.NDArray[Any]
@@ -48,7 +49,7 @@ def compute(proto: ModelProto, names: list[str], feed: dict[str, Array]) -> dict
 
 
 def _refused(what: str, text: str) -> UserError:
-    text = " ".join(text.split())
+    text = edit.shown(text, 2000)
     text = re.sub(r"/\S*/(?=[\w.]+:\d+)", "", text)  # paths of the machine that built onnxruntime
     named = re.search(r"(?:Name:|[Nn]ode(?: with name)?:?) ?\(?'([^']+)'", text) or re.search(
         r"Node \(([^()]+)\)", text

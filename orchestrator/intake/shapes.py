@@ -9,6 +9,7 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from orchestrator.errors import UserError
+from orchestrator.graphs import edit
 
 Shape = tuple[int | None, ...]
 
@@ -60,9 +61,9 @@ def shapes_of(proto: ModelProto) -> Shapes:
     try:
         inferred = onnx.shape_inference.infer_shapes(slim, data_prop=True)
     except Exception as error:  # inference errors, and whatever its C++ throws
-        text = " ".join(str(error).split())
+        text = edit.shown(str(error), 400)
         raise UserError(
-            f"the shapes of the model contradict each other: {text[:400]}", "export it again"
+            f"the shapes of the model contradict each other: {text}", "export it again"
         ) from error
     shapes: dict[str, Shape] = {}
     types: dict[str, int] = {}

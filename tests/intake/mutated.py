@@ -179,11 +179,19 @@ def poisoned(random: Random, proto: ModelProto) -> None:
     tensor.raw_data = values.tobytes()
 
 
+def hollow_node(random: Random, proto: ModelProto) -> None:
+    """No outputs, no inputs or no name, or none of these."""
+    node = node_of(random, proto)
+    for part in ("output", "input", "name", "attribute"):
+        if random.random() < 0.5:
+            node.ClearField(part)
+
+
 MUTATIONS: tuple[Callable[[Random, ModelProto], bytes | None], ...] = (
     *(truncated, flipped, wrong_weight_shape, huge_weight, negative_weight, wrong_type),
     *(missing_weight, missing_node, other_operator, other_domain, cycle, rewired),
     *(same_output_twice, wrong_attribute, huge_input, odd_input, huge_constant, other_opset),
-    *(no_output, beside_nothing, poisoned),
+    *(no_output, beside_nothing, poisoned, hollow_node),
 )
 
 
