@@ -191,6 +191,17 @@ def test_a_weights_file_over_2_gb_is_read_where_it_counts(tmp_path):
     assert np.array_equal(proof.features, reference(made.images(2)))
 
 
+def test_weights_over_2_gb_are_refused_before_they_are_read(tmp_path):
+    """One ONNX file cannot hold them; the file beside it is sparse here."""
+    path = made.beside(tmp_path, made.plain())
+    proto = onnx.load(path, load_external_data=False)
+    tensor = next(t for t in proto.graph.initializer if t.name == "fc")
+    tensor.dims[:] = [made.DIM, 2**24]
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(UserError, match=r"are 4\.3 GB, more than the 2 GB that one ONNX file"):
+        read(path)
+
+
 def edit_location(proto: ModelProto, key: str, value: str) -> None:
     for tensor in proto.graph.initializer:
         for entry in tensor.external_data:
