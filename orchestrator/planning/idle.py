@@ -106,9 +106,18 @@ def _measurement(matrix: Matrix, inventory: Inventory, cells: Sequence[Cell]) ->
     policy = matrix.measurement
     keys = [key for key in type(policy).model_fields if _changed(policy, key)]
     real = [cell for cell in cells if cell.probe.executed_by == "board"]
-    if all(cell.probe.simulated for cell in cells):
+    emulated = [
+        cell for cell in cells if cell.probe.executed_by != "board" and not cell.probe.simulated
+    ]
+    if not real and not (policy.emulated and emulated):
+        why = (
+            "emulated boards are timed only with `emulated: true`"
+            if emulated
+            else "a simulator says nothing of time"
+        )
         for key in keys:
-            yield ("measurement", key), "no row is timed: a simulator says nothing of time"
+            if key != "emulated":
+                yield ("measurement", key), f"no row is timed: {why}"
         return
     for key in _ONLY_ON_A_BOARD if not real else ():
         if key in keys:

@@ -626,6 +626,7 @@ ALL_EMULATED = (
     (M, HOST_ROW, GONE),
     (M, ("entries", 0, "gallery"), GONE),
 )
+TIMED = (M, ("measurement", "emulated"), True)
 SIMULATED = (
     (B, ("boards", 3), {"name": "sim", "kind": "rk3588", "transport": "simulator"}),
     (
@@ -655,13 +656,19 @@ IDLE: dict[str, Idle] = {
         (M, ("entries", 3), {"name": "half", "boards": "b", "quantization": "float32"}),
     ),
     "rounds of stand-ins": one(
-        (M, ("measurement", "rounds"), 2), "no row is measured on a board", *ALL_EMULATED
+        (M, ("measurement", "rounds"), 2), "no row is measured on a board", TIMED, *ALL_EMULATED
     ),
     "cooling of stand-ins": one(
-        (M, ("measurement", "cool_below_c"), 50), "no row is measured on a board", *ALL_EMULATED
+        (M, ("measurement", "cool_below_c"), 50),
+        "no row is measured on a board",
+        TIMED,
+        *ALL_EMULATED,
     ),
     "clocks of stand-ins": one(
-        (M, ("measurement", "clocks"), "pinned"), "no row is measured on a board", *ALL_EMULATED
+        (M, ("measurement", "clocks"), "pinned"),
+        "no row is measured on a board",
+        TIMED,
+        *ALL_EMULATED,
     ),
     "a deadline for cooling alone": one(
         (M, ("measurement", "cool_deadline_s"), 9), "without cool_below_c"
@@ -676,6 +683,9 @@ IDLE: dict[str, Idle] = {
         "which outweighs this",
         (B, (*HOST, "clocks"), "untouched"),
         (B, (*NX, "clocks"), "untouched"),
+    ),
+    "timing of emulated boards that are not timed": one(
+        (M, ("measurement", "min_count"), 9), "timed only with `emulated: true`", *ALL_EMULATED
     ),
     "timing of a simulator": one(
         (M, ("measurement", "min_count"), 9), "no row is timed", *SIMULATED
