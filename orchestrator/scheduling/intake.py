@@ -68,6 +68,21 @@ class TakenIn:
         return made | {"changes": list(self.changes), "warnings": list(self.warnings)}
 
 
+def hold_against_file(spec: ModelSpec) -> None:
+    """See that a manifest and its file speak of the same model, before images are looked at.
+
+    Raises:
+        UserError: naming the manifest's line.
+    """
+    try:
+        original = intake.read(spec.path)
+        refuse_quantized(original.proto, f"the model {spec.path}")
+    except UserError as error:
+        fail([_at(spec, "file", error.message)], error.hint)
+        raise
+    fail(_contradictions(spec, original))
+
+
 def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -> TakenIn:
     """Bring a manifest's model into the normal form, or find that this was done.
 

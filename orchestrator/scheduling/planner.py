@@ -31,7 +31,7 @@ from orchestrator.scheduling.auditing import audit_of
 from orchestrator.scheduling.core.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.fleet_book import FleetBook
 from orchestrator.scheduling.given import Given, examine
-from orchestrator.scheduling.intake import TakenIn, take_in
+from orchestrator.scheduling.intake import TakenIn, hold_against_file, take_in
 from orchestrator.scheduling.makeable import with_reasons
 from orchestrator.scheduling.offers import Offered, known_toolchains, offers_of
 from orchestrator.scheduling.ray_nodes import LOCAL, parse_address
@@ -371,6 +371,8 @@ def make_plan(
     )
     cells = only(cells, request.only, request.matrix)
     used = {name: models[name] for name in models if any(c.model == name for c in cells)}
+    for model in used.values():
+        hold_against_file(model)
     rows = image_rows(matrix, used, cells, request)
     taken = {name: take_in(model, rows, Path(request.state)) for name, model in used.items()}
     cells = with_reasons(cells, {name: found.impossible for name, found in taken.items()})
