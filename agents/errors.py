@@ -13,7 +13,7 @@ class AgentError(Exception):
     """What goes wrong in a job.
 
     Args:
-        kind: `user` (mend the input), `transient` (retry may help), `board` (the board needs
+        kind: `user` (fix the input), `transient` (retry may help), `board` (the board needs
             attention), `toolchain` (this artifact cannot work), `bug` (ours).
         message: what happened, where, what was expected.
         code: a word that programs may compare, such as `busy` or `cancelled`.

@@ -31,7 +31,7 @@ def name(root: str = "/") -> str:
 
 
 def jetson(root: str = "/") -> Dict[str, str]:
-    """`l4t` (`32.7.1`), `jetpack` and `power_mode` of a Jetson; what is not told is left out."""
+    """`l4t` (`32.7.1`), `jetpack` and `power_mode` of a Jetson, as far as it reports them."""
     release = read_text(os.path.join(root, "etc/nv_tegra_release"), 400)
     if not release:
         return {}

@@ -32,7 +32,7 @@ ACCELERATORS = (
 
 
 def identity(root: str = "/") -> Dict[str, Any]:
-    """What this board's files tell of what it is; what is not told is left out.
+    """What this board's files tell of what it is; what is not reported is left out.
 
     `compatible`: the device tree's names, the most specific first. `soc`: family and id of each
     chip that the kernel names (`Tegra 25`). `accelerators`: those whose driver is there.

@@ -233,7 +233,7 @@ class _Timer(object):
     ) -> Any:
         """A block by one call, for a runtime whose single runs say nothing of its speed.
 
-        When each run began is not told: they are put down as if each had followed the one before.
+        When each run began is unknown: each is recorded as if it had followed the one before.
         End to end is without what comes before and after in this process, but for preprocessing.
         """
         image = self._images[self._turn % len(self._images)]

@@ -94,7 +94,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def peak_memory() -> int:
-    """Resident memory of this process at its highest, in bytes; 0 where it is not told."""
+    """Resident memory of this process at its highest, in bytes; 0 where it is not reported."""
     try:
         with open("/proc/self/status") as status:
             for line in status:

@@ -7,7 +7,7 @@
     farm.frame(run)                              # a pandas data frame, a row each
     farm.compare(farm.load("latest"), run)       # paired statistics
 
-Every call raises `UserError` for what its caller can mend, before anything is started.
+Every call raises `UserError` for what its caller can fix, before anything is started.
 """
 
 from __future__ import annotations

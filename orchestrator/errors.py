@@ -16,7 +16,7 @@ class FarmError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "", *, last_words: str = "") -> None:
-        told = f"its last words: {last_words}" if last_words else ""
+        told = f"its last lines: {last_words}" if last_words else ""
         self.message = message
         self.hint = "; ".join(filter(None, (told, hint)))
         self.last_words = last_words
@@ -28,7 +28,7 @@ class FarmError(Exception):
 
 
 class UserError(FarmError):
-    """The input must be mended by its author; trying again changes nothing."""
+    """The input must be fixed by its author; trying again changes nothing."""
 
 
 class TransientError(FarmError):

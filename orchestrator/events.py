@@ -273,7 +273,7 @@ class EventReader:
         self._offset = 0
 
     def new(self) -> Iterator[Event]:
-        """The whole lines appended since the last call; a line that is no event is passed over."""
+        """The whole lines appended since the last call; a line that is no event is skipped."""
         try:
             with open(self._path, "rb") as file:
                 file.seek(self._offset)

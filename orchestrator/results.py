@@ -196,7 +196,7 @@ class Difference(Part):
 
 
 class CellResult(Part):
-    """One row. `latency` only where a board was timed; `latency_host` where this host stood in, or
+    """One row. `latency` only where a board was timed; `latency_host` where this host or
     another board than the row's was timed.
 
     `emulated`: an emulated board was used, whatever ran there (`executed_by`: twin or emulated).

@@ -80,12 +80,12 @@ def request_of(runs: str, name: str) -> Request:
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{file} is damaged: {error}",
-            "`farm run` begins anew; what that run has finished is used",
+            "`farm run` starts a new run; what that run has finished is used",
         ) from error
     except OSError as error:
         raise UserError(
             f"{file} cannot be read: {error.strerror}",
-            "`farm run` begins anew; what that run has finished is used",
+            "`farm run` starts a new run; what that run has finished is used",
         ) from None
 
 

@@ -51,7 +51,7 @@ ERRORS = {
     -14: "RKNN_ERR_NON_PRE_COMPILED_MODEL_ON_MINI_DRIVER: this board's mini driver runs only"
     " pre-compiled files",
 }
-# Who must act: codes that another conversion mends, and those that another attempt may.
+# Who must act: codes that another conversion fixes, and those that another attempt may.
 _FILE = (-6, -8, -9, -11, -12, -13, -14)
 _PASSING = (-1, -2)
 

@@ -37,7 +37,7 @@ RECIPE = 1
 
 Floats = npt.NDArray[np.float32]
 
-# Batches, or a function that gives them anew for every pass.
+# Batches, or a function that gives them again for every pass.
 Source = Iterable[Floats] | Callable[[], Iterable[Floats]]
 
 # Called after every image with (images done, "ranges" or "histograms").
@@ -197,7 +197,7 @@ class _Images:
 
 
 def batches_of(images: Source) -> Iterable[Floats]:
-    """The batches, asked for anew when `images` is a function."""
+    """The batches, asked for again when `images` is a function."""
     return images() if callable(images) else images
 
 

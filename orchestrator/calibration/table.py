@@ -177,7 +177,7 @@ class CalibrationTable:
         if hashlib.sha256(body).digest() != data[len(_MAGIC) : start]:
             raise ToolchainError(
                 "damaged calibration table: its checksum does not match",
-                "delete it; it is made again from the calibration set",
+                "delete it; it is rebuilt from the calibration set",
             )
         (length,) = struct.unpack_from("<I", body)
         header = json.loads(bytes(body[4 : 4 + length]))

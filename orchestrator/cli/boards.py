@@ -66,7 +66,7 @@ def add_parser(commands: Any) -> None:
         "--every",
         metavar="TIME",
         type=_interval,
-        help="again and again, such as 30m or 6h, until Ctrl-C; boards in use are passed over",
+        help="again and again, such as 30m or 6h, until Ctrl-C; boards in use are skipped",
     )
     with_json(made)
 
@@ -334,7 +334,7 @@ def checked(
 
 
 def _ask_all(arguments: argparse.Namespace, boards: Sequence[Board]) -> dict[str, Any]:
-    """Holder of each board's lock: a mapping, or the words why it was not told."""
+    """Holder of each board's lock: a mapping, or the words why it was not reported."""
     from concurrent.futures import ThreadPoolExecutor
 
     from orchestrator.errors import FarmError

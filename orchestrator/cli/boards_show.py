@@ -30,7 +30,7 @@ def fleet_table(
     """Print the fleet.
 
     Args:
-        holders: by board, who has its lock (a mapping), or the words why it was not told; empty
+        holders: by board, who has its lock (a mapping), or the words why it was not reported; empty
             when nobody asked.
     """
     console = Console(highlight=False)
@@ -148,7 +148,7 @@ def health_lines(board: Board, health: Health) -> Iterator[str]:
     for proof in health.proofs:
         yield f"  {proof.runtime}: {headline(proof_words(proof), _LONG)}"
     if health.noise:
-        yield f"  its login shell prints {health.noise}: passed over"
+        yield f"  its login shell prints {health.noise}: ignored"
     if health.hint and health.state != "ready":
         yield from (f"  {line}" for line in health.hint.splitlines())
 

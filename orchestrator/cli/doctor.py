@@ -1,4 +1,4 @@
-"""`farm doctor`: what is missing on this head and on the boards, and the command that mends it."""
+"""`farm doctor`: what is missing on this head and on the boards, and the command that fixes it."""
 
 from __future__ import annotations
 

@@ -331,8 +331,8 @@ def _show(arguments: argparse.Namespace, found: Any, how: str) -> None:
         "strangers', in their standard deviations; Behind: below the best, with interval."
     )
     if not found.decided:
-        print("UNDECIDED: variants marked `as good` are not told from the one taken here. Give")
-        print("more faces (--identities, --images), or ask whoever trained the model.")
+        print("UNDECIDED: variants marked `as good` do not differ significantly from the one taken")
+        print("here. Give more faces (--identities, --images), or ask whoever trained the model.")
     elif any(one.as_good for one in found.ranking[1:]):
         print("What is `as good` differs by under 1 % in scale, which hardly moves a model.")
     if not arguments.images:

@@ -32,7 +32,7 @@ exit codes:
   1    a row has no result; a test set has leaks (farm data check)
   2    wrong input: nothing was started
   3    a gate failed
-  4    farm's own bug
+  4    internal error
   130  stopped by Ctrl-C; 143 by SIGTERM. `farm resume` goes on
 """
 
@@ -241,7 +241,7 @@ def _told(error: Exception, named: Mapping[str, str], found: bool) -> int:
     import traceback
 
     traceback.print_exception(error)
-    print(f"farm: this is farm's own bug: {error!r}; please report it", file=sys.stderr)
+    print(f"farm: internal error: {error!r}; please report it", file=sys.stderr)
     return 4
 
 

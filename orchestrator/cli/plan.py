@@ -21,7 +21,7 @@ from orchestrator.reporting.causes import causes, names_of
 from orchestrator.reporting.fitting import Column, fitted
 from orchestrator.scheduling.planner import Plan, make_plan
 
-MENDED = " (mended so far that onnxruntime computes it)"
+MENDED = " (changed so that onnxruntime computes it)"
 
 
 def plan(arguments: argparse.Namespace) -> int:

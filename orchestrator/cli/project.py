@@ -35,7 +35,7 @@ _MAYBE = frozenset({"run", "first", "second", "baseline", "gallery", "probes", "
 def find_root(here: Path) -> Path | None:
     """The nearest folder that holds a project, `here` or above it; None when there is none.
 
-    A folder above that belongs to somebody else is passed over: its files could name programs.
+    A folder above that belongs to somebody else is skipped: its files could name programs.
     """
     for folder in (here, *here.parents):
         own = folder == here or folder.stat().st_uid == os.geteuid()

@@ -1,4 +1,4 @@
-"""`farm score`: kept runs, or features made elsewhere, scored anew; no board is needed."""
+"""`farm score`: kept runs, or features made elsewhere, rescored; no board is needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestrator.cli import kept, project
 from orchestrator.errors import ToolchainError, UserError
 
 DESCRIPTION = """\
-Score a kept run anew with another FAR, fusion, confidence or gallery, from the features that the
+Rescore a kept run with another FAR, fusion, confidence or gallery, from the features that the
 store keeps: no board is needed, and the run itself is not touched. Or score features that were
 made elsewhere.
 
@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     """Add `farm score`."""
     made = commands.add_parser(
         "score",
-        help="score a kept run anew, or features made elsewhere",
+        help="rescore a kept run, or score features made elsewhere",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -105,7 +105,7 @@ def describe(
 ) -> Described:
     """What a board is by its own files, held against its entry's kind, and its versions.
 
-    Nothing is said of what stands in for a board on this host.
+    Nothing is said of what is a substitute for a board on this host.
 
     Args:
         machine, told: as `Seen.by_agent` takes them, with the board's `drivers` in `told`.
@@ -227,7 +227,7 @@ def judged(
     return Health(
         "quarantined" if failed and own.runtime in TAKES_ONNX else "unproved",
         f"{own.runtime}: {own.reason}",
-        f"mend it on the board, then `farm boards check {board.name}`",
+        f"fix it on the board, then `farm boards check {board.name}`",
         tuple(proofs),
         facts,
         telemetry,

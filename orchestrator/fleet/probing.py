@@ -139,7 +139,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Clock:
-    """A clock in MHz: now, and at most; 0 when not told."""
+    """A clock in MHz: now, and at most; 0 when not reported."""
 
     now_mhz: float
     max_mhz: float
@@ -153,15 +153,15 @@ class BoardProbe:
         model, compatible: of the device tree, the most specific name first; empty on a PC.
         soc: what the kernel calls the chip; `chips`: family and id of each.
         accelerators: those whose driver is there, by name.
-        memory_bytes: 0 when not told.
+        memory_bytes: 0 when not reported.
         pythons: path and version, `python3` first.
         files: those of the kinds' signatures that exist.
         libraries: by name without `.so`.
-        packages: versions of Python packages by name; empty text when not told.
-        drivers: versions of accelerators' kernel drivers; empty text when not told.
+        packages: versions of Python packages by name; empty text when not reported.
+        drivers: versions of accelerators' kernel drivers; empty text when not reported.
         devices: accelerators' device nodes.
         temperatures_c, clocks: by zone, and by processor or accelerator.
-        clock_behind_s: how far the board's calendar is behind this machine's; None when not told.
+        clock_behind_s: how far the board's calendar is behind this machine's; None if unknown.
         home_writable: whether farm's folder can be made in the user's home.
         writable: other folders that can be written, those that outlive a reboot first.
     """
@@ -267,7 +267,7 @@ def read(output: bytes, now: float) -> BoardProbe | None:
     """The probe's output; None when it does not reach its end.
 
     Args:
-        output: what the board printed, up to 1 MiB; other lines are passed over.
+        output: what the board printed, up to 1 MiB; other lines are skipped.
         now: this machine's Unix time.
     """
     said: dict[str, list[str]] = {}

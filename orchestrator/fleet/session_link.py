@@ -273,7 +273,7 @@ class SessionLink:
             raise self._dead()
 
     def _dead(self) -> FarmError:
-        """The link's error anew, so that two threads do not share one traceback."""
+        """A copy of the link's error, so that two threads do not share one traceback."""
         error = self._error
         assert error is not None
         return type(error)(error.message, error.hint)

@@ -198,7 +198,7 @@ def _outputs(
         text = " ".join(str(error).split())
         raise UserError(
             f"onnxruntime cannot compute the model: {text[:500]}",
-            "mend the node that it names and export the model again",
+            "fix the node that it names and export the model again",
         ) from error
 
 

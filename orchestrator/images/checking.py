@@ -110,7 +110,7 @@ class Checker:
                 return
             self._known = {key: _from_json(value) for key, value in data["files"].items()}
         except (OSError, ValueError, KeyError, TypeError):
-            self._known = {}  # a cache: what cannot be read is made anew
+            self._known = {}  # a cache: what cannot be read is rebuilt
 
     def _save(self) -> None:
         assert self._file is not None

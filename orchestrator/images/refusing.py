@@ -34,7 +34,7 @@ def refuse(
     for made in sets:
         if made.never:
             what = _plural(len(made.never), "this", "all of this")
-            blocks.append((f"{made.shown}: {what} must be mended", made.never))
+            blocks.append((f"{made.shown}: {what} must be fixed", made.never))
     for made in sets:
         if made.unreadable:
             count = len(made.unreadable)
@@ -46,7 +46,7 @@ def refuse(
                 )
             )
             hints = [
-                "Mend or remove them. Beside the set's folder: or list:, "
+                "Fix or remove them. Beside the set's folder: or list:, "
                 "skip_unreadable: true leaves them out and says so in every table."
             ]
     for size in dict.fromkeys(sizes):

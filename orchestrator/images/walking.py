@@ -27,7 +27,7 @@ class Walk:
 
 
 def is_litter(name: str, folder: bool = False) -> bool:
-    """Whether this is what systems and people leave beside images, to be passed over silently."""
+    """Whether this is what systems and people leave beside images, to be ignored silently."""
     low = name.lower()
     if folder:
         return low in _LITTER_FOLDERS

@@ -54,7 +54,7 @@ def to_one(proto: ModelProto, name: str) -> str | None:
     first.dim_value = 1
     del graph.value_info[:]
     for output in graph.output:
-        # Stated anew at the end: it may hold the old batch.
+        # Stated again at the end: it may hold the old batch.
         for dim in output.type.tensor_type.shape.dim:
             dim.Clear()
     rewritten = _rewrite_shapes(proto, stated) if stated > 1 else []

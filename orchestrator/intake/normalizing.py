@@ -49,7 +49,7 @@ class Normal:
         embedding_size: numbers an image; None where only computing tells.
         half: the user's file computes in float16 or bfloat16.
         inside: pixel normalization in the graph.
-        computable: the user's model, mended so far that onnxruntime computes it; None where it
+        computable: the user's model, changed so that onnxruntime computes it; None where it
             computes the file itself.
     """
 

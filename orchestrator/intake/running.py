@@ -1,4 +1,4 @@
-"""onnxruntime on a user's model: whatever it says against it is the user's to mend."""
+"""onnxruntime on a user's model: whatever it says against it is for the user to fix."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ def _refused(what: str, text: str) -> UserError:
     where = f" at node '{named[1]}'" if named else ""
     return UserError(
         f"onnxruntime cannot compute {what}{where}: {text[:500]}",
-        "mend the node in the model's source and export it again",
+        "fix the node in the model's source and export it again",
     )

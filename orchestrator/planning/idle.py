@@ -188,7 +188,7 @@ def _rules(matrix: Matrix, candidates: Sequence[Candidate]) -> Found:
         ]
         for i, rule in enumerate(rules):
             if not any(rule.fits(**candidate.facts) for candidate in left):
-                text = f"this rule fits no row, so it {name}s none; mend it or leave it out"
+                text = f"this rule fits no row, so it {name}s none; fix it or leave it out"
                 yield (name, i), text
 
 

@@ -1,6 +1,6 @@
 """Versions that do not fit each other: a file's toolkit, its runtime, the accelerator's driver.
 
-Pure. What is not told gives no word. Each word has both versions and what to do.
+Pure. What is not reported gives no word. Each word has both versions and what to do.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Change:
 
     @property
     def real(self) -> bool:
-        """Whether it is told from noise."""
+        """Whether it is significant."""
         return self.p_holm < SIGNIFICANT
 
 

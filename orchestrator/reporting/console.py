@@ -208,7 +208,7 @@ class View:
             rows = info.cells if info else ()
             more = f" +{len(rows) - 1}" if len(rows) > 1 else ""
             cells.insert(len(first), Text(f"{rows[0]}{more}" if rows else "", style="dim"))
-            # A stand-in's pace is this computer's: it never stands where a board's would.
+            # A substitute's pace is this computer's: it never stands where a board's would.
             timed = running is not None and board is not None and board.executed_by == "board"
             rate = running.rate if running is not None and running.unit == "inferences" else None
             cells.append(Text(f"{1000 / rate:.1f}" if timed and rate else ""))

@@ -41,7 +41,7 @@ def last_words(
         return [f"complete: {rows}" + (f"; {CACHED}" if cached else "")]
     message = finished.message if finished is not None else ""
     if exit_code == 4:
-        words = f"farm's own bug: {rows}; please report it with {folder}/{LOG}"
+        words = f"internal error: {rows}; please report it with {folder}/{LOG}"
         return [words, *_told(message)]
     if exit_code == 2:
         return ["wrong input: no board was touched", *_told(message)]

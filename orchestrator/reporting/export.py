@@ -23,7 +23,7 @@ _TIMES = ("count", "min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", 
 
 
 def flat_row(run: Run, row: CellResult) -> dict[str, Any]:
-    """A row as plain columns; a stand-in's times stay out, as they do in the table."""
+    """A row as plain columns; a substitute's times stay out, as they do in the table."""
     columns: dict[str, Any] = {"run": run.name}
     for name in (
         *("name", "hardware", "provider", "type", "backend", "board", "kind", "executed_by"),

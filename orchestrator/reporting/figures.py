@@ -34,7 +34,7 @@ class Curve:
 class TimesOf:
     """A measurement: raw device times in milliseconds, in order, float64 (n,).
 
-    `on_board`: a board made them; else this host stood in, and they say nothing of a board.
+    `on_board`: a board made them; else this host did, and they say nothing of a board.
     """
 
     names: tuple[str, ...]

@@ -78,7 +78,7 @@ def write_table(
     about: dict[str, Any],
     columns: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write results.json and table.md of rows that were scored anew; returns the former.
+    """Write results.json and table.md of rows that were rescored; returns the former.
 
     Args:
         folder: exists.

@@ -1,6 +1,6 @@
 """A gate for CI: a run fails it when it is worse than a baseline by more than was allowed.
 
-A row fails on accuracy when its rate fell by more than the limit and the fall is told from noise
+A row fails on accuracy when its rate fell by more than the limit and the fall is significant
 (paired, Holm over the rows); it fails on latency when its ratio exceeds the limit and the interval
 of the ratio lies above 1, and does so again when both are measured once more, in turns. Where the
 data cannot tell, the gate says how much they could have told.

@@ -100,7 +100,7 @@ def _log(mlflow: Any, client: Any, group: str, run: Run) -> None:
 def figures(run: Run, row: CellResult) -> tuple[dict[str, float], dict[str, str]]:
     """A row as MLflow has it: metrics (numbers), and params (everything else as text).
 
-    What has no value is left out; a stand-in has no time.
+    What has no value is left out; a substitute has no time.
     """
     metrics: dict[str, float] = {}
     params: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Kept runs scored anew from their features: another FAR, fusion, confidence or gallery; no board.
+"""Kept runs rescored from their features: another FAR, fusion, confidence or gallery; no board.
 
 What only needs the kept searches (another FAR, confidence) is instant; another fusion or gallery
 searches again, in the store's memory-mapped features. The run itself is never touched.
@@ -79,7 +79,7 @@ class Rescored:
 def rescore(
     run: Run, asked: Asked, gallery_run: Run | None = None, progress: Progress | None = None
 ) -> Rescored:
-    """Score a run's rows anew.
+    """Rescore a run's rows.
 
     Args:
         run: whose probes are searched for.

@@ -1,6 +1,6 @@
 """matplotlib figures as inline SVG that takes its colours from the page's style sheet.
 
-matplotlib writes colours as numbers. Charts are drawn with stand-in colours, one for each role,
+matplotlib writes colours as numbers. Charts are drawn with placeholder colours, one for each role,
 and these are replaced by CSS variables: one drawing serves light, dark and paper. Identifiers get
 a prefix, since several drawings stand in one page; texts stay texts, to be read and searched.
 """
@@ -17,7 +17,7 @@ from orchestrator.reporting.text import plain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# role -> stand-in colour; none of them is used for anything else
+# role -> placeholder colour; none of them is used for anything else
 INK, FAINT, GRID, PAPER = "#010203", "#010204", "#010205", "#010206"
 GOOD, BAD, WARN, NEUTRAL = "#010207", "#010208", "#010209", "#01020a"
 SERIES = tuple(f"#0103{number:02x}" for number in range(8))

@@ -54,7 +54,7 @@ def interval(estimate: Estimate) -> str:
 
 
 def time_text(result: CellResult, with_reasons: bool = True) -> str:
-    """The Time column: the p50 of a board; never that of a host or another board which stood in.
+    """The Time column: the p50 of a board; never that of a host or another board in its place.
 
     A suspect time carries its reasons in a word each, `16.2 ms SUSPECT (throttled)`.
     """

@@ -142,7 +142,7 @@ def allowed(found: Sequence[AuditFinding], matrix: Any) -> list[AuditFinding]:
         raise UserError(
             f"{matrix.source.file}: the images leak, so figures would say too much\n"
             + refusal(refused),
-            f"mend the images: farm data check {shown_name(str(matrix.test_set.path))} "
+            f"fix the images: farm data check {shown_name(str(matrix.test_set.path))} "
             f"--sheet suspects.png shows them; or write allow_leaks: true beside path: of {where} "
             "and every table says so",
         )

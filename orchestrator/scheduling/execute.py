@@ -115,7 +115,7 @@ class Executor(Extracting):
             cause = error if isinstance(error, OSError) else error.__cause__
             if not isinstance(cause, OSError) or cause.errno not in FULL:
                 raise
-            # Neither the board's fault nor mended by another attempt.
+            # Neither the board's fault nor fixed by another attempt.
             raise UserError(
                 f"{step.id}: no room left in {self._plan.store.root} ({cause.strerror})",
                 "make room there, then `farm resume`; what is finished is kept",

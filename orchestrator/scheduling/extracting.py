@@ -59,7 +59,7 @@ class Extracting:
         about: dict[str, Any] = {}
         pictures.verify(images.FILE)
         with FeatureWriter.open(part, rows, dim, "float32", header) as writer:
-            # A simulator would build the model anew for each piece.
+            # A simulator would build the model again for each piece.
             several = rows >= SHARED_FROM and step.executed_by != "simulator"
             shared = SharedExtraction(writer, part, rows, several=several)
             self._shared[step.id] = shared, about

@@ -42,7 +42,7 @@ ROWS = 64  # images a thread takes at a time
 
 
 def host_plan(request: Request) -> Plan:
-    """The plan of a request with a stand-in on this host for every real board.
+    """The plan of a request with a substitute on this host for every real board.
 
     Raises:
         UserError: something in the files is wrong.

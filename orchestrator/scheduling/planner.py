@@ -215,7 +215,7 @@ class Plan:
         self.resolution = resolve(self.graph, self.content, self._keys)
 
     def forget(self) -> None:
-        """Look at the store anew: something in it was discarded."""
+        """Look at the store again: something in it was discarded."""
         self._contents.clear()
 
     def content(self, stage: str, key: str) -> str | None:
@@ -507,7 +507,7 @@ NAMES = {"tensorrt": "TensorRT", "tengine": "Tengine", "rknn": "RKNN"}
 
 
 def encoder_backend(encoder: Encoder) -> str:
-    """The Backend column: what really ran, and for whom when it only stood in."""
+    """The Backend column: what really ran, and for whom when it was only a substitute."""
     dtype = encoder.quantization.dtype
     # The table has no column for it, and a dash for its granularity as float32 has.
     half = " float16" if dtype == "float16" else ""

@@ -38,7 +38,7 @@ def failure_of(error: BaseException, doing: str = "", *, progressed: bool = Fals
         kind = next(kind for cause, kind in _KINDS if isinstance(error, cause))
         return Failure(kind, error, progressed)
     where, _, what = doing.partition(": ")
-    text = f"{where}: farm's own bug {what}: {error!r}" if what else f"farm's own bug: {error!r}"
+    text = f"{where}: internal error {what}: {error!r}" if what else f"internal error: {error!r}"
     told = FarmError(text, "please report it with driver.log of the run")
     return Failure(FailureKind.INTERNAL, told, progressed)
 
@@ -69,7 +69,7 @@ def board_facts(facts: dict[str, Any]) -> BoardFacts:
 
 
 def change(old: BoardFacts, new: BoardFacts) -> str:
-    """What is different about a board that was met before."""
+    """What is different about a board that was connected before."""
     parts = [
         f"{word} {getattr(old, word)} -> {getattr(new, word)}"
         for word in ("machine", "cpu", "python", "runtimes", "gpu")

@@ -29,7 +29,7 @@ GUESSED_PAIRS = 20_000_000
 """From so many pairs on a sample of 2 million is worth its time."""
 
 RESIDENT = 51_200
-"""Probes held normalized at a time: 100 MiB at 512 dimensions. The gallery is prepared anew for
+"""Probes held normalized at a time: 100 MiB at 512 dimensions. The gallery is prepared again for
 each such block, which is what makes a search of 50,000 in two halves 5 to 10 % slower."""
 
 

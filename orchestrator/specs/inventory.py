@@ -88,7 +88,7 @@ class LocalTransportSpec(Spec):
 
 
 class EmulatedTransportSpec(Spec):
-    """A stand-in on this host: a real SSH server that runs the twin of the vendor's artifact."""
+    """A substitute on this host: a real SSH server that runs the twin of the vendor's artifact."""
 
     type: Literal["emulated"] = "emulated"
 
@@ -292,7 +292,7 @@ class Board(Spec):
     clocks: Clocks | None = None
     runtime: RuntimeOptions
     recovery: Recovery = Recovery()
-    # What `auto` meant for the real board that this one stands in for.
+    # What `auto` meant for the real board that this one replaces.
     _auto: str = PrivateAttr("")
 
     @model_validator(mode="before")
@@ -386,7 +386,7 @@ class Board(Spec):
         """The toolchain that `requested` (`auto` included) means for this board.
 
         On a real board and on this host `auto` is the one of its runtime; where a twin or a
-        simulator stands in, it is the kind's.
+        simulator is the substitute, it is the kind's.
         """
         if requested != "auto":
             return requested

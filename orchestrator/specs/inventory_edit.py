@@ -1,6 +1,6 @@
 """Boards written into and taken out of `device_inventory.yaml`, everything else left as it is.
 
-A person's file is not written anew: ruamel.yaml tells where each entry begins and ends, lines are
+A person's file is not rewritten: ruamel.yaml tells where each entry begins and ends, lines are
 put in or taken out there, and all other bytes stay. Before the file is replaced, the result is read
 back with the strict reader and must hold just the boards that it should; a file whose form does not
 allow that is refused. The replacement is atomic, and a file that somebody saved meanwhile is not

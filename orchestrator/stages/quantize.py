@@ -40,7 +40,7 @@ def quantize(
         scheme: `dtype`, `granularity`, `symmetry`, `calibrator`, `keep_float`, and the accuracy
             helpers `equalize` and `bias_correction`.
         toolchain: its name.
-        twin: make what stands in for its artifact on an emulated board.
+        twin: make what is a substitute for its artifact on an emulated board.
         options: of the toolchain, as the inventory has them.
         images: calibration images, uint8 (n, height, width, 3), RGB, and
         preprocessing: the model manifest's `input`; both only for the helpers.

@@ -80,7 +80,7 @@ class Judged:
         separation: mean over the probes of (own score - mean of strangers') / their deviation.
         behind: how far its separation is below the best one's; `low` and `high`: interval, 95 %
             over all variants together (Bonferroni).
-        as_good: not told from the best one.
+        as_good: not significantly worse than the best one.
     """
 
     variant: Variant

@@ -97,7 +97,7 @@ class Held:
         """The error for one of its files that cannot be used."""
         error = CorruptArtifact(
             f"{self.file(name)}: damaged in the store: {why}",
-            f"remove {self.folder} and run again: only this is made anew",
+            f"remove {self.folder} and run again: only this is rebuilt",
         )
         error.folder = self.folder
         return error
@@ -145,14 +145,14 @@ class Store:
         return folder
 
     def discard(self, held: Held) -> None:
-        """Forget a damaged result, so that the next run makes it anew."""
+        """Forget a damaged result, so that the next run rebuilds it."""
         gone = held.folder.with_name(f".gone-{os.getpid()}-{held.key}")
         with contextlib.suppress(OSError):
             held.folder.rename(gone)  # at once, for all who read
         shutil.rmtree(gone, ignore_errors=True)
 
     def drop_damaged(self, folder: Path) -> None:
-        """Forget the result in a folder of the store, unless it has been made again meanwhile."""
+        """Forget the result in a folder of the store, unless it has been rebuilt meanwhile."""
         held = self.lookup(folder.parent.name, folder.name)
         if held is not None and not held.whole:
             self.discard(held)

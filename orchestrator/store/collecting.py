@@ -97,7 +97,7 @@ def _item(folder: Path) -> Item:
 
 
 def images_of(item: Item) -> str:
-    """Content of the images that features were made of, empty where that is not told."""
+    """Content of the images that features were made of, empty where that is not reported."""
     try:
         with open(item.folder / "journal.jsonl", "rb") as journal:
             head = json.loads(journal.readline().partition(b" ")[2] or b"null")

@@ -52,7 +52,7 @@ def _identity(entry: Entry) -> str | None:
 
 
 def _replaced(kept: list[Entry], entry: Entry) -> int | None:
-    """The place of work of which everything is told anew."""
+    """The place of work of which everything is read again."""
     assert entry.event == "worked"
     for place in reversed(range(len(kept))):
         before = kept[place]

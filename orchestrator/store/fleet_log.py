@@ -2,7 +2,7 @@
 
 `<runs>/fleet.jsonl` holds one JSON object a line. A board's state is a fold over its lines, so that
 quarantine, draining and proofs survive runs. What is not a whole line of the right shape (the end
-of a write that a power cut broke) is passed over. Several processes may append at once.
+of a write that a power cut broke) is skipped. Several processes may append at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from orchestrator.store import fleet_index
 FILE = "fleet.jsonl"
 VERSION = 1
 PROOF_LASTS_S = 7 * 86400.0
-"""How long a proof is believed: a board that lay in a drawer for a week is asked anew."""
+"""How long a proof is believed: a board that lay in a drawer for a week is asked again."""
 
 State = Literal["ready", "busy", "draining", "quarantined", "unreachable", "unproved"]
 
@@ -59,7 +59,7 @@ class Described(BaseModel):
     """What a board is by its own files, and what of that speaks against its entry's kind.
 
     Attributes:
-        board: in words; empty when it was not told.
+        board: in words; empty when it was not reported.
         contradicts: why it is none of its kind; empty when it may be.
         emulator: by what it shows that it is an emulator; empty when it shows nothing of the kind.
         unseen: what it does not tell of what it is.
@@ -288,7 +288,7 @@ class FleetLog:
 
     @staticmethod
     def parsed(lines: Iterable[bytes]) -> Iterator[Entry]:
-        """Lines as entries; what is no whole line of the right shape is passed over."""
+        """Lines as entries; what is no whole line of the right shape is skipped."""
         for line in lines:
             with contextlib.suppress(ValueError, ValidationError):
                 yield _ENTRY.validate_python(json.loads(line))

@@ -1,7 +1,7 @@
 """A disposable SQLite index over the logs in a folder of runs.
 
 `<runs>/index.sqlite` holds nothing that the logs do not, so that a question need not read every
-line of every log. Deleted, damaged or of another version it is made anew; where it cannot be
+line of every log. Deleted, damaged or of another version it is rebuilt; where it cannot be
 written, the logs themselves are read.
 """
 
@@ -67,7 +67,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(
         sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
     ) as database:
-        # A power cut may leave it damaged: it is made anew then.
+        # A power cut may leave it damaged: it is rebuilt then.
         database.execute("PRAGMA synchronous = OFF")
         database.execute("BEGIN IMMEDIATE")
         if database.execute("PRAGMA user_version").fetchone() != (VERSION,):

@@ -123,7 +123,7 @@ class RowWriter:
             differing = sorted(name for name in head if other.get(name) != head[name])
             raise UserError(
                 f"{folder}: holds rows of another kind ({', '.join(differing)} differ)",
-                f"remove {folder} to make them anew",
+                f"remove {folder} to rebuild them",
             )
         good = _good_chunks(path, head, chunks)
         if len(good) != len(chunks) or not whole:
@@ -341,7 +341,7 @@ def _read_journal(path: Path) -> tuple[dict[str, Any], list[_Chunk], bool] | Non
 
 
 def _good_chunks(path: Path, head: Mapping[str, Any], chunks: list[_Chunk]) -> list[_Chunk]:
-    """The chunks whose rows on disk still have their checksum; a damaged file head is mended."""
+    """The chunks whose rows on disk still have their checksum; a damaged file head is repaired."""
     offset, row_bytes = _layout(head)
     good = []
     with _disk(path.parent):

@@ -179,7 +179,7 @@ class Toolchain(Protocol):
     One whose `capabilities.simulator` names a runtime is `Simulating`, too.
 
     A toolchain may also have `missing() -> tuple[str, ...]`, the outside tools that are not
-    there, and `install`, the words that mend it: the plan then says so before anything starts.
+    there, and `install`, the words that fix it: the plan then says so before anything starts.
     """
 
     @property

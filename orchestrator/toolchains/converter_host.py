@@ -201,7 +201,7 @@ def _ran(
     if result.status == _EXPIRED:
         raise Expired(
             f"{name}: {os.path.basename(words[0])} was still running after {deadline:g} s and was "
-            f"stopped; its last words:\n{run.last_words}",
+            f"stopped; its last lines:\n{run.last_words}",
             f"to repeat it by hand: {run.command}",
         )
     if result.status in (126, 127):

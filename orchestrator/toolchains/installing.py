@@ -125,7 +125,7 @@ def make_plan(recipe: Recipe, *, find_links: Sequence[str] = (), python: str | N
         return Plan(recipe, path, minor, torch, cpu, folders)
     raise TransientError(
         f"pip finds no wheel of {recipe.package} {recipe.version} for Python {', '.join(without)}"
-        + (f"; its last words: {last}" if last else ""),
+        + (f"; its last lines: {last}" if last else ""),
         "without a connection, bring the wheels in a folder: --find-links DIR "
         f"(`pip download {recipe.package}=={recipe.version}` elsewhere fills one)",
     )

@@ -93,7 +93,7 @@ def run_tool(
             process.wait()
             raise Expired(
                 f"{Path(words[0]).name} was still running after {deadline:g} s and was stopped; "
-                f"its last words:\n{ToolRun(command, 0, _read(log)).last_words}",
+                f"its last lines:\n{ToolRun(command, 0, _read(log)).last_words}",
                 f"to repeat it by hand: {command}",
             ) from error
         except BaseException:
@@ -139,7 +139,7 @@ def require_artifact(path: Path, run: ToolRun, *, at_least: int, tool: str) -> b
         state = f"{path.name} has {len(data)} bytes" if path.is_file() else f"no {path.name}"
         raise ToolchainError(
             f"{tool} ended with exit code {run.returncode} but made {state}, expected at least "
-            f"{at_least} bytes; its last words:\n{run.last_words}",
+            f"{at_least} bytes; its last lines:\n{run.last_words}",
             f"to repeat it by hand: {run.command}",
         )
     return data

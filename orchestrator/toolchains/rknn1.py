@@ -171,6 +171,6 @@ def require_whole(data: bytes, result: Mapping[str, Any], left: Returned, toolki
         state = f"{len(data)} bytes that begin with {data[:4]!r}" if data else "nothing"
         raise ToolchainError(
             f"{toolkit} said that it made {rknn_files.OUTPUT}, but that is {state}, expected an "
-            f"RKNN file of {result['bytes']} bytes; its last words:\n{left.run.last_words}",
+            f"RKNN file of {result['bytes']} bytes; its last lines:\n{left.run.last_words}",
             f"to repeat it by hand: {left.run.command}",
         )

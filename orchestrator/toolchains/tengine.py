@@ -58,7 +58,7 @@ class TengineToolchain:
         keeps_float=False,
         refuses_qdq=TAKES_NONE["tengine"],
     )
-    # What mends `missing`.
+    # What fixes `missing`.
     install = (
         "build Tengine's tools (with TENGINE_ONLINE_REPORT=OFF: it reports to its vendor "
         f"otherwise) and name their folder: {BIN_DIR_VARIABLE}=/folder/with/{CONVERT}"
@@ -164,7 +164,7 @@ class TengineToolchain:
         if "Step 6, save" not in run.log:
             raise ToolchainError(
                 f"{QUANTIZE} ended with exit code {run.returncode} and wrote {target.name}, but "
-                f"never said that it saved it; its last words:\n{run.last_words}",
+                f"never said that it saved it; its last lines:\n{run.last_words}",
                 f"to repeat it by hand: {run.command}",
             )
         return data

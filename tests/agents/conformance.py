@@ -90,7 +90,7 @@ def _onnx(images: Images) -> Features:
 
 
 def tengine(name: str, file: ShimFile, provider: str) -> Case:
-    """A tmfile's stand-in on a Tengine that was built with TIM-VX."""
+    """A tmfile's substitute on a Tengine that was built with TIM-VX."""
     quantized = {} if file.dtype == "float32" else {"scale": file.in_scale}
     feed = preprocessing(file.size, dtype=file.dtype, **quantized, zero_point=file.in_zero)
     output = {"dtype": file.dtype}
@@ -123,7 +123,7 @@ def _raw(colour: str) -> Preprocessing:
 
 
 def rknn(generation: int, dtype: str) -> Case:
-    """An RKNN file's stand-in: raw pixels in, the driver's own time."""
+    """An RKNN file's substitute: raw pixels in, the driver's own time."""
     file = ShimFile("R", dtype, out_zero=120 if dtype == "uint8" else -9, **MIXED)
     return Case(
         f"rknn{generation}",
@@ -140,7 +140,7 @@ def rknn(generation: int, dtype: str) -> Case:
 
 
 LITE = '''
-"""A stand-in for rknn-toolkit-lite2's package, by its documented names: over the RKNN 2 shim."""
+"""A substitute for rknn-toolkit-lite2's package, by its documented names: over the RKNN 2 shim."""
 import ctypes, os
 import numpy
 

@@ -88,7 +88,7 @@ class PipeChannel:
             status = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
-        self._drain.join(0.5)  # its last words are on their way
+        self._drain.join(0.5)  # its last lines are on their way
         return status
 
     def end(self) -> None:

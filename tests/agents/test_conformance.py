@@ -37,7 +37,7 @@ def open_case(made, case: Case, folder, options=None):
 def lacking(case: Case, python: str) -> str:
     """What the case needs and is not here."""
     if case.runtime in ("tengine", "rknn", "tensorrt") and not GCC:
-        return "gcc, to compile the stand-in"
+        return "gcc, to compile the substitute"
     for module in case.needs:
         asked = subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False)
         if asked.returncode:

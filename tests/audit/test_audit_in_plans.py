@@ -123,7 +123,7 @@ def test_images_are_read_once(own) -> None:
     assert [p.suffix for p in kept].count(".npz") == 3
     assert own.audit() == first
     assert {p: p.stat().st_mtime_ns for p in (own.folder / ".farm/audit").iterdir()} == kept
-    for path in kept:  # damaged files are made anew
+    for path in kept:  # damaged files are rebuilt
         path.write_bytes(b"x")
     assert own.audit() == first
     copy(own.folder / "faces/probe/p0/1.png", own.folder / "faces/probe/p1/1.png")

@@ -106,7 +106,7 @@ def test_a_bug_and_wrong_input_say_what_was_wrong() -> None:
     bug = RunFinished(exit_code=4, outcome="bug", message="KeyError: 'x'")
     state, _ = told(started(row("a", "a")), bug)
     assert last_words(state, "r", 4, folder="runs/r") == [
-        "farm's own bug: 0 of 1 row; please report it with runs/r/driver.log",
+        "internal error: 0 of 1 row; please report it with runs/r/driver.log",
         "  KeyError: 'x'",
     ]
     lost = RunFinished(exit_code=1, outcome="incomplete", message="Ray's head ended")

@@ -655,16 +655,16 @@ IDLE: dict[str, Idle] = {
         (B, ("boards", 3), {"name": "b", "kind": "host-cpu", "transport": "local"}),
         (M, ("entries", 3), {"name": "half", "boards": "b", "quantization": "float32"}),
     ),
-    "rounds of stand-ins": one(
+    "rounds of substitutes": one(
         (M, ("measurement", "rounds"), 2), "no row is measured on a board", TIMED, *ALL_EMULATED
     ),
-    "cooling of stand-ins": one(
+    "cooling of substitutes": one(
         (M, ("measurement", "cool_below_c"), 50),
         "no row is measured on a board",
         TIMED,
         *ALL_EMULATED,
     ),
-    "clocks of stand-ins": one(
+    "clocks of substitutes": one(
         (M, ("measurement", "clocks"), "pinned"),
         "no row is measured on a board",
         TIMED,

@@ -363,7 +363,7 @@ def fleet() -> list[Row]:
         Row("vim3*", "A311D*", noise=0.82, lot=2, mixed=True),
         Row("jetson", "Jetson NX", "jetson", noise=1.5, lot=3, median_ms=16.0),
         Row("noisy", "IMX8P", "imx", noise=0.82, lot=4, spread=0.9, median_ms=24.0),
-        Row("stand-in", "RV1126", "rv", executed_by="emulated", noise=0.82, lot=5),
+        Row("substitute", "RV1126", "rv", executed_by="emulated", noise=0.82, lot=5),
         Row("lost", "RK3588", "rk", fails="rk: the link <broke> & \x1b[31mended\x1b[0m"),
     ]
 

@@ -187,8 +187,8 @@ def test_csv_has_every_row_and_no_stand_ins_time(tmp_path: Path) -> None:
     rows = {row["name"]: row for row in csv.DictReader(io.StringIO(csv_text(run)))}
     assert len(rows) == 6
     assert float(rows["vim3"]["device_p50_ms"]) == pytest.approx(20.8, abs=0.1)
-    assert rows["stand-in"]["device_p50_ms"] == ""
-    assert rows["stand-in"]["executed_by"] == "emulated"
+    assert rows["substitute"]["device_p50_ms"] == ""
+    assert rows["substitute"]["executed_by"] == "emulated"
     assert float(rows["vim3"]["rank1"]) == run.results[1].rank1.value
 
 

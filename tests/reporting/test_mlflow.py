@@ -18,7 +18,7 @@ from .made import Row, Size, make_run
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
     Row("ref", "This host", "host", reference=True, noise=0.8, median_ms=4.0),
-    Row("stand-in", "RV1126", "rv", executed_by="emulated", noise=0.82, lot=5),
+    Row("substitute", "RV1126", "rv", executed_by="emulated", noise=0.82, lot=5),
 ]
 # Read in a process of its own: MLflow changes logging and the environment of whoever imports it.
 READ = """\
@@ -57,7 +57,7 @@ def test_rows_are_logged_once_with_their_figures_and_files(tmp_path: Path) -> No
     assert by_name["one"]["status"] == "FINISHED"
     assert {"results.json", "table.md"} <= set(by_name["one"]["files"])
     results = {c["name"]: c for c in json.loads((folder / "results.json").read_text())["cells"]}
-    host, stand_in = by_name["ref"], by_name["stand-in"]
+    host, stand_in = by_name["ref"], by_name["substitute"]
     assert host["metrics"]["rank1"] == results["ref"]["rank1"]["value"]
     assert host["metrics"]["device_p50_ms"] == results["ref"]["latency"]["device"]["p50_ms"]
     assert stand_in["params"]["executed_by"] == "emulated"

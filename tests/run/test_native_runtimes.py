@@ -174,7 +174,7 @@ def test_rknn_1_from_the_toolkit_to_features(tmp_path: Path) -> None:
 
 
 def test_rknn_2_has_its_simulator_between_twin_and_board(tmp_path: Path) -> None:
-    """The stand-in's simulator computes the float32 model, its board the shim's sums."""
+    """The substitute's simulator computes the float32 model, its board the shim's sums."""
     file = ShimFile("R", "int8", size=112, dim=256, out_zero=-9, gain=50.0)
     fake_rknn.environment(tmp_path / "toolchains", size=112, dim=256, graph=file.data[12:])
     made = one_board(

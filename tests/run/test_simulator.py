@@ -1,6 +1,6 @@
-"""A vendor's simulator as what executes: whole runs, with a stand-in for Rockchip's package.
+"""A vendor's simulator as what executes: whole runs, with a substitute for Rockchip's package.
 
-The stand-in computes the float32 model, so a simulated row must have float32's figures.
+The substitute computes the float32 model, so a simulated row must have float32's figures.
 """
 
 from __future__ import annotations

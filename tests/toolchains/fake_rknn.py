@@ -65,7 +65,7 @@ def read_png(path):
 
 class RKNN(object):
     def __init__(self, verbose=False):
-        print("\\x1b[32mI\\x1b[0m rknn-toolkit stand-in\\rloading 50%\\rloading 100%")
+        print("\\x1b[32mI\\x1b[0m rknn-toolkit substitute\\rloading 50%\\rloading 100%")
 
     def config(self, **given):
         for name in given:
@@ -162,7 +162,7 @@ def package(
     graph: bytes = b"",
     dim: int = 32,
 ) -> None:
-    """The stand-in as packages in a folder."""
+    """The substitute as packages in a folder."""
     (folder / "rknn" / "api").mkdir(parents=True, exist_ok=True)
     (folder / "rknn" / "__init__.py").write_text("")
     text = API.format(toolkit=toolkit, mode=mode, size=size, graph=graph, dim=dim)
@@ -178,7 +178,7 @@ def package(
 def install(
     folder: Path, toolkit: int, mode: str = "works", *, version: str, python: str = sys.executable
 ) -> Path:
-    """A program that is a Python with the stand-in."""
+    """A program that is a Python with the substitute."""
     package(folder / "packages", toolkit, mode, version, 16)
     program = folder / "python"
     program.write_text(f'#!/bin/sh\nPYTHONPATH={folder / "packages"} exec {python} "$@"\n')

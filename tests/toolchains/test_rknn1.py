@@ -32,7 +32,7 @@ def quantized() -> bytes:
 
 
 def told(data: bytes) -> dict:
-    """What the stand-in wrote into its file."""
+    """What the substitute wrote into its file."""
     (graph,) = struct.unpack_from("<Q", data, 16)
     return json.loads(data[64 + graph + 8 :])["made"]
 

@@ -3,7 +3,7 @@
 - A board that somebody else uses is waited for, up to `queue_s`, without counting as a failure.
 - A board never connected in this run is tried `ATTEMPTS` times; one that was connected and then
   lost may be rebooting or behind a cut link, and is tried up to `lost_s`.
-- Whatever another attempt cannot mend takes the board out of the run at once.
+- Whatever another attempt cannot fix takes the board out of the run at once.
 - Where a board can be rebooted or its power cycled, that comes before it is out of the run; it is
   then tried for as long as it needs to boot.
 - `SET_ASIDE_AFTER` failed steps in a row take it out too, each step having been repeated.
@@ -242,7 +242,7 @@ class BoardTable:
     # -- lost, recovered, out of the run -------------------------------------------------------
 
     def lost(self, board: str) -> None:
-        """A step failed in a way that a new session may mend: that, and a check before the next."""
+        """A step failed in a way that a new session may fix: that, and a check before the next."""
         self._of(board).suspect = True
         if self.state(board) not in (BoardState.BROKEN, BoardState.RECOVERING):
             self._away(board, "its session is lost")

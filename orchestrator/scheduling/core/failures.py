@@ -10,7 +10,7 @@
 | anything else | fails | as it is |
 
 Below: the board's next recovery rung, then another board of the pool, then the step fails.
-An attempt that brought something that is kept starts the count anew.
+An attempt that brought something that is kept starts the count again.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class FailureKind(Enum):
     BOARD = "the board needs attention"
     UNTRUSTED = "another machine may answer in the board's place"
     UNLIKE = "the board makes other features than its pool"
-    INPUT = "the user's input, the toolchain, or anything else that another attempt does not mend"
+    INPUT = "the user's input, the toolchain, or anything else that another attempt does not fix"
     INTERNAL = "an internal error"
 
     @property
@@ -111,7 +111,7 @@ class PlanView:
 
 @dataclass(frozen=True)
 class PlanChanged:
-    """The plan, the store or the fleet log changed. `inspected`: the store was read anew."""
+    """The plan, the store or the fleet log changed. `inspected`: the store was read again."""
 
     plan: PlanView
     inspected: bool = False
@@ -272,7 +272,7 @@ class MoveSteps:
 
 @dataclass(frozen=True)
 class InspectStore:
-    """Read the store anew; answered by `PlanChanged(inspected=True)` at once."""
+    """Read the store again; answered by `PlanChanged(inspected=True)` at once."""
 
 
 @dataclass(frozen=True)

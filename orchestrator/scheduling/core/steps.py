@@ -84,7 +84,7 @@ class Steps:
         """Another plan, or another content of the store: what is not needed counts as done.
 
         Args:
-            inspected: the store was read anew; what it has lost is to be made again.
+            inspected: the store was read again; what it has lost is to be rebuilt.
         """
         self.plan = plan
         graph, needed = plan.graph, set(plan.resolution.todo)
