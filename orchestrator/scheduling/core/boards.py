@@ -244,7 +244,7 @@ class BoardTable:
     def lost(self, board: str) -> None:
         """A step failed in a way that a new session may fix: that, and a check before the next."""
         self._of(board).suspect = True
-        if self.state(board) not in (BoardState.BROKEN, BoardState.RECOVERING):
+        if self.state(board) is BoardState.CONNECTED:
             self._away(board, "its session is lost")
 
     def _away(self, board: str, why: str) -> None:

@@ -276,7 +276,10 @@ class Scheduler:
 
     def _wanted(self) -> set[str]:
         """Boards that have something to do, are doing it, or may help or take over."""
-        wanted = set(self.steps.underway.helping)
+        underway = self.steps.underway
+        wanted = set(underway.helping)
+        # A step that runs may have left the plan meanwhile, when its row moved to another board.
+        wanted |= {step.board for step in underway.steps.values() if step.board}
         for step in self.steps.in_state(*UNFINISHED):
             if step.stage not in ON_BOARD:
                 continue
