@@ -26,6 +26,7 @@ from orchestrator.scheduling.core.messages import (
     MoveSteps,
     PlanChanged,
     ReachBoards,
+    Recover,
     Recovered,
     RecoveryFailed,
     ReportSkip,
@@ -94,7 +95,11 @@ class Scheduler:
         helped = isinstance(event, HelpEnded) and event.failure is None
         if isinstance(event, _BOARD_NEWS) and not helped:
             self._recheck = True
-        return self._handlers[type(event)](event, now)
+        out = self._handlers[type(event)](event, now)
+        for each in out:
+            if isinstance(each, Recover):  # a board that boots may have lost its files
+                self.steps.deploy_again(each.board, now)
+        return out
 
     @property
     def finished(self) -> bool:

@@ -118,11 +118,29 @@ class Steps:
         graph = self.plan.graph
         while self._blocked:
             step_id = heapq.heappop(self._blocked)[1]
+            if self._is_gone(step_id):
+                self.record(step_id).made = False
+                self.move(step_id, StepState.WAITING, "its output is gone", now)
             if self._states[step_id] is not StepState.WAITING:
                 continue
             because = next(s for s in graph.sources(step_id) if self._states[s] in UNSUCCESSFUL)
             self.move(step_id, StepState.SKIPPED, f"{because} has no output", now)
             yield graph.steps[step_id], because
+
+    def _is_gone(self, step_id: str) -> bool:
+        """Whether the output of a done step, below one without output, can no longer be named.
+
+        The store lost what it was made of, and that could not be rebuilt: its key is unknown from
+        then on, and what waits for it would wait for ever.
+        """
+        return (
+            self._states[step_id] is StepState.DONE
+            and self.plan.resolution.keys.get(step_id) is None
+            and any(
+                self._states[each] is StepState.WAITING
+                for each in self.ready.after.get(step_id, ())
+            )
+        )
 
     def may_start(self, step_id: str, now: float) -> bool:
         """Whether a ready step is not held back: by its backoff, an unknown key, or its twin.
