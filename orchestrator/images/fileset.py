@@ -224,10 +224,11 @@ def _size(checked: Checked) -> tuple[int, int]:
 
 def _skip(made: SetFiles, meant: set[str], what: str) -> None:
     """Say what is skipped; probes of people who were to be enrolled and cannot be go with it."""
+    said: list[str] = []
     if made.unreadable:
         first = "; ".join(made.unreadable[:_NAMED])
         more = len(made.unreadable) - _NAMED
-        made.notes.append(
+        said.append(
             f"{what}: {len(made.unreadable)} skipped as unreadable (skip_unreadable): {first}"
             + (f"; and {more} more" if more > 0 else "")
         )
@@ -243,10 +244,11 @@ def _skip(made: SetFiles, meant: set[str], what: str) -> None:
         ]
         gone = len(made.files) - len(kept)
         made.files, made.sizes = [i for i, _ in kept], [s for _, s in kept]
-        made.notes.append(
-            f"{what}: {gone} probes of {len(lost)} identities are left out, since none of their "
-            "gallery images can be read"
+        said.append(
+            f"{what}: probes left out, since none of their identity's gallery images can be "
+            f"read: {gone} (identities: {len(lost)})"
         )
+    made.notes[:0] = said
     made.unreadable = []
 
 

@@ -68,9 +68,12 @@ def read(path: Path) -> Original:
     try:
         proto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's DecodeError, whose package has no type stubs
-        raise UserError(f"the model {path} is not an ONNX file: {error}") from error
+        raise UserError(f"the model {path} is not an ONNX file: {error}", _instead(data)) from error
     if not proto.graph.node:
-        raise UserError(f"the model {path} is not an ONNX file with a graph: it has no nodes")
+        raise UserError(
+            f"the model {path} is not an ONNX file with a graph: it has no nodes",
+            _instead(data) if not data else "",
+        )
     sha256 = hashlib.sha256(data).hexdigest()
     names, contents = _bring_in(proto, path)
     fingerprint = digest({"file": sha256, "beside": contents}) if names else sha256
@@ -172,3 +175,14 @@ def _read(file: Path, told: dict[str, str], tensor: TensorProto, path: Path) -> 
 
 def _name(name: str) -> str:
     return f"'{edit.shown(name, 120)}'"
+
+
+def _instead(data: bytes) -> str:
+    """What a file that is no ONNX model seems to be, and what to do."""
+    if data.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer: `git lfs pull` brings the file itself"
+    if not data:
+        return "it is empty: export or download it again"
+    if b"\0" not in data[:4096] and data[:4096].isascii():
+        return "it is a text file; give the .onnx file that the exporter wrote"
+    return "it may be cut off: compare its size or sha256 with the source's"

@@ -24,7 +24,7 @@ from rich.text import Text
 from orchestrator.events import Event, StepProgress
 from orchestrator.reporting.fitting import Column, fits, fitted
 from orchestrator.reporting.state import BoardLine, Running, RunState
-from orchestrator.reporting.table import extra, footnotes, headings, row
+from orchestrator.reporting.table import extra, footnotes, headings, row, serious_notes
 from orchestrator.results import CellResult
 
 TAIL = 6
@@ -322,7 +322,8 @@ def print_table(
     if results:
         console.print(results_table(results, columns, console.width))
         console.print()
-    for line in first_notes(footnotes(results, failures), console.width):
+    must = len(serious_notes(results))
+    for line in first_notes(footnotes(results, failures), console.width, must):
         console.print(Text(line, style="dim"), soft_wrap=True)
 
 
@@ -346,19 +347,32 @@ def results_table(results: Sequence[CellResult], columns: Sequence[str], width: 
     return fitted(shape, [row(result, False, more) for result in results], width)
 
 
-def first_notes(notes: Sequence[str], width: int, most: int = NOTE_LINES) -> list[str]:
-    """Footnotes as lines of a terminal: as many as have room whole, and how many are left out."""
+def first_notes(
+    notes: Sequence[str], width: int, must: int = 0, most: int = NOTE_LINES
+) -> list[str]:
+    """Footnotes as lines of a terminal: as many as have room whole, and how many are left out.
+
+    Args:
+        must: so many of the first notes are shown whatever the room, two lines of each.
+    """
     wrapped = [textwrap.wrap(note, width, break_long_words=False) for note in notes]
     if sum(map(len, wrapped)) <= most:
         return [line for lines in wrapped for line in lines]
     shown: list[str] = []
     left = 0
-    for lines in wrapped:
+    for lines in wrapped[:must]:
+        shown += lines[:2]
+        if len(lines) > 2:
+            shown[-1] = f"{shown[-1][: width - 2]} …"
+    most = max(most, len(shown) + 2)
+    for lines in wrapped[must:]:
         if len(shown) + len(lines) < most:
             shown += lines
         else:
             left += 1
-    return [*shown, f"{left} more note{'s' * (left > 1)} in table.md"]
+    if left:
+        shown.append(f"{left} more note{'s' * (left > 1)} in table.md")
+    return shown
 
 
 def _in_notebook(console: Console) -> bool:

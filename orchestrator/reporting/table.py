@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from orchestrator.audit.words import beside_table
+from orchestrator.audit.words import beside_table, leak_notes
 from orchestrator.reporting.causes import causes
 from orchestrator.results import YARDSTICK, CellResult, Estimate, Tar
 
@@ -173,7 +173,7 @@ def headings(
 
 def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> list[str]:
     """What must be said beside the figures."""
-    notes: list[str] = []
+    notes: list[str] = serious_notes(results)
     missing = [f"No result for {', '.join(c.rows)}: {c.what}" for c in causes(failures)]
     if not results:
         return missing
@@ -189,7 +189,6 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         f"{test.unknown:,} unknown probes{difficulty}; [{100 * confidence:g} % interval]; "
         f"FAR is per search; the threshold allows {tar.k} false alarm{'s' * (tar.k != 1)}."
     )
-    notes.extend(dict.fromkeys(said for result in results for said in result.test_set.notes))
     notes.extend(_differences(results))
     suspect = [r for r in results if r.verdict == "SUSPECT"]
     notes.extend(f"{_named(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect)
@@ -199,7 +198,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         if result.failed_images
     )
     notes.extend(_warnings(results))
-    notes.extend(beside_table(results))
+    notes.extend(note for note in beside_table(results) if note not in notes)
     notes.extend(missing)
     if any(result.mixed for result in results):
         notes.append("* mixed mode: float32 model for the gallery, quantized model for the probes.")
@@ -229,6 +228,13 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         notes.append("(partial): only a part of the test set was used (--limit).")
     notes.extend(f"{r.name}: {r.helpers}" for r in results if r.helpers)
     return notes
+
+
+def serious_notes(results: Sequence[CellResult]) -> list[str]:
+    """Leaks that were allowed, and what of the test set was left out or changed: no table may be
+    shown without them."""
+    noted = dict.fromkeys(note for result in results for note in result.test_set.notes)
+    return [*leak_notes(results), *noted]
 
 
 def _doubt(result: CellResult) -> str:

@@ -25,6 +25,7 @@ from orchestrator.scheduling.offers import Offered
 from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.model import ModelSpec
+from orchestrator.specs.testset import RenderedCalibration, RenderedSet
 from orchestrator.specs.yamlfile import Problem, fail
 
 IMAGES = 16
@@ -58,7 +59,7 @@ class Given:
         file = model.quantized.file if model.quantized else "?"
         return (
             f"{model.name} as given ({file}): {self.words}; mean cosine to float32 "
-            f"{self.cosine:.4f}, lowest {self.lowest:.4f}, on {self.images} calibration images"
+            f"{self.cosine:.4f}, lowest {self.lowest:.4f}, on {self.images} images"
         )
 
 
@@ -135,7 +136,14 @@ def _looked_at(
     from orchestrator.graphs import prepare, qdq
 
     checker = images.Checker(state)
-    rows = images.calibration_rows(matrix.calibration, size=model.input.size, checker=checker)
+    rows: Any
+    if isinstance(matrix.calibration, RenderedCalibration) and not isinstance(
+        matrix.test_set, RenderedSet
+    ):
+        # No own calibration images were given, and rendered faces are not what this model is for.
+        rows = images.probe_rows(matrix.test_set, size=model.input.size, checker=checker)
+    else:
+        rows = images.calibration_rows(matrix.calibration, size=model.input.size, checker=checker)
     # The float32 model as every step uses it.
     model = take_in(model, {(model.name, "calibration"): rows}, state).spec
     assert model.quantized is not None
@@ -177,7 +185,7 @@ def _looked_at(
     if given.cosine < LOWEST:
         text = (
             f"{model.quantized.file} is another model than {model.file}: the mean cosine of their "
-            f"features is {given.cosine:.3f} on {given.images} calibration images, expected "
+            f"features is {given.cosine:.3f} on {given.images} images, expected "
             f"{LOWEST} or more"
         )
         fail([_problem(model, text)])
@@ -233,7 +241,7 @@ def _cosines(model: ModelSpec, data: bytes, pictures: NDArray[np.uint8]) -> NDAr
         assert model.quantized is not None
         text = (
             f"{model.quantized.file} gives NaN, infinity or only zeros for {int(wrong.sum())} of "
-            f"{len(pictures)} calibration images"
+            f"{len(pictures)} images"
             if found.shape == exact.shape
             else f"{model.quantized.file} gives features of {found.shape[1]} numbers, the float32 "
             f"model {exact.shape[1]}"

@@ -63,7 +63,8 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "mixed": cell.mixed,
             "model": cell.model,
             "test_set": _test_set(plan, cell, figures),
-            "partial": plan.request.limit is not None,
+            # A limit above all that are enrolled leaves nobody out.
+            "partial": plan.request.limit is not None and figures["gallery"] >= plan.request.limit,
             "latency": latency if timed["timing_valid"] else None,
             "latency_host": None if timed["timing_valid"] else latency,
             "rank1": figures["rank1"],

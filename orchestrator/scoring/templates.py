@@ -61,7 +61,7 @@ def unit_rows(
     if bad.size:
         row = int(np.arange(features.shape[0])[index][bad[0]])
         reason = (
-            "is zero (an image that was never written?)"
+            "is zero (the model gives no feature for its image, or the image was never written)"
             if np.isfinite(lengths[bad[0]])
             else "holds NaN or Inf"
         )

@@ -152,7 +152,8 @@ def compare_colours(
         progress: called with (images embedded, images in all).
 
     Returns:
-        None with fewer than eight identities, of which nothing can be said.
+        None with fewer than eight identities whose features are finite, of which nothing can be
+        said.
     """
     count = len(gallery)
     if count < FEW:
@@ -174,6 +175,11 @@ def compare_colours(
                 if progress is not None:
                     progress(done, total)
             features[side, exchanged] = np.stack(made).astype(np.float64)
+    finite = np.logical_and.reduce([np.isfinite(f).all(axis=1) for f in features.values()])
+    if int(finite.sum()) < FEW:
+        return None
+    features = {which: found[finite] for which, found in features.items()}
+    count = int(finite.sum())
     judged: dict[Side, tuple[NDArray[np.bool_], NDArray[np.float64]]] = {
         which: judge(
             features["gallery", which in ("all", "gallery")],

@@ -12,7 +12,7 @@ from PIL import Image
 from orchestrator.cli.main import main
 from orchestrator.images import gallery_rows, probe_rows
 from orchestrator.specs import RenderedSet
-from orchestrator.stages.colours import chosen_rows
+from orchestrator.stages.colours import chosen_rows, compare_colours
 from tests.audit.test_audit_in_plans import Own
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,3 +90,20 @@ def test_people_are_chosen_that_have_both_images_and_are_spread_over_the_set() -
     assert [gallery[row] for row in enrolled] == [probes[row] for row in searched]
     assert [gallery[row] for row in enrolled] == ["p0", "p24", "p48", "p72", "p98"]
     assert chosen_rows(["a"], ["b"]) == ([], [])
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_image_without_finite_features_leaves_the_others_judged() -> None:
+    random = np.random.default_rng(0)
+    people = random.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    people[3] = 255
+    weights = random.normal(size=(3 * 8 * 8, 16))
+
+    def embed(fed: np.ndarray) -> np.ndarray:
+        found = fed.reshape(-1) @ weights
+        return found if fed.mean() < 200 else np.full(16, np.nan)
+
+    told = compare_colours(embed, people, people, colour="RGB", mean=[0.0] * 3, std=[1.0] * 3)
+    assert told is not None
+    assert told.identities == 11
+    assert told.rank1[0] == 1.0

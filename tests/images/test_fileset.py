@@ -138,7 +138,7 @@ def test_all_that_is_not_taken_is_named_at_once(faces: Path) -> None:
     assert notes == gallery_rows(spec).notes
     assert notes[0].startswith("test set: 8 skipped as unreadable (skip_unreadable): ")
     assert notes[0].endswith("; and 5 more")
-    assert notes[1].startswith("test set: 2 probes of 2 identities are left out")
+    assert notes[1].startswith("test set: probes left out, since none of their identity's gallery")
 
 
 def test_linked_folders_are_followed(faces: Path, tmp_path: Path) -> None:

@@ -225,3 +225,24 @@ def test_the_plan_prints_the_cosine(
     out = " ".join(capsys.readouterr().out.split())
     assert "face as given (qat.onnx): int8 per-channel symmetric" in out
     assert "mean cosine to float32 0.9" in out
+
+
+def test_own_images_without_a_calibration_are_compared_on_the_probes(
+    tmp_path: Path, quantized: bytes
+) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from orchestrator.images import render
+
+    for role, shot, people in (("gallery", 0, 2), ("probe", 1, 5)):
+        faces = render(np.arange(people), np.full(people, shot))
+        for person, face in enumerate(faces):
+            place = tmp_path / "faces" / role / f"p{person}"
+            place.mkdir(parents=True)
+            Image.fromarray(face).save(place / "0.png")
+    _, _, rest = MATRIX.partition("calibration: {rendered: {images: 20}}\n")
+    matrix = f"models: face\ntest_set: {{folder: {tmp_path / 'faces'}}}\n{rest}"
+    given = make_plan(project(tmp_path, quantized, matrix), facts=FACTS).given["face"]
+    assert given.images == 5
+    assert given.cosine > 0.97

@@ -213,3 +213,9 @@ def test_a_console_has_at_most_four_lines_of_footnotes(project: Path) -> None:
         assert max(map(len, lines)) <= width
     assert first_notes(["one", "two"], 80) == ["one", "two"]
     assert first_notes(["a " * 200, "b"], 80) == ["b", "1 more note in table.md"]
+    # What no table may be shown without: two lines of each, whatever the room.
+    serious, first = "LEAK " + "a " * 200, "1:N over 12"
+    shown = first_notes([serious, "3 skipped as unreadable", first, "b " * 200], 80, must=2)
+    assert [line[:9] for line in shown[::2]] == ["LEAK a a ", "3 skipped", "1 more no"]
+    assert shown[1].endswith(" …")
+    assert max(map(len, shown)) <= 80
