@@ -21,14 +21,13 @@ MATRIX = """\
 models: synthface-ir
 test_set:
   rendered: {{seed: 0, identities: {identities}, unknown: {unknown}, difficulty: 1.5}}
-calibration:
-  rendered: {{images: 16, difficulty: 1.5}}
-measurement:
+{calibration}measurement:
   {{warm_up_count: 3, min_duration_s: 0.3, min_count: 20, max_duration_s: 20.0, emulated: true}}
 scoring: {{far: [1e-1, 1e-2], table_far: 1e-1, bootstrap: 100}}
 entries:
 {entries}
 """
+CALIBRATION = "calibration:\n  rendered: {images: 16, difficulty: 1.5}\n"
 FLOAT = "  - {name: float32, boards: this-host, quantization: float32}\n"
 HOST = "  - {name: this-host, kind: host-cpu, transport: local}\n"
 
@@ -57,7 +56,10 @@ class Project:
 
     def write(self, entries: str, boards: str, identities: int = 40, unknown: int = 20) -> None:
         """Write matrix and inventory."""
-        text = MATRIX.format(entries=entries, identities=identities, unknown=unknown)
+        calibration = CALIBRATION if "int8" in entries else ""
+        text = MATRIX.format(
+            entries=entries, calibration=calibration, identities=identities, unknown=unknown
+        )
         (self.folder / "matrix.yaml").write_text(text)
         (self.folder / "device_inventory.yaml").write_text("boards:\n" + boards)
 
