@@ -11,7 +11,7 @@ run: setup
 	$(BIN)/farm run matrix.yaml
 
 test: setup-dev check
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: setup-dev
 	$(BIN)/python -m pytest -m "slow and not soak" --timeout 600
