@@ -47,7 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Any:
         entries.append("  - {name: int8, boards: calm, quantization: int8 per-tensor symmetric}\n")
         made.write(FLOAT + "".join(entries), HOST + "".join(inventory), 12, 10)
         matrix = made.folder / "matrix.yaml"
-        matrix.write_text(matrix.read_text().replace("20.0}", "20.0, rounds: 2, blocks: 4}"))
+        matrix.write_text(matrix.read_text().replace("20.0,", "20.0, rounds: 2, blocks: 4,"))
         done = made.farm("run")
         (made.folder / "said.txt").write_text(done.stdout + done.stderr)
         yield made, done, boards
