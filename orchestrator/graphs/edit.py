@@ -144,3 +144,18 @@ def drop_unused_initializers(graph: GraphProto) -> None:
     if len(kept) != len(graph.initializer):
         del graph.initializer[:]
         graph.initializer.extend(kept)
+
+
+def check_plain(node: NodeProto) -> None:
+    """Raise UserError for an operator of no standard set, or one that contains a subgraph."""
+    if node.domain not in STANDARD_DOMAINS:
+        raise UserError(
+            f"{label(node)} is of the operator set '{node.domain}', expected only "
+            "ONNX's own operators",
+            "export the model without custom or fused operators",
+        )
+    if any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute):
+        raise UserError(
+            f"{label(node)} contains a subgraph, expected a model without control flow",
+            "export the model for inference, with fixed shapes",
+        )

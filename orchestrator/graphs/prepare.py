@@ -119,17 +119,7 @@ def check_input(proto: ModelProto) -> None:
 def check_operators(proto: ModelProto) -> None:
     """Raise UserError at the first operator that no toolchain here can know."""
     for node in proto.graph.node:
-        if node.domain not in edit.STANDARD_DOMAINS:
-            raise UserError(
-                f"{edit.label(node)} is of the operator set '{node.domain}', expected only "
-                "ONNX's own operators",
-                "export the model without custom or fused operators",
-            )
-        if any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute):
-            raise UserError(
-                f"{edit.label(node)} contains a subgraph, expected a model without control flow",
-                "export the model for inference, with fixed shapes",
-            )
+        edit.check_plain(node)
         if node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"):
             raise UserError(
                 f"{edit.label(node)}: the model is quantized already, expected float32",

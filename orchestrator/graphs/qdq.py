@@ -171,17 +171,7 @@ def _check_operators(proto: ModelProto) -> None:
                 f"{QUANTIZE} and {DEQUANTIZE} around float ones (QDQ)",
                 "export it in the QDQ format",
             )
-        if node.domain not in edit.STANDARD_DOMAINS:
-            raise UserError(
-                f"{edit.label(node)} is of the operator set '{node.domain}', expected only "
-                "ONNX's own operators",
-                "export the model without custom or fused operators",
-            )
-        if any(a.type in (a.GRAPH, a.GRAPHS) for a in node.attribute):
-            raise UserError(
-                f"{edit.label(node)} contains a subgraph, expected a model without control flow",
-                "export the model for inference, with fixed shapes",
-            )
+        edit.check_plain(node)
     if not {QUANTIZE, DEQUANTIZE} <= found:
         lacking = " and ".join(sorted({QUANTIZE, DEQUANTIZE} - found))
         raise UserError(
