@@ -7,10 +7,13 @@ import signal
 import sys
 from typing import Any, List, Optional
 
-from . import VERSION, cleanup, lock, lockfile, pinning, runtimes
-from .errors import BOARD, AgentError
-from .link import say, take_stdio
-from .session import Session, refuse
+from . import VERSION, runtimes
+from .locking import lock, lockfile
+from .measurement import pinning
+from .protocol.errors import BOARD, AgentError
+from .protocol.link import say, take_stdio
+from .session.session import Session, refuse
+from .storage import cleanup
 
 
 class _Stopped(Exception):
@@ -101,7 +104,7 @@ def wipe(options: argparse.Namespace) -> int:
 
 def child(options: argparse.Namespace) -> int:
     """The process in which the runtime lives; started by a session."""
-    from . import worker  # the session's own process stays small without it
+    from .session import worker  # the session's own process stays small without it
 
     worker.main(
         options.parent, options.root, options.images, options.source, options.sink, options.keep

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.fleet.agent_bundle import agent_bundle, agent_command
-from orchestrator.fleet.emulated import EmulatedFleet, ensure_key
-from orchestrator.fleet.relay import Relay, Weather
-from orchestrator.fleet.session import AgentSession, Preprocessing
-from orchestrator.fleet.ssh import SshTransport
+from orchestrator.fleet.boards.agent_bundle import agent_bundle, agent_command
+from orchestrator.fleet.emulated.boards import EmulatedFleet, ensure_key
+from orchestrator.fleet.session.client import AgentSession, Preprocessing
+from orchestrator.fleet.transport.ssh import SshTransport
+from tests.faulty_proxy import Relay, Weather
 from tests.openssh import SSHD, running_sshd
 
 SIZE = 112

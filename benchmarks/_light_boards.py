@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks._timed_runs import Project, offer_toolchain
-from orchestrator.fleet.emulated import EmulatedFleet
+from orchestrator.fleet.emulated.boards import EmulatedFleet
 
 MATRIX = """\
 models: synthface-mfn

@@ -22,7 +22,7 @@ from typing import Any
 
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.events import Event, EventReader
-from orchestrator.fleet.emulated import EmulatedFleet
+from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.toolchains import Artifact, Conversion, Scheme
 from orchestrator.toolchains.onnxruntime import OnnxRuntimeToolchain
 

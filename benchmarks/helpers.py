@@ -31,10 +31,10 @@ HELPERS = (
 def main(count: int) -> None:
     """Print the figures, a line each: mean cosine, Rank-1, probes gained and lost."""
     from orchestrator.calibration import CalibrationTable, calibrate
+    from orchestrator.execution.local_backend import encode
     from orchestrator.images.renderer import render
-    from orchestrator.scheduling.on_host import encode
     from orchestrator.specs.model import load_model
-    from orchestrator.stages import convert, helpers, quantize
+    from orchestrator.stages import accuracy_helpers, convert, quantize
 
     calibration = render(np.arange(2_000_000, 2_000_100), np.zeros(100, int), 0, DIFFICULTY)
     ids = np.arange(count)
@@ -54,7 +54,7 @@ def main(count: int) -> None:
 
             tables: dict[bool, CalibrationTable] = {}
             for equal in (False, True):
-                source = helpers.source_of(model, {"equalize": equal})
+                source = accuracy_helpers.source_of(model, {"equalize": equal})
                 inputs = quantize.inputs_of(calibration, meta)
                 tables[equal] = calibrate(source, [inputs])
             made = convert.convert_model(model, quantize.FLOAT32, "onnxruntime")
@@ -87,7 +87,7 @@ def main(count: int) -> None:
                         f"{name}_{vendor}_{words}: cosine {cosine:.5f}, Rank-1 "
                         f"{100 * right.mean():.2f}, gained {(right & ~plain).sum()}, "
                         f"lost {(plain & ~right).sum()} "
-                        f"[{helpers.words(done.facts['helpers'])}]",
+                        f"[{accuracy_helpers.words(done.facts['helpers'])}]",
                         flush=True,
                     )
 

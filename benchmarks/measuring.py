@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from orchestrator.agents.telemetry import Telemetry
-from orchestrator.fleet.session import MeasurePolicy, TimesBlock
+from orchestrator.agents.measurement.telemetry import Telemetry
+from orchestrator.fleet.session.client import MeasurePolicy, TimesBlock
 from tests.agents.conftest import MODEL, faces, open_onnx
 from tests.agents.pipes import agent, session
 

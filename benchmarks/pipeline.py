@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from unittest import mock
 
 from benchmarks._boards import IMAGE_BYTES, Images, Server, server, session
-from orchestrator.fleet import session_link
-from orchestrator.fleet.relay import Weather
-from orchestrator.fleet.session_flow import Flow
+from orchestrator.fleet.session import link
+from orchestrator.fleet.session.flow import Flow
+from tests.faulty_proxy import Weather
 
 MS = 16
 FAR = {"delay_s": 0.020, "bytes_per_s": 25e6 / 8}
@@ -38,7 +38,7 @@ class StopAndWait(Flow):
 @contextmanager
 def stop_and_wait() -> Iterator[None]:
     """Sessions send one image at a time."""
-    with mock.patch.object(session_link, "Flow", StopAndWait):
+    with mock.patch.object(link, "Flow", StopAndWait):
         yield
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.fleet.board import Artifact, BoardLink
-from orchestrator.fleet.emulated import EmulatedFleet
-from orchestrator.fleet.reaching import address_of
-from orchestrator.scheduling.hosts import _Rows
-from orchestrator.scheduling.sharing import SharedExtraction
+from orchestrator.cluster.host_actor import _Rows
+from orchestrator.execution.shared_extraction import SharedExtraction
+from orchestrator.fleet.boards.addressing import address_of
+from orchestrator.fleet.boards.board import Artifact, BoardLink
+from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.specs.inventory import Board
 from orchestrator.store.features import FeatureWriter
 

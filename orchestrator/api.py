@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.compare import RunComparison, compare_runs
-from orchestrator.reporting.console import View
-from orchestrator.reporting.export import flat_row
-from orchestrator.reporting.figures import device_ms_of, searches_of
-from orchestrator.reporting.files import write_results
-from orchestrator.reporting.gate import Judgement, judge, parse_limits
-from orchestrator.reporting.history import LATEST, Run, find_run, load_run, load_runs
-from orchestrator.reporting.listing import newest_with_rows
+from orchestrator.preflight.planner import Plan, Request, find_inventory, make_plan
+from orchestrator.reporting.analysis.compare import RunComparison, compare_runs
+from orchestrator.reporting.analysis.figures import device_ms_of, searches_of
+from orchestrator.reporting.analysis.gate import Judgement, judge, parse_limits
+from orchestrator.reporting.analysis.history import LATEST, Run, find_run, load_run, load_runs
+from orchestrator.reporting.export.files import write_results
+from orchestrator.reporting.export.tables import flat_row
+from orchestrator.reporting.live.console import View
+from orchestrator.reporting.tables.listing import newest_with_rows
 from orchestrator.results import CellResult
 from orchestrator.running import carry_out, folder_of, request_of
-from orchestrator.scheduling.planner import Plan, Request, find_inventory, make_plan
 from orchestrator.scoring import Searches
 
 if TYPE_CHECKING:

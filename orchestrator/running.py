@@ -20,15 +20,15 @@ from pathlib import Path
 from types import FrameType
 
 from orchestrator import __version__
+from orchestrator.cluster.nodes import reach
 from orchestrator.errors import UserError
 from orchestrator.events import CellFinished, EventLog, EventReader, RunFinished, RunStarted
-from orchestrator.reporting.console import View
-from orchestrator.reporting.ending import LOG
-from orchestrator.reporting.history import EVENTS, LATEST, REQUEST, find_run
-from orchestrator.reporting.state import RunState
-from orchestrator.scheduling.outcome import cell_result, held
-from orchestrator.scheduling.planner import Plan, Request, make_plan
-from orchestrator.scheduling.ray_nodes import reach
+from orchestrator.execution.results_builder import cell_result, held
+from orchestrator.preflight.planner import Plan, Request, make_plan
+from orchestrator.reporting.analysis.history import EVENTS, LATEST, REQUEST, find_run
+from orchestrator.reporting.live.console import View
+from orchestrator.reporting.live.ending import LOG
+from orchestrator.reporting.live.state import RunState
 from orchestrator.store.going import going
 from orchestrator.store.places import check_place, check_writable
 
@@ -240,7 +240,7 @@ def _driver(folder: Path, lock: int) -> Iterator[subprocess.Popen[bytes]]:
 
     It holds the run's lock too: when this process is killed, the run goes on for a moment.
     """
-    command = [sys.executable, "-m", "orchestrator.scheduling.driver_process", str(folder)]
+    command = [sys.executable, "-m", "orchestrator.scheduling.process", str(folder)]
     root = str(Path(__file__).resolve().parent.parent)
     path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
     with open(folder / LOG, "ab") as log:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.fleet.emulated import ensure_key
+from orchestrator.fleet.emulated.boards import ensure_key
 
 SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") or ""
 SFTP_SERVER = "internal-sftp"

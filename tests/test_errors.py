@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from orchestrator.errors import BoardError, TransientError
-from orchestrator.fleet.deadline import Expired, Hung, named
+from orchestrator.fleet.transport.deadline import Expired, Hung, named
 
 
 def test_last_words_come_before_the_hint_and_are_a_field_of_their_own() -> None:

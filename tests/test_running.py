@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.history import REQUEST
+from orchestrator.preflight.planner import Request
+from orchestrator.reporting.analysis.history import REQUEST
 from orchestrator.running import _new_folder, request_of
-from orchestrator.scheduling.planner import Request
 
 
 @pytest.fixture

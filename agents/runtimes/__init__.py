@@ -4,8 +4,8 @@ import importlib
 import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 
-from ..errors import BOARD, AgentError
-from ..preprocess import Preprocessor
+from ..protocol.errors import BOARD, AgentError
+from ..session.preprocess import Preprocessor
 
 Input = Union[bytes, bytearray]
 # Name of a runtime (as in the inventory) to its module here, which has `probe` and `Runtime`.

@@ -7,8 +7,8 @@ import os
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..errors import BOARD, TOOLCHAIN, USER, AgentError
-from ..preprocess import Preprocessor
+from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
+from ..session.preprocess import Preprocessor
 from . import variable
 
 # Where the loader may not look but vendors' images put libraries all the same.

@@ -22,9 +22,10 @@ import importlib.util
 import os
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from .. import clock, gpu
-from ..errors import BOARD, TOOLCHAIN, USER, AgentError
-from ..preprocess import Preprocessor
+from ..host import gpu
+from ..measurement import clock
+from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
+from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Input, check_shape, ort_nodes, source_version
 
 CPU = ort_nodes.CPU

@@ -15,9 +15,9 @@ import os
 import struct
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
 
-from .. import clock
-from ..errors import BOARD, TOOLCHAIN, TRANSIENT, AgentError
-from ..preprocess import Preprocessor
+from ..measurement import clock
+from ..protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, AgentError
+from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Input, check_shape, native, rknn_lite
 
 NAME = "rknn"

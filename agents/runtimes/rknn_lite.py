@@ -9,9 +9,9 @@ import re
 import sys
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from .. import clock
-from ..errors import BOARD, AgentError
-from ..preprocess import Preprocessor
+from ..measurement import clock
+from ..protocol.errors import BOARD, AgentError
+from ..session.preprocess import Preprocessor
 from . import Input, check_shape, native
 
 

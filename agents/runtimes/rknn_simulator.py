@@ -16,9 +16,9 @@ import tempfile
 import zipfile
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from .. import clock
-from ..errors import BOARD, TOOLCHAIN, AgentError
-from ..preprocess import Preprocessor
+from ..measurement import clock
+from ..protocol.errors import BOARD, TOOLCHAIN, AgentError
+from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Input, check_shape
 
 PACKAGE = "rknn-toolkit2"

@@ -17,10 +17,11 @@ import sys
 from array import array
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from .. import clock, libraries
-from ..errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
-from ..files import read_text
-from ..preprocess import Preprocessor
+from ..host import libraries
+from ..host.files import read_text
+from ..measurement import clock
+from ..protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
+from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Input, check_shape, native
 
 NAME = "tengine"

@@ -17,8 +17,8 @@ import re
 import sys
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ..errors import BOARD, AgentError
-from ..preprocess import Preprocessor
+from ..protocol.errors import BOARD, AgentError
+from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Input, source_version
 
 _LIBRARIES = (

@@ -15,9 +15,9 @@ import time
 from array import array
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from .. import clock
-from ..errors import USER, AgentError
-from ..preprocess import Preprocessor
+from ..measurement import clock
+from ..protocol.errors import USER, AgentError
+from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Input
 
 _VERSION = "1"

@@ -11,8 +11,8 @@ import sys
 from array import array
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ..errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
-from ..preprocess import Preprocessor
+from ..protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
+from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Input, check_shape
 from .cuda import DEVICE_TO_HOST, HOST_TO_DEVICE, Cuda
 from .trt_build import Log, made

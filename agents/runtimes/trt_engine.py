@@ -13,9 +13,9 @@ import sys
 import tempfile
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from .. import programs
-from ..cleanup import touch
-from ..errors import BOARD, TOOLCHAIN, USER, AgentError
+from ..host import programs
+from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
+from ..storage.cleanup import touch
 
 # Raised when an engine made from the same inputs may be another one.
 RECIPE = 1

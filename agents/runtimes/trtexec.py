@@ -23,9 +23,9 @@ import struct
 import tempfile
 from typing import Any, Dict, List, Mapping, Tuple
 
-from .. import programs
-from ..errors import BOARD, TOOLCHAIN, USER, AgentError
-from ..preprocess import Preprocessor
+from ..host import programs
+from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
+from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Input, check_shape, onnx_file
 from .cuda import Cuda
 from .trt_engine import Recipe, in_time, provide

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.events import EventReader
-from orchestrator.reporting.console import View
+from orchestrator.reporting.live.console import View
 
 WIDTH = 120
 FONT = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.cli import project
 
 if TYPE_CHECKING:
-    from orchestrator.fleet.board import Address
-    from orchestrator.fleet.health import Health
+    from orchestrator.fleet.boards.board import Address
+    from orchestrator.fleet.boards.health import Health
     from orchestrator.specs.inventory import Board, Inventory
     from orchestrator.store.fleet_log import FleetLog, Standing
 
@@ -161,7 +161,7 @@ class Fleet:
         Raises:
             UserError: the inventory is missing or wrong.
         """
-        from orchestrator.fleet.health import identity
+        from orchestrator.fleet.boards.health import identity
         from orchestrator.specs.inventory import load_inventory
         from orchestrator.store.fleet_log import FleetLog
 
@@ -192,8 +192,8 @@ class Fleet:
 @contextmanager
 def reaching(arguments: argparse.Namespace, doing: str) -> Iterator[Callable[[Board], Address]]:
     """Addresses of boards for the length of a `with`, for which emulated ones live."""
-    from orchestrator.fleet.emulated import EmulatedFleet
-    from orchestrator.fleet.reaching import address_of, me
+    from orchestrator.fleet.boards.addressing import address_of, me
+    from orchestrator.fleet.emulated.boards import EmulatedFleet
 
     state = Path(arguments.state)
     with EmulatedFleet(state / "emulated") as emulated:
@@ -210,7 +210,7 @@ def by() -> str:
 
 def printed(text: str) -> str:
     """Text from a board or a log as one line that no terminal acts upon."""
-    from orchestrator.fleet.untrusted import headline
+    from orchestrator.fleet.transport.untrusted import headline
 
     return headline(text, 300)
 
@@ -324,7 +324,7 @@ def checked(
 ) -> Health:
     """Check a board, an emulated one that does not start included."""
     from orchestrator.errors import FarmError
-    from orchestrator.fleet.health import Health, check
+    from orchestrator.fleet.boards.health import Health, check
 
     try:
         place = address(board)
@@ -338,7 +338,7 @@ def _ask_all(arguments: argparse.Namespace, boards: Sequence[Board]) -> dict[str
     from concurrent.futures import ThreadPoolExecutor
 
     from orchestrator.errors import FarmError
-    from orchestrator.fleet.reaching import contact
+    from orchestrator.fleet.boards.addressing import contact
 
     def ask(board: Board) -> Any:
         try:
@@ -357,7 +357,7 @@ def _ask_all(arguments: argparse.Namespace, boards: Sequence[Board]) -> dict[str
 
 def who(arguments: argparse.Namespace) -> int:
     """Who holds the board."""
-    from orchestrator.fleet.reaching import contact
+    from orchestrator.fleet.boards.addressing import contact
 
     board = Fleet.of(arguments).named(arguments.name)
     with reaching(arguments, "farm boards who") as address, contact(address(board)) as commands:
@@ -374,7 +374,7 @@ def who(arguments: argparse.Namespace) -> int:
 def release(arguments: argparse.Namespace) -> int:
     """Take the lock away."""
     from orchestrator.errors import UserError
-    from orchestrator.fleet.reaching import contact
+    from orchestrator.fleet.boards.addressing import contact
     from orchestrator.store.fleet_log import Released
 
     reason = printed(arguments.reason)
@@ -392,7 +392,7 @@ def release(arguments: argparse.Namespace) -> int:
 
 def wipe(arguments: argparse.Namespace) -> int:
     """Remove farm's files."""
-    from orchestrator.fleet.reaching import contact
+    from orchestrator.fleet.boards.addressing import contact
     from orchestrator.store.fleet_log import Wiped
 
     fleet = Fleet.of(arguments)

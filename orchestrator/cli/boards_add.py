@@ -15,11 +15,17 @@ from pydantic import ValidationError
 from orchestrator.cli.boards import by, checked, printed, reaching, say
 from orchestrator.cli.boards_show import health_lines
 from orchestrator.errors import BoardError, FarmError, UserError
-from orchestrator.fleet.health import Health
-from orchestrator.fleet.known_keys import HostKey, Pin, check_host_key, pins_of_user
-from orchestrator.fleet.openssh_config import Target, parse_target, resolved
-from orchestrator.fleet.openssh_files import hosts
-from orchestrator.fleet.probing import BoardProbe, Recognition, probe, recognise, usable_python
+from orchestrator.fleet.boards.health import Health
+from orchestrator.fleet.boards.probing import (
+    BoardProbe,
+    Recognition,
+    probe,
+    recognise,
+    usable_python,
+)
+from orchestrator.fleet.transport.known_keys import HostKey, Pin, check_host_key, pins_of_user
+from orchestrator.fleet.transport.openssh_config import Target, parse_target, resolved
+from orchestrator.fleet.transport.openssh_files import hosts
 from orchestrator.specs.base import Spec, problems_of
 from orchestrator.specs.inventory import Board, SshTransportSpec, load_inventory
 from orchestrator.specs.inventory_edit import add_board
@@ -28,7 +34,7 @@ from orchestrator.specs.yamlfile import Source, nearest
 from orchestrator.store.fleet_log import Added, FleetLog
 
 if TYPE_CHECKING:
-    from orchestrator.fleet.ssh_way import Place
+    from orchestrator.fleet.transport.jump_hosts import Place
 
 CONNECT_S = 20.0
 KNOWN_HOSTS = Path("~/.ssh/known_hosts")
@@ -78,7 +84,7 @@ def _add(
     host_key: str | None,
     python: str | None,
 ) -> int:
-    from orchestrator.fleet.ssh import SshTransport
+    from orchestrator.fleet.transport.ssh import SshTransport
 
     inventory = Path(arguments.inventory)
     _check_free(inventory, name)
@@ -162,7 +168,7 @@ def approve(
         ChangedHostKey: (a BoardError) it is another than the approved one.
         UserError: nobody approved it.
     """
-    from orchestrator.fleet.ssh_way import scan_host_key
+    from orchestrator.fleet.transport.jump_hosts import scan_host_key
 
     named = (Pin.parse(given),) if given else ()
     shown = scan_host_key(name, target.host, target.port, CONNECT_S, way, KNOWN_HOSTS)
@@ -186,7 +192,7 @@ def approve(
 
 def _approved_way(name: str, target: Target, arguments: argparse.Namespace) -> tuple[Place, ...]:
     """The hosts to jump over with their approved host keys, each reached through those before."""
-    from orchestrator.fleet.ssh_way import Place
+    from orchestrator.fleet.transport.jump_hosts import Place
 
     way: tuple[Place, ...] = ()
     given = list(arguments.jump_host_key)

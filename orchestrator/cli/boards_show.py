@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.fleet.health import Health
-from orchestrator.fleet.untrusted import headline
-from orchestrator.reporting.fitting import Column, fitted
+from orchestrator.fleet.boards.health import Health
+from orchestrator.fleet.transport.untrusted import headline
+from orchestrator.reporting.tables.fitting import Column, fitted
 from orchestrator.specs.inventory import Board, SshTransportSpec
 from orchestrator.specs.kinds import RuntimeName
 from orchestrator.store.fleet_log import Added, Checked, Described, Entry, Proof, Standing

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from orchestrator.audit.words import leak_notes
 from orchestrator.cli.taking import take
-from orchestrator.reporting.compare import (
+from orchestrator.reporting.analysis.compare import (
     Change,
     RowPair,
     RunComparison,
@@ -21,10 +21,10 @@ from orchestrator.reporting.compare import (
     compare_runs,
     grouped,
 )
-from orchestrator.reporting.fitting import Column, fitted
-from orchestrator.reporting.history import LATEST, Run
-from orchestrator.reporting.published import NOT_COMPARABLE, load_published
-from orchestrator.reporting.table import DASH, far_text, percent, tar_text, time_text
+from orchestrator.reporting.analysis.history import LATEST, Run
+from orchestrator.reporting.tables.fitting import Column, fitted
+from orchestrator.reporting.tables.published import NOT_COMPARABLE, load_published
+from orchestrator.reporting.tables.table import DASH, far_text, percent, tar_text, time_text
 
 PUBLISHED = "published"
 PUBLISHED_COLUMNS = (("Time", 3), ("Rank1", 0), ("TAR", 1))

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.errors import FarmError
-from orchestrator.reporting.compare import RowPair, Slower, slower
-from orchestrator.reporting.gate import Confirm
-from orchestrator.reporting.history import Run
+from orchestrator.execution.second_look import Kept, measure_again
+from orchestrator.reporting.analysis.compare import RowPair, Slower, slower
+from orchestrator.reporting.analysis.gate import Confirm
+from orchestrator.reporting.analysis.history import Run
 from orchestrator.results import CellResult
-from orchestrator.scheduling.confirming import Kept, measure_again
 from orchestrator.specs.inventory import load_inventory
 
 NOT = "not confirmed by measuring again: "

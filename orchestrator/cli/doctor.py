@@ -83,7 +83,7 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
 
 
 def _show(finding: Finding) -> None:
-    from orchestrator.fleet.untrusted import headline
+    from orchestrator.fleet.transport.untrusted import headline
 
     lines = [headline(line, 300) for line in finding.text.splitlines()] or [""]
     print(f"{finding.state:<8}{headline(finding.about)}: {lines[0]}")
@@ -176,7 +176,7 @@ def _inventory_of(arguments: argparse.Namespace) -> Path:
 
 def _cluster(address: str, inventory: str) -> Iterator[Finding]:
     """A Ray cluster: token, sites, and the farm of the nodes that drive them."""
-    from orchestrator.scheduling.ray_doctor import ask
+    from orchestrator.cluster.doctor import ask
 
     told = ask(address, inventory)
     about = f"Ray cluster {address}"
@@ -187,7 +187,7 @@ def _cluster(address: str, inventory: str) -> Iterator[Finding]:
 
 
 def _login(inventory: Inventory) -> Iterator[Finding]:
-    from orchestrator.fleet.ssh_keys import offered_keys
+    from orchestrator.fleet.transport.ssh_keys import offered_keys
     from orchestrator.specs.inventory import SshTransportSpec
 
     usual = any(offered_keys("this head", None, True))
@@ -200,8 +200,8 @@ def _login(inventory: Inventory) -> Iterator[Finding]:
 def _place(name: str, place: JumpHost, usual: bool) -> Iterator[Finding]:
     """A board, or a host on the way to it."""
     from orchestrator.errors import UserError
-    from orchestrator.fleet.known_keys import pins_of_user
-    from orchestrator.fleet.ssh_keys import offered_keys
+    from orchestrator.fleet.transport.known_keys import pins_of_user
+    from orchestrator.fleet.transport.ssh_keys import offered_keys
 
     if place.key is not None:
         try:
@@ -247,7 +247,7 @@ def _toolchains(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:
-    from orchestrator.fleet.health import identity
+    from orchestrator.fleet.boards.health import identity
     from orchestrator.store.fleet_log import FleetLog
 
     standings = FleetLog(runs).standings({b.name: identity(b) for b in inventory.boards})

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from orchestrator.diagnosis.explain import Effect, Explanation
     from orchestrator.planning.cells import Cell
-    from orchestrator.scheduling.explaining import Effect, Explanation
-    from orchestrator.scheduling.planner import Plan, Request
+    from orchestrator.preflight.planner import Plan, Request
 
 IMAGES = 64
 LIMIT = 500
@@ -61,12 +61,12 @@ def add_parser(commands: Any) -> None:
 def explain(arguments: argparse.Namespace) -> int:
     """Explain a row."""
     from orchestrator.cli.predict import heard_by
-    from orchestrator.scheduling.explaining import explain_cell
-    from orchestrator.scheduling.on_host import host_plan
+    from orchestrator.diagnosis.explain import explain_cell
+    from orchestrator.execution.local_backend import host_plan
 
     plot = Path(arguments.plot) if arguments.plot else None
     if plot is not None:
-        from orchestrator.reporting.layers import FORMATS
+        from orchestrator.reporting.html.layers import FORMATS
 
         if plot.suffix.lower() not in FORMATS:
             raise UserError(f"--plot {plot}: a plot is written as {' or '.join(FORMATS)}")
@@ -82,8 +82,8 @@ def explain(arguments: argparse.Namespace) -> int:
     if plot is not None:
         _draw(plot, found)
     if arguments.run:
-        from orchestrator.reporting.explained import keep
-        from orchestrator.reporting.history import find_run
+        from orchestrator.reporting.analysis.history import find_run
+        from orchestrator.reporting.html.explained import keep
 
         keep(find_run(Path(arguments.runs), arguments.run), _plain(found))
     if arguments.json:
@@ -95,8 +95,8 @@ def explain(arguments: argparse.Namespace) -> int:
 
 
 def _request(arguments: argparse.Namespace) -> Request:
+    from orchestrator.preflight.planner import Request, find_inventory
     from orchestrator.running import request_of
-    from orchestrator.scheduling.planner import Request, find_inventory
 
     if arguments.run:
         return replace(request_of(arguments.runs, arguments.run), only=(), limit=arguments.limit)
@@ -126,7 +126,7 @@ def layers_table(found: Explanation, width: int) -> Table:
     """The layers for a terminal of this width; the cosines go first, then the operator."""
     from rich.text import Text
 
-    from orchestrator.reporting.fitting import Column, fitted
+    from orchestrator.reporting.tables.fitting import Column, fitted
 
     columns = (
         Column("Layer"),
@@ -197,7 +197,7 @@ def _effect(effect: Effect) -> str:
 
 
 def _draw(path: Path, found: Explanation) -> None:
-    from orchestrator.reporting.layers import draw_layers
+    from orchestrator.reporting.html.layers import draw_layers
 
     title = f"{found.cell}: {found.scheme}, executed by {found.executed_by}"
     draw_layers(path, title, found.report.layers, found.named.name, found.report.usual_db)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from orchestrator.cli.taking import take
 from orchestrator.errors import ToolchainError
-from orchestrator.reporting.export import FILES, export
-from orchestrator.reporting.history import Run
+from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.export.tables import FILES, export
 
 
 def export_command(arguments: argparse.Namespace) -> int:
@@ -44,6 +44,6 @@ def export_command(arguments: argparse.Namespace) -> int:
 
 
 def _to_mlflow(run: Run, arguments: argparse.Namespace) -> str:
-    from orchestrator.reporting.mlflow_export import log_to_mlflow
+    from orchestrator.reporting.export.mlflow import log_to_mlflow
 
     return log_to_mlflow(run, arguments.tracking_uri, arguments.experiment)

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from orchestrator.cli.taking import no_rows, take
 from orchestrator.errors import UserError
-from orchestrator.reporting.compare import compare_runs
-from orchestrator.reporting.gate import Judgement, judge, parse_limits
-from orchestrator.reporting.history import Run
-from orchestrator.reporting.listing import previous
+from orchestrator.reporting.analysis.compare import compare_runs
+from orchestrator.reporting.analysis.gate import Judgement, judge, parse_limits
+from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.tables.listing import previous
 
 FAILED = 3
 

@@ -14,12 +14,12 @@ from rich.text import Text
 
 from orchestrator.audit.words import heading
 from orchestrator.cli.asked import asked
-from orchestrator.fleet.untrusted import headline
+from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.planning.cells import Cell
 from orchestrator.planning.estimate import estimate
-from orchestrator.reporting.causes import causes, names_of
-from orchestrator.reporting.fitting import Column, fitted
-from orchestrator.scheduling.planner import Plan, make_plan
+from orchestrator.preflight.planner import Plan, make_plan
+from orchestrator.reporting.tables.causes import causes, names_of
+from orchestrator.reporting.tables.fitting import Column, fitted
 
 MENDED = " (changed so that onnxruntime computes it)"
 

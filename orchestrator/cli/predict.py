@@ -12,14 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.events import Event, StepProgress, StepStarted
+from orchestrator.execution.local_backend import carry_out, host_plan
+from orchestrator.execution.results_builder import held
 from orchestrator.planning.cells import Cell
-from orchestrator.reporting.causes import causes, names_of
-from orchestrator.reporting.fitting import Column, fitted
-from orchestrator.reporting.table import DASH, far_text, interval, tar_text
+from orchestrator.preflight.planner import Plan, Request, encoder_backend
+from orchestrator.reporting.tables.causes import causes, names_of
+from orchestrator.reporting.tables.fitting import Column, fitted
+from orchestrator.reporting.tables.table import DASH, far_text, interval, tar_text
 from orchestrator.results import Estimate, Tar
-from orchestrator.scheduling.on_host import carry_out, host_plan
-from orchestrator.scheduling.outcome import held
-from orchestrator.scheduling.planner import Plan, Request, encoder_backend
 
 
 def predict(request: Request, console: Console) -> int:

@@ -14,8 +14,8 @@ def report(arguments: argparse.Namespace) -> int:
     """Write the report and say where it is; with `--json` as a JSON object."""
     run = take(Path(arguments.runs), arguments.run, rowless=True)
     folder = run.folder
-    from orchestrator.reporting.files import write_results
-    from orchestrator.reporting.report import write_report
+    from orchestrator.reporting.export.files import write_results
+    from orchestrator.reporting.html.report import write_report
 
     path = Path(arguments.output) if arguments.output else folder / "report.html"
     try:

@@ -11,13 +11,13 @@ from rich.text import Text
 
 from orchestrator.cli import project
 from orchestrator.cli.asked import asked
-from orchestrator.reporting.console import Detail, View, print_table
-from orchestrator.reporting.ending import last_words
-from orchestrator.reporting.files import write_results
-from orchestrator.reporting.history import EVENTS
-from orchestrator.reporting.state import RunState
+from orchestrator.preflight.planner import Request
+from orchestrator.reporting.analysis.history import EVENTS
+from orchestrator.reporting.export.files import write_results
+from orchestrator.reporting.live.console import Detail, View, print_table
+from orchestrator.reporting.live.ending import last_words
+from orchestrator.reporting.live.state import RunState
 from orchestrator.running import Ended, carry_out, folder_of, request_of
-from orchestrator.scheduling.planner import Request
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.reporting.fitting import Column, fitted
-from orchestrator.reporting.listing import listed, trend
-from orchestrator.reporting.table import DASH, far_text, interval, percent
+from orchestrator.reporting.tables.fitting import Column, fitted
+from orchestrator.reporting.tables.listing import listed, trend
+from orchestrator.reporting.tables.table import DASH, far_text, interval, percent
 from orchestrator.results import Estimate
 
 STYLES = {"complete": "green", "bug": "red", "wrong input": "red"}

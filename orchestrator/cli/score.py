@@ -116,8 +116,8 @@ def score(arguments: argparse.Namespace) -> int:
 
 def _kept(arguments: argparse.Namespace) -> int:
     from orchestrator.cli.taking import take
-    from orchestrator.reporting.history import LATEST
-    from orchestrator.reporting.rescoring import Asked, rescore
+    from orchestrator.reporting.analysis.history import LATEST
+    from orchestrator.reporting.analysis.rescoring import Asked, rescore
 
     runs = Path(arguments.runs)
     run = take(runs, arguments.run or LATEST)
@@ -140,7 +140,7 @@ def _kept(arguments: argparse.Namespace) -> int:
         found = rescore(run, asked, gallery_run, progress)
     label = asked.label if gallery_run is None else f"{asked.label}_of-{gallery_run.name}"
     folder = Path(arguments.output) if arguments.output else run.folder / "scored" / label
-    from orchestrator.reporting.files import write_table
+    from orchestrator.reporting.export.files import write_table
 
     about = {"run": run.name, "asked": asked.to_json()}
     if gallery_run is not None:
@@ -159,8 +159,8 @@ def _kept(arguments: argparse.Namespace) -> int:
 
 def _cross(arguments: argparse.Namespace, run: Any, asked: Any) -> int:
     from orchestrator.audit.words import leak_notes
-    from orchestrator.reporting.crossing import cross_run
-    from orchestrator.reporting.crosstable import CROSS, cross_text, scored_tables
+    from orchestrator.reporting.analysis.crossing import cross_run
+    from orchestrator.reporting.tables.crosstable import CROSS, cross_text, scored_tables
 
     if asked.gallery or asked.distractors is not None:
         raise UserError(
@@ -185,7 +185,7 @@ def _cross(arguments: argparse.Namespace, run: Any, asked: Any) -> int:
 
 
 def _outside(arguments: argparse.Namespace) -> int:
-    from orchestrator.stages import outside
+    from orchestrator.stages import external_features
     from orchestrator.stages.score import figures, search
 
     if arguments.run or arguments.cross or arguments.row or arguments.distractors is not None:
@@ -201,15 +201,18 @@ def _outside(arguments: argparse.Namespace) -> int:
                 "IJB-style lists need all of --features NPY --templates LIST --gallery LIST "
                 "--probes LIST"
             )
-        sides = outside.read_templates(*map(Path, lists))
+        sides = external_features.read_templates(*map(Path, lists))
     else:
         if (len(gallery), len(probes)) != (2, 2):
             raise UserError(
                 "--gallery and --probes need two files each: a .npy and the list of identities",
                 "farm score --gallery g.npy g.csv --probes p.npy p.csv",
             )
-        sides = (outside.read_side(*map(Path, gallery)), outside.read_side(*map(Path, probes)))
-    outside.check_names(sides)
+        sides = (
+            external_features.read_side(*map(Path, gallery)),
+            external_features.read_side(*map(Path, probes)),
+        )
+    external_features.check_names(sides)
     rates = list(dict.fromkeys(arguments.far)) or [1e-3, 1e-1, 1e-2, 1e-4]
     policy = {
         "far": rates,
@@ -236,7 +239,7 @@ def _outside(arguments: argparse.Namespace) -> int:
 
 
 def _facts_text(facts: dict[str, Any]) -> str:
-    from orchestrator.reporting.table import far_text, interval, tar_text
+    from orchestrator.reporting.tables.table import far_text, interval, tar_text
     from orchestrator.results import Estimate, Tar
 
     lines = [f"Rank1             {interval(Estimate.model_validate(facts['rank1']))}"]
@@ -257,7 +260,7 @@ def _facts_text(facts: dict[str, Any]) -> str:
 def _show(results: Any, folder: Path, columns: Sequence[str]) -> None:
     from rich.console import Console
 
-    from orchestrator.reporting.console import print_table
+    from orchestrator.reporting.live.console import print_table
 
     console = Console(highlight=False)
     print_table(console, results, {}, columns)

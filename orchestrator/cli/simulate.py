@@ -15,9 +15,9 @@ from rich.table import Table
 from orchestrator.errors import UserError
 from orchestrator.planning.estimate import GUESSES, rate_name
 from orchestrator.planning.graph import Graph, Step
-from orchestrator.reporting.causes import counted
-from orchestrator.scheduling.planner import Request, graph_with
-from orchestrator.scheduling.simulation import Simulation, pool_name, simulate
+from orchestrator.preflight.planner import Request, graph_with
+from orchestrator.reporting.tables.causes import counted
+from orchestrator.scheduling.simulator import Simulation, pool_name, simulate
 from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.yamlfile import nearest

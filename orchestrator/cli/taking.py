@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.history import LATEST, Run, find_run, load_run
-from orchestrator.reporting.listing import newest_with_rows
+from orchestrator.reporting.analysis.history import LATEST, Run, find_run, load_run
+from orchestrator.reporting.tables.listing import newest_with_rows
 
 
 def take(runs: Path, name: str, *, rowless: bool = False) -> Run:

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from orchestrator.errors import UserError
 from orchestrator.events import Event, EventReader, RunStarted
-from orchestrator.reporting.console import View, print_table
-from orchestrator.reporting.ending import last_words
-from orchestrator.reporting.files import results_of
-from orchestrator.reporting.history import EVENTS, LATEST, find_run, run_folders
+from orchestrator.reporting.analysis.history import EVENTS, LATEST, find_run, run_folders
+from orchestrator.reporting.export.files import results_of
+from orchestrator.reporting.live.console import View, print_table
+from orchestrator.reporting.live.ending import last_words
 from orchestrator.store.going import is_going
 
 POLL_S = 0.2

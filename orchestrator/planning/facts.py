@@ -20,8 +20,8 @@ class BoardFacts:
         python: version of the Python that runs the agent.
         runtimes: runtime name to its version.
         gpu: an NVIDIA GPU's name; part of the key of what it computed.
-        identity: what names the board (`agents/identity.py`) and its `model`; part of no key, and
-            no reason to plan again.
+        identity: what names the board (`agents/host/identity.py`) and its `model`; part of no
+            key, and no reason to plan again.
     """
 
     machine: str
@@ -55,3 +55,25 @@ class BoardFacts:
         runtimes = dict(data["runtimes"])
         known = (data["machine"], data["cpu"], data["python"], runtimes)
         return cls(*known, data.get("gpu", ""), dict(data.get("identity") or {}))
+
+
+def board_facts(facts: dict[str, Any]) -> BoardFacts:
+    """What an agent told, reduced to what changes results."""
+    runtimes = {name: str(found.get("version")) for name, found in facts["runtimes"].items()}
+    known = (facts["machine"], facts["cpu"], facts["python"], runtimes)
+    identity = {
+        **(facts.get("identity") or {}),
+        "model": facts.get("model", ""),
+        "drivers": dict(facts.get("drivers") or {}),
+    }
+    return BoardFacts(*known, gpu=facts.get("gpu", ""), identity=identity)
+
+
+def change(old: BoardFacts, new: BoardFacts) -> str:
+    """What is different about a board that was connected before."""
+    parts = [
+        f"{word} {getattr(old, word)} -> {getattr(new, word)}"
+        for word in ("machine", "cpu", "python", "runtimes", "gpu")
+        if getattr(old, word) != getattr(new, word)
+    ]
+    return "; ".join(parts)

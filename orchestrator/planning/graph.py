@@ -39,6 +39,9 @@ CALIBRATION = "calibration"
 GIVEN = "as-given"
 TABLE_CALIBRATORS = frozenset({"minmax", "percentile", "entropy"})
 ON_BOARD = frozenset({"deploy", "measure", "extract"})
+HEAD_DOMAIN = "this-host"
+SHARED_FROM = 256
+"""Images below which an extraction is not worth another board."""
 
 
 @dataclass

@@ -17,6 +17,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from orchestrator.cluster.boards import Boards
+from orchestrator.cluster.compute import Compute
+from orchestrator.cluster.host_actor import boards_per_host
+from orchestrator.cluster.interfaces import Head
 from orchestrator.errors import FarmError, UserError
 from orchestrator.events import (
     EventLog,
@@ -27,25 +31,21 @@ from orchestrator.events import (
     StepSkipped,
     StepStarted,
 )
-from orchestrator.fleet.board import Deadlines
+from orchestrator.execution.executor import Executor, Outcome
+from orchestrator.fleet.boards.board import Deadlines
 from orchestrator.planning.graph import Step
-from orchestrator.scheduling.boards import Boards
-from orchestrator.scheduling.compute import Compute
+from orchestrator.preflight.caches import FactsFile, RatesFile
+from orchestrator.preflight.planner import Plan
+from orchestrator.preflight.replanning import take_inventory
 from orchestrator.scheduling.core import messages as m
 from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.core.states import UNSUCCESSFUL
-from orchestrator.scheduling.execute import Executor, Outcome
-from orchestrator.scheduling.hosts import boards_per_host
+from orchestrator.scheduling.error_labels import error_class, failure_of
 from orchestrator.scheduling.inventory_watch import InventoryWatch
-from orchestrator.scheduling.leasing import CONNECTIONS, Leases
-from orchestrator.scheduling.parties import Head
+from orchestrator.scheduling.leases import CONNECTIONS, Leases
 from orchestrator.scheduling.plan_reports import PlanReports
 from orchestrator.scheduling.plan_view import plan_view
-from orchestrator.scheduling.planner import Plan
-from orchestrator.scheduling.remembered import FactsFile, RatesFile
-from orchestrator.scheduling.replanning import take_inventory
 from orchestrator.scheduling.reporter import Reporter
-from orchestrator.scheduling.words import error_class, failure_of
 
 EVENTS = "events.jsonl"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from orchestrator.events import CellFailed, CellFinished, PlanChanged
+from orchestrator.execution.results_builder import cell_result
+from orchestrator.preflight.planner import Plan
 from orchestrator.scheduling.core.states import UNFINISHED, StepState
 from orchestrator.scheduling.core.steps import Steps
-from orchestrator.scheduling.outcome import cell_result
-from orchestrator.scheduling.planner import Plan
 from orchestrator.scheduling.reporter import Reporter
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from orchestrator.errors import FarmError
-from orchestrator.fleet.recovery import rungs
+from orchestrator.fleet.boards.recovery import rungs
+from orchestrator.preflight.planner import Plan
 from orchestrator.scheduling.core.messages import BoardProfile, PlanView
-from orchestrator.scheduling.planner import Plan
 
 
 def plan_view(plan: Plan) -> PlanView:

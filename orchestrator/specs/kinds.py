@@ -23,8 +23,8 @@ class Signatures(Spec):
     texts of its model. `family` are names that it shares with other boards, `others` names that
     such others have and this kind never has. `soc` is what the kernel calls its chip (family and
     id, `Tegra 25`), `soc_family` what it calls chips of that maker. `accelerators` are the drivers
-    (`agents/identity.py`) of which its accelerator has one. `files` are files that it has. A kind
-    without `device_tree` is any computer.
+    (`agents/host/identity.py`) of which its accelerator has one. `files` are files that it has. A
+    kind without `device_tree` is any computer.
     """
 
     device_tree: Many[str] = ()

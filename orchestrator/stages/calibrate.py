@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.stages.following import following
-from orchestrator.stages.helpers import source_of
-from orchestrator.stages.made import Made
+from orchestrator.stages.accuracy_helpers import source_of
+from orchestrator.stages.call_stream import following
 from orchestrator.stages.quantize import inputs_of
+from orchestrator.stages.stage_output import Made
 
 BATCH = 8
 FILE = "table.bin"

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from orchestrator.hashing import sha256_bytes
 from orchestrator.specs.artifact import ArtifactInterface
-from orchestrator.stages.made import Made
 from orchestrator.stages.quantize import FILE as QUANTIZED
 from orchestrator.stages.quantize import chain_of, quantize
+from orchestrator.stages.stage_output import Made
 
 FILE = "artifact"
 INTERFACE = "interface.json"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.agents.cooling import SETTLED, TOO_LATE, UNKNOWN
+from orchestrator.agents.measurement.cooling import SETTLED, TOO_LATE, UNKNOWN
 from orchestrator.results import YARDSTICK
 from orchestrator.stages.raw_times import Conditions, RawTimes, mapping, number
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.stages.judging import judge, notes, unseen
-from orchestrator.stages.made import Made
 from orchestrator.stages.raw_times import (
     SAMPLES,
     TIMES,
@@ -20,6 +19,7 @@ from orchestrator.stages.raw_times import (
     number,
     pace_mhz,
 )
+from orchestrator.stages.stage_output import Made
 
 FILE = TIMES
 CURVE = 60  # points of a sustained curve

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import ToolchainError, TransientError
-from orchestrator.stages.made import Made
 from orchestrator.stages.quantize import chain_of, inputs_of
+from orchestrator.stages.stage_output import Made
 
 if TYPE_CHECKING:
     from orchestrator.calibration import StageParity

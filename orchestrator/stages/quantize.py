@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.stages import helpers
-from orchestrator.stages.made import Made
+from orchestrator.stages import accuracy_helpers
+from orchestrator.stages.stage_output import Made
 
 FILE = "quantized.onnx"
 FLOAT32: Mapping[str, Any] = {
@@ -51,20 +51,20 @@ def quantize(
     parsed = None if table is None else CalibrationTable.from_bytes(table)
     wanted = scheme_of(scheme)
     gains: list[dict[str, Any]] = []
-    if helpers.asked(scheme):
+    if accuracy_helpers.asked(scheme):
         if images is None or preprocessing is None:
             raise ValueError("accuracy helpers need calibration images")
         from orchestrator.toolchains import twin_names
 
         # A vendor's own file cannot be run here.
         judge = chain_of(toolchain, twin=True) if toolchain in twin_names() else chain
-        helped = helpers.help_model(
+        helped = accuracy_helpers.help_model(
             model,
             parsed,
             wanted,
             scheme,
             lambda source, ranges, asked: bytes(judge.quantize(source, ranges, asked).data),
-            inputs_of(images[: helpers.IMAGES], preprocessing),
+            inputs_of(images[: accuracy_helpers.IMAGES], preprocessing),
         )
         model, parsed = helped.model, helped.table if parsed else None
         wanted = replace(wanted, keep_float=helped.keep_float)
@@ -109,5 +109,7 @@ def scheme_of(scheme: Mapping[str, Any]) -> Any:
         granularity=scheme["granularity"],
         symmetry=scheme["symmetry"],
         calibrator=scheme["calibrator"] if quantized else None,
-        keep_float=tuple(name for name in scheme["keep_float"] if name != helpers.SUGGESTED),
+        keep_float=tuple(
+            name for name in scheme["keep_float"] if name != accuracy_helpers.SUGGESTED
+        ),
     )

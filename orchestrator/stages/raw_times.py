@@ -93,7 +93,7 @@ class Conditions:
 
     Attributes:
         samples: the sensors while it was timed, in order, with `at_s` since the first block began
-            and their `block`; see `agents/telemetry.py` for the rest.
+            and their `block`; see `agents/measurement/telemetry.py` for the rest.
         facts: what `MeasureFacts` tells; empty where it is not known.
         stranger: why the board cannot be one of its kind; empty when it may be.
         untold: what it does not tell of what it is.
@@ -142,7 +142,7 @@ def pace_mhz(sample: Mapping[str, Any]) -> float | None:
     """The clock of what computes: the accelerator's where a board tells it, else the fastest CPU's.
 
     Args:
-        sample: one of a board's sensors; see `agents/telemetry.py`.
+        sample: one of a board's sensors; see `agents/measurement/telemetry.py`.
     """
     clocks = mapping(sample.get("clocks_mhz"))
     for word in ("npu", "gpu", "gv11b", "gp10b", "ga10b", "vip"):

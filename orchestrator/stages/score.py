@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import UserError
-from orchestrator.stages.following import following
-from orchestrator.stages.made import Made
+from orchestrator.stages.call_stream import following
+from orchestrator.stages.stage_output import Made
 from orchestrator.store.features import read_features
 
 if TYPE_CHECKING:

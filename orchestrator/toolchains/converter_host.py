@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.errors import ToolchainError, TransientError
-from orchestrator.fleet.channel import Transport
-from orchestrator.fleet.commands import ITS_OWN_PYTHON, line_answer, line_of, said
-from orchestrator.fleet.deadline import Expired
-from orchestrator.fleet.deploying import remote_sha256
+from orchestrator.fleet.boards.deploying import remote_sha256
+from orchestrator.fleet.transport.channel import Transport
+from orchestrator.fleet.transport.commands import ITS_OWN_PYTHON, line_answer, line_of, said
+from orchestrator.fleet.transport.deadline import Expired
 from orchestrator.graphs.scratch import scratch
 from orchestrator.toolchains.process import ToolRun, run_tool
 
@@ -101,7 +101,7 @@ class OverSsh:
         self, files: Mapping[str, bytes], words: Sequence[str], deadline: float
     ) -> Iterator[Returned]:
         """See `Host.working`."""
-        from orchestrator.fleet.ssh import SshTransport
+        from orchestrator.fleet.transport.ssh import SshTransport
 
         key, host_key, user = (self._ssh.get(name) for name in ("key", "host_key", "user"))
         name = f"converter host {self._ssh['host']}"

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import ToolchainError
-from orchestrator.fleet.board import Deadlines
-from orchestrator.fleet.deadline import Expired, named
+from orchestrator.fleet.boards.board import Deadlines
+from orchestrator.fleet.transport.deadline import Expired, named
 
 _LAST_LINES = 12
 _LONGEST_LINE = 400

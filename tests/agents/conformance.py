@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.fleet.session import Preprocessing
+from orchestrator.fleet.session.client import Preprocessing
 
 from . import gpu
 from .conftest import MODEL, preprocessing, timed_features

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.fleet.session import Preprocessing
+from orchestrator.fleet.session.client import Preprocessing
 
 MODEL = Path(__file__).parents[2] / "models" / "synthface-ir.onnx"
 SIZE = 112
@@ -78,8 +78,8 @@ def features(blocks):
 
 def timed_features(images, dim, size=SIZE):
     """What the timed runtime makes of images, computed here."""
-    from orchestrator.agents.preprocess import Preprocessor
     from orchestrator.agents.runtimes.timed import feature
+    from orchestrator.agents.session.preprocess import Preprocessor
 
     prepare = Preprocessor(preprocessing(size).to_meta())
     rows = [feature(prepare(image.tobytes()), dim) for image in images]

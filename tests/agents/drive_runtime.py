@@ -14,9 +14,10 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 
 def main():
-    from agents import progress, runtimes
     from agents.errors import AgentError
     from agents.preprocess import Preprocessor
+
+    from agents import progress, runtimes
 
     request = json.loads(sys.argv[1])
     answer = {"told": []}

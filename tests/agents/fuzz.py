@@ -14,14 +14,14 @@ from unittest import mock
 
 import numpy as np
 
-from orchestrator.agents import session as agent_session
-from orchestrator.agents import wire
-from orchestrator.agents.errors import BOARD, AgentError
-from orchestrator.agents.wire import Decoder, Frame, WireError
+from orchestrator.agents.protocol import wire
+from orchestrator.agents.protocol.errors import BOARD, AgentError
+from orchestrator.agents.protocol.wire import Decoder, Frame, WireError
+from orchestrator.agents.session import session as agent_session
 from orchestrator.errors import FarmError
-from orchestrator.fleet import session as head_session
-from orchestrator.fleet.session import AgentSession, Preprocessing
-from orchestrator.fleet.session_kept import Offer
+from orchestrator.fleet.session import client as head_session
+from orchestrator.fleet.session.client import AgentSession, Preprocessing
+from orchestrator.fleet.session.image_cache import Offer
 
 LARGEST = wire.HEADER.size + wire.MAX_META + wire.MAX_PAYLOAD
 SIDE = 8

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.agents import processes
-from orchestrator.fleet.agent_bundle import agent_bundle, agent_command
-from orchestrator.fleet.board import Address, Artifact, Deadlines
-from orchestrator.fleet.emulated import EmulatedFleet, ensure_key
-from orchestrator.fleet.session import AgentSession
-from orchestrator.fleet.ssh import SshTransport
+from orchestrator.agents.host import processes
+from orchestrator.fleet.boards.agent_bundle import agent_bundle, agent_command
+from orchestrator.fleet.boards.board import Address, Artifact, Deadlines
+from orchestrator.fleet.emulated.boards import EmulatedFleet, ensure_key
+from orchestrator.fleet.session.client import AgentSession
+from orchestrator.fleet.transport.ssh import SshTransport
 from tests.openssh import running_sshd
 
 # Waits scaled down: what takes ten seconds in the field takes one or two here.

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.errors import TransientError
-from orchestrator.fleet.agent_bundle import agent_bundle, agent_command
-from orchestrator.fleet.session import AgentSession
+from orchestrator.fleet.boards.agent_bundle import agent_bundle, agent_command
+from orchestrator.fleet.session.client import AgentSession
 
 PYENV = Path.home() / ".pyenv" / "versions"
 

@@ -5,8 +5,10 @@ import time
 
 import pytest
 
-from orchestrator.agents import cleanup, processes, runtimes
-from orchestrator.agents.telemetry import Telemetry, drivers
+from orchestrator.agents import runtimes
+from orchestrator.agents.host import processes
+from orchestrator.agents.measurement.telemetry import Telemetry, drivers
+from orchestrator.agents.storage import cleanup
 
 
 def write(root, path, text):

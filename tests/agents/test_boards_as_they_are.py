@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from orchestrator.agents import processes
+from orchestrator.agents.host import processes
 from orchestrator.errors import BoardError
-from orchestrator.fleet.board import Address, BoardBusy, BoardLink
-from orchestrator.fleet.emulated import ensure_key
-from orchestrator.fleet.reaching import contact
-from orchestrator.fleet.session_kept import offer
+from orchestrator.fleet.boards.addressing import contact
+from orchestrator.fleet.boards.board import Address, BoardBusy, BoardLink
+from orchestrator.fleet.emulated.boards import ensure_key
+from orchestrator.fleet.session.image_cache import offer
 from tests.dropbear import running_dropbear
 
 from .conftest import Rows, faces, features, timed_features

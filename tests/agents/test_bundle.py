@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from orchestrator.fleet.agent_bundle import _bundle, agent_bundle, bare
+from orchestrator.fleet.boards.agent_bundle import _bundle, agent_bundle, bare
 
 from .pipes import agent, interpreters, session
 

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from orchestrator.fleet.session import MeasureFacts, MeasurePolicy, TimesBlock
+from orchestrator.fleet.session.client import MeasureFacts, MeasurePolicy, TimesBlock
 
 from .conformance import CASES, REAL, Case
 from .conftest import Rows, faces, features, sha256

@@ -12,9 +12,10 @@ import time
 
 import pytest
 
-from orchestrator.agents import processes, wire
+from orchestrator.agents.host import processes
+from orchestrator.agents.protocol import wire
 from orchestrator.errors import BoardError, TransientError
-from orchestrator.fleet.session import AgentSession, MeasurePolicy
+from orchestrator.fleet.session.client import AgentSession, MeasurePolicy
 from tests.patience import within
 
 from .conftest import Rows, faces, features, open_timed, timed_features
@@ -270,7 +271,7 @@ def test_signals_end_the_agent_cleanly(working, name):
 
 
 def test_a_measurement_that_outlives_its_deadline(tmp_path, artifact, monkeypatch):
-    monkeypatch.setattr("orchestrator.fleet.session._GRACE_S", 0.1)
+    monkeypatch.setattr("orchestrator.fleet.session.client._GRACE_S", 0.1)
     with agent(tmp_path) as channel, session(channel) as made:
         made.hello()
         open_timed(made, artifact, ms=5, dim=4)

@@ -1,7 +1,7 @@
 """What files tell of an NVIDIA GPU and of a Jetson."""
 
-from orchestrator.agents import gpu
-from orchestrator.agents.telemetry import drivers
+from orchestrator.agents.host import gpu
+from orchestrator.agents.measurement.telemetry import drivers
 
 
 def write(root, path, text):

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.agents import wire
-from orchestrator.agents.wire import Decoder, Frame
+from orchestrator.agents.protocol import wire
+from orchestrator.agents.protocol.wire import Decoder, Frame
 from orchestrator.errors import FarmError
-from orchestrator.fleet.session import AgentSession, MeasurePolicy, Progress, TimesBlock
+from orchestrator.fleet.session.client import AgentSession, MeasurePolicy, Progress, TimesBlock
 
 from . import fuzz
 from .conftest import Rows, faces, preprocessing
@@ -27,7 +27,7 @@ from .pipes import agent
 def impatient():
     """Nobody waits here for an agent that may still be thinking."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orchestrator.fleet.session._GRACE_S", 0.0)
+        patch.setattr("orchestrator.fleet.session.client._GRACE_S", 0.0)
         yield
 
 
@@ -264,7 +264,7 @@ def test_either_side_of_a_session_takes_anything(target, data):
 
 def test_a_flood_of_words_is_bounded(monkeypatch):
     """A caller that is slow to read, an agent that sends frames of nothing but meta."""
-    monkeypatch.setattr("orchestrator.fleet.session_link.INBOX_BYTES", 1 << 20)
+    monkeypatch.setattr("orchestrator.fleet.session.link.INBOX_BYTES", 1 << 20)
     flood = Frame(wire.TIMES, 2, {"count": 0, "done": 0, "total": 0, "x": "y" * 10_000})
     channel = Dialogue({wire.OPEN: [Frame(wire.OPENED, 1, {"dim": 4})]})
     made = AgentSession(channel, board="liar")

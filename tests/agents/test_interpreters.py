@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import TransientError
-from orchestrator.fleet.session import MeasurePolicy, TimesBlock
+from orchestrator.fleet.session.client import MeasurePolicy, TimesBlock
 
 from .conftest import Rows, faces, features, open_timed, timed_features
 from .pipes import agent, interpreters, session

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.agents import kept, processes, wire
+from orchestrator.agents.host import processes
+from orchestrator.agents.protocol import wire
+from orchestrator.agents.storage import image_cache as kept
 from orchestrator.errors import TransientError
-from orchestrator.fleet import session_kept
-from orchestrator.fleet.session_kept import missing, offer
+from orchestrator.fleet.session import image_cache as session_kept
+from orchestrator.fleet.session.image_cache import missing, offer
 
 from . import conftest
 from .conftest import Rows, features, open_timed

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from orchestrator.agents.libraries import gal_version, libraries, loaded
+from orchestrator.agents.host.libraries import gal_version, libraries, loaded
 from orchestrator.agents.runtimes.rknn import toolkit
 
 GAL = b"\x7fELF" + bytes(3 << 20) + b"\n\0$VERSION$6.4.6:351518$\n\0" + bytes(100)
@@ -45,7 +45,7 @@ def test_what_a_process_has_loaded(tmp_path):
     subprocess.run([gcc, "-shared", "-fPIC", "-o", library, source], check=True)
     code = (
         "import ctypes, sys\n"
-        "from orchestrator.agents.libraries import gal_version, loaded\n"
+        "from orchestrator.agents.host.libraries import gal_version, loaded\n"
         f"ctypes.CDLL({str(library)!r})\n"
         "path = loaded('libGAL.so')\n"
         "print(path, gal_version(path))\n"

@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from orchestrator.agents import lock, lockfile, processes
-from orchestrator.agents.errors import AgentError
+from orchestrator.agents.host import processes
+from orchestrator.agents.locking import lock, lockfile
+from orchestrator.agents.protocol.errors import AgentError
 from orchestrator.errors import TransientError
 
 from .pipes import agent, bundle_file, end_lease, session

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from orchestrator.agents.cooling import COOL, SETTLED, TOO_LATE, UNKNOWN, Cooling
-from orchestrator.fleet.session import MeasurePolicy, SensorSample, TimesBlock
+from orchestrator.agents.measurement.cooling import COOL, SETTLED, TOO_LATE, UNKNOWN, Cooling
+from orchestrator.fleet.session.client import MeasurePolicy, SensorSample, TimesBlock
 from orchestrator.stages.judging import judge
 from orchestrator.stages.raw_times import Conditions, RawTimes
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from orchestrator.agents import runtimes
-from orchestrator.agents.errors import AgentError
-from orchestrator.agents.preprocess import Preprocessor
+from orchestrator.agents.protocol.errors import AgentError
 from orchestrator.agents.runtimes import native, rknn, rknn_lite, tengine
+from orchestrator.agents.session.preprocess import Preprocessor
 
 from .conftest import faces
 from .shims import FOLDER, GCC, ShimFile, library

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.agents.nvml import gpus
-from orchestrator.agents.telemetry import Telemetry
+from orchestrator.agents.host.nvml import gpus
+from orchestrator.agents.measurement.telemetry import Telemetry
 from orchestrator.stages.judging import throttled
 from orchestrator.stages.raw_times import Conditions, pace_mhz
 

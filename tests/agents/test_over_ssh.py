@@ -7,13 +7,14 @@ import threading
 
 import pytest
 
-from orchestrator.agents import kept, processes
+from orchestrator.agents.host import processes
+from orchestrator.agents.storage import image_cache as kept
 from orchestrator.errors import BoardError, TransientError
-from orchestrator.fleet.agent_bundle import agent_bundle
-from orchestrator.fleet.board import BoardBusy, BoardLink
-from orchestrator.fleet.reaching import contact
-from orchestrator.fleet.relay import Relay
-from orchestrator.fleet.session_kept import offer
+from orchestrator.fleet.boards.addressing import contact
+from orchestrator.fleet.boards.agent_bundle import agent_bundle
+from orchestrator.fleet.boards.board import BoardBusy, BoardLink
+from orchestrator.fleet.session.image_cache import offer
+from tests.faulty_proxy import Relay
 from tests.openssh import SSHD
 from tests.patience import within
 

@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from orchestrator.agents import pinning
-from orchestrator.agents.errors import AgentError
+from orchestrator.agents.measurement import pinning
+from orchestrator.agents.protocol.errors import AgentError
 from orchestrator.errors import TransientError, UserError
-from orchestrator.fleet.session import MeasurePolicy, Progress, TimesBlock
+from orchestrator.fleet.session.client import MeasurePolicy, Progress, TimesBlock
 
 from .conftest import faces, open_timed
 from .pipes import agent, session

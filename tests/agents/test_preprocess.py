@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.agents.errors import AgentError
-from orchestrator.agents.preprocess import Preprocessor
+from orchestrator.agents.protocol.errors import AgentError
+from orchestrator.agents.session.preprocess import Preprocessor
 from orchestrator.calibration.preprocess import preprocess
 
 pixels = st.integers(0, 2**32 - 1).map(

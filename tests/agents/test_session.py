@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import BoardError, ToolchainError, TransientError, UserError
-from orchestrator.fleet.agent_bundle import LIMIT, _bundle, agent_bundle
-from orchestrator.fleet.session import Cancelled, MeasurePolicy, Progress, TimesBlock
+from orchestrator.fleet.boards.agent_bundle import LIMIT, _bundle, agent_bundle
+from orchestrator.fleet.session.client import Cancelled, MeasurePolicy, Progress, TimesBlock
 
 from .conftest import (
     MODEL,
@@ -245,7 +245,7 @@ def test_a_bound_run_gives_the_same_features(board):
 
 
 def test_shares_of_nodes_are_told_and_foreign_ones_refused():
-    from orchestrator.agents.errors import AgentError
+    from orchestrator.agents.protocol.errors import AgentError
     from orchestrator.agents.runtimes import ort_nodes
 
     cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"

@@ -120,7 +120,7 @@ class TestTheEngineIsKept:
 
     @slow
     def test_within_the_cache_that_is_bounded(self, tmp_path, model):
-        from orchestrator.agents import cleanup
+        from orchestrator.agents.storage import cleanup
 
         machine = Machine(tmp_path)
         machine.drive(model)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import ToolchainError, UserError
-from orchestrator.fleet.session import MeasurePolicy, Preprocessing, TimesBlock
+from orchestrator.fleet.session.client import MeasurePolicy, Preprocessing, TimesBlock
 
 from . import fake_trtexec
 from .conftest import Rows, faces, features, sha256

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.agents import wire
-from orchestrator.agents.wire import Conversation, Decoder, Frame, WireError, encode, join
+from orchestrator.agents.protocol import wire
+from orchestrator.agents.protocol.wire import Conversation, Decoder, Frame, WireError, encode, join
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=8),

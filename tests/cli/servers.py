@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from orchestrator.fleet.emulated import ensure_key
-from orchestrator.fleet.known_keys import HostKey
+from orchestrator.fleet.emulated.boards import ensure_key
+from orchestrator.fleet.transport.known_keys import HostKey
 from tests.fleet.dressed import dress
 from tests.openssh import SshdAddress, running_sshd
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.fleet.emulated import ensure_key
-from orchestrator.fleet.known_keys import HostKey
+from orchestrator.fleet.emulated.boards import ensure_key
+from orchestrator.fleet.transport.known_keys import HostKey
 from tests.cli.servers import Farm
 from tests.fleet.dressed import BOARDS, dress
 from tests.openssh import _wait_until_listening

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.fleet.board import BoardLink
-from orchestrator.fleet.emulated import EmulatedFleet, ensure_key
-from orchestrator.fleet.known_keys import HostKey
-from orchestrator.fleet.reaching import address_of
+from orchestrator.fleet.boards.addressing import address_of
+from orchestrator.fleet.boards.board import BoardLink
+from orchestrator.fleet.emulated.boards import EmulatedFleet, ensure_key
+from orchestrator.fleet.transport.known_keys import HostKey
 from orchestrator.specs.inventory import SshTransportSpec, load_inventory
 from orchestrator.store.fleet_log import FleetLog
 from tests.cli.servers import EMPTY, Farm, adding, board_like
@@ -366,7 +366,7 @@ BROKEN = {
 def test_a_connected_board_whose_runtime_is_broken_is_never_ready(
     how: str, farm: Farm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import orchestrator.fleet.health as health
+    import orchestrator.fleet.boards.health as health
 
     monkeypatch.setattr(health, "_OPEN_S", 2.0 if how == "hangs" else 30.0)
     code, says = BROKEN[how]

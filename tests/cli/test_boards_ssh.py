@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.fleet.emulated import ensure_key
-from orchestrator.fleet.known_keys import HostKey
+from orchestrator.fleet.emulated.boards import ensure_key
+from orchestrator.fleet.transport.known_keys import HostKey
 from orchestrator.specs.inventory import SshTransportSpec, load_inventory
 from orchestrator.store.fleet_log import FleetLog
 from tests.cli.servers import VENV, Farm, adding, board_like

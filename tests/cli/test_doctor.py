@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.main import main
-from orchestrator.fleet.emulated import ensure_key
-from orchestrator.fleet.health import identity
+from orchestrator.fleet.boards.health import identity
+from orchestrator.fleet.emulated.boards import ensure_key
 from orchestrator.specs.inventory import load_inventory
 from orchestrator.store.fleet_log import Checked, Drained, FleetLog, Proof
 

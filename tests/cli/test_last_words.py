@@ -11,9 +11,9 @@ from orchestrator.events import (
     StepFailed,
     StepInfo,
 )
-from orchestrator.reporting.ending import last_words
-from orchestrator.reporting.state import RunState
-from orchestrator.reporting.table import footnotes
+from orchestrator.reporting.live.ending import last_words
+from orchestrator.reporting.live.state import RunState
+from orchestrator.reporting.tables.table import footnotes
 
 LACKS = "needs the toolchain 'rknn1': rknn-toolkit not found; farm toolchain install rknn"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.fleet.emulated import EmulatedAddress, EmulatedFleet
-from orchestrator.fleet.ssh import SshTransport
+from orchestrator.fleet.emulated.boards import EmulatedAddress, EmulatedFleet
+from orchestrator.fleet.transport.ssh import SshTransport
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.fleet.emulated import ensure_key
-from orchestrator.fleet.ssh import SshTransport
+from orchestrator.fleet.emulated.boards import ensure_key
+from orchestrator.fleet.transport.ssh import SshTransport
 from tests.openssh import SshdAddress, running_sshd
 
 # Run by the user's shell as the login shell's own would be, unlike `internal-sftp`.

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import BoardError, TransientError
-from orchestrator.fleet.deploying import deploy
-from orchestrator.fleet.emulated import EmulatedFleet, ensure_key
-from orchestrator.fleet.local import LocalTransport
-from orchestrator.fleet.ssh import SshTransport
+from orchestrator.fleet.boards.deploying import deploy
+from orchestrator.fleet.emulated.boards import EmulatedFleet, ensure_key
+from orchestrator.fleet.transport.local import LocalTransport
+from orchestrator.fleet.transport.ssh import SshTransport
 from tests.fleet.conftest import is_alive, transport_to, wait_until
 from tests.openssh import SshdAddress, running_sshd
 from tests.patience import within

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import BoardError, FarmError, TransientError
-from orchestrator.fleet.board import Address, Artifact, BoardLink, Deadlines
-from orchestrator.fleet.deadline import Deadline, Expired, Hung, named
-from orchestrator.fleet.health import limited
-from orchestrator.fleet.session import Preprocessing
+from orchestrator.fleet.boards.board import Address, Artifact, BoardLink, Deadlines
+from orchestrator.fleet.boards.health import limited
+from orchestrator.fleet.session.client import Preprocessing
+from orchestrator.fleet.transport.deadline import Deadline, Expired, Hung, named
 
 FILE = b"what a timed runtime loads"
 

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import BoardError, TransientError, UserError
-from orchestrator.fleet.channel import CommandResult
-from orchestrator.fleet.deploying import (
+from orchestrator.fleet.boards.deploying import (
     Deployed,
     check_python,
     deploy,
     remote_folder,
     remote_sha256,
 )
-from orchestrator.fleet.emulated import EmulatedAddress, EmulatedFleet
-from orchestrator.fleet.ssh import SshTransport
+from orchestrator.fleet.emulated.boards import EmulatedAddress, EmulatedFleet
+from orchestrator.fleet.transport.channel import CommandResult
+from orchestrator.fleet.transport.ssh import SshTransport
 from tests.fleet.conftest import transport_to
 
 DATA = bytes(range(256)) * 4096

@@ -15,9 +15,9 @@ import paramiko
 import pytest
 
 from orchestrator.errors import TransientError, UserError
-from orchestrator.fleet import emulated
-from orchestrator.fleet.emulated import EmulatedAddress, EmulatedFleet, ensure_key
-from orchestrator.fleet.ssh import SshTransport
+from orchestrator.fleet.emulated import boards as emulated
+from orchestrator.fleet.emulated.boards import EmulatedAddress, EmulatedFleet, ensure_key
+from orchestrator.fleet.transport.ssh import SshTransport
 from tests.fleet.conftest import is_alive, transport_to, wait_until
 
 
@@ -257,8 +257,8 @@ def test_a_command_past_its_deadline_is_ended(board: SshTransport, home: Path) -
 OWNER = """
 import sys, time
 from pathlib import Path
-from orchestrator.fleet.emulated import EmulatedFleet
-from orchestrator.fleet.ssh import SshTransport
+from orchestrator.fleet.emulated.boards import EmulatedFleet
+from orchestrator.fleet.transport.ssh import SshTransport
 fleet = EmulatedFleet(Path(sys.argv[1]))
 place = fleet.start("rv1126")
 transport = SshTransport("b", place.host, port=place.port, user=place.user,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import BoardError, TransientError
-from orchestrator.fleet.local import LocalTransport
+from orchestrator.fleet.transport.local import LocalTransport
 from tests.fleet.conftest import wait_until
 from tests.fleet.test_emulated import DEEP, sleepers
 

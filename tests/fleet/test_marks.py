@@ -9,7 +9,7 @@ import subprocess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.fleet.marks import Answer, Marks
+from orchestrator.fleet.transport.marks import Answer, Marks
 from tests.fleet.noisy import SHELLS, every_shell
 
 # All that one shell or another reads in a way of its own, within single quotes too.

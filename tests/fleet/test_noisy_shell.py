@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import BoardError, TransientError
-from orchestrator.fleet.commands import workdir_on
-from orchestrator.fleet.deploying import check_python, deploy, remote_sha256
-from orchestrator.fleet.emulated import ensure_key
-from orchestrator.fleet.ssh import SshTransport
+from orchestrator.fleet.boards.deploying import check_python, deploy, remote_sha256
+from orchestrator.fleet.emulated.boards import ensure_key
+from orchestrator.fleet.transport.commands import workdir_on
+from orchestrator.fleet.transport.ssh import SshTransport
 from tests.dropbear import running_dropbear
 from tests.fleet.noisy import (
     GOODBYE,

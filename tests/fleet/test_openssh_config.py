@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.fleet import openssh_config
-from orchestrator.fleet.openssh_config import Target, parse_target, resolved
-from orchestrator.fleet.openssh_files import hosts
+from orchestrator.fleet.transport import openssh_config
+from orchestrator.fleet.transport.openssh_config import Target, parse_target, resolved
+from orchestrator.fleet.transport.openssh_files import hosts
 
 Written = Callable[[str], Path]
 ME = getpass.getuser()

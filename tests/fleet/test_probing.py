@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import BoardError, TransientError
-from orchestrator.fleet.channel import CommandResult
-from orchestrator.fleet.local import LocalTransport
-from orchestrator.fleet.probing import BoardProbe, probe, read, recognise, usable_python
+from orchestrator.fleet.boards.probing import BoardProbe, probe, read, recognise, usable_python
+from orchestrator.fleet.transport.channel import CommandResult
+from orchestrator.fleet.transport.local import LocalTransport
 from orchestrator.specs.kinds import load_kinds
 from tests.fleet.dressed import BOARDS, dress
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.fleet.recovery import climb, rungs
+from orchestrator.fleet.boards.recovery import climb, rungs
 from orchestrator.specs.inventory import Board, load_inventory
 
 

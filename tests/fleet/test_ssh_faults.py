@@ -14,12 +14,12 @@ import paramiko
 import pytest
 
 from orchestrator.errors import BoardError, TransientError, UserError
-from orchestrator.fleet import ssh_connection
-from orchestrator.fleet.deadline import Expired
-from orchestrator.fleet.emulated import EmulatedAddress
-from orchestrator.fleet.relay import Relay, Weather
-from orchestrator.fleet.ssh import SshTransport
-from orchestrator.fleet.ssh_errors import translated
+from orchestrator.fleet.emulated.boards import EmulatedAddress
+from orchestrator.fleet.transport import ssh_connection
+from orchestrator.fleet.transport.deadline import Expired
+from orchestrator.fleet.transport.ssh import SshTransport
+from orchestrator.fleet.transport.ssh_errors import translated
+from tests.faulty_proxy import Relay, Weather
 from tests.fleet.conftest import transport_to, wait_until
 from tests.fleet.peers import server
 from tests.patience import within

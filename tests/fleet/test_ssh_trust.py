@@ -10,15 +10,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import BoardError, TransientError, UserError
-from orchestrator.fleet.emulated import EmulatedAddress, EmulatedFleet, ensure_key
-from orchestrator.fleet.known_keys import (
-    ChangedHostKey,
-    HostKey,
-    Pin,
-    UnknownHostKey,
-)
-from orchestrator.fleet.ssh import SshTransport
-from orchestrator.fleet.ssh_way import scan_host_key
+from orchestrator.fleet.emulated.boards import EmulatedAddress, EmulatedFleet, ensure_key
+from orchestrator.fleet.transport.jump_hosts import scan_host_key
+from orchestrator.fleet.transport.known_keys import ChangedHostKey, HostKey, Pin, UnknownHostKey
+from orchestrator.fleet.transport.ssh import SshTransport
 from tests.fleet.conftest import transport_to
 from tests.fleet.peers import old_server
 from tests.openssh import running_sshd

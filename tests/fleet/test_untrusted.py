@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.fleet.untrusted import one_line, printable, quote
+from orchestrator.fleet.transport.untrusted import one_line, printable, quote
 
 
 @pytest.mark.parametrize(

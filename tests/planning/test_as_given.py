@@ -14,7 +14,7 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.errors import UserError
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.scheduling.planner import Plan, Request, encoder_backend, make_plan
+from orchestrator.preflight.planner import Plan, Request, encoder_backend, make_plan
 from orchestrator.toolchains import toolchain
 from orchestrator.toolchains.base import Scheme
 

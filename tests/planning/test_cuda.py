@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.scheduling.planner import Request, encoder_backend, make_plan
+from orchestrator.preflight.planner import Request, encoder_backend, make_plan
 from orchestrator.specs.inventory import load_inventory
 
 ROOT = Path(__file__).resolve().parents[2]

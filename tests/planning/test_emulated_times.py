@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.boards_show import where
-from orchestrator.scheduling.on_host import host_facts
-from orchestrator.scheduling.planner import Plan, Request, make_plan
+from orchestrator.execution.local_backend import host_facts
+from orchestrator.preflight.planner import Plan, Request, make_plan
 from orchestrator.specs.inventory import load_inventory
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,11 +21,11 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from orchestrator.errors import UserError
-from orchestrator.fleet.emulated import EmulatedAddress
-from orchestrator.fleet.reaching import address_of
-from orchestrator.fleet.recovery import longest_s, rungs
+from orchestrator.fleet.boards.addressing import address_of
+from orchestrator.fleet.boards.recovery import longest_s, rungs
+from orchestrator.fleet.emulated.boards import EmulatedAddress
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.scheduling.planner import Plan, Request, encoder_backend, make_plan
+from orchestrator.preflight.planner import Plan, Request, encoder_backend, make_plan
 from orchestrator.specs import Inventory, Matrix, ModelSpec
 from orchestrator.specs.base import Spec
 

@@ -7,15 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.planning.identity import (
-    DRIVER,
-    PROCESSOR,
-    SOC,
-    TREE,
-    Seen,
-    emulator,
-    judge,
-)
+from orchestrator.planning.identity import DRIVER, PROCESSOR, SOC, TREE, Seen, emulator, judge
 from orchestrator.specs.kinds import load_kinds
 
 KINDS = load_kinds()

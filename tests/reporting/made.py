@@ -30,12 +30,12 @@ from orchestrator.events import (
     Telemetry,
 )
 from orchestrator.hashing import digest
-from orchestrator.reporting.history import load_run
+from orchestrator.reporting.analysis.history import load_run
 from orchestrator.results import CellResult, Latency
-from orchestrator.stages.made import Made
 from orchestrator.stages.measure import pack
 from orchestrator.stages.raw_times import Conditions, RawTimes
 from orchestrator.stages.score import SEARCHES, Features, compare, score
+from orchestrator.stages.stage_output import Made
 from orchestrator.store.artifacts import Held, Store
 from orchestrator.store.features import FeatureWriter
 

@@ -29,8 +29,8 @@ from orchestrator.events import (
     StepStarted,
     Telemetry,
 )
-from orchestrator.reporting.console import View
-from orchestrator.reporting.state import RunState
+from orchestrator.reporting.live.console import View
+from orchestrator.reporting.live.state import RunState
 
 from .made import T0, Size, fleet, make_run, troubles
 

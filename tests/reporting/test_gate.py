@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.compare import compare_runs, grouped, normal_p, ratio_interval
-from orchestrator.reporting.gate import Judgement, judge, parse_limits
-from orchestrator.reporting.history import Run, load_run
-from orchestrator.reporting.published import NOT_COMPARABLE, load_published
+from orchestrator.reporting.analysis.compare import compare_runs, grouped, normal_p, ratio_interval
+from orchestrator.reporting.analysis.gate import Judgement, judge, parse_limits
+from orchestrator.reporting.analysis.history import Run, load_run
+from orchestrator.reporting.tables.published import NOT_COMPARABLE, load_published
 from orchestrator.stages.score import SEARCHES
 
 from .made import T0, Row, Size, make_run

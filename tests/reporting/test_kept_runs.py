@@ -19,9 +19,9 @@ import pytest
 from orchestrator.cli.main import main
 from orchestrator.errors import UserError
 from orchestrator.events import EventLog, RunFinished
-from orchestrator.reporting.export import csv_text, junit_xml
-from orchestrator.reporting.history import Run, find_run, load_run
-from orchestrator.reporting.listing import listed, previous, summary, trend
+from orchestrator.reporting.analysis.history import Run, find_run, load_run
+from orchestrator.reporting.export.tables import csv_text, junit_xml
+from orchestrator.reporting.tables.listing import listed, previous, summary, trend
 
 from .made import T0, Row, Size, fleet, make_run, troubles
 
@@ -100,7 +100,7 @@ def test_runs_that_did_not_change_are_not_read_again(
         read.append(folder.name)
         return load_run(folder)
 
-    monkeypatch.setattr("orchestrator.reporting.listing.load_run", counted)
+    monkeypatch.setattr("orchestrator.reporting.tables.listing.load_run", counted)
     first = listed(runs)
     assert read == ["20260101-aa", "20260102-bb", "20260103-cc"]
     assert listed(runs) == first
@@ -195,7 +195,7 @@ def test_csv_has_every_row_and_no_stand_ins_time(tmp_path: Path) -> None:
 def test_parquet_holds_what_csv_holds(tmp_path: Path) -> None:
     from pyarrow import parquet
 
-    from orchestrator.reporting.export import write_parquet
+    from orchestrator.reporting.export.tables import write_parquet
 
     run = load_run(make_run(tmp_path, "a", fleet()))
     write_parquet(run, tmp_path / "r.parquet")

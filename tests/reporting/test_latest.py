@@ -22,9 +22,9 @@ from orchestrator.events import (
     RunStarted,
     StepStarted,
 )
-from orchestrator.reporting.history import load_run
-from orchestrator.reporting.state import RunState
-from orchestrator.reporting.timeline import timeline
+from orchestrator.reporting.analysis.history import load_run
+from orchestrator.reporting.analysis.timeline import timeline
+from orchestrator.reporting.live.state import RunState
 from orchestrator.store.going import going, is_going
 
 from .made import T0, Row, Size, keep_features, make_run

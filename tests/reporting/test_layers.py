@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.layers import draw_layers
+from orchestrator.reporting.html.layers import draw_layers
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.reporting.files import write_results
+from orchestrator.reporting.export.files import write_results
 
 from .made import Row, Size, make_run
 

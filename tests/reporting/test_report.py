@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.reporting import explained
-from orchestrator.reporting.charts import pareto, sustained
-from orchestrator.reporting.figures import TimesOf, cmc_curves, det_curves, measured
-from orchestrator.reporting.history import load_run
-from orchestrator.reporting.report import report_html, write_report
-from orchestrator.reporting.timeline import HEAD, timeline
+from orchestrator.reporting.analysis.figures import TimesOf, cmc_curves, det_curves, measured
+from orchestrator.reporting.analysis.history import load_run
+from orchestrator.reporting.analysis.timeline import HEAD, timeline
+from orchestrator.reporting.html import explained
+from orchestrator.reporting.html.charts import pareto, sustained
+from orchestrator.reporting.html.report import report_html, write_report
 from orchestrator.stages.raw_times import Conditions
 
 from .made import Row, Size, fleet, make_run, raw, sensors, times_ns, troubles

@@ -12,9 +12,9 @@ import pytest
 
 from orchestrator import scoring
 from orchestrator.cli.main import main
-from orchestrator.reporting.crosstable import CROSS, cross_tables, scored_tables
-from orchestrator.reporting.history import load_run
-from orchestrator.reporting.table import interval
+from orchestrator.reporting.analysis.history import load_run
+from orchestrator.reporting.tables.crosstable import CROSS, cross_tables, scored_tables
+from orchestrator.reporting.tables.table import interval
 from orchestrator.results import Estimate
 from orchestrator.stages.score import figures
 from orchestrator.stages.score import search as search_features

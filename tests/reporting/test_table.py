@@ -9,10 +9,10 @@ import pytest
 from orchestrator.cli.compare import notes
 from orchestrator.cli.kept import COLUMNS as COLUMN_WORDS
 from orchestrator.events import CellFinished, CellInfo, RunStarted
-from orchestrator.reporting.compare import RowPair, RunComparison
-from orchestrator.reporting.files import results_of
-from orchestrator.reporting.state import RunState
-from orchestrator.reporting.table import EXTRA, footnotes, markdown, row
+from orchestrator.reporting.analysis.compare import RowPair, RunComparison
+from orchestrator.reporting.export.files import results_of
+from orchestrator.reporting.live.state import RunState
+from orchestrator.reporting.tables.table import EXTRA, footnotes, markdown, row
 from orchestrator.results import CellResult
 from orchestrator.specs.matrix import Column
 

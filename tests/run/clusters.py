@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orchestrator.fleet.emulated import ensure_key
+from orchestrator.fleet.emulated.boards import ensure_key
 from tests.openssh import SSHD, SshdAddress
 from tests.run.project import Project
 

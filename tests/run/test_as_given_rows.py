@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.diagnosis.explain import explain_cell
 from orchestrator.errors import UserError
 from orchestrator.events import Event
+from orchestrator.execution.local_backend import carry_out, host_plan
 from orchestrator.graphs.sessions import faithful_session
-from orchestrator.scheduling.explaining import explain_cell
-from orchestrator.scheduling.on_host import carry_out, host_plan
 from orchestrator.stages import parity
 from orchestrator.stages.quantize import inputs_of
 from tests.planning.test_as_given import project, quantized  # noqa: F401

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.events import EventReader
-from orchestrator.fleet.emulated import ensure_key
-from orchestrator.fleet.relay import Relay
+from orchestrator.fleet.emulated.boards import ensure_key
 from orchestrator.store.fleet_log import FleetLog, Quarantined
+from tests.faulty_proxy import Relay
 from tests.openssh import running_sshd
 from tests.run.project import FLOAT, HOST, Project
 

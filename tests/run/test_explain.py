@@ -13,8 +13,8 @@ from onnx import numpy_helper
 from orchestrator.calibration.explain import LayerLoss, LayerReport
 from orchestrator.cli.explain import _plain, _verdict
 from orchestrator.cli.main import main
+from orchestrator.diagnosis.explain import Effect, Explanation
 from orchestrator.hashing import sha256_bytes
-from orchestrator.scheduling.explaining import Effect, Explanation
 from tests.run.project import HOST, ROOT, Project, emulated, entry
 
 BAD = "block1.conv2"

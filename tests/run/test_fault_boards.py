@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.fleet.emulated import ensure_key
-from orchestrator.fleet.relay import Relay
+from orchestrator.fleet.emulated.boards import ensure_key
+from tests.faulty_proxy import Relay
 from tests.openssh import SSHD, SshdAddress, running_sshd
 from tests.run.faulty import (
     EMULATED,

@@ -16,7 +16,7 @@ import pexpect
 import pyte
 import pytest
 
-from orchestrator.fleet.emulated import ensure_key
+from orchestrator.fleet.emulated.boards import ensure_key
 from tests.openssh import running_sshd
 from tests.run.project import FLOAT, HOST, Project, emulated, entry
 

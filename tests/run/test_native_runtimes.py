@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.fleet.emulated import ensure_key
+from orchestrator.fleet.emulated.boards import ensure_key
 from orchestrator.images import render
 from orchestrator.specs.artifact import ArtifactInterface
 from tests.agents.shims import ShimFile, library

@@ -10,7 +10,7 @@ from PIL import Image
 
 from orchestrator.cli.main import main
 from orchestrator.images import gallery_rows, probe_rows
-from orchestrator.scheduling.planner import Request, make_plan
+from orchestrator.preflight.planner import Request, make_plan
 from orchestrator.specs import FolderSet, RenderedSet
 from orchestrator.specs.matrix import load_matrix
 from tests.run.project import FLOAT, HOST, ROOT, Project, emulated, entry

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from orchestrator.cli.main import main
+from orchestrator.execution.local_backend import host_facts, host_plan
 from orchestrator.planning.cells import Cell
-from orchestrator.scheduling.on_host import host_facts, host_plan
-from orchestrator.scheduling.planner import Plan, Request, make_plan
+from orchestrator.preflight.planner import Plan, Request, make_plan
 from tests.run.project import FLOAT, HOST, Project, entry
 from tests.run.test_main_job import features
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.events import EventReader
-from orchestrator.fleet.emulated import ensure_key
+from orchestrator.fleet.emulated.boards import ensure_key
 from orchestrator.store.fleet_log import FleetLog, Recovering
 from tests.openssh import SSHD, running_sshd
 from tests.run.project import FLOAT, HOST, Project, entry

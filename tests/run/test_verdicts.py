@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.fleet.emulated import ensure_key
+from orchestrator.fleet.emulated.boards import ensure_key
 from tests.openssh import running_sshd
 from tests.run.boards import THERMAL, make_board
 from tests.run.project import FLOAT, HOST, Project, entry

@@ -21,7 +21,7 @@ def test_a_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     wheel = next(tmp_path.glob("facefarm-*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"orchestrator", "facefarm"}
-    assert "orchestrator/agents/wire.py" in names
+    assert "orchestrator/agents/protocol/wire.py" in names
     assert "orchestrator/models/LICENSE" in names
     site = tmp_path / "site"
     subprocess.run(

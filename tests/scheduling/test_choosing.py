@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.scheduling.core.choosing import HEAD_DOMAIN, ORDER, YIELDING, Candidate, choose
+from orchestrator.planning.graph import HEAD_DOMAIN
+from orchestrator.scheduling.core.choosing import ORDER, YIELDING, Candidate, choose
 
 HEAD_STAGES = ("images", "calibrate", "quantize", "convert", "parity", "score", "compare")
 BOARD_STAGES = ("deploy", "measure", "extract")

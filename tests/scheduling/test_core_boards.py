@@ -10,15 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import BoardError, TransientError, UserError
-from orchestrator.fleet.board import ENVIRONMENT, BoardBusy, Deadlines
+from orchestrator.fleet.boards.board import ENVIRONMENT, BoardBusy, Deadlines
 from orchestrator.planning.graph import Graph
 from orchestrator.planning.resolving import Resolution
-from orchestrator.scheduling.core.boards import (
-    ATTEMPTS,
-    CONNECTING_S,
-    LONGEST_WAIT_S,
-    BoardTable,
-)
+from orchestrator.scheduling.core.boards import ATTEMPTS, CONNECTING_S, LONGEST_WAIT_S, BoardTable
 from orchestrator.scheduling.core.messages import (
     BoardProfile,
     Connect,
@@ -30,7 +25,7 @@ from orchestrator.scheduling.core.messages import (
     ResolvePlan,
 )
 from orchestrator.scheduling.core.states import BoardState, InvalidTransition
-from orchestrator.scheduling.words import failure_of
+from orchestrator.scheduling.error_labels import failure_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = Deadlines(queue_s=600.0, lost_s=120.0)

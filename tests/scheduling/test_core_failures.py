@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
-from orchestrator.fleet.board import Deadlines
+from orchestrator.fleet.boards.board import Deadlines
 from orchestrator.planning.graph import CellTargets, Graph, Step
 from orchestrator.planning.resolving import resolve
 from orchestrator.scheduling.core import messages as m
 from orchestrator.scheduling.core.boards import ATTEMPTS
 from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.core.states import BoardState, InvalidTransition
-from orchestrator.scheduling.words import error_class, failure_of
+from orchestrator.scheduling.error_labels import error_class, failure_of
 from orchestrator.store.artifacts import BuildInProgress, CorruptArtifact
 
 CONVERT = Step("convert", "convert")

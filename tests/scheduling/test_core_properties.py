@@ -15,14 +15,13 @@ from hypothesis.stateful import (
 )
 
 from orchestrator.errors import BoardError, TransientError, UserError
-from orchestrator.fleet.board import BoardBusy, Deadlines
-from orchestrator.planning.graph import CellTargets, Graph, Step
+from orchestrator.fleet.boards.board import BoardBusy, Deadlines
+from orchestrator.planning.graph import HEAD_DOMAIN, CellTargets, Graph, Step
 from orchestrator.planning.resolving import Resolution, resolve
 from orchestrator.scheduling.core import messages as m
-from orchestrator.scheduling.core.choosing import HEAD_DOMAIN
 from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.core.states import StepState
-from orchestrator.scheduling.words import failure_of
+from orchestrator.scheduling.error_labels import failure_of
 from orchestrator.store.artifacts import BuildInProgress, CorruptArtifact
 
 NAMES = ("a", "b", "c", "d")

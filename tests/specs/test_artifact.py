@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from orchestrator.agents.preprocess import Preprocessor
+from orchestrator.agents.session.preprocess import Preprocessor
 from orchestrator.errors import ToolchainError
-from orchestrator.fleet.session import Preprocessing
+from orchestrator.fleet.session.client import Preprocessing
 from orchestrator.specs.artifact import ArtifactInterface
 from orchestrator.stages import convert
 

@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.stages.measure import energy, pack, summary, sustained, transfer
-from orchestrator.stages.raw_times import (
-    SAMPLES,
-    TIMES,
-    Conditions,
-    RawTimes,
-    samples_from,
-)
+from orchestrator.stages.raw_times import SAMPLES, TIMES, Conditions, RawTimes, samples_from
 from tests.stages.test_judging import POLICY, samples, times
 
 

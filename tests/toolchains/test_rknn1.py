@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import ToolchainError, TransientError, UserError
-from orchestrator.fleet.emulated import ensure_key
+from orchestrator.fleet.emulated.boards import ensure_key
 from orchestrator.specs.artifact import ArtifactInterface
 from orchestrator.toolchains import Conversion, Scheme, converter_host, rknn1, toolchain
 from tests.openssh import running_sshd

@@ -20,9 +20,9 @@ from orchestrator import environments, images
 from orchestrator.calibration import calibrate, preprocess
 from orchestrator.cli.main import main
 from orchestrator.errors import ToolchainError
-from orchestrator.fleet.board import Artifact, BoardLink
-from orchestrator.fleet.emulated import EmulatedFleet
-from orchestrator.fleet.reaching import address_of
+from orchestrator.fleet.boards.addressing import address_of
+from orchestrator.fleet.boards.board import Artifact, BoardLink
+from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.specs.artifact import ArtifactInterface
 from orchestrator.specs.inventory import Board

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from orchestrator.agents.preprocess import Preprocessor
+from orchestrator.agents.session.preprocess import Preprocessor
 from orchestrator.calibration import CalibrationTable, calibrate
 from orchestrator.errors import UserError
 from orchestrator.toolchains import (

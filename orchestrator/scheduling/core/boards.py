@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.errors import BoardError, FarmError, TransientError
-from orchestrator.fleet.deadline import longer
+from orchestrator.fleet.transport.deadline import longer
 from orchestrator.scheduling.core.messages import (
     BoardProfile,
     Connect,

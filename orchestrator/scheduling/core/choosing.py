@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-HEAD_DOMAIN = "this-host"
 # What others wait for comes first; long extractions and scoring fill the rest.
 ORDER = (
     "images",

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from orchestrator.planning.graph import Step
+from orchestrator.planning.graph import SHARED_FROM, Step
 from orchestrator.scheduling.core.boards import BoardTable
 from orchestrator.scheduling.core.steps import Steps
-
-SHARED_FROM = 256
-"""Images below which an extraction is not worth another board."""
 
 
 def usable(step: Step, board: str, steps: Steps, boards: BoardTable) -> bool:

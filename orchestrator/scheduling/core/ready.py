@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from orchestrator.planning.graph import Step
-from orchestrator.scheduling.core.choosing import HEAD_DOMAIN, YIELDING, Candidate, order
+from orchestrator.planning.graph import HEAD_DOMAIN, Step
+from orchestrator.scheduling.core.choosing import YIELDING, Candidate, order
 from orchestrator.scheduling.core.messages import PlanView
 from orchestrator.scheduling.core.states import States, StepState
 

@@ -1,0 +1,188 @@
+"""The jobs of the runtime child: open a model, time it, make features of images."""
+
+import hashlib
+import os
+from array import array
+from typing import Any, Dict, List, Mapping, Union
+
+from .. import runtimes
+from ..measurement import clock, measuring
+from ..measurement.telemetry import Telemetry
+from ..protocol.errors import TRANSIENT, USER, AgentError
+from ..protocol.link import Link
+from ..protocol.wire import (
+    DONE,
+    FEATURES,
+    MAX_PAYLOAD,
+    OPENED,
+    PROGRESS,
+    READY,
+    Frame,
+    number,
+    text,
+)
+from ..storage.cleanup import touch
+from ..storage.image_cache import Kept
+from . import progress
+from .pipeline import Item, Pipeline
+from .preprocess import Preprocessor
+
+WINDOW = 4 << 20  # bytes of images in flight; the head uses less when the link is short
+_WAIT_S = 0.5
+_REASON = 200
+
+
+class Model(object):
+    """A loaded artifact with the preprocessing that feeds it."""
+
+    def __init__(self, meta: Mapping[str, Any]) -> None:
+        path, expected = text(meta, "artifact"), text(meta, "sha256")
+        options, described = meta.get("options") or {}, meta.get("preprocessing") or {}
+        if not isinstance(options, dict) or not isinstance(described, dict):
+            raise AgentError(USER, "options and preprocessing must be objects")
+        self.preprocess = Preprocessor(described)
+        verify(path, expected)
+        touch(path)
+        begin = clock.now_ns()
+        name = text(meta, "runtime")
+        self.runtime = runtimes.open_runtime(name, path, options, self.preprocess)
+        self.facts: Dict[str, Any] = {
+            "runtime": name,
+            "version": self.runtime.version,
+            "provider": self.runtime.provider,
+            "inputs": self.runtime.inputs,
+            "outputs": self.runtime.outputs,
+            "dim": self.runtime.dim,
+            "load_ns": clock.now_ns() - begin,
+            "pid": os.getpid(),
+            "facts": self.runtime.facts,
+        }
+
+
+def verify(path: str, expected: str) -> None:
+    """Compare a file with its sha256.
+
+    Raises:
+        AgentError: it is absent or another file; bringing it again helps.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except (IOError, OSError) as error:
+        raise AgentError(TRANSIENT, "cannot read the artifact: %s" % error, "no-artifact")
+    if digest.hexdigest() != expected:
+        raise AgentError(
+            TRANSIENT,
+            "%s has the sha256 %s, expected %s" % (path, digest.hexdigest(), expected),
+            "no-artifact",
+        )
+
+
+def open_model(frame: Frame, link: Link) -> Model:
+    """OPEN: meta `artifact`, `sha256`, `runtime`, `options`, `preprocessing`.
+
+    PROGRESS comes while something is built first: `doing`, `seconds` so far, `limit_s`.
+    """
+
+    def tell(doing: str, seconds: float, limit_s: float) -> None:
+        meta = {"doing": doing, "seconds": round(seconds, 1), "limit_s": limit_s}
+        link.send(Frame(PROGRESS, frame.job, meta))
+
+    progress.listen(tell)
+    try:
+        model = Model(frame.meta)
+    finally:
+        progress.listen(lambda *_: link.pulse())
+    link.send(Frame(OPENED, frame.job, model.facts))
+    return model
+
+
+def describe(frame: Frame, link: Link) -> None:
+    """FACTS: the runtimes, imported, with their providers."""
+    link.send(Frame(DONE, frame.job, {"runtimes": runtimes.available(load=True)}))
+
+
+def extract(
+    frame: Frame, model: Model, pipeline: Pipeline, link: Link, root: str, folder: str
+) -> None:
+    """EXTRACT: meta `count`. Images come in, features go out in the same pieces and order.
+
+    Where images are to stay on the board, in `folder`, meta `first` and `block` and the payload
+    name them by blocks (see `kept.Kept`); READY's payload has a byte a block, 1 where it is there
+    already and its images are not to be sent.
+
+    FEATURES has `start`, `count`, `failed` ([index, reason] each) and `credit`, the bytes of
+    images that may follow; its payload is little-endian float32, NaN where an image failed.
+    DONE has `images`, `failed`, `run_ns` (sum of all runs) and `span_ns` (first start, last end).
+    """
+    count = number(frame.meta, "count", 0, 1 << 31)
+    size = model.preprocess.image_bytes
+    kept = Kept(folder, frame.meta, frame.payload, count, size) if len(frame.payload) else None
+    pipeline.begin(frame.job, count, size, model.preprocess, kept)
+    there = b"" if kept is None else kept.held
+    link.send(Frame(READY, frame.job, {"window": _window(size, root)}, there))
+    broken_row = array("f", [float("nan")] * model.runtime.dim).tobytes()
+    rows: List[bytes] = []
+    failed: List[Any] = []
+    failures = run_ns = first = last = start = 0
+    for index in range(count):
+        item = _next(pipeline, link)
+        begin = clock.now_ns()
+        first = first or begin
+        try:
+            rows.append(model.runtime.run(_prepared(item))[0])
+        except (MemoryError, AgentError):
+            raise
+        except Exception as error:
+            rows.append(broken_row)
+            failed.append([index, _reason(error)])
+        last = clock.now_ns()
+        run_ns += last - begin
+        if item.last:
+            meta = {"start": start, "count": len(rows), "failed": failed, "credit": item.credit}
+            link.send(Frame(FEATURES, frame.job, meta, b"".join(rows)))
+            failures += len(failed)
+            start, rows, failed = index + 1, [], []
+        else:
+            link.pulse()
+    meta = {"images": count, "failed": failures, "run_ns": run_ns, "span_ns": last - first}
+    link.send(Frame(DONE, frame.job, meta))
+
+
+def measure(frame: Frame, model: Model, pipeline: Pipeline, link: Link, root: str) -> None:
+    """MEASURE: see `measuring`. The images come first."""
+    images = _receive(frame, model, pipeline, link)
+    measuring.measure(frame, model, images, pipeline, link, root)
+
+
+def _receive(frame: Frame, model: Model, pipeline: Pipeline, link: Link) -> List[bytes]:
+    size = model.preprocess.image_bytes
+    count = number(frame.meta, "images", 1, max(1, MAX_PAYLOAD // size))
+    pipeline.begin(frame.job, count, size, None)
+    link.send(Frame(READY, frame.job, {"window": count * size}))
+    return [bytes(_next(pipeline, link).data) for _ in range(count)]
+
+
+def _next(pipeline: Pipeline, link: Link) -> Item:
+    while True:
+        item = pipeline.take(_WAIT_S)
+        if item is not None:
+            return item
+        link.pulse()
+
+
+def _window(image_bytes: int, root: str) -> int:
+    free = Telemetry(root).memory("MemAvailable")
+    most = max(WINDOW, 4 * image_bytes)
+    return most if free is None else max(2 * image_bytes, min(most, free // 8))
+
+
+def _prepared(item: Item) -> Union[bytes, bytearray]:
+    data = item.data
+    return data if isinstance(data, (bytes, bytearray)) else bytes(data)
+
+
+def _reason(error: Exception) -> str:
+    return ("%s: %s" % (type(error).__name__, error))[:_REASON]

@@ -1,0 +1,1 @@
+"""Ray: the own head or a joined cluster, its nodes, and what runs on them."""

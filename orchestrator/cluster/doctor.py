@@ -1,0 +1,64 @@
+"""What `farm doctor --ray-address` asks of a cluster, in a process of its own.
+
+A driver of Ray's prints, and may be ended by Ray at any moment, so a person's console is no place
+for it. `python -m orchestrator.cluster.doctor HOST:PORT INVENTORY` prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TypedDict
+
+from orchestrator.errors import FarmError
+
+ASK_S = 240.0
+
+
+class Told(TypedDict):
+    """`problem` is empty for a cluster that runs can join; `words` a line for each thing seen."""
+
+    problem: str
+    hint: str
+    words: list[str]
+
+
+def ask(address: str, inventory: str) -> Told:
+    """Join a cluster for a moment, for all boards of an inventory; touches none of them."""
+    command = [sys.executable, "-m", __name__, address, inventory]
+    failed: Told = {"problem": "", "hint": "`ray status` on its head", "words": []}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)
+    except subprocess.TimeoutExpired:
+        return failed | {"problem": f"no answer within {ASK_S:.0f} s"}
+    try:
+        told: Told = json.loads(done.stdout)
+    except ValueError:
+        last = done.stderr.strip().rpartition("\n")[2][:300]
+        return failed | {"problem": f"Ray ended the driver: {last}"}
+    return told
+
+
+def main(address: str, inventory: str) -> None:
+    """Join and print what was found."""
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever Ray prints
+    from orchestrator.cluster.joined import JoinedRay
+    from orchestrator.specs.inventory import load_inventory
+
+    told: Told = {"problem": "", "hint": "", "words": []}
+    joined = JoinedRay(address)
+    try:
+        joined.join(load_inventory(inventory).boards)
+        told["words"] = [text for _, text in joined.notes]
+    except FarmError as error:
+        told["problem"], told["hint"] = error.message, error.hint
+    answer.write(json.dumps(told))
+    answer.close()
+    joined.stop()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,30 @@
+"""An artifact of the store as what a board deploys and opens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.fleet.boards.board import Artifact
+from orchestrator.specs.inventory import Board
+from orchestrator.stages import convert
+from orchestrator.store.artifacts import Held
+
+
+def deployable(held: Held, board: Board, runtime: str, input_meta: Mapping[str, Any]) -> Artifact:
+    """What `convert` made, for one board.
+
+    Args:
+        runtime: the one that its toolchain names.
+        input_meta: the model manifest's `input`.
+    """
+    interface = convert.read_interface(held.read(convert.INTERFACE))
+    sha256 = held.manifest["facts"]["sha256"]
+    used = board.runtime_for(runtime)
+    return Artifact(
+        name=f"{sha256[:32]}.{held.manifest['facts']['format']}",
+        sha256=sha256,
+        runtime=used.name,
+        options={**used.to_options(), "interface": interface.to_json()},
+        preprocessing=interface.preprocessing(input_meta),
+    )

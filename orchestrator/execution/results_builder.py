@@ -1,0 +1,166 @@
+"""A cell's entry in results.json, put together from what the store holds of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from orchestrator.audit.words import shortened
+from orchestrator.hashing import digest
+from orchestrator.planning.cells import Cell
+from orchestrator.planning.versions import mismatches
+from orchestrator.preflight.planner import Plan, encoder_backend
+from orchestrator.results import CellResult, Latency
+from orchestrator.stages import accuracy_helpers
+from orchestrator.store.artifacts import Held
+
+UNTIMED: dict[str, Any] = {"timing_valid": False, "reasons": [], "notes": []}
+SIMULATED = UNTIMED | {
+    "verdict": "SIMULATED",
+    "reason": "a simulator says nothing of a board's time",
+}
+EMULATED = UNTIMED | {
+    "verdict": "EMULATED",
+    "reason": "run on this host (emulated): its time would not be the board's",
+}
+
+
+def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
+    """The row's figures, or None while one of its steps is missing."""
+    targets = plan.graph.targets[cell.name]
+    score = held(plan, targets.score)
+    measure = held(plan, targets.measure) if targets.measure else None
+    artifact = held(plan, targets.artifact)
+    parity = held(plan, targets.parity)
+    compare = held(plan, targets.compare) if targets.compare else None
+    if score is None or artifact is None or parity is None:
+        return None
+    if targets.measure and measure is None:
+        return None
+    if targets.compare and compare is None:
+        return None
+    board = plan.boards[cell.board]
+    untimed = SIMULATED if cell.probe.simulated else EMULATED
+    timed = measure.manifest["facts"] if measure else untimed
+    latency = {key: timed.get(key) for key in Latency.model_fields} if measure else None
+    figures = score.manifest["facts"]
+    quantization = cell.probe.quantization
+    intake = plan.intake.get(cell.model)
+    gallery, probe = held(plan, targets.gallery), held(plan, targets.probe)
+    return CellResult.model_validate(
+        {
+            "name": cell.name,
+            "hardware": plan.hardware(cell),
+            "provider": board.provider,
+            "type": board.type,
+            "backend": _backend(cell, artifact),
+            "board": cell.board,
+            "kind": cell.kind,
+            "executed_by": cell.probe.executed_by,
+            "emulated": board.executed_by == "emulated",
+            **plan.axes(cell),
+            "calibrator": quantization.calibrator if quantization.is_calibrated else None,
+            "mixed": cell.mixed,
+            "model": cell.model,
+            "test_set": _test_set(plan, cell, figures),
+            # A limit above all that are enrolled leaves nobody out.
+            "partial": plan.request.limit is not None and figures["gallery"] >= plan.request.limit,
+            "latency": latency if timed["timing_valid"] else None,
+            "latency_host": None if timed["timing_valid"] else latency,
+            "rank1": figures["rank1"],
+            "tar": figures["tar"],
+            "tar_all": figures["tar_all"],
+            "difference": compare.manifest["facts"] if compare else None,
+            "failed_images": figures["failed"],
+            "verdict": timed["verdict"],
+            "verdict_reason": timed["reason"],
+            "verdict_reasons": timed["reasons"],
+            "artifact_sha256": artifact.manifest["facts"]["sha256"],
+            "artifact_bytes": artifact.manifest["facts"]["bytes"],
+            "warnings": [
+                *figures["warnings"],
+                *timed["notes"],
+                *_mismatches(cell, artifact, probe, measure),
+                *parity.manifest["facts"]["warnings"],
+                *(intake.warnings if intake else ()),
+            ],
+            "helpers": _helpers(plan, targets.artifact),
+            "provenance": {
+                "model_sha256": plan.models[cell.model].sha256,
+                "model": plan.models[cell.model].about,
+                "preprocessing": plan.models[cell.model].input.model_dump(mode="json"),
+                **({"intake": intake.to_dict()} if intake and intake.changes else {}),
+                "artifact": artifact.manifest["provenance"],
+                **({"given": asdict(plan.given[cell.model])} if quantization.is_given else {}),
+                "gallery": {
+                    "executed_by": cell.gallery.executed_by,
+                    "encoder": cell.gallery.name,
+                    **(gallery.manifest["provenance"] if gallery else {}),
+                },
+                "probe": probe.manifest["provenance"] if probe else {},
+                "parity": parity.manifest["facts"],
+                "measure": measure.manifest["provenance"] if measure else {},
+                "score": score.manifest["provenance"],
+                "keys": {
+                    stage: plan.resolution.keys[step]
+                    for stage, step in vars(targets).items()
+                    if step is not None
+                },
+            },
+        }
+    )
+
+
+def _backend(cell: Cell, artifact: Held) -> str:
+    """The Backend column; a simulator's with the version of the toolkit that it is of."""
+    words = encoder_backend(cell.probe)
+    if not cell.probe.simulated:
+        return words
+    return f"{words} ({str(artifact.manifest['provenance']['version']).split(',')[0]})"
+
+
+def held(plan: Plan, step_id: str) -> Held | None:
+    """What the store holds of a step."""
+    key = plan.resolution.keys.get(step_id)
+    if key is None or not plan.resolution.cached(step_id):
+        return None
+    return plan.store.lookup(plan.graph.steps[step_id].stage, key)
+
+
+def _mismatches(
+    cell: Cell, artifact: Held, probe: Held | None, measure: Held | None
+) -> tuple[str, ...]:
+    """Versions of what made the file and of what ran it that do not fit each other."""
+    if cell.probe.executed_by not in ("board", "emulated"):
+        return ()
+    toolkit = str(artifact.manifest["provenance"].get("version") or "")
+    words: list[str] = []
+    for ran in (probe, measure):
+        about = ran.manifest["provenance"] if ran else {}
+        told = (about.get("board_facts") or {}).get("identity") or {}
+        words += mismatches(cell.probe.runtime, about.get("opened") or {}, told, toolkit)
+    return tuple(dict.fromkeys(words))
+
+
+def _helpers(plan: Plan, artifact: str) -> str:
+    source = plan.graph.steps[artifact].inputs.get("quantized")
+    quantized = held(plan, source) if source else None
+    gains = quantized.manifest["facts"].get("helpers", []) if quantized else []
+    if not gains:
+        return ""
+    return f"mean cosine to float32 on calibration images: {accuracy_helpers.words(gains)}"
+
+
+def _test_set(plan: Plan, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:
+    steps = plan.graph.steps[plan.graph.targets[cell.name].score].inputs
+    contents = plan.resolution.contents
+    return {
+        "hash": digest({role: contents[steps[f"{role}_images"]] for role in ("gallery", "probe")}),
+        "gallery": figures["gallery"],
+        "probes": figures["probes"],
+        "mated": figures["mated"],
+        "unknown": figures["unknown"],
+        "difficulty": getattr(plan.matrix.test_set, "difficulty", None),
+        "notes": plan.notes(cell.model),
+        "audit": [shortened(finding).model_dump(mode="json") for finding in plan.audit],
+    }

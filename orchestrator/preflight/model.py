@@ -1,0 +1,287 @@
+"""A manifest's model as the steps of a plan use it: in the normal form, proved, looked at.
+
+What was found is kept in the state folder, by the hash of everything it rests on, so that the next
+plan neither parses nor computes the model again. The normal form itself lies there by its own hash.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator import intake
+from orchestrator.errors import UserError
+from orchestrator.hashing import digest, sha256_bytes, sha256_file
+from orchestrator.intake.checking import refuse_quantized
+from orchestrator.intake.inputs import image_input
+from orchestrator.intake.looking import look
+from orchestrator.preflight.unsupported import limits, reasons
+from orchestrator.specs.model import ModelSpec
+from orchestrator.specs.yamlfile import Problem, fail, nearest
+from orchestrator.stages.quantize import inputs_of
+
+IMAGES = 8
+"""So many images are computed before anything is quantized."""
+
+FOLDER = "models"
+_remembered: dict[str, dict[str, Any]] = {}
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """A model of a plan.
+
+    Attributes:
+        spec: as every step uses it: `file`, `sha256` and `input` of the normal form.
+        original_sha256: of the user's file; `fingerprint` of it with the weights beside it.
+        changes: what was done to it; nothing for a model that is in the normal form already.
+        warnings: what makes its features doubtful.
+        cosine: the lowest between both on `images` images.
+        mended: onnxruntime cannot compute the file itself, so the cosine is to the file with the
+            first of the changes.
+        impossible: why a toolchain cannot make anything of it, as `makeable.reasons` says it.
+    """
+
+    spec: ModelSpec
+    original_sha256: str
+    fingerprint: str
+    changes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    cosine: float
+    images: int
+    mended: bool
+    impossible: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a row's provenance and for programs."""
+        made = asdict(self)
+        del made["spec"], made["impossible"]
+        return made | {"changes": list(self.changes), "warnings": list(self.warnings)}
+
+
+def hold_against_file(spec: ModelSpec) -> None:
+    """See that a manifest and its file speak of the same model, before images are looked at.
+
+    Raises:
+        UserError: naming the manifest's line.
+    """
+    try:
+        original = intake.read(spec.path)
+        refuse_quantized(original.proto, f"the model {spec.path}")
+    except UserError as error:
+        fail([_at(spec, "file", error.message)], error.hint)
+        raise
+    fail(_contradictions(spec, original))
+
+
+def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -> TakenIn:
+    """Bring a manifest's model into the normal form, or find that this was done.
+
+    Args:
+        spec: the manifest.
+        rows: (model, role) to images, those of the calibration or of the probes among them.
+        state: farm's own folder.
+
+    Raises:
+        UserError: naming the manifest's line; nothing was kept.
+    """
+    images = rows.get((spec.name, "calibration")) or rows[spec.name, "probe"]
+    try:
+        original = intake.read(spec.path)
+    except UserError as error:
+        fail([spec.source.problem(("file",), error.message)], error.hint)
+        raise
+    key = digest(
+        {
+            "recipe": intake.RECIPE,
+            "model": original.fingerprint,
+            "input": spec.input_meta,
+            "output": spec.output,
+            "embedding_size": spec.embedding_size,
+            "images": [images.fingerprint(), len(images), IMAGES],
+            "limits": limits(),
+            "versions": [installed("onnx"), installed("onnxruntime")],
+        }
+    )
+    folder = state / FOLDER
+    record = _remembered.get(key) or _kept(folder, key)
+    if record is None or not _whole(folder, record):
+        record, data = _fresh(spec, original, images)
+        if record["changes"]:
+            _write(folder / f"{record['normal']}.onnx", data)
+        _write(folder / f"{key}.json", json.dumps(record, indent=1).encode())
+    _remembered[key] = record
+    return TakenIn(
+        spec=_normal_spec(spec, record, folder),
+        original_sha256=original.sha256,
+        fingerprint=original.fingerprint,
+        changes=tuple(record["changes"]),
+        warnings=tuple(record["warnings"]),
+        cosine=record["cosine"],
+        images=record["images"],
+        mended=record["mended"],
+        impossible=record["impossible"],
+    )
+
+
+def _normal_spec(spec: ModelSpec, record: Mapping[str, Any], folder: Path) -> ModelSpec:
+    if not record["changes"]:
+        return spec
+    file = (folder / f"{record['normal']}.onnx").resolve()
+    wants = spec.input.model_copy(update={"layout": "NCHW"})
+    made = {"file": str(file), "sha256": record["normal"], "input": wants}
+    return spec.model_copy(update=made)
+
+
+def _fresh(spec: ModelSpec, original: intake.Original, images: Any) -> tuple[dict[str, Any], bytes]:
+    try:
+        refuse_quantized(original.proto, f"the model {spec.path}")
+    except UserError as error:
+        fail([_at(spec, "file", error.message)], error.hint)
+        raise
+    fail(_contradictions(spec, original))
+    try:
+        normal = intake.normalize(
+            original,
+            size=spec.input.size,
+            output=spec.output,
+            layout_said=spec.input.layout,
+        )
+        fail(_of_bytes(spec, normal))
+        meta = spec.input_meta | {"layout": "NCHW"}
+        proof = intake.prove(original, normal, inputs_of(sampled(images), meta))
+    except UserError as error:
+        place = "output" if "output" in error.hint and "outputs" in error.message else "file"
+        fail([_at(spec, place, error.message)], error.hint)
+        raise
+    dims = proof.features.shape[1]
+    if dims != spec.embedding_size:
+        text = f"{spec.file} makes {dims} numbers a face, not {spec.embedding_size}"
+        fail([spec.source.problem(("embedding_size",), text)])
+    looked = look(proof.features)
+    if looked.fatal:
+        fail(
+            [_at(spec, "file", f"{spec.file}: {looked.fatal}")],
+            "Look at mean, std and colour of this manifest (`farm init --model` compares them) and "
+            "at how the model was exported.",
+        )
+    try:
+        ready = intake.prepared(normal)
+    except UserError as error:
+        fail([_at(spec, "file", error.message)], error.hint)
+        raise
+    record = {
+        "changes": list(normal.changes),
+        "warnings": [*looked.warnings, *_twice(spec, normal)],
+        "cosine": proof.cosine,
+        "images": proof.images,
+        "mended": normal.computable is not None,
+        "impossible": reasons(ready),
+        "normal": sha256_bytes(normal.data),
+    }
+    return record, normal.data
+
+
+def sampled(rows: Any) -> NDArray[np.uint8]:
+    """A few images, spread over the set: uint8 (n, height, width, 3)."""
+    places = np.unique(np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).astype(int))
+    return np.concatenate([rows.images(int(i), int(i) + 1) for i in places])
+
+
+def _at(spec: ModelSpec, place: str, text: str) -> Problem:
+    # What already names a line of a manifest is handed on as it is.
+    known = text.startswith(f"{spec.source.file}:")
+    return spec.source.problem((place,), text.split(": ", 1)[1] if known else text)
+
+
+def _contradictions(spec: ModelSpec, original: intake.Original) -> list[Problem]:
+    """Where the manifest says something else of the input than the file."""
+    try:
+        image = image_input(original.proto, spec.input.layout)
+    except UserError as error:
+        return [spec.source.problem(("file",), f"{spec.file}: {error.message}; {error.hint}")]
+    problems = []
+    if image.name != spec.input.name:
+        text = f"{spec.file} has the input {image.name!r}, not {spec.input.name!r}"
+        problems.append(spec.source.problem(("input", "name"), text))
+    stated = (image.height, image.width)
+    differ = any(f is not None and f != w for f, w in zip(stated, spec.input.size, strict=True))
+    if differ or image.layout != spec.input.layout:
+        text = (
+            f"{spec.file} takes {_shape(image.layout, stated)} after the batch, but this manifest "
+            f"describes {_shape(spec.input.layout, spec.input.size)} ({spec.input.layout})"
+        )
+        problems.append(spec.source.problem(("input", "height"), text))
+    names = [output.name for output in original.proto.graph.output]
+    if spec.output is not None and spec.output not in names:
+        text = f"{spec.file} has no output {spec.output!r}{nearest(spec.output, names)}"
+        problems.append(spec.source.problem(("output",), text))
+    return problems
+
+
+def _of_bytes(spec: ModelSpec, normal: intake.Normal) -> list[Problem]:
+    """A model that takes bytes gets them as they are."""
+    if normal.dtype != "uint8" or (set(spec.input.mean), set(spec.input.std)) == ({0.0}, {1.0}):
+        return []
+    text = f"{spec.file} takes uint8 pixels as they are: mean must be 0 and std 1"
+    return [spec.source.problem(("input", "mean"), text)]
+
+
+def _twice(spec: ModelSpec, normal: intake.Normal) -> list[str]:
+    """A manifest that normalizes what the graph normalizes again."""
+    if normal.inside is None:
+        return []
+    mean, std = normal.inside.fed
+    if np.allclose(spec.input.mean, mean, atol=1.0) and np.allclose(spec.input.std, std, rtol=0.02):
+        return []
+    return [
+        f"the graph itself normalizes pixels, {normal.inside}, and mean and std of the manifest "
+        f"come before it: mean {mean[0]:g} and std {std[0]:g} are expected there"
+    ]
+
+
+def _shape(layout: str, size: tuple[int | None, int | None]) -> str:
+    height, width = ("?" if side is None else str(side) for side in size)
+    return f"3 x {height} x {width}" if layout == "NCHW" else f"{height} x {width} x 3"
+
+
+def _kept(folder: Path, key: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads((folder / f"{key}.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def _whole(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether the normal form that a record speaks of is there, undamaged."""
+    if not record["changes"]:
+        return True
+    try:
+        return sha256_file(folder / f"{record['normal']}.onnx") == str(record["normal"])
+    except OSError:
+        return False
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error

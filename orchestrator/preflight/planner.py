@@ -1,0 +1,523 @@
+"""From files to a plan: everything is read and checked here, before any board is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cluster.nodes import LOCAL, parse_address
+from orchestrator.errors import BoardError, UserError
+from orchestrator.events import CellInfo, ExecutedBy, StepInfo
+from orchestrator.fleet.boards.fleet_book import FleetBook
+from orchestrator.planning.cells import Cell, Encoder, as_executed, expand
+from orchestrator.planning.estimate import expected, leads, ranks
+from orchestrator.planning.facts import BoardFacts
+from orchestrator.planning.graph import (
+    CALIBRATION,
+    GIVEN,
+    HEAD_DOMAIN,
+    Graph,
+    ImageSet,
+    Step,
+    build,
+    identity_of,
+    only,
+)
+from orchestrator.planning.identity import Seen, emulator
+from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
+from orchestrator.preflight.as_given import Given, examine
+from orchestrator.preflight.audit import audit_of
+from orchestrator.preflight.caches import FactsFile, RatesFile
+from orchestrator.preflight.capabilities import Offered, known_toolchains, offers_of
+from orchestrator.preflight.model import TakenIn, hold_against_file, take_in
+from orchestrator.preflight.settings import refuse_idle
+from orchestrator.preflight.unsupported import with_reasons
+from orchestrator.results import AuditFinding
+from orchestrator.specs.inventory import Board, load_inventory
+from orchestrator.specs.kinds import load_kinds
+from orchestrator.specs.matrix import load_matrix, load_models
+from orchestrator.specs.model import ModelSpec
+from orchestrator.specs.references import check_references
+from orchestrator.store.artifacts import Store
+
+MANY_FILES = 2000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asked for; plain values, so that it can be handed to the driver process.
+
+    Attributes:
+        matrix, inventory: the files.
+        state: farm's own folder (store, emulated boards, tokens).
+        runs: where runs are kept.
+        only: names of rows, entries or boards; empty for all.
+        limit: only so many gallery identities, the probes in proportion; the run is partial.
+        ray_address: a Ray cluster to join, HOST:PORT; empty for a head of farm's own.
+    """
+
+    matrix: str
+    inventory: str
+    state: str
+    runs: str
+    only: tuple[str, ...] = ()
+    limit: int | None = None
+    ray_address: str = ""
+
+    def joining(self, address: str | None) -> Request:
+        """The request with another cluster: `local` or nothing for none, None as it is.
+
+        Raises:
+            UserError: no address.
+        """
+        if address is None:
+            return self
+        if address in ("", LOCAL):
+            return replace(self, ray_address="")
+        parse_address(address)
+        return replace(self, ray_address=address)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, the inverse of `from_json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Request:
+        """The request that `to_json` wrote."""
+        return cls(**{**data, "only": tuple(data["only"])})
+
+
+@dataclass
+class Plan:
+    """A checked matrix against a fleet and a store.
+
+    Attributes:
+        cells: all rows, impossible ones included.
+        graph, resolution: the steps of the possible rows, their keys, what is left to do.
+        tools: options of the toolchains that the inventory speaks of.
+        rows: (model, role) to its images.
+        audit: what the images' audit found; leaks among it are allowed.
+        book: how the boards stand in the fleet log.
+        models: as every step uses them: in the normal form.
+        intake: what was done to bring them there.
+        bound: which board of its pool does a step, by step; `bind` chooses.
+        given: what was found of models' quantized files, where rows deploy them as given.
+        ranks, leads: seconds from a step's start to the end of what waits for it, and until it
+            lets a board begin.
+    """
+
+    request: Request
+    matrix: Any
+    boards: dict[str, Board]
+    models: dict[str, ModelSpec]
+    cells: list[Cell]
+    offers: dict[str, Offered]
+    tools: dict[str, dict[str, Any]]
+    rows: dict[tuple[str, str], Any]
+    store: Store
+    book: FleetBook
+    intake: dict[str, TakenIn] = field(default_factory=dict)
+    facts: dict[str, BoardFacts] = field(default_factory=dict)
+    audit: list[AuditFinding] = field(default_factory=list)
+    graph: Graph = field(default_factory=lambda: Graph({}, {}))
+    resolution: Resolution = field(default_factory=Resolution)
+    bound: dict[str, str] = field(default_factory=dict)
+    ranks: dict[str, float] = field(default_factory=dict)
+    leads: dict[str, float] = field(default_factory=dict)
+    given: dict[str, Given] = field(default_factory=dict)
+    _contents: dict[str, str] = field(default_factory=dict)
+    _keys: Keys = field(default_factory=Keys)
+
+    def settle(self) -> None:
+        """Work out graph and keys again from what is now known of boards and store."""
+        self.cells = as_executed(self.cells, self.emulators())
+        sets = {
+            key: ImageSet(key[1], rows.fingerprint(), len(rows)) for key, rows in self.rows.items()
+        }
+        self.graph = build(
+            self.cells,
+            self.matrix,
+            self.models,
+            self.boards,
+            sets,
+            self.facts,
+            {name: offer.version for name, offer in self.offers.items()}
+            | {CALIBRATION: _calibration_version(), GIVEN: _given_version()},
+            self.bound,
+        )
+        rates = self.rates()
+        self.ranks = ranks(self.graph, lambda step: expected(step, rates))
+        self.leads = leads(self.graph, lambda step: expected(step, rates))
+        self.resolve()
+
+    def emulators(self) -> dict[str, str]:
+        """What the inventory calls a board and shows that it is an emulator: by what, by name."""
+        found = {name: self.emulator(name) for name in self.facts if name in self.boards}
+        return {name: words for name, words in found.items() if words}
+
+    def emulator(self, name: str) -> str:
+        """By what a board shows that it is an emulator; empty as far as nothing is known of it."""
+        board, facts = self.boards[name], self.facts.get(name)
+        if facts is None or board.executed_by != "board":
+            return ""
+        return emulator(load_kinds()[board.kind], Seen.by_agent(facts.machine, facts.identity))
+
+    def executed_by(self, name: str) -> ExecutedBy:
+        """What a board's results may be called, as far as is known."""
+        return "emulated" if self.emulator(name) else self.boards[name].executed_by
+
+    def bind(self) -> None:
+        """Give each step of a pool a board: one whose time is in the store, else each in turn."""
+        turns: dict[tuple[str, ...], int] = {}
+        for cell in self.possible:
+            for encoder in (cell.gallery, cell.probe):
+                steps = [
+                    f"measure/{encoder.name}",
+                    *(f"extract/{encoder.name}/{role}" for role in ("gallery", "probe")),
+                ]
+                if len(encoder.pool) == 1 or steps[0] in self.bound or steps[1] in self.bound:
+                    continue
+                usable = [n for n in encoder.pool if not self.book.refusal(n, encoder.runtime)]
+                known = [name for name in usable if name in self.facts]
+                fit = known or usable or list(encoder.pool)
+                turn = turns[encoder.pool] = turns.get(encoder.pool, -1) + 1
+                self.bound |= dict.fromkeys(steps, fit[turn % len(fit)])
+        self.settle()
+        self._bind_measured()
+
+    def _bind_measured(self) -> None:
+        found = {}
+        for step in self.graph.steps.values():
+            if (
+                step.stage != "measure"
+                or len(step.pool) == 1
+                or step.id not in self.resolution.keys
+            ):
+                continue
+            for name in step.pool if not self.resolution.cached(step.id) else ():
+                params = step.params | {"board": identity_of(self.boards[name])}
+                facts = self.facts.get(name)
+                params["runtime"] = facts and facts.runtime_identity(step.extra["runtime"])
+                key = step_key(replace(step, params=params), self.resolution.contents)
+                if key is not None and self.content("measure", key) is not None:
+                    found[step.id] = name
+                    break
+        if found:
+            self.bound |= found
+            self.settle()
+
+    def resolve(self) -> None:
+        """Work out keys again after the store has received something."""
+        self.resolution = resolve(self.graph, self.content, self._keys)
+
+    def forget(self) -> None:
+        """Look at the store again: something in it was discarded."""
+        self._contents.clear()
+
+    def content(self, stage: str, key: str) -> str | None:
+        """Content hash of what the store holds under a key."""
+        if key not in self._contents:
+            held = self.store.lookup(stage, key)
+            if held is None:
+                return None
+            self._contents[key] = held.content
+        return self._contents[key]
+
+    def notes(self, model: str | None = None) -> list[str]:
+        """What must be said of the images, of one model's or of all."""
+        rows = (rows for (name, _), rows in self.rows.items() if model in (None, name))
+        return list(dict.fromkeys(note for found in rows for note in found.notes))
+
+    @property
+    def possible(self) -> list[Cell]:
+        """The rows that can be made."""
+        return [cell for cell in self.cells if not cell.reason]
+
+    def hardware(self, cell: Cell) -> str:
+        """The Hardware column: the board's name, what its scheme has beyond the columns beside
+        it, and a star in mixed mode."""
+        extras = " ".join(cell.probe.quantization.extras)
+        name = self.boards[cell.board].hardware + (f" ({extras})" if extras else "")
+        return name + ("*" if cell.mixed else "")
+
+    def axes(self, cell: Cell) -> dict[str, str | None]:
+        """`dtype`, `granularity` and `symmetry` of a row; those of the file where it is given."""
+        q = cell.probe.quantization
+        held = self.given[cell.model] if q.is_given else q
+        return {
+            "dtype": held.dtype,
+            "granularity": held.granularity,
+            "symmetry": held.symmetry,
+        }
+
+    def cell_infos(self) -> tuple[CellInfo, ...]:
+        """The rows as events carry them."""
+        return tuple(
+            CellInfo(
+                name=cell.name,
+                hardware=self.hardware(cell),
+                board=cell.board,
+                executed_by=cell.probe.executed_by,
+                reason=cell.reason,
+            )
+            for cell in self.cells
+        )
+
+    def step_infos(self) -> tuple[StepInfo, ...]:
+        """The steps as events carry them: those to do, and those that the store already holds."""
+        shown = set(self.resolution.todo) | set(self.resolution.contents)
+        domains, rates = self.domains(), self.rates()
+        return tuple(
+            StepInfo(
+                id=step.id,
+                stage=step.stage,
+                board=step.board,
+                cells=tuple(step.cells),
+                executed_by=step.executed_by,
+                cached=self.resolution.cached(step.id),
+                domain=domains[step.board],
+                seconds=expected(step, rates),
+            )
+            for step in self.graph.steps.values()
+            if step.id in shown
+        )
+
+    def boards_needed(self) -> list[str]:
+        """Boards that have something to do, in the inventory's order."""
+        needed = {self.graph.steps[s].board for s in self.resolution.todo}
+        return [name for name in self.boards if name in needed]
+
+    def boards_in_use(self) -> list[Board]:
+        """Boards that have something to do, or may be given it."""
+        steps = [self.graph.steps[step_id] for step_id in self.resolution.todo]
+        names = {name for step in steps for name in (step.board, *step.pool)}
+        return [board for name, board in self.boards.items() if name in names]
+
+    def runtimes(self, board: str) -> tuple[str, ...]:
+        """Runtimes that what is to be done on a board needs, its own first."""
+        steps = (self.graph.steps[step_id] for step_id in self.resolution.todo)
+        names = {s.extra["runtime"] for s in steps if s.board == board and "runtime" in s.extra}
+        own = self.boards[board].runtime.name
+        return tuple(sorted(names, key=lambda name: (name != own, name)))
+
+    def refusals(self) -> dict[str, BoardError]:
+        """Why steps that are to be done cannot be, by step: their board is out of use."""
+        found: dict[str, BoardError] = {}
+        for step_id in self.resolution.todo:
+            step = self.graph.steps[step_id]
+            error = self.refusal(step)
+            if error is not None:
+                found[step_id] = error
+        return found
+
+    def refusal(self, step: Step) -> BoardError | None:
+        """Why a step's board gets no work, None when it may."""
+        if not step.board:
+            return None
+        return self.book.refusal(step.board, step.extra.get("runtime"))
+
+    def domains(self) -> dict[str, str]:
+        """Contention domain of each board; the head's under the empty name."""
+        return {"": HEAD_DOMAIN} | {n: board.contention_domain for n, board in self.boards.items()}
+
+    def rates(self) -> dict[str, float]:
+        """Seconds a unit of each stage and board, as earlier runs saw them."""
+        return RatesFile(Path(self.request.state)).load()
+
+    def matrix_sha256(self) -> str:
+        """Hash of the matrix file's bytes."""
+        return hashlib.sha256(Path(self.request.matrix).read_bytes()).hexdigest()
+
+
+def make_plan(
+    request: Request,
+    by: str = "",
+    *,
+    places: Callable[[Board], Board] | None = None,
+    facts: BoardFacts | None = None,
+) -> Plan:
+    """Read and check everything and work out what is left to do.
+
+    Args:
+        request: what a person asked for.
+        by: who writes into the fleet log what is learnt of boards.
+        places: what is taken in the place of each board of the inventory.
+        facts: what is true of all of them, instead of what is remembered of each.
+
+    Raises:
+        UserError: something in the files is wrong; nothing has been started.
+    """
+    matrix = load_matrix(Path(request.matrix))
+    inventory = load_inventory(Path(request.inventory))
+    written = inventory
+    if places is not None:
+        placed = tuple(places(board) for board in inventory.boards)
+        inventory = inventory.model_copy(update={"boards": placed})
+    kinds = load_kinds()
+    models = load_models(matrix)
+    offers = offers_of(inventory)
+    check_references(matrix, inventory, kinds, models, known_toolchains())
+    given, offers = examine(matrix, inventory, models, offers, Path(request.state))
+    cells = expand(matrix, inventory, kinds, list(models), offers)
+    refuse_idle(
+        matrix,
+        written,
+        list(models),
+        cells if places is None else expand(matrix, written, kinds, list(models), offers),
+    )
+    cells = only(cells, request.only, request.matrix)
+    used = {name: models[name] for name in models if any(c.model == name for c in cells)}
+    for model in used.values():
+        hold_against_file(model)
+    rows = image_rows(matrix, used, cells, request)
+    taken = {name: take_in(model, rows, Path(request.state)) for name, model in used.items()}
+    cells = with_reasons(cells, {name: found.impossible for name, found in taken.items()})
+    boards = {board.name: board for board in inventory.boards}
+    book = FleetBook(Path(request.runs), by)
+    book.read(boards)
+    plan = Plan(
+        request=request,
+        matrix=matrix,
+        boards=boards,
+        models={name: found.spec for name, found in taken.items()},
+        cells=cells,
+        offers=offers,
+        given=given,
+        tools={name: told.to_options() for name, told in inventory.toolchains.items()},
+        rows=rows,
+        store=Store(Path(request.state) / "store"),
+        book=book,
+        intake=taken,
+        facts=dict.fromkeys(boards, facts)
+        if facts
+        else FactsFile(Path(request.state)).load(boards),
+    )
+    plan.audit = audit_of(matrix, plan.rows, plan.models, Path(request.state))
+    plan.bind()
+    return plan
+
+
+def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
+    """A plan as if the inventory had just these boards, none known and nothing in the store.
+
+    Raises:
+        UserError: something in the files is wrong.
+    """
+    matrix = load_matrix(Path(request.matrix))
+    real = load_inventory(Path(request.inventory))
+    models, kinds, offers = load_models(matrix), load_kinds(), offers_of(real)
+    check_references(matrix, real, kinds, models, known_toolchains())
+    inventory = real.model_copy(update={"boards": boards})
+    cells = only(
+        expand(matrix, inventory, kinds, list(models), offers), request.only, request.matrix
+    )
+    nowhere = Path(request.state) / "simulated"
+    plan = Plan(
+        request=request,
+        matrix=matrix,
+        boards={board.name: board for board in boards},
+        models={name: models[name] for name in models if any(c.model == name for c in cells)},
+        cells=cells,
+        offers=offers,
+        tools={},
+        rows=image_rows(matrix, models, cells, request),
+        store=Store(nowhere / "store"),
+        book=FleetBook(nowhere, ""),
+    )
+    plan.bind()
+    return plan
+
+
+def _calibration_version() -> str:
+    from orchestrator import calibration
+
+    return calibration.version()
+
+
+def _given_version() -> str:
+    from orchestrator.graphs import qdq
+
+    return f"given recipe {qdq.RECIPE}"
+
+
+def image_rows(
+    matrix: Any, models: Mapping[str, ModelSpec], cells: list[Cell], request: Request
+) -> dict[tuple[str, str], Any]:
+    """(model, role) to its images, for the roles that the cells need; every file is checked.
+
+    Raises:
+        UserError: files that are not taken, all of them.
+    """
+    from orchestrator import images
+
+    checker = images.Checker(Path(request.state), _tell_checked)
+    calibrates = any(not cell.probe.quantization.is_float for cell in cells)
+    sizes = [models[cell.model].input.size for cell in cells]
+    images.check_sets(matrix.test_set, matrix.calibration if calibrates else None, sizes, checker)
+    limit = request.limit
+    rows: dict[tuple[str, str], Any] = {}
+    for cell in cells:
+        size = models[cell.model].input.size
+        if (cell.model, "gallery") not in rows:
+            rows[cell.model, "gallery"] = images.gallery_rows(
+                matrix.test_set, limit=limit, size=size, checker=checker
+            )
+            rows[cell.model, "probe"] = images.probe_rows(
+                matrix.test_set, limit=limit, size=size, checker=checker
+            )
+        # A given file is held against the float32 model on these images.
+        needs_calibration = not cell.probe.quantization.is_float
+        if needs_calibration and (cell.model, "calibration") not in rows:
+            rows[cell.model, "calibration"] = images.calibration_rows(
+                matrix.calibration, size=size, checker=checker
+            )
+    return rows
+
+
+def _tell_checked(done: int, total: int) -> None:
+    """A first look at many files takes a while: say so to whoever sits there."""
+    if total >= MANY_FILES and sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r  {done:,} of {total:,} images checked", end=end, file=sys.stderr, flush=True)
+
+
+def find_inventory(matrix: str, named: str | None) -> str:
+    """The inventory: the one named, else the one beside the matrix, else the one in this folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    if named is not None:
+        return named
+    places = [Path(matrix).parent / "device_inventory.yaml", Path("device_inventory.yaml")]
+    for place in places:
+        if place.is_file():
+            return str(place)
+    raise UserError(
+        f"no device_inventory.yaml beside {matrix} or in this folder",
+        "name one with --inventory FILE",
+    )
+
+
+NAMES = {"tensorrt": "TensorRT", "tengine": "Tengine", "rknn": "RKNN"}
+
+
+def encoder_backend(encoder: Encoder) -> str:
+    """The Backend column: what really ran, and for whom when it was only a substitute."""
+    dtype = encoder.quantization.dtype
+    # The table has no column for it, and a dash for its granularity as float32 has.
+    half = " float16" if dtype == "float16" else ""
+    if encoder.executed_by == "twin":
+        from orchestrator.toolchains import twin_of
+
+        return f"{twin_of(encoder.toolchain, dtype)}{half} twin ({encoder.runtime})"
+    if encoder.simulated:
+        return f"{NAMES.get(encoder.toolchain, encoder.toolchain)}{half} simulator"
+    if encoder.executed_by == "emulated":
+        return f"{encoder.runtime}{half} (emulated)"
+    name = NAMES.get(encoder.runtime, encoder.runtime) + half
+    return f"{name} ({encoder.provider})" if encoder.provider else name

@@ -1,0 +1,214 @@
+"""A gate for CI: a run fails it when it is worse than a baseline by more than was allowed.
+
+A row fails on accuracy when its rate fell by more than the limit and the fall is significant
+(paired, Holm over the rows); it fails on latency when its ratio exceeds the limit and the interval
+of the ratio lies above 1, and does so again when both are measured once more, in turns. Where the
+data cannot tell, the gate says how much they could have told.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator.errors import UserError
+from orchestrator.reporting.analysis.compare import (
+    PERCENTILES,
+    Change,
+    RowPair,
+    RunComparison,
+    Slower,
+    grouped,
+)
+from orchestrator.reporting.analysis.history import Run
+
+RATES = ("rank1", "tar")
+UNCONFIRMED = "time from one session each, not confirmed by measuring again"
+
+# Measures a row's both artifacts again in turns: the ratios by percentile, or why it could not.
+Confirm = Callable[[RowPair], dict[int, Slower] | str]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is allowed: falls of rates in points, by name; slow-downs in percent, by percentile."""
+
+    max_drop: dict[str, float]
+    max_slower: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """`failures` close the gate; `warnings` could not be judged; `left_out` were not asked."""
+
+    failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+    left_out: tuple[str, ...]
+    judged: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing closes the gate."""
+        return not self.failures
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON for `--json`."""
+        return {"passed": self.passed, **asdict(self)}
+
+
+def parse_limits(drops: Sequence[str], slower: Sequence[str]) -> Limits:
+    """Limits as typed: `rank1=0.5` (points), `p50=10%` (percent).
+
+    Raises:
+        UserError: an unknown name, a number that is none, or nothing asked at all.
+    """
+    allowed = {}
+    for text in drops:
+        name, value = _split(text, "--max-drop rank1=0.5")
+        if name not in RATES:
+            raise UserError(
+                f"--max-drop {text}: no rate {name!r}", f"there are: {', '.join(RATES)}"
+            )
+        allowed[name] = _number(value, text, "points, such as rank1=0.5")
+    times = {}
+    for text in slower:
+        name, value = _split(text, "--max-slower p50=10%")
+        known = {f"p{percentile}": percentile for percentile in PERCENTILES}
+        if name not in known:
+            raise UserError(f"--max-slower {text}: no {name!r}", f"there are: {', '.join(known)}")
+        if not value.endswith("%"):
+            raise UserError(f"--max-slower {text}: expected percent", f"write {name}={value}%")
+        times[known[name]] = _number(value[:-1], text, "percent, such as p50=10%")
+    if not allowed and not times:
+        raise UserError(
+            "the gate was given nothing to judge by",
+            "for example: farm gate --max-drop rank1=0.5 --max-slower p50=10%",
+        )
+    return Limits(allowed, times)
+
+
+def judge(
+    compared: RunComparison, candidate: Run, limits: Limits, confirm: Confirm | None = None
+) -> Judgement:
+    """Hold a comparison against limits; a baseline's row without result in the candidate fails.
+
+    Args:
+        confirm: asked, once a row, before a slow-down closes the gate; None to close it at once.
+    """
+    failures: list[str] = []
+    warnings: list[str] = []
+    left_out: list[tuple[str, str]] = []
+    unjudged: list[tuple[str, str]] = []
+    rates = times = 0
+    for name in compared.only_first:
+        reason = candidate.failures.get(name)
+        if reason is None:
+            left_out.append((name, f"not part of {candidate.name}"))
+        else:
+            failures.append(f"{name}: has a result in {compared.first}, none now: {reason}")
+    for pair in compared.rows:
+        if limits.max_drop and pair.kind == "none":
+            unjudged.append((pair.name, f"accuracy not judged: {pair.why}"))
+        elif limits.max_drop:
+            for rate, limit in limits.max_drop.items():
+                rates += _rate(pair, rate, limit, failures, warnings)
+        if limits.max_slower and pair.time is None:
+            left_out.append((pair.name, f"left out of latency: {pair.no_time}"))
+        elif limits.max_slower:
+            again = _once(pair, confirm) if confirm is not None else None
+            for percentile, limit in limits.max_slower.items():
+                times += _time(pair, percentile, limit, failures, warnings, again)
+    warnings += grouped(unjudged)
+    if limits.max_slower and not times:
+        warnings.append("--max-slower judged nothing: no row has a valid time in both runs")
+    if not rates + times and not failures:
+        failures.append("nothing could be judged: no row has what the limits ask for in both runs")
+    return Judgement(
+        tuple(failures), tuple(warnings), tuple(grouped(left_out)), judged=rates + times
+    )
+
+
+def _rate(pair: RowPair, rate: str, limit: float, failures: list[str], warnings: list[str]) -> int:
+    change: Change | None = getattr(pair, rate)
+    if change is None:
+        why = pair.first.tar.reason or pair.second.tar.reason or "no figure"
+        warnings.append(f"{pair.name}: {rate} not judged: {why}")
+        return 0
+    points = 100 * change.value
+    said = (
+        f"{pair.name}: {rate} changed by {points:+.2f} points "
+        f"[{100 * change.low:+.2f}, {100 * change.high:+.2f}], p = {change.p_holm:.2g} (Holm)"
+    )
+    if -points > limit and change.real:
+        failures.append(f"{said}: more than {limit:g} allowed")
+    elif -points > limit:
+        warnings.append(f"{said}: over the limit of {limit:g}, but not significant")
+    elif pair.kind != "equal" and 100 * (change.high - change.low) / 2 > max(limit, 0.05):
+        width = 100 * (change.high - change.low) / 2
+        warnings.append(
+            f"{pair.name}: these probes cannot show a fall of {limit:g} points in {rate} "
+            f"(±{width:.2f}): take more of them"
+        )
+    return 1
+
+
+def _once(pair: RowPair, confirm: Confirm) -> Callable[[], dict[int, Slower] | str]:
+    return functools.cache(lambda: confirm(pair))
+
+
+def _time(
+    pair: RowPair,
+    percentile: int,
+    limit: float,
+    failures: list[str],
+    warnings: list[str],
+    again: Callable[[], dict[int, Slower] | str] | None,
+) -> int:
+    assert pair.time is not None
+    slower = pair.time[percentile]
+    said = f"{pair.name}: p{percentile} {_slower_text(slower)}"
+    if not _over(slower, limit):
+        if 100 * (slower.ratio - 1) > limit:
+            warnings.append(f"{said}: over the limit of {limit:g} %, but not significant")
+        return 1
+    said += f": more than {limit:g} % slower"
+    found = again() if again is not None else UNCONFIRMED
+    if isinstance(found, str):
+        failures.append(f"{said} ({found})")
+    elif _over(found[percentile], limit):
+        failures.append(f"{said}, and {_slower_text(found[percentile])} measured again in turns")
+    else:
+        warnings.append(
+            f"{said}, but {_slower_text(found[percentile])} measured again in turns: not confirmed"
+        )
+    return 1
+
+
+def _over(slower: Slower, limit: float) -> bool:
+    """Whether it is slower by more than `limit` percent and, where that is known, not by noise."""
+    known = math.isfinite(slower.low)
+    return 100 * (slower.ratio - 1) > limit and not (known and slower.low <= 1)
+
+
+def _slower_text(slower: Slower) -> str:
+    text = f"{100 * (slower.ratio - 1):+.1f} %"
+    if math.isfinite(slower.low):
+        text += f" [{100 * (slower.low - 1):+.1f}, {100 * (slower.high - 1):+.1f}]"
+    return text
+
+
+def _split(text: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise UserError(f"{text!r}: expected a name and a number", f"for example {example}")
+    return name.strip().lower(), value.strip()
+
+
+def _number(value: str, text: str, expected: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", value):
+        raise UserError(f"{text!r}: {value!r} is no number", f"expected {expected}")
+    return float(value)

@@ -1,0 +1,121 @@
+"""Per-probe scores and features of a run's rows for other programs: CSV, npz, safetensors.
+
+Rows that share their features share a file; `features/index.json` says which row is in which.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.errors import UserError
+from orchestrator.reporting.analysis.figures import searches_of
+from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.analysis.rescoring import KeptFeatures
+from orchestrator.results import CellResult
+from orchestrator.stages.score import Features
+
+KINDS = tuple(
+    f"{what}-{suffix}"
+    for what in ("scores", "features")
+    for suffix in ("csv", "npz", "safetensors")
+)
+
+
+def export_kind(run: Run, folder: Path, kind: str) -> list[Path]:
+    """Write `scores/<row>.<suffix>` of every row, or `features/<row>.<role>.<suffix>`.
+
+    Args:
+        run: whose kept searches or features are written.
+        folder: exists.
+        kind: one of `KINDS`.
+
+    Raises:
+        UserError: they are not kept (any more).
+    """
+    what, suffix = kind.split("-")
+    target = folder / what
+    target.mkdir(exist_ok=True)
+    kept = KeptFeatures(run)
+    if what == "scores":
+        return [_scores(run, row, kept, target / f"{row.name}.{suffix}") for row in run.results]
+    return _features(run, kept, target, suffix)
+
+
+def _scores(run: Run, row: CellResult, kept: KeptFeatures, path: Path) -> Path:
+    from orchestrator import scoring
+
+    searches = searches_of(run, row)
+    if searches is None:
+        raise UserError(
+            f"row {row.name!r} of run {run.name}: its scores are not in the store any more",
+            f"`farm score {run.name}` makes them again from the features",
+        )
+    trials = scoring.TrialSet(np.array(kept.ids(row, "gallery")), np.array(kept.ids(row, "probe")))
+    if path.suffix == ".csv":
+        scoring.write_scores_csv(path, searches, trials)
+        return path
+    arrays: dict[str, NDArray[Any]] = {"mate": searches.mate, "impostor": searches.impostor}
+    arrays |= {name: getattr(searches, name).astype(np.uint8) for name in ("mated", "failed")}
+    if searches.rank is not None:
+        arrays["rank"] = searches.rank
+    _write(path, arrays, trials.probe_ids, row)
+    return path
+
+
+def _features(run: Run, kept: KeptFeatures, folder: Path, suffix: str) -> list[Path]:
+    index: dict[str, dict[str, str]] = {}
+    written: dict[str, Path] = {}
+    for row in run.results:
+        for role in ("gallery", "probe"):
+            content = f"{kept.held(row, role).content} {kept.images(row, role)}"
+            if content not in written:
+                path = folder / f"{row.name}.{role}.{suffix}"
+                _side(path, kept.features(row, role), row)
+                written[content] = path
+            index.setdefault(row.name, {})[role] = written[content].name
+    listing = folder / "index.json"
+    listing.write_text(json.dumps(index, indent=1) + "\n")
+    return [*written.values(), listing]
+
+
+def _side(path: Path, side: Features, row: CellResult) -> None:
+    if path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            names = [f"f{i}" for i in range(side.rows.shape[1])]
+            writer.writerow(["row", "identity", "failed", *names])
+            for number, (values, who) in enumerate(zip(side.rows, side.ids, strict=True)):
+                texts = [f"{value:.9g}" for value in values.tolist()]
+                writer.writerow([number, who, int(side.failed[number]), *texts])
+        return
+    arrays: dict[str, NDArray[Any]] = {
+        "features": side.rows,
+        "failed": side.failed.astype(np.uint8),
+    }
+    _write(path, arrays, np.array(side.ids), row)
+
+
+def _write(
+    path: Path, arrays: Mapping[str, NDArray[Any]], ids: NDArray[Any], row: CellResult
+) -> None:
+    """npz with the identities as an array; safetensors, which has no texts, as metadata."""
+    from orchestrator import scoring
+
+    if path.suffix == ".npz":
+        named = {**arrays, "identity": ids}
+        np.savez(path, allow_pickle=False, **named)
+        return
+    about = {
+        "row": row.name,
+        "model": row.model,
+        "executed_by": row.executed_by,
+        "identity": json.dumps(ids.tolist()),
+    }
+    scoring.write_safetensors(path, arrays, about)

@@ -1,0 +1,160 @@
+"""Results for other programs: CSV and Parquet tables, JUnit XML for CI."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from orchestrator.audit.words import beside_table
+from orchestrator.errors import UserError
+from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.export.scores import KINDS, export_kind
+from orchestrator.reporting.tables.causes import NOT_FINISHED
+from orchestrator.reporting.tables.table import interval, tar_text, time_text
+from orchestrator.reporting.text import plain
+from orchestrator.results import CellResult
+
+FILES = {"csv": "results.csv", "parquet": "results.parquet", "junit": "junit.xml"}
+_TIMES = ("count", "min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", "mad_ms")
+
+
+def flat_row(run: Run, row: CellResult) -> dict[str, Any]:
+    """A row as plain columns; a substitute's times stay out, as they do in the table."""
+    columns: dict[str, Any] = {"run": run.name}
+    for name in (
+        *("name", "hardware", "provider", "type", "backend", "board", "kind", "executed_by"),
+        *("granularity", "symmetry", "dtype", "calibrator", "mixed", "model", "partial"),
+    ):
+        columns[name] = getattr(row, name)
+    for kind in ("device", "end_to_end"):
+        times = getattr(row.latency, kind) if row.latency else None
+        for name in _TIMES:
+            columns[f"{kind}_{name}"] = getattr(times, name) if times else None
+    columns |= {f"rank1{_suffix(k)}": v for k, v in row.rank1.model_dump().items()}
+    given = row.tar.available
+    for name in ("value", "low", "high"):
+        columns[f"tar{_suffix(name)}"] = getattr(row.tar, name) if given else None
+    for name in ("far_target", "far_achieved", "k", "threshold"):
+        columns[f"tar_{name}"] = getattr(row.tar, name)
+    change = row.difference
+    for name in ("value", "low", "high"):
+        columns[f"rank1_change{_suffix(name)}"] = getattr(change.rank1, name) if change else None
+    columns["rank1_change_p_holm"] = change.p_holm if change else None
+    columns["rank1_change_real"] = change.real if change else None
+    columns |= {f"test_set_{name}": value for name, value in row.test_set.model_dump().items()}
+    columns["test_set_notes"] = "; ".join(row.test_set.notes)
+    columns["test_set_audit"] = " ".join(beside_table([row]))
+    for name in ("failed_images", "verdict", "verdict_reason", "artifact_sha256", "artifact_bytes"):
+        columns[name] = getattr(row, name)
+    columns["warnings"] = "; ".join(row.warnings)
+    columns["model_sha256"] = row.provenance.get("model_sha256")
+    columns |= {f"key_{k}": v for k, v in sorted(row.provenance.get("keys", {}).items())}
+    return columns
+
+
+def csv_text(run: Run) -> str:
+    """All rows as CSV with a heading; empty where there is no figure."""
+    rows = [flat_row(run, row) for row in run.results]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_parquet(run: Run, path: Path) -> None:
+    """All rows as Parquet.
+
+    Raises:
+        UserError: pyarrow is not installed, or there is no row.
+    """
+    try:
+        import pyarrow  # type: ignore[import-untyped,unused-ignore]
+        from pyarrow import parquet
+    except ImportError:
+        raise UserError(
+            "Parquet needs pyarrow, which is not installed", "pip install pyarrow"
+        ) from None
+    rows = [flat_row(run, row) for row in run.results]
+    if not rows:
+        raise UserError(f"run {run.name} has no finished row: a Parquet file needs one")
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
+    parquet.write_table(table, path)
+
+
+def junit_xml(run: Run) -> str:
+    """A test case a row: a row without result is a failure, its figures are properties."""
+    suite = ElementTree.Element(
+        "testsuite",
+        _texts(
+            {
+                "name": f"farm {run.state.started.matrix if run.state.started else ''}".strip(),
+                "tests": len(run.state.cells),
+                "failures": len(run.failures),
+                "errors": 0,
+                "skipped": 0,
+                "time": f"{run.seconds:.3f}",
+            }
+        ),
+    )
+    for name, cell in run.state.cells.items():
+        case = ElementTree.SubElement(
+            suite, "testcase", _texts({"classname": cell.board or cell.hardware, "name": name})
+        )
+        row = run.state.results.get(name)
+        if row is None:
+            reason = plain(run.failures.get(name, NOT_FINISHED))
+            failure = ElementTree.SubElement(case, "failure", message=reason.split("\n")[0])
+            failure.text = reason
+            continue
+        properties = ElementTree.SubElement(case, "properties")
+        for key, value in (
+            ("executed_by", row.executed_by),
+            ("Time", time_text(row)),
+            ("Rank1", interval(row.rank1)),
+            ("TAR", tar_text(row.tar)),
+            ("verdict", f"{row.verdict} {row.verdict_reason}".strip()),
+            ("artifact_sha256", row.artifact_sha256),
+        ):
+            ElementTree.SubElement(properties, "property", _texts({"name": key, "value": value}))
+    suites = ElementTree.Element("testsuites")
+    suites.append(suite)
+    ElementTree.indent(suites)
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def export(run: Run, folder: Path, formats: tuple[str, ...]) -> list[Path]:
+    """Write the files asked for into a folder; returns their paths.
+
+    Raises:
+        UserError: a format needs what is not installed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in formats:
+        if name in KINDS:
+            written += export_kind(run, folder, name)
+            continue
+        path = folder / FILES[name]
+        if name == "csv":
+            path.write_text(csv_text(run), encoding="utf-8")
+        elif name == "parquet":
+            write_parquet(run, path)
+        else:
+            path.write_text(junit_xml(run), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def _suffix(name: str) -> str:
+    return "" if name == "value" else f"_{name}"
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: plain(str(value)) for name, value in values.items()}

@@ -1,0 +1,84 @@
+"""The gallery x probe cross table: every probe encoder against every gallery it was searched in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.reporting.tables.table import DASH, interval, percent, tar_text
+from orchestrator.results import CellResult, Estimate, Tar
+
+SAME = "itself"
+CROSS = "cross.json"
+"""What `farm score --cross` leaves in a run's `scored` folder."""
+
+
+def cross_tables(rows: Sequence[CellResult]) -> list[dict[str, Any]]:
+    """One table a model and test set in which some probe encoder met more than one gallery.
+
+    Returns:
+        `title`, `head` (names of columns) and `body` (lines of texts) of each.
+    """
+    groups: dict[tuple[str, str], list[CellResult]] = {}
+    for row in rows:
+        groups.setdefault((row.model, row.test_set.hash), []).append(row)
+    made = []
+    for (model, _), members in groups.items():
+        found: dict[str, dict[str, CellResult]] = {}
+        for row in members:
+            keys = row.provenance.get("keys", {})
+            probe, gallery = keys.get("probe"), row.provenance.get("gallery", {}).get("encoder")
+            if not probe or not gallery:
+                continue
+            found.setdefault(probe, {})[gallery if row.mixed else SAME] = row
+        galleries = list(dict.fromkeys(name for line in found.values() for name in line))
+        if not any(len(line) > 1 for line in found.values()):
+            continue
+        body = []
+        for line in found.values():
+            first = next(iter(line.values()))
+            cells = [_text(line[name]) if name in line else DASH for name in galleries]
+            body.append((first.hardware.rstrip("*"), first.executed_by, *cells))
+        head = ["Probe", "Executed by", *(f"Gallery by {name}" for name in galleries)]
+        made.append({"title": model, "head": head, "body": body})
+    return made
+
+
+def _text(row: CellResult) -> str:
+    return f"{percent(row.rank1.value)} / {tar_text(row.tar, with_interval=False)}"
+
+
+def scored_tables(path: Path) -> list[dict[str, Any]]:
+    """The tables of a `cross.json`, in the form of `cross_tables`; none where there is no file."""
+    try:
+        tables = json.loads(path.read_text())["tables"]
+    except FileNotFoundError:
+        return []
+    made = []
+    for table in tables:
+        pairs = {(pair["gallery"], pair["probe"]): pair for pair in table["pairs"]}
+        galleries = list(dict.fromkeys(gallery for gallery, _ in pairs))
+        body = []
+        for encoder in table["encoders"]:
+            found = [pairs.get((gallery, encoder["name"])) for gallery in galleries]
+            cells = [_both(pair) if pair else DASH for pair in found]
+            body.append((encoder["name"], encoder["executed_by"], *cells))
+        head = ["Probe", "Executed by", *(f"Gallery by {name}" for name in galleries)]
+        made.append({"title": f"{table['model']}: every encoder", "head": head, "body": body})
+    return made
+
+
+def _both(pair: dict[str, Any]) -> str:
+    rank1, tar = Estimate.model_validate(pair["rank1"]), Tar.model_validate(pair["tar"])
+    return f"{interval(rank1)} / {tar_text(tar)}"
+
+
+def cross_text(table: dict[str, Any]) -> str:
+    """A cross table as Markdown."""
+    lines = [f"{table['title']} (Rank1 / TAR, percent)", ""]
+    lines.append("| " + " | ".join(table["head"]) + " |")
+    lines.append("|" + "---|" * len(table["head"]))
+    lines += ["| " + " | ".join(cells) + " |" for cells in table["body"]]
+    return "\n".join(lines)

@@ -1,0 +1,163 @@
+"""Lists of kept runs: all of them in a few words each, a row over time, the run before another.
+
+A run's line is worked out from its events once and kept in the index as long as its log stays.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import UserError
+from orchestrator.reporting.analysis.history import EVENTS, LATEST, Run, load_run, run_folders
+from orchestrator.results import CellResult
+from orchestrator.store import index
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run without its events.
+
+    Attributes:
+        folder: where it is kept.
+        summary: see `summary`.
+        points: the figures of its finished rows, by name.
+        rows: names of all its rows.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    points: dict[str, dict[str, Any]]
+    rows: tuple[str, ...]
+
+    @classmethod
+    def of(cls, run: Run) -> Listed:
+        """Worked out from a run's events."""
+        points = {row.name: _point(run, row) for row in run.results}
+        return cls(run.folder, summary(run), points, tuple(run.state.cells))
+
+
+def listed(runs: Path) -> list[Listed]:
+    """All runs that can be read, oldest first."""
+
+    def plain() -> list[Listed]:
+        return [made for folder in run_folders(runs) if (made := _read(folder)) is not None]
+
+    return index.ask(runs, lambda database: list(_indexed(database, runs)), plain)
+
+
+def _indexed(database: sqlite3.Connection, runs: Path) -> Iterator[Listed]:
+    folders = {folder.name: folder for folder in run_folders(runs)}
+    what = "SELECT folder, size, changed, summary, points, rows FROM runs"
+    known = {row[0]: row[1:] for row in database.execute(what)}
+    gone = [(name,) for name in known if name not in folders]
+    database.executemany("DELETE FROM runs WHERE folder = ?", gone)
+    for name, folder in folders.items():
+        log = (folder / EVENTS).stat()
+        size, changed, *told = known.get(name, (None, None))
+        if (size, changed) == (log.st_size, log.st_mtime_ns):
+            about, points, rows = map(json.loads, told)
+            yield Listed(folder, about | {"folder": str(folder)}, points, tuple(rows))
+        elif (made := _read(folder)) is not None:
+            texts = map(json.dumps, (made.summary, made.points, made.rows))
+            line = (name, log.st_size, log.st_mtime_ns, *texts)
+            database.execute("REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", line)
+            yield made
+
+
+def _read(folder: Path) -> Listed | None:
+    try:
+        return Listed.of(load_run(folder))
+    except UserError:
+        return None
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """A run in a few plain words, for `farm runs`."""
+    started = run.state.started
+    return {
+        "run": run.name,
+        "folder": str(run.folder),
+        "began": run.began,
+        "seconds": round(run.seconds, 1),
+        "outcome": run.outcome,
+        "exit_code": run.state.finished.exit_code if run.state.finished else None,
+        "matrix": started.matrix if started else None,
+        "limit": started.limit if started else None,
+        "only": list(started.only) if started else [],
+        "rows": len(run.state.cells),
+        "rows_done": len(run.results),
+        "cached": bool(run.state.finished and run.state.finished.cached),
+    }
+
+
+def newest_with_rows(runs: Path) -> tuple[Path, tuple[str, ...]] | None:
+    """The folder of the newest run that has a row, and the names of newer ones that have none.
+
+    The newest is the one that was begun or resumed last.
+
+    Returns:
+        None when no run has a row.
+    """
+    order = listed(runs)
+    last = (runs / LATEST).resolve()
+    order.sort(key=lambda run: run.folder.resolve() == last)
+    passed: list[str] = []
+    for run in reversed(order):
+        if run.summary["rows_done"]:
+            return run.folder, tuple(passed)
+        passed.append(run.folder.name)
+    return None
+
+
+def _point(run: Run, row: CellResult) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "began": run.began,
+        "rank1": row.rank1.model_dump(),
+        "tar": row.tar.model_dump(),
+        "p50_ms": row.latency.device.p50_ms if row.latency else None,
+        "verdict": row.verdict,
+        "executed_by": row.executed_by,
+        "partial": row.partial,
+        "test_set": row.test_set.hash,
+        "artifact_sha256": row.artifact_sha256,
+    }
+
+
+def trend(runs: Path, row: str) -> list[dict[str, Any]]:
+    """A row's figures over all runs that have it, oldest first.
+
+    Raises:
+        UserError: no run has such a row.
+    """
+    found = listed(runs)
+    points = [run.points[row] for run in found if row in run.points]
+    if not points:
+        known = dict.fromkeys(name for run in found for name in run.rows)
+        near = difflib.get_close_matches(row, known, 1)
+        raise UserError(
+            f"no run in {runs} has a finished row {row!r}",
+            f"did you mean {near[0]!r}?" if near else f"rows there: {', '.join(known) or 'none'}",
+        )
+    return points
+
+
+def previous(runs: Path, run: Run) -> Run | None:
+    """The newest complete run before `run`, of the same matrix file, with the same part of it."""
+    started = run.state.started
+    if started is None:
+        return None
+    same = {"matrix": started.matrix, "limit": started.limit, "outcome": "complete"}
+    before = [
+        other.folder
+        for other in listed(runs)
+        if other.summary["began"] < run.began
+        and all(other.summary[name] == value for name, value in same.items())
+    ]
+    return load_run(before[-1]) if before else None

@@ -1,0 +1,117 @@
+"""An extraction shared out: every row is made once, whoever is slow, lost or late."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.execution.shared_extraction import LEAST, SharedExtraction, Shares
+from orchestrator.store.features import FeatureWriter
+
+
+def makespan(rates: list[float], rows: int, piece_s: float = 0.0) -> tuple[float, Shares]:
+    """Seconds until boards of `rates` rows a second have made all, each piece costing extra."""
+    now = 0.0
+    shares = Shares([(0, rows)], clock=lambda: now)
+    ends: dict[str, float] = {}
+    for i, rate in enumerate(rates):
+        piece = shares.take(str(i))
+        if piece is not None:
+            ends[str(i)] = (piece[1] - piece[0]) / rate + piece_s
+    while ends:
+        board = min(ends, key=lambda name: ends[name])
+        now = ends.pop(board)
+        shares.done(board)
+        piece = shares.take(board)
+        if piece is not None:
+            ends[board] = now + (piece[1] - piece[0]) / rates[int(board)] + piece_s
+    return now, shares
+
+
+@given(st.lists(st.floats(5, 500), min_size=1, max_size=8), st.integers(1, 20_000))
+def test_all_rows_are_made_and_the_last_board_ends_soon_after_the_others(
+    rates: list[float], rows: int
+) -> None:
+    spent, shares = makespan(rates, rows)
+    assert shares.over
+    assert sum(shares.rows.values()) == rows
+    # One smallest piece of the slowest board, and what it took before its pace was known.
+    assert spent <= rows / sum(rates) + 2 * LEAST / min(rates) + 1e-6
+
+
+def test_four_equal_boards_are_nearly_four_times_as_fast_as_one() -> None:
+    one, _ = makespan([60.0], 50_000, piece_s=0.05)
+    four, shares = makespan([60.0] * 4, 50_000, piece_s=0.05)
+    assert one / four >= 3.9
+    assert max(shares.rows.values()) < 1.1 * min(shares.rows.values())
+
+
+def test_a_faster_board_makes_more() -> None:
+    _, shares = makespan([20.0, 80.0], 10_000)
+    assert 3.5 < shares.rows["1"] / shares.rows["0"] < 4.5
+
+
+@given(st.integers(0, 2**31), st.integers(1, 2000))
+def test_what_lost_boards_did_not_bring_is_made_by_others(seed: int, rows: int) -> None:
+    chance = random.Random(seed)
+    made = np.zeros(rows, int)
+    shares = Shares([(0, rows)], clock=lambda: 0.0)
+    for _ in range(200_000):
+        if shares.over:
+            break
+        board = chance.choice("abc")
+        piece = shares.take(board)
+        if piece is None:
+            break
+        start, stop = piece
+        if chance.random() < 0.3:
+            brought = chance.randint(start, stop)
+            made[start:brought] += 1
+            shares.broke(board, [(brought, rows)])
+        else:
+            made[start:stop] += 1
+            shares.done(board)
+    assert shares.over
+    assert (made == 1).all()
+    assert sum(shares.rows.values()) == rows
+
+
+def test_helpers_end_what_a_lost_leader_began(tmp_path: Path) -> None:
+    rows, stop = 300, threading.Event()
+    with FeatureWriter.open(tmp_path, rows, 4, "float32", {}) as writer:
+        shared = SharedExtraction(writer, tmp_path, rows, several=True)
+        assert [shared.write(0, *block(0, LEAST))] == [LEAST]
+        pieces = shared.pieces("leader")
+        next(pieces)
+        pieces.close()  # its board is lost in the middle of a piece
+        canary = shared.canary(stop)
+        assert canary is not None
+        assert canary[0] == (0, 16)
+        assert (canary[1] == block(0, 16)[0]).all()
+
+        def help_out() -> None:
+            with shared.helping():
+                started.set()
+                for start, end in shared.pieces("helper"):
+                    shared.write(start, *block(start, end - start))
+
+        started = threading.Event()
+        helper = threading.Thread(target=help_out)
+        helper.start()
+        started.wait(5)
+        shared.wait(stop, lost=True)
+        assert shared.over
+        helper.join(5)
+        assert sum(shared.brought.values()) >= rows - LEAST
+        writer.finish()
+    assert (np.load(tmp_path / "features.npy")[:, 0] == np.arange(rows)).all()
+
+
+def block(start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    numbers = np.arange(start, start + count, dtype=np.float32)
+    return np.repeat(numbers[:, None], 4, 1), np.zeros(count, bool)
