@@ -25,7 +25,7 @@ from orchestrator.events import EventLog, Note, RunFinished
 from orchestrator.fleet.boards.board import Deadlines
 from orchestrator.preflight.planner import Plan, Request, make_plan
 from orchestrator.scheduling.driver import EVENTS, Driver
-from orchestrator.scheduling.supervisor import supervise
+from orchestrator.scheduling.supervisor import adopt_orphans, supervise
 from orchestrator.store.collecting import using
 
 CLEAN_UP_S = 6.0
@@ -39,6 +39,7 @@ def main(folder: str) -> int:
     Ray ends the process that uses it when its raylet dies, so the driver is a child of this
     process, which then says in its place how the run ended.
     """
+    adopt_orphans()
     child = os.fork()
     if child == 0:
         _drive(folder)

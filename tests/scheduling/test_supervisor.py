@@ -1,0 +1,36 @@
+"""The supervisor leaves nothing behind that the driver started, whatever becomes of the driver."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from orchestrator.fleet.transport.processes import is_zombie
+
+# A driver that is killed at once; its grandchild ignores every polite signal, in its own session.
+SUPERVISED = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+from orchestrator.scheduling import supervisor
+supervisor.ORPHANS_S = 0.2
+supervisor.adopt_orphans()
+child = os.fork()
+if child == 0:
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    started = subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=True)
+    Path(sys.argv[2]).write_text(str(started.pid))
+    os.kill(os.getpid(), signal.SIGKILL)
+code = supervisor.supervise(child, Path(sys.argv[1]))
+sys.exit(code)
+"""
+
+
+def test_what_a_killed_driver_leaves_is_ended(tmp_path: Path) -> None:
+    events, pid = tmp_path / "events.jsonl", tmp_path / "pid"
+    events.touch()
+    arguments = [sys.executable, "-c", SUPERVISED, str(events), str(pid)]
+    assert subprocess.run(arguments, timeout=120).returncode == 1
+    left = int(pid.read_text())
+    assert not Path(f"/proc/{left}").exists() or is_zombie(left)
+    assert "signal 9 killed the driver" in events.read_text()
