@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from orchestrator.reporting.analysis.figures import TimesOf, cmc_curves, det_curves, measured
+from orchestrator.reporting.analysis.conclusion import conclusion
+from orchestrator.reporting.analysis.figures import (
+    TimesOf,
+    cmc_curves,
+    det_curves,
+    measured,
+    numbered,
+)
 from orchestrator.reporting.analysis.history import load_run
 from orchestrator.reporting.analysis.timeline import HEAD, timeline
 from orchestrator.reporting.html import explained
-from orchestrator.reporting.html.charts import pareto, sustained
+from orchestrator.reporting.html.accuracy import pareto
+from orchestrator.reporting.html.chart import Chart
+from orchestrator.reporting.html.curves import probit
 from orchestrator.reporting.html.report import report_html, write_report
+from orchestrator.reporting.html.times import sustained
 from orchestrator.stages.raw_times import Conditions
 
 from .made import Row, Size, fleet, make_run, raw, sensors, times_ns, troubles
@@ -53,33 +66,64 @@ def text(folder: Path) -> str:
     return report_html(load_run(folder))
 
 
+def specs(text: str) -> dict[str, Any]:
+    """The specification of each chart in the page, by its name."""
+    found = re.findall(
+        r'<figure data-chart="([^"]*)".*?<script type="application/json">(.*?)</script>',
+        text,
+        re.DOTALL,
+    )
+    return {name: json.loads(spec) for name, spec in found}
+
+
+def data(spec: Any) -> list[dict[str, Any]]:
+    """All data of a chart."""
+    return [row for layer in spec["layer"] for row in layer["data"]["values"]]
+
+
+def without_scripts(text: str) -> str:
+    return re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
 def test_nothing_is_fetched_and_every_link_leads_somewhere(text: str) -> None:
     page = Page(text)
     assert page.fetched == []
     assert len(page.ids) == len(set(page.ids))
     assert {link for link in page.links if not link.startswith("#")} == set()
     assert {link[1:] for link in page.links} <= set(page.ids)
-    outside = re.findall(r"url\((?!#)[^)]*\)|@import", text)
-    assert outside == []
-    used = set(re.findall(r"url\(#([^)]*)\)", text))
-    assert used <= set(page.ids)
+    assert re.findall(r"url\(|@import", without_scripts(text)) == []
+    assert "sourceMappingURL" not in text
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy
+    assert policy[1].startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy[1]
 
 
 def test_figures_of_the_table_stand_in_it_with_what_executed_them(text: str) -> None:
     rows = re.findall(r"<tr>\s*<td class=\"n\">\d+</td>.*?</tr>", text, re.DOTALL)
     assert len(rows) == 6
-    valid, stand_in = rows[1], rows[5]
-    assert "20.8 ms" in valid
-    assert ">board<" in valid
-    assert ">emulated<" in stand_in
-    assert "ms</a>" not in stand_in
-    assert "EMULATED" in stand_in
+    valid, suspect, emulated = rows[1], rows[4], rows[5]
+    assert ">20.8 ms</a></td>" in valid
+    assert '<small class="SUSPECT">SUSPECT</small>' in suspect
+    assert '>–</a> <small class="EMULATED">emulated</small>' in emulated
+    assert " ms</a>" not in emulated
 
 
-def test_only_what_is_significant_is_called_real(text: str) -> None:
+def test_the_head_says_what_was_measured_and_what_came_of_it(text: str, folder: Path) -> None:
+    assert "<h1>m · 6 boards · 7 rows · " in text
+    lead = re.search(r'<p class="lead">(.*?)</p>', text)
+    assert lead
+    assert lead[1] == conclusion(load_run(folder).results, 7)
+    assert "1 of 5 rows is significantly worse than float32" in lead[1]
+
+
+def test_only_what_is_significant_is_marked(text: str) -> None:
     assert "1 of 5 rows differ significantly from float32" in text
-    assert text.count(">real</small>") == 1
-    assert text.count(">noise</small>") == 4
+    assert re.findall(r'class="n (worse|better)"', text) == ["worse"]
+    assert text.count("</a> ↓ <small>") == 1
+    points = [row for row in data(specs(text)["differences-chart"]) if "p" in row]
+    assert {row["colour"] for row in points} == {"var(--bad)", "var(--neutral)"}
+    assert next(row["row"] for row in points if row["colour"] == "var(--bad)") == "4 Jetson NX"
 
 
 def test_messages_of_boards_are_text_not_markup(text: str) -> None:
@@ -89,10 +133,69 @@ def test_messages_of_boards_are_text_not_markup(text: str) -> None:
 
 
 def test_colours_come_from_the_style_sheet_only(text: str) -> None:
-    drawings = "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
-    assert drawings.count("<svg") == 8
-    assert re.findall(r"#[0-9a-f]{6}\b", drawings) == []
-    assert "var(--series-0)" in drawings
+    drawn = specs(text)
+    assert list(drawn) == [
+        "accuracy-time",
+        "differences-chart",
+        "det",
+        "cmc",
+        "latencies",
+        "sustained-pace",
+        "sustained-temperature",
+        "sustained-clock",
+        "timeline",
+        "fleet-temperature",
+        "fleet-clock",
+    ]
+    assert re.findall(r"#[0-9a-f]{3,6}\b", json.dumps(drawn)) == []
+    used = set(re.findall(r"var\(--[a-z0-9-]+\)", json.dumps(drawn)))
+    assert "var(--series-0)" in used
+    assert all(f"{name[4:-1]}:" in text for name in used)
+
+
+def test_every_chart_has_a_text_and_its_figures_as_a_table(text: str) -> None:
+    figures = re.findall(r"<figure.*?</figure>", text, re.DOTALL)
+    assert len(figures) == 11
+    for figure in figures:
+        assert re.search(r'class="chart" role="img" aria-label="[^"]{20,}"', figure)
+        assert "<details><summary>Figures of" in figure
+        assert "<td>" in figure
+
+
+def test_the_times_of_two_rows_make_a_chart_and_of_one_a_sentence(
+    text: str, tmp_path: Path
+) -> None:
+    named = {row["name"] for row in data(specs(text)["accuracy-time"]) if row.get("name")}
+    assert named == {"1 This host", "2 A311D", "3 A311D*", "4 Jetson NX"}
+    folder = make_run(tmp_path, "a", [Row("ref", reference=True), Row("x", executed_by="twin")])
+    alone = report_html(load_run(folder))
+    assert "accuracy-time" not in specs(alone)
+    assert "needs two rows with a valid time of their own board; one of 2 has it (1 A311D" in alone
+
+
+def test_rows_of_one_hardware_are_named_by_their_quantization(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "a", [Row("ref", reference=True), Row("x"), Row("y", "B")])
+    names = numbered(load_run(folder).results)
+    assert names["y"] == "3 B"
+    assert names["ref"] != names["x"]
+    assert names["x"] == "2 A311D uint8 per-tensor asymmetric"
+
+
+def test_the_mark_of_the_det_is_the_tables_tar(text: str, folder: Path) -> None:
+    marks = {row["curve"]: row for row in data(specs(text)["det"]) if "TAR" in row.get("tip", "")}
+    row = load_run(folder).results[0]
+    assert row.tar.value is not None
+    mark = marks["1 This host"]
+    assert mark["x"] == row.tar.far_target
+    assert mark["y"] == pytest.approx(probit(1 - row.tar.value), abs=1e-4)
+    assert mark["low"] < mark["y"] < mark["high"]
+
+
+def test_the_cmc_says_where_its_axis_starts(text: str) -> None:
+    y = specs(text)["cmc"]["layer"][1]["encoding"]["y"]
+    start = y["scale"]["domain"][0]
+    assert start > 0
+    assert f"axis starts at {start}" in y["title"]
 
 
 def test_equal_runs_give_equal_bytes(folder: Path, text: str) -> None:
@@ -164,28 +267,59 @@ def test_the_front_is_what_no_row_beats_in_both(
     assert pareto([x for x, _ in points], [y for _, y in points]) == front
 
 
+def browse(path: Path, profile: Path, *more: str, mark: str = "") -> tuple[str, str]:
+    """The page's DOM and what the browser complained of."""
+    done = subprocess.run(
+        [
+            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            *(f"--user-data-dir={profile}", "--enable-logging=stderr", "--v=0", *more),
+            "--virtual-time-budget=20000",
+            "--dump-dom",
+            f"file://{path}{mark}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    return done.stdout, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.needs("chromium")
 def test_in_a_browser_charts_are_drawn_and_nothing_complains(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report(load_run(folder), path)
-    done = subprocess.run(
-        [
-            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--v=0"),
-            "--dump-dom",
-            f"file://{path}#p4-accuracy",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    dom = done.stdout
-    assert dom.count("<svg") == 8
+    dom, complaints = browse(path, tmp_path / "profile", mark="#p4-accuracy")
+    assert dom.count('class="marks"') == 11
     assert re.search(r'<details id="p4" open', dom), "a link to a figure opens what it stands in"
     assert '<th scope="col" class="n"><button type="button">#</button></th>' in dom
-    assert "CONSOLE" not in done.stderr, done.stderr
+    assert "CONSOLE" not in complaints, complaints
+
+
+@pytest.mark.slow
+@pytest.mark.needs("chromium")
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_axe_finds_nothing_serious(folder: Path, tmp_path: Path, mode: str) -> None:
+    """A copy of the page whose policy lets axe-core in; every disclosure is opened."""
+    axe = (Path(__file__).parent / "vendor/axe.min.js").read_text()
+    run = """
+      for (const each of document.querySelectorAll("details")) each.open = true;
+      axe.run().then((found) => {
+        const said = found.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html)]);
+        document.body.dataset.axe = JSON.stringify([found.passes.length, said]);
+      });"""
+    text = report_html(load_run(folder))
+    text = re.sub(r"script-src [^;]*", "script-src 'unsafe-inline' 'unsafe-eval'", text)
+    path = tmp_path / "report.html"
+    path.write_text(text.replace("</body>", f"<script>{axe}</script><script>{run}</script></body>"))
+    dark = ("--blink-settings=preferredColorScheme=0",) if mode == "dark" else ()
+    dom, complaints = browse(path, tmp_path / "profile", *dark)
+    said = re.search(r'data-axe="([^"]*)"', dom)
+    assert said, complaints
+    passed, violations = json.loads(unescape(said[1]))
+    assert passed > 20
+    assert violations == []
 
 
 def timed(number: int, executed_by: str = "board", slows_by: float = 0.0) -> TimesOf:
@@ -203,19 +337,24 @@ def timed(number: int, executed_by: str = "board", slows_by: float = 0.0) -> Tim
     )
 
 
-def test_the_sustained_chart_says_which_boards_it_shows() -> None:
+def test_the_sustained_charts_say_which_boards_they_show() -> None:
     many = [timed(number) for number in range(9)] + [timed(9, slows_by=0.5)]
     names = {f"row{number}": f"{number} Board" for number in range(11)}
-    drawn = sustained([*many, timed(10, "emulated")], names)
-    assert "8 of 10 boards, those whose pace changed most; emulated boards and boards" in drawn
-    assert "9 Board" in drawn  # the one that slows down, although it is the last
-    assert "49 to 49 °C" in drawn
-    assert "1109 to 1109 MHz" in drawn
-    assert "10 Board" not in drawn
-    few = sustained(many[:3], names)
-    assert "boards" not in few
-    assert all(f"{number} Board" in few for number in range(3))
-    assert sustained([timed(10, "emulated")], names) == ""
+    pace, temperature, clock = sustained([*many, timed(10, "emulated")], names)
+    assert "8 of 10 boards, those whose pace changed most; emulated boards and" in pace.caption
+    assert "9 Board" in pace.series  # the one that slows down, although it is the last
+    assert "10 Board" not in pace.series
+    hottest = {chart.ident: line_of(chart, "9 Board") for chart in (temperature, clock)}
+    assert hottest["sustained-temperature"] == ("49", "49", "49", "49")
+    assert hottest["sustained-clock"] == ("1109", "1109", "1109", "1109")
+    few = sustained(many[:3], names)[0]
+    assert "boards" not in few.caption
+    assert set(few.series) == {f"{number} Board" for number in range(3)}
+    assert sustained([timed(10, "emulated")], names) == []
+
+
+def line_of(chart: Chart, name: str) -> tuple[str, ...]:
+    return next(tuple(line[1:]) for line in chart.body if line[0] == name)
 
 
 def test_the_parts_of_a_time_stand_apart(text: str) -> None:

@@ -14,9 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.reporting.analysis.figures import device_ms_of, searches_of
+from orchestrator.reporting.analysis.figures import device_ms_of, searches_of, valid_time
 from orchestrator.reporting.analysis.history import Run
-from orchestrator.reporting.html.charts import valid_time
 from orchestrator.reporting.tables.published import NOT_COMPARABLE, Published
 from orchestrator.results import CellResult, Estimate
 from orchestrator.scoring import ScoringError, holm

@@ -5,6 +5,7 @@ Rows that share a step share its numbers: they are read once and carry all their
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -48,8 +49,31 @@ class TimesOf:
 
 
 def numbered(rows: Sequence[CellResult]) -> dict[str, str]:
-    """Name of a row to its short text in charts: its number in the table and its hardware."""
-    return {row.name: f"{number} {row.hardware}" for number, row in enumerate(rows, 1)}
+    """Name of a row to its short text in charts: its number in the table and its hardware.
+
+    Its model and its quantization stand there too where rows would have the same text else.
+    """
+    models = len({row.model for row in rows}) > 1
+    plain = {row.name: f"{row.hardware} {row.model}" if models else row.hardware for row in rows}
+    count = Counter(plain.values())
+    return {
+        row.name: " ".join(
+            [
+                f"{number} {plain[row.name]}",
+                *(_quantization(row) if count[plain[row.name]] > 1 else ()),
+            ]
+        )
+        for number, row in enumerate(rows, 1)
+    }
+
+
+def _quantization(row: CellResult) -> tuple[str, ...]:
+    return tuple(word for word in (row.dtype, row.granularity, row.symmetry) if word)
+
+
+def valid_time(row: CellResult) -> bool:
+    """Whether a row's latency may be compared: a board made it, and the verdict is VALID."""
+    return row.latency is not None and row.verdict == "VALID"
 
 
 def det_curves(run: Run) -> list[Curve]:

@@ -1,0 +1,102 @@
+"""The page's main table: one entry for each row, with the figures that it is sorted by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.reporting.html.provenance import provenance
+from orchestrator.reporting.tables.table import extra, far_text, interval, percent, tar_text
+from orchestrator.results import CellResult, Estimate
+
+NUMBERS = ("#", "Time", "Rank1", "Δ Rank1")
+
+
+def columns(rows: Sequence[CellResult], asked: Sequence[str]) -> list[dict[str, Any]]:
+    """Name of each column, and whether it holds numbers."""
+    far = next((row.tar.far_target for row in rows), 1e-3)
+    names = ["#", "Hardware", "Provider", "Type", "Backend", "Time", "Granularity", "Symmetry"]
+    names += ["Rank1", f"TAR@FAR<={far_text(far)}", "Δ Rank1"]
+    names += [name for name, _ in _more(rows, asked)]
+    return [{"name": name, "number": name in NUMBERS or name[:3] == "TAR"} for name in names]
+
+
+def table_rows(rows: Sequence[CellResult], asked: Sequence[str]) -> list[dict[str, Any]]:
+    """What the page's template fills in for each row."""
+    more = _more(rows, asked)
+    return [
+        _row(number, row) | {"more": [text(row, True) for _, text in more]}
+        for number, row in enumerate(rows, 1)
+    ]
+
+
+def _more(rows: Sequence[CellResult], asked: Sequence[str]) -> list[Any]:
+    return extra([name for name in asked if name != "difference"], rows)  # stands there anyway
+
+
+def verdicts(rows: Sequence[CellResult]) -> str:
+    """How many rows have a valid time, a suspect one, or none and why."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.verdict] = counts.get(row.verdict, 0) + 1
+    words = {
+        "VALID": "with a valid time",
+        "SUSPECT": "with a suspect time",
+        "EMULATED": "run on this host (emulated), without a time",
+        "SIMULATED": "run by a simulator, without a time",
+    }
+    said = [f"{count} {words.get(verdict, verdict)}" for verdict, count in counts.items()]
+    return f"Rows: {', '.join(said)}."
+
+
+def _row(number: int, row: CellResult) -> dict[str, Any]:
+    found = row.difference
+    significant = found is not None and bool(found.real)
+    value = (found.rank1.value or 0.0) if found is not None else 0.0
+    return {
+        "number": number,
+        "name": row.name,
+        "hardware": row.hardware,
+        "provider": row.provider,
+        "type": row.type,
+        "backend": row.backend,
+        "time": f"{row.latency.device.p50_ms:.1f} ms" if row.latency else "–",
+        "time_note": _time_note(row),
+        "p50": f"{row.latency.device.p50_ms:.6f}" if row.latency else "",
+        "granularity": row.granularity or "-",
+        "symmetry": row.symmetry or "-",
+        "rank1": percent(row.rank1.value),
+        "rank1_i": _interval(row.rank1),
+        "rank1_v": _number(row.rank1.value),
+        "tar": tar_text(row.tar, with_interval=False),
+        "tar_i": _interval(row.tar) if row.tar.available else "n < 1/FAR",
+        "tar_reason": row.tar.reason,
+        "tar_v": _number(row.tar.value if row.tar.available else None),
+        "change": f"{100 * value:+.2f}" if found is not None else "",
+        "change_mark": "" if not significant else "↓" if value < 0 else "↑",
+        "change_i": "" if found is None or found.p_holm is None else f"p = {found.p_holm:.2g}",
+        "change_v": _number(value if found is not None else None),
+        "change_class": "" if not significant else "worse" if value < 0 else "better",
+        "verdict": row.verdict,
+        "reason": row.verdict_reason,
+        "provenance": provenance(row),
+    }
+
+
+def _time_note(row: CellResult) -> str:
+    """What the Time column says beside a figure: nothing where the verdict is VALID, and who ran
+    it where the backend's name does not say so."""
+    if row.verdict == "SUSPECT":
+        return "SUSPECT"
+    if row.latency is not None and row.verdict == "VALID":
+        return ""
+    return "" if row.executed_by in row.backend else row.executed_by
+
+
+def _interval(estimate: Estimate) -> str:
+    text = interval(estimate)
+    return text[text.index("[") :] if "[" in text else ""
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"

@@ -1,0 +1,144 @@
+"""The page's sections below the table: charts, tables and sentences, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.reporting.analysis import figures
+from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.analysis.timeline import Timeline, timeline
+from orchestrator.reporting.html import accuracy, curves, explained, fleet, times
+from orchestrator.reporting.html.chart import Chart
+from orchestrator.reporting.html.layer_chart import layer_chart
+from orchestrator.reporting.tables.crosstable import CROSS, cross_tables, scored_tables
+from orchestrator.reporting.tables.table import energy_text
+from orchestrator.reporting.text import plain
+from orchestrator.results import CellResult
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page. `tables` have `title`, `head` and `body`; `pair`: charts side by side."""
+
+    id: str
+    title: str
+    charts: tuple[Chart, ...] = ()
+    tables: tuple[Mapping[str, Any], ...] = ()
+    texts: tuple[str, ...] = ()
+    pair: bool = False
+
+
+def sections(run: Run) -> list[Section]:
+    """Those that have something to show, of this run."""
+    rows = run.results
+    names = figures.numbered(rows)
+    measured = [each for each in figures.measured(run) if each.on_board]
+    when = timeline(run.events)
+    few = accuracy.too_few(rows, names)
+    made = [
+        Section("pareto", "Accuracy against time", _some(accuracy.accuracy_latency(rows, names)),
+                texts=(few,) if few else ()),
+        Section("real", "Differences from float32", _some(accuracy.differences(rows, names)),
+                texts=(_significant(rows),) if any(row.difference for row in rows) else ()),
+        Section("curves", "DET and CMC",
+                _some(curves.det(figures.det_curves(run), rows, names),
+                      curves.cmc(figures.cmc_curves(run), rows, names)), pair=True),
+        _cross(run),
+        Section("layers", "Layers against float32",
+                tuple(layer_chart(n, each) for n, each in enumerate(explained.kept(run.folder)))),
+        Section("latency", "Latency",
+                (*_some(times.latencies(measured, names)), *times.sustained(measured, names)),
+                tuple(_parts_of_time(rows, names))),
+        Section("fleet", "The fleet's timeline",
+                (*_some(fleet.gantt(when, _order(run))), *fleet.telemetry(when)),
+                tuple(_failures(when))),
+    ]  # fmt: skip
+    found = [s for s in made if s.charts or s.tables or (s.id in ("pareto", "real") and s.texts)]
+    if rows and run.store is None:
+        said = "The store of this run is not on this computer: no curves, no raw times."
+        found.append(Section("left-out", "Left out", texts=(said,)))
+    return found
+
+
+def _some(*charts: Chart | None) -> tuple[Chart, ...]:
+    return tuple(chart for chart in charts if chart is not None)
+
+
+def _order(run: Run) -> list[str]:
+    return list(dict.fromkeys(cell.board for cell in run.state.cells.values()))
+
+
+def _cross(run: Run) -> Section:
+    tables = (*cross_tables(run.results), *scored_tables(run.folder / "scored" / CROSS))
+    said = "Who enrolled (across) against who searches (down): Rank1 / TAR, percent."
+    return Section("cross", "Gallery × probe", tables=tables, texts=(said,))
+
+
+def _significant(rows: Sequence[CellResult]) -> str:
+    compared = [row for row in rows if row.difference is not None]
+    real = [row for row in compared if row.difference is not None and row.difference.real]
+    if not real:
+        return (
+            f"None of {len(compared)} rows differs significantly from float32 "
+            "(McNemar's test, Holm over the rows): do not rank the rows."
+        )
+    listed = ", ".join(row.hardware for row in real[:20]) + (" …" if len(real) > 20 else "")
+    return (
+        f"{len(real)} of {len(compared)} rows differ significantly from float32 "
+        f"(McNemar's test, Holm over the rows, p < 0.05): {listed}."
+    )
+
+
+def _parts_of_time(rows: Sequence[CellResult], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Where the time of an inference goes, a line a measurement."""
+    lines = []
+    for row in rows:
+        latency = row.latency
+        if latency is None or row.mixed:
+            continue
+        parts = [latency.pre, latency.device, latency.post, latency.end_to_end]
+        link = latency.transfer
+        lines.append(
+            [
+                names[row.name],
+                *("" if part is None else f"{part.p50_ms:.3f}" for part in parts),
+                "" if link is None else f"{link.image_ms:.3f}",
+                f"{latency.device.p90_ms:.3f}",
+                f"{latency.device.p99_ms:.3f}",
+                f"{latency.device.mad_ms:.3f}",
+                energy_text(row) or "not measured",
+                f"{row.verdict} {row.verdict_reason}".strip(),
+                ", ".join(latency.unseen) or "nothing",
+            ]
+        )
+    if not lines:
+        return []
+    head = ["Row", "Pre", "Device", "Post", "End to end", "Transfer", "Device p90", "p99", "MAD"]
+    head += ["Energy", "Verdict", "Not reported by the board"]
+    title = "Where the time of one inference goes: medians in ms; transfer is no part of the others"
+    return [{"title": title, "head": head, "body": lines}]
+
+
+def _failures(when: Timeline) -> list[dict[str, Any]]:
+    lines = [
+        (
+            span.lane,
+            f"{span.start - when.began:.1f} s",
+            span.step,
+            f"attempt {span.attempt}: {span.outcome}",
+            plain(span.message),
+        )
+        for span in when.spans
+        if span.outcome != "done"
+    ]
+    lines += [
+        (lane, f"{start - when.began:.1f} s", "", f"out for {end - start:.1f} s", plain(reason))
+        for lane, start, end, reason in when.down
+    ]
+    if not lines:
+        return []
+    lines.sort(key=lambda line: float(line[1].split()[0]))
+    head = ["Where", "At", "Step", "What", "Why"]
+    return [{"title": "What went wrong", "head": head, "body": lines}]
