@@ -1,6 +1,11 @@
-"""Native runtimes behind one protocol. Nothing of a vendor is loaded before it is asked for."""
+"""Native runtimes behind one protocol. Nothing of a vendor is loaded before it is asked for.
+
+Each file here is a runtime of its name: `DESCRIPTOR`, `probe` and `Runtime`. What runtimes are made
+of is in the folders `support` and `trt`. The orchestrator reads the descriptors, too.
+"""
 
 import importlib
+import pkgutil
 import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 
@@ -8,15 +13,59 @@ from ..protocol.errors import BOARD, AgentError
 from ..session.preprocess import Preprocessor
 
 Input = Union[bytes, bytearray]
-# Name of a runtime (as in the inventory) to its module here, which has `probe` and `Runtime`.
-MODULES = {
-    "onnxruntime": "onnxruntime",
-    "rknn": "rknn",
-    "rknn_simulator": "rknn_simulator",
-    "tengine": "tengine",
-    "tensorrt": "tensorrt",
-    "timed": "timed",
-}
+
+BOARD_ROLE, SIMULATOR, TRIAL = "board", "simulator", "trial"
+
+
+class Descriptor(object):
+    """What farm must know of a runtime without opening it.
+
+    Attributes:
+        label: its name in tables.
+        role: `board`; `simulator`, a vendor's program that executes on the head; `trial`, for
+            trying a link or a farm, which no inventory names.
+        providers: what of it executes a model, as an inventory names it; the usual one first.
+        open_providers: there are more, by names of the installed build.
+        gpu_providers: those that compute on an NVIDIA GPU, whose model then decides the features.
+        takes_onnx: whether it takes ONNX files as they are, so that a check can prove it.
+        builds: whether it makes what it runs on the board itself, which takes minutes.
+        threads: whether it takes a number of threads.
+        simulator: the runtime that executes its vendor's files on the head; empty without one.
+        library_path: whether an inventory may say where its library is.
+        libraries: its shared libraries; a board that has one of them has the runtime.
+        package: its Python package; `distribution`: what that is called in `*.dist-info`, from the
+            beginning.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        providers: Tuple[str, ...],
+        role: str = BOARD_ROLE,
+        open_providers: bool = False,
+        gpu_providers: Tuple[str, ...] = (),
+        takes_onnx: bool = False,
+        builds: bool = False,
+        threads: bool = True,
+        simulator: str = "",
+        library_path: bool = True,
+        libraries: Tuple[str, ...] = (),
+        package: str = "",
+        distribution: str = "",
+    ) -> None:
+        self.label = label
+        self.providers = providers
+        self.role = role
+        self.open_providers = open_providers
+        self.gpu_providers = gpu_providers
+        self.takes_onnx = takes_onnx
+        self.builds = builds
+        self.threads = threads
+        self.simulator = simulator
+        self.library_path = library_path
+        self.libraries = libraries
+        self.package = package
+        self.distribution = distribution
 
 
 class BaseRuntime(object):
@@ -81,12 +130,28 @@ def variable(name: str) -> str:
     return "FARM_%s_LIB" % name.upper()
 
 
+def names() -> List[str]:
+    """The runtimes of this agent, sorted; loads none."""
+    return sorted(name for _, name, is_folder in pkgutil.iter_modules(__path__) if not is_folder)
+
+
+def descriptor(name: str) -> Descriptor:
+    """What is known of a runtime.
+
+    Raises:
+        AgentError: `board`, there is none of that name.
+    """
+    found: Descriptor = _module(name).DESCRIPTOR
+    return found
+
+
 def _module(name: str) -> Any:
-    if name not in MODULES:
+    known = names()
+    if name not in known:
         raise AgentError(
-            BOARD, "no runtime %r in this agent; it knows %s" % (name, ", ".join(sorted(MODULES)))
+            BOARD, "no runtime %r in this agent; it knows %s" % (name, ", ".join(known))
         )
-    return importlib.import_module("." + MODULES[name], __name__)
+    return importlib.import_module("." + name, __name__)
 
 
 def available(load: bool = False) -> Dict[str, Dict[str, Any]]:
@@ -96,7 +161,7 @@ def available(load: bool = False) -> Dict[str, Dict[str, Any]]:
         load: import them to know more; slow, and not for the session's own process.
     """
     found = {}
-    for name in sorted(MODULES):
+    for name in names():
         facts: Optional[Dict[str, Any]] = _module(name).probe(load)
         if facts is not None:
             found[name] = facts

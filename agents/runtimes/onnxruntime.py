@@ -26,10 +26,21 @@ from ..host import gpu
 from ..measurement import clock
 from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
 from ..session.preprocess import Preprocessor
-from . import BaseRuntime, Input, check_shape, ort_nodes, source_version
+from . import BaseRuntime, Descriptor, Input, check_shape, source_version
+from .support import ort_nodes
 
 CPU = ort_nodes.CPU
-ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+DESCRIPTOR = Descriptor(
+    label="onnxruntime",
+    providers=(CPU,),
+    open_providers=True,
+    gpu_providers=("CUDAExecutionProvider", "TensorrtExecutionProvider"),
+    takes_onnx=True,
+    library_path=False,
+    package="onnxruntime",
+    distribution="onnxruntime",
+)
+ON_GPU = DESCRIPTOR.gpu_providers
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
 
 
@@ -240,7 +251,7 @@ def _tensor(value: Any) -> Dict[str, Any]:
 
 def _gpu() -> Dict[str, Any]:
     """The first CUDA device, as far as libcudart can be asked; the GPU's name else from files."""
-    from .cuda import Cuda
+    from .trt.cuda import Cuda
 
     try:
         cuda = Cuda()

@@ -18,11 +18,20 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Type
 from ..measurement import clock
 from ..protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, AgentError
 from ..session.preprocess import Preprocessor
-from . import BaseRuntime, Input, check_shape, native, rknn_lite
+from . import BaseRuntime, Descriptor, Input, check_shape
+from .support import native, rknn_lite
 
 NAME = "rknn"
-LIBRARIES = ("librknnrt.so", "librknn_api.so")
-PROVIDERS = ("NPU",)
+DESCRIPTOR = Descriptor(
+    label="RKNN",
+    providers=("NPU",),
+    threads=False,
+    simulator="rknn_simulator",
+    libraries=("librknnrt.so", "librknn_api.so"),
+    package="rknnlite",
+    distribution="rknn_toolkit_lite",
+)
+LIBRARIES, PROVIDERS = DESCRIPTOR.libraries, DESCRIPTOR.providers
 _VERSION = rb"librknn(?:_api|rt|_runtime) version:? ?([0-9][\w.-]*)"
 
 _MOST_JSON = 16 << 20

@@ -19,10 +19,17 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from ..measurement import clock
 from ..protocol.errors import BOARD, TOOLCHAIN, AgentError
 from ..session.preprocess import Preprocessor
-from . import BaseRuntime, Input, check_shape
+from . import SIMULATOR, BaseRuntime, Descriptor, Input, check_shape
 
 PACKAGE = "rknn-toolkit2"
 PROVIDER = "simulator"
+DESCRIPTOR = Descriptor(
+    label="RKNN simulator",
+    role=SIMULATOR,
+    providers=(PROVIDER,),
+    threads=False,
+    library_path=False,
+)
 _REQUEST, _TOOL = "request.json", "rknn_tool.py"
 
 

@@ -22,11 +22,14 @@ from ..host.files import read_text
 from ..measurement import clock
 from ..protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
 from ..session.preprocess import Preprocessor
-from . import BaseRuntime, Input, check_shape, native
+from . import BaseRuntime, Descriptor, Input, check_shape
+from .support import native
 
 NAME = "tengine"
-LIBRARIES = ("libtengine-lite.so",)
-PROVIDERS = ("TIMVX", "CPU")
+DESCRIPTOR = Descriptor(
+    label="Tengine", providers=("TIMVX", "CPU"), libraries=("libtengine-lite.so",)
+)
+LIBRARIES, PROVIDERS = DESCRIPTOR.libraries, DESCRIPTOR.providers
 # The library joins its version from two strings, so it is not in the file as a whole.
 _VERSION = rb"Tengine version:? ?([0-9][\w.-]*)"
 

@@ -19,8 +19,19 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ..protocol.errors import BOARD, AgentError
 from ..session.preprocess import Preprocessor
-from . import BaseRuntime, Input, source_version
+from . import BaseRuntime, Descriptor, Input, source_version
 
+DESCRIPTOR = Descriptor(
+    label="TensorRT",
+    providers=("TensorRT",),
+    gpu_providers=("TensorRT",),
+    takes_onnx=True,
+    builds=True,
+    threads=False,
+    libraries=("libnvinfer.so",),
+    package="tensorrt",
+    distribution="tensorrt-",
+)
 _LIBRARIES = (
     "/usr/lib/*-linux-gnu/libnvinfer.so.*",
     "/usr/lib/*-linux-gnu/tegra/libnvinfer.so.*",
@@ -114,11 +125,11 @@ def _open(path: str, options: Mapping[str, Any], preprocessing: Preprocessor) ->
     else:
         version, problem = _bindings(load=True)
     if version is not None and not problem:
-        from . import trt_bindings
+        from .trt import bindings
 
-        return trt_bindings.Runtime(path, options, preprocessing)
+        return bindings.Runtime(path, options, preprocessing)
     if program:
-        from . import trtexec
+        from .trt import trtexec
 
         return trtexec.Runtime(path, options, preprocessing, library_version(program), program)
     raise AgentError(

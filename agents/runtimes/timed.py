@@ -18,9 +18,10 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 from ..measurement import clock
 from ..protocol.errors import USER, AgentError
 from ..session.preprocess import Preprocessor
-from . import BaseRuntime, Input
+from . import TRIAL, BaseRuntime, Descriptor, Input
 
 _VERSION = "1"
+DESCRIPTOR = Descriptor(label="timed", role=TRIAL, providers=("sleep",), library_path=False)
 _LARGEST = 1 << 16
 
 

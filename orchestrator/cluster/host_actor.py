@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from orchestrator.cluster.remote_images import Sent, SentRows, file_name
 from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
 from orchestrator.fleet.boards.board import (
-    BUILDS_ON_BOARD,
     Address,
     Artifact,
     BoardBusy,
@@ -33,6 +32,7 @@ from orchestrator.fleet.boards.board import (
 from orchestrator.fleet.boards.recovery import Rung, climb
 from orchestrator.fleet.transport.known_keys import ChangedHostKey
 from orchestrator.specs.inventory import Board
+from orchestrator.specs.runtimes import runtime
 
 if TYPE_CHECKING:
     from orchestrator.fleet.session.image_cache import Offer
@@ -165,7 +165,7 @@ class HostActor:
         for sent in call.news():
             yield Progress(sent, len(data))
         there = call.result()
-        if artifact.runtime in BUILDS_ON_BOARD:
+        if runtime(artifact.runtime).builds:
             yield from _opened(link, artifact)
         yield there
 

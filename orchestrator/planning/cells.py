@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 from orchestrator.errors import UserError
 from orchestrator.events import ExecutedBy
-from orchestrator.specs.inventory import PROVIDERS, Board, Inventory
+from orchestrator.specs.inventory import Board, Inventory
 from orchestrator.specs.kinds import Kind
 from orchestrator.specs.matrix import Entry, Gallery, Matrix
 from orchestrator.specs.quantization import Quantization
+from orchestrator.specs.runtimes import runtimes
 
 
 class Offer(Protocol):
@@ -297,12 +298,13 @@ def _pools(entry: Entry, inventory: Inventory) -> list[tuple[Board, ...]]:
 
 def _executing(board: Board, runtime: str, provider: str) -> str:
     """What of the runtime executes, where a reader of the row would expect something else."""
-    if runtime == "tengine":
-        return "" if provider == PROVIDERS[runtime][0] else provider
-    if runtime == "onnxruntime" and board.executed_by == "board":
-        short = provider.removesuffix("ExecutionProvider")
-        return "" if short == board.type == "CPU" else short
-    return ""
+    known = runtimes().get(runtime)
+    if known is None:
+        return ""
+    if not known.open_providers:
+        return "" if provider in known.providers[:1] else provider
+    short = provider.removesuffix("ExecutionProvider")
+    return "" if board.executed_by != "board" or short == board.type == "CPU" else short
 
 
 def _encoder(

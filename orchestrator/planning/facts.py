@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-ON_GPU = frozenset({"CUDAExecutionProvider", "TensorrtExecutionProvider"})
+from orchestrator.specs.runtimes import runtime as find
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class BoardFacts:
         Args:
             providers: what of the runtime executes.
         """
-        on_gpu = runtime == "tensorrt" or bool(ON_GPU & set(providers))
+        known = find(runtime)
+        on_gpu = not set(known.gpu_providers).isdisjoint(providers or known.providers[:1])
         return {
             "runtime": runtime,
             "version": self.runtimes.get(runtime),

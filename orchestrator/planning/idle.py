@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from orchestrator.planning.cells import Candidate, Cell
 from orchestrator.specs.base import Spec
 from orchestrator.specs.inventory import (
-    SIMULATORS,
     Board,
     EmulatedTransportSpec,
     Inventory,
@@ -22,15 +21,12 @@ from orchestrator.specs.inventory import (
 )
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import Matrix
+from orchestrator.specs.runtimes import board_runtimes, runtime
 from orchestrator.specs.testset import RenderedSet
 from orchestrator.specs.yamlfile import PathKey, Problem
 
 Found = Iterator[tuple[PathKey, str]]
 
-# Runtimes whose threads farm cannot set; those of other distributions may have them.
-_UNTHREADED = frozenset({"tensorrt", "rknn", "rknn_simulator"})
-# Runtimes that load no library of the vendor's by its path.
-_WITHOUT_LIBRARY = frozenset({"onnxruntime", "rknn_simulator"})
 _ONLY_ON_A_BOARD = ("rounds", "cool_below_c", "clocks")
 
 
@@ -247,7 +243,7 @@ def _runtime(board: Board, rows: Sequence[Cell], matrix: Matrix, faithful: bool)
         yield ("runtime", "name"), text
         return
     if isinstance(board.transport, SimulatorTransportSpec):
-        if name != SIMULATORS.get(kind.runtime, name):
+        if name != (runtime(kind.runtime).simulator or name):
             yield ("runtime", "name"), f"a simulator runs the vendor's own program, not {name}"
             return
     elif board.executed_by == "board" and name not in (kind.runtime, "onnxruntime"):
@@ -269,12 +265,14 @@ def _runtime(board: Board, rows: Sequence[Cell], matrix: Matrix, faithful: bool)
         )
         yield ("runtime", "name"), text
         return
-    if options.library is not None and name in _WITHOUT_LIBRARY:
-        text = f"{name} loads no library by its path; `library` is for tengine, rknn and tensorrt"
+    if options.library is not None and not runtime(name).library_path:
+        *others, last = (each for each in board_runtimes() if runtime(each).library_path)
+        known = f"{', '.join(others)} and {last}"
+        text = f"{name} loads no library by its path; `library` is for {known}"
         yield ("runtime", "library"), text
     if faithful and options.faithful and name != "onnxruntime":
         text = f"only onnxruntime can keep quantize/dequantize pairs unfused, not {name}"
         yield ("runtime", "faithful"), text
-    if _changed(options, "threads") and runs <= _UNTHREADED:
+    if _changed(options, "threads") and not any(runtime(each).threads for each in runs):
         text = f"{' and '.join(sorted(runs))} takes no number of threads; leave it out"
         yield ("runtime", "threads"), text

@@ -42,6 +42,7 @@ from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import load_matrix, load_models
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.references import check_references
+from orchestrator.specs.runtimes import runtime
 from orchestrator.store.artifacts import Store
 
 MANY_FILES = 2000
@@ -503,9 +504,6 @@ def find_inventory(matrix: str, named: str | None) -> str:
     )
 
 
-NAMES = {"tensorrt": "TensorRT", "tengine": "Tengine", "rknn": "RKNN"}
-
-
 def encoder_backend(encoder: Encoder) -> str:
     """The Backend column: what really ran, and for whom when it was only a substitute."""
     dtype = encoder.quantization.dtype
@@ -516,8 +514,8 @@ def encoder_backend(encoder: Encoder) -> str:
 
         return f"{twin_of(encoder.toolchain, dtype)}{half} twin ({encoder.runtime})"
     if encoder.simulated:
-        return f"{NAMES.get(encoder.toolchain, encoder.toolchain)}{half} simulator"
+        return f"{runtime(encoder.toolchain).label}{half} simulator"
     if encoder.executed_by == "emulated":
         return f"{encoder.runtime}{half} (emulated)"
-    name = NAMES.get(encoder.runtime, encoder.runtime) + half
+    name = runtime(encoder.runtime).label + half
     return f"{name} ({encoder.provider})" if encoder.provider else name

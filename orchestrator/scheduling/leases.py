@@ -33,6 +33,7 @@ from orchestrator.scheduling.core.messages import (
 )
 from orchestrator.scheduling.error_labels import failure_of
 from orchestrator.scheduling.reporter import Reporter
+from orchestrator.specs.runtimes import TRIAL, runtime
 from orchestrator.store.fleet_log import NOT_DESCRIBED, Checked, Described
 
 CONNECTIONS = 4 * (os.cpu_count() or 1)
@@ -217,4 +218,4 @@ def _versions(facts: dict[str, Any]) -> dict[str, str]:
     found = {name: str(facts.get(name) or "") for name in ("agent", "python", "os", "kernel")}
     found |= {name: str(version or "") for name, version in (facts.get("drivers") or {}).items()}
     found |= {name: str(each.get("version") or "") for name, each in facts["runtimes"].items()}
-    return {name: text for name, text in found.items() if text and name != "timed"}
+    return {name: text for name, text in found.items() if text and runtime(name).role != TRIAL}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
 from orchestrator.specs.yamlfile import PathKey, Problem, Source, fail, nearest, read_yaml, words
 
@@ -60,6 +60,19 @@ Many = Annotated[tuple[T, ...], Field(strict=False)]
 
 OneOrMany = Annotated[tuple[T, ...], BeforeValidator(one_or_many), Field(strict=False)]
 """A list or a single value in the file, a tuple here."""
+
+
+class OneOf:
+    """A text that is one of the names found in a folder: `Annotated[str, OneOf(names)]`.
+
+    Checked, and described in JSON Schema, as `Literal[...]` is.
+    """
+
+    def __init__(self, names: Callable[[], Collection[str]]) -> None:
+        self._names = names
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
+        return core_schema.literal_schema(list(self._names()))
 
 
 def wrong(text: str, **context: Any) -> PydanticCustomError:

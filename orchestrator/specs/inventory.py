@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -20,6 +20,7 @@ from pydantic import (
 
 from orchestrator.specs.base import SLUG, FileSpec, Many, OneOrMany, Spec, load, tagged, wrong
 from orchestrator.specs.kinds import BoardType, Kind, RuntimeName, load_kinds
+from orchestrator.specs.runtimes import ONNXRUNTIME, runtime, runtimes
 from orchestrator.specs.yamlfile import PathKey, nearest
 
 THIS_HOST = "this-host"
@@ -112,14 +113,6 @@ Transport = Annotated[
 
 Clocks = Literal["untouched", "pinned"]
 
-# What executes when the entry does not say it: the accelerator that the runtime is there for.
-PROVIDERS: Mapping[str, tuple[str, ...]] = {
-    "onnxruntime": ("CPUExecutionProvider",),
-    "tensorrt": ("TensorRT",),
-    "tengine": ("TIMVX", "CPU"),
-    "rknn": ("NPU",),
-    "rknn_simulator": ("simulator",),
-}
 # onnxruntime's own names; a build of a vendor's may have others, which end in the same way.
 _PROVIDER = "ExecutionProvider"
 _ORT_PROVIDERS = tuple(
@@ -130,8 +123,6 @@ _ORT_PROVIDERS = tuple(
         *("Tensorrt", "VitisAI", "VSINPU", "WebGpu", "WebNN", "Xnnpack"),
     )
 )
-# The runtime that stands for another on this host.
-SIMULATORS: Mapping[str, RuntimeName] = {"rknn": "rknn_simulator"}
 
 
 class RuntimeOptions(Spec):
@@ -158,7 +149,7 @@ class RuntimeOptions(Spec):
     @classmethod
     def _accelerator(cls, value: Any) -> Any:
         if isinstance(value, dict) and not value.get("providers"):
-            return {**value, "providers": PROVIDERS.get(str(value.get("name")), ("?",))[:1]}
+            return {**value, "providers": _usual_provider(str(value.get("name"))) or ("?",)}
         return value
 
     @field_validator("library")
@@ -172,11 +163,12 @@ class RuntimeOptions(Spec):
     @classmethod
     def _known(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         name = info.data.get("name")
-        if name == "onnxruntime":
-            _check_providers(value)
-        if name in (None, "onnxruntime"):
+        if name is None:
             return value
-        known = PROVIDERS[name]
+        if runtime(name).open_providers:
+            _check_providers(value)
+            return value
+        known = runtime(name).providers
         if len(value) != 1 or value[0] not in known:
             near = nearest(value[0] if value else "", known)
             raise wrong(f"{name} runs on one of {', '.join(known)}{near}")
@@ -184,8 +176,9 @@ class RuntimeOptions(Spec):
 
     @model_validator(mode="after")
     def _for_builders(self) -> RuntimeOptions:
-        if self.name != "tensorrt" and (self.fp16 or self.workspace_mb is not None):
-            raise wrong("fp16 and workspace_mb are for engines, which only tensorrt builds")
+        if not runtime(self.name).builds and (self.fp16 or self.workspace_mb is not None):
+            builders = " and ".join(name for name, each in runtimes().items() if each.builds)
+            raise wrong(f"fp16 and workspace_mb are for engines, which only {builders} builds")
         return self
 
     @property
@@ -202,6 +195,11 @@ class RuntimeOptions(Spec):
             "faithful": self.faithful,
         }
         return options | self.building | ({"library": self.library} if self.library else {})
+
+
+def _usual_provider(name: str) -> tuple[str, ...]:
+    """What executes when the entry does not say it: the accelerator that the runtime is for."""
+    return runtime(name).providers[:1]
 
 
 def _check_providers(names: tuple[str, ...]) -> None:
@@ -313,16 +311,16 @@ class Board(Spec):
         filled.setdefault("python", "python3" if ssh else sys.executable)
         filled.setdefault("lock", "board" if ssh else "workdir")
         filled.setdefault("contention_domain", str(value.get("name", "?")) if ssh else THIS_HOST)
-        runtime = value.get("runtime", {})
-        if isinstance(runtime, str):
-            runtime = {"name": runtime}
-        if isinstance(runtime, dict):
+        options = value.get("runtime", {})
+        if isinstance(options, str):
+            options = {"name": options}
+        if isinstance(options, dict):
             simulated = transport in ("simulator", {"type": "simulator"}, {"simulator": None})
             native = _usual_runtime(kind, ssh, simulated)
-            runtime = {"name": native, "faithful": emulated, **runtime}
-            if kind and kind.providers and not emulated and runtime["name"] == "onnxruntime":
-                runtime.setdefault("providers", list(kind.providers))
-        filled["runtime"] = runtime
+            options = {"name": native, "faithful": emulated, **options}
+            if kind and kind.providers and not emulated and options["name"] == ONNXRUNTIME:
+                options.setdefault("providers", list(kind.providers))
+        filled["runtime"] = options
         return filled
 
     @field_validator("kind")
@@ -362,11 +360,11 @@ class Board(Spec):
         """The options of that runtime here: the entry's own when it speaks of this one."""
         if self.runtime.name == name:
             return self.runtime
-        own = load_kinds()[self.kind].providers if name == "onnxruntime" else ()
+        own = load_kinds()[self.kind].providers if name == ONNXRUNTIME else ()
         # Unchecked, since a toolchain of another distribution may need a runtime unknown here.
         return RuntimeOptions.model_construct(
-            name=cast(RuntimeName, name),
-            providers=own or PROVIDERS.get(name, ())[:1],
+            name=name,
+            providers=own or _usual_provider(name),
             threads=self.runtime.threads,
         )
 
@@ -404,10 +402,10 @@ class Board(Spec):
         return copy
 
 
-def _usual_runtime(kind: Kind | None, ssh: bool, simulated: bool) -> RuntimeName:
+def _usual_runtime(kind: Kind | None, ssh: bool, simulated: bool) -> str:
     if kind is None or not (ssh or simulated):
-        return "onnxruntime"
-    return kind.runtime if ssh else SIMULATORS.get(kind.runtime, "onnxruntime")
+        return ONNXRUNTIME
+    return kind.runtime if ssh else runtime(kind.runtime).simulator or ONNXRUNTIME
 
 
 class ToolchainSpec(Spec):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import as_file, files
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from orchestrator.specs.base import SLUG, FileSpec, Many, Spec, load
+from orchestrator.specs.base import SLUG, FileSpec, Many, OneOf, Spec, load
 from orchestrator.specs.quantization import Quantization, Scheme
+from orchestrator.specs.runtimes import inventory_runtimes
 
 BoardType = Literal["GPU", "ASIC", "CPU"]
-RuntimeName = Literal["onnxruntime", "tensorrt", "tengine", "rknn", "rknn_simulator"]
+RuntimeName = Annotated[str, OneOf(inventory_runtimes)]
 ToolchainName = Literal["onnxruntime", "tensorrt", "tengine", "rknn", "rknn1"]
 
 

@@ -16,10 +16,11 @@ from pydantic_core import core_schema
 
 from orchestrator.specs.base import FileSpec, one_or_many
 from orchestrator.specs.inventory import Inventory
-from orchestrator.specs.kinds import Kind, RuntimeName, load_kinds
+from orchestrator.specs.kinds import Kind, load_kinds
 from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.quantization import Quantization
+from orchestrator.specs.runtimes import inventory_runtimes
 
 FILES: Mapping[str, type[FileSpec]] = {
     "inventory": Inventory,
@@ -72,7 +73,7 @@ def _ease_board(parts: dict[str, Schema]) -> None:
     board = parts["Board"]
     board["required"] = ["name", "kind", "transport"]
     board["properties"]["kind"] = {"enum": sorted(load_kinds())}
-    names = {"enum": list(get_args(RuntimeName))}
+    names = {"enum": list(inventory_runtimes())}
     board["properties"]["runtime"] = {"anyOf": [names, board["properties"]["runtime"]]}
     parts["RuntimeOptions"].pop("required", None)
 

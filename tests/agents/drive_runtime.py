@@ -14,10 +14,10 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 
 def main():
-    from agents.errors import AgentError
-    from agents.preprocess import Preprocessor
-
-    from agents import progress, runtimes
+    from agents import runtimes
+    from agents.protocol.errors import AgentError
+    from agents.session import progress
+    from agents.session.preprocess import Preprocessor
 
     request = json.loads(sys.argv[1])
     answer = {"told": []}

@@ -168,4 +168,4 @@ def test_runtimes_are_found_without_loading_them():
     import onnxruntime
 
     assert told.stdout.strip() == onnxruntime.__version__
-    assert set(runtimes.MODULES) >= {"onnxruntime", "timed"}
+    assert set(runtimes.names()) >= {"onnxruntime", "timed"}

@@ -14,7 +14,8 @@ import pytest
 
 from orchestrator.agents import runtimes
 from orchestrator.agents.protocol.errors import AgentError
-from orchestrator.agents.runtimes import native, rknn, rknn_lite, tengine
+from orchestrator.agents.runtimes import rknn, tengine
+from orchestrator.agents.runtimes.support import native, rknn_lite
 from orchestrator.agents.session.preprocess import Preprocessor
 
 from .conftest import faces

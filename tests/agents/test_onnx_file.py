@@ -6,7 +6,7 @@ import onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.agents.runtimes import onnx_file
+from orchestrator.agents.runtimes.trt import onnx_file
 
 from .conftest import MODEL
 from .gpu import onnx_file as small

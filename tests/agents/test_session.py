@@ -246,7 +246,7 @@ def test_a_bound_run_gives_the_same_features(board):
 
 def test_shares_of_nodes_are_told_and_foreign_ones_refused():
     from orchestrator.agents.protocol.errors import AgentError
-    from orchestrator.agents.runtimes import ort_nodes
+    from orchestrator.agents.runtimes.support import ort_nodes
 
     cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
     event = {"name": "Conv_kernel_time", "args": {"node_index": "1", "provider": cuda}}

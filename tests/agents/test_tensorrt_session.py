@@ -139,7 +139,7 @@ def test_killing_the_session_leaves_no_builder(tmp_path):
                     words = (entry / "cmdline").read_bytes()
                 except OSError:
                     continue
-                if b"trt_build" in words and str(tmp_path).encode() in words:
+                if b"trt.build" in words and str(tmp_path).encode() in words:
                     found.append(entry.name)
         return found
 

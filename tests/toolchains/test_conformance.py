@@ -236,7 +236,7 @@ def test_an_artifact_is_its_bytes():
 
 
 def test_boards_are_given_time_for_what_they_build_themselves():
-    from orchestrator.fleet.boards.board import BUILDS_ON_BOARD
+    from orchestrator.specs.runtimes import runtimes
 
     built = {name for name in toolchain_names() if toolchain(name).capabilities.built_on_board}
-    assert built == BUILDS_ON_BOARD
+    assert built == {name for name, each in runtimes().items() if each.builds}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet.transport.channel import Transport
 from orchestrator.fleet.transport.deadline import ENVIRONMENT, named
+from orchestrator.specs.runtimes import runtime
 
 if TYPE_CHECKING:
     from orchestrator.fleet.session.client import (
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from orchestrator.fleet.transport.jump_hosts import Place
 
 # Runtimes that make their final artifact on the board, which may take long the first time.
-BUILDS_ON_BOARD = frozenset({"tensorrt"})
 
 
 class BoardBusy(TransientError):
@@ -262,7 +262,7 @@ class BoardLink:
             return self._model
         self._open = None
         limits = self.address.deadlines
-        builds = artifact.runtime in BUILDS_ON_BOARD
+        builds = runtime(artifact.runtime).builds
         # What builds says itself when `build_s` ends.
         with self._named("open_s"):
             self._model = session.open_model(

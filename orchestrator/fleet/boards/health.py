@@ -24,12 +24,10 @@ from orchestrator.planning.identity import Seen, judge
 from orchestrator.planning.versions import of_runtimes
 from orchestrator.specs.inventory import Board
 from orchestrator.specs.kinds import load_kinds
+from orchestrator.specs.runtimes import TRIAL, board_runtimes
+from orchestrator.specs.runtimes import runtime as runtime_of
 from orchestrator.store.fleet_log import NOT_DESCRIBED, Checked, Described, Proof, State
 
-# Runtimes that take the proof's ONNX file as it is. The others' files are made by their vendors'
-# converters, which a check does not ask for.
-TAKES_ONNX = ("onnxruntime", "tensorrt")
-VENDOR_RUNTIMES = ("onnxruntime", "rknn", "tengine", "tensorrt")
 _OPEN_S = 45.0
 _BUILD_S = 300.0  # the proof is tiny, but a Jetson's first build loads the whole of TensorRT
 _RUN_S = 20.0
@@ -79,7 +77,11 @@ class Health:
             # What a proof found out by loading the runtime is surer than a look at its files.
             **{proof.runtime: proof.version for proof in self.proofs if proof.version},
         }
-        return {name: version for name, version in known.items() if version and name != "timed"}
+        return {
+            name: version
+            for name, version in known.items()
+            if version and runtime_of(name).role != TRIAL
+        }
 
     def entry(self, board: Board, by: str) -> Checked:
         """The line of the fleet log."""
@@ -225,7 +227,7 @@ def judged(
         return Health("ready", "", "", tuple(proofs), facts, telemetry, described)
     failed = own.tried and own.runtime in facts.runtimes
     return Health(
-        "quarantined" if failed and own.runtime in TAKES_ONNX else "unproved",
+        "quarantined" if failed and runtime_of(own.runtime).takes_onnx else "unproved",
         f"{own.runtime}: {own.reason}",
         f"fix it on the board, then `farm boards check {board.name}`",
         tuple(proofs),
@@ -236,7 +238,7 @@ def judged(
 
 
 def _names(board: Board, facts: AgentFacts, also: Iterable[str]) -> list[str]:
-    found = {name for name in facts.runtimes if name in VENDOR_RUNTIMES} | set(also)
+    found = {name for name in facts.runtimes if name in board_runtimes()} | set(also)
     return [board.runtime.name, *sorted(found - {board.runtime.name})]
 
 
@@ -254,7 +256,7 @@ def prove(board: Board, link: BoardLink, runtime: str, facts: AgentFacts) -> Pro
         )
     if installed.problem:
         return Proof(runtime=runtime, proved=False, version=version, reason=installed.problem)
-    if runtime not in TAKES_ONNX:
+    if not runtime_of(runtime).takes_onnx:
         reason = "it takes only files of its vendor's converter; none is at hand to prove it with"
         return Proof(runtime=runtime, proved=False, tried=False, version=version, reason=reason)
     what = smoke_test.artifact(runtime, board.runtime_for(runtime).to_options())

@@ -22,6 +22,7 @@ from orchestrator.fleet.transport.channel import Transport
 from orchestrator.fleet.transport.commands import ITS_OWN_PYTHON, said
 from orchestrator.planning.identity import SOC, TREE, Seen, fitting, judge
 from orchestrator.specs.kinds import Kind
+from orchestrator.specs.runtimes import Descriptor, board_runtimes, runtimes
 
 PROBE_S = 30.0
 _LINE = re.compile(rb"^farm:([a-z_]+)=(.*)$", re.MULTILINE)
@@ -30,21 +31,8 @@ _SUFFIX = re.compile(r"\.so\.([0-9][0-9.]*)$")
 _NUMBER = re.compile(r"\d+(?:\.\d+)+[\w.-]*")
 _DIST = re.compile(r"/([A-Za-z0-9_]+)-([0-9][\w.]*)(?:-[^/]*)?\.(?:dist|egg)-info$")
 
-_LIBRARIES = {
-    "tensorrt": ("libnvinfer",),
-    "tengine": ("libtengine-lite",),
-    "rknn": ("librknnrt", "librknn_api"),
-    "onnxruntime": (),
-}
-_MODULES = {"tensorrt": "tensorrt", "onnxruntime": "onnxruntime", "rknn": "rknnlite"}
-_SHOWN = (
-    "libnvinfer",
-    "libtengine-lite",
-    "librknnrt",
-    "librknn_api",
-    "libOpenVX",
-    "libvx_delegate",
-)
+# Libraries below a runtime's own: their versions are shown.
+_BELOW = ("libOpenVX", "libvx_delegate")
 
 _SCRIPT = r"""
 R="${FARM_PROBE_ROOT:-}"
@@ -80,8 +68,7 @@ for d in "$R"/dev/galcore "$R"/dev/rknpu "$R"/dev/nvhost-gpu "$R"/dev/nvidia0 \
 for d in "$R"/usr/lib "$R"/usr/lib64 "$R"/usr/lib/*-linux-gnu* "$R"/usr/lib/*-linux-gnu*/tegra \
   "$R"/usr/local/lib "$R"/lib "$R"/lib64 "$R"/opt/*/lib "$R"/oem/usr/lib "$R"/vendor/lib \
   "$R"/vendor/lib64 "$R"/userdata/lib; do
-  for f in "$d"/libnvinfer.so* "$d"/libtengine-lite.so* "$d"/librknnrt.so* "$d"/librknn_api.so* \
-    "$d"/libOpenVX.so* "$d"/libvx_delegate.so*; do
+  for f in @LIBRARIES@; do
     [ -f "$f" ] || continue
     v=
     case "$f" in
@@ -98,13 +85,12 @@ for p in python3 python3.6 python3.7 python3.8 python3.9 python3.10 python3.11 p
   say python "$q $v"
 done
 for d in "$R"/usr/lib/python3* "$R"/usr/local/lib/python3*; do
-  for f in "$d"/*-packages/tensorrt-*-info "$d"/*-packages/onnxruntime*-info \
-    "$d"/*-packages/rknn_toolkit_lite*-info; do
+  for f in @PACKAGES@; do
     [ -e "$f" ] && say package "${f#"$R"}"
   done
 done
 python3 -c 'import importlib.util as u
-for m in ("onnxruntime", "tensorrt", "rknnlite"):
+for m in (@MODULES@):
     s = u.find_spec(m)
     if s and s.origin:
         print("\nfarm:module=" + m + " " + s.origin)' 2>/dev/null
@@ -198,15 +184,16 @@ class BoardProbe:
     def runtimes(self) -> dict[str, str]:
         """Runtimes that seem to be installed, by name: where they were seen, with the version."""
         found: dict[str, str] = {}
-        for runtime, libraries in _LIBRARIES.items():
+        for runtime, known in _on_boards().items():
+            libraries = _stems(known.libraries)
             seen = [
                 f"{each.path} {each.version}".strip()
                 for name, each in self.libraries.items()
                 if name in libraries
             ]
-            module = _MODULES.get(runtime, "")
-            if module in self.packages:
-                seen.append(f"Python package {module} {self.packages[module]}".strip())
+            if known.package in self.packages:
+                version = self.packages[known.package]
+                seen.append(f"Python package {known.package} {version}".strip())
             if seen:
                 found[runtime] = ", ".join(seen)
         return found
@@ -238,6 +225,39 @@ class BoardProbe:
         }
 
 
+def _on_boards() -> dict[str, Descriptor]:
+    return {name: runtimes()[name] for name in board_runtimes()}
+
+
+def _stems(libraries: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name.partition(".so")[0] for name in libraries)
+
+
+def _shown() -> tuple[str, ...]:
+    """Libraries that are looked for, without `.so`."""
+    return tuple(s for each in _on_boards().values() for s in _stems(each.libraries)) + _BELOW
+
+
+def _script(files: Iterable[str]) -> str:
+    """The script that asks for these files, and for what the table of runtimes has."""
+    known = _on_boards().values()
+    places = [f"{name}={place}" for name, places in ACCELERATORS for place in places]
+    parts = {
+        "FILES": shlex.join(files) or "''",
+        "PYTHON": ITS_OWN_PYTHON,
+        "ACCELERATORS": shlex.join(places),
+        "LIBRARIES": " ".join(f'"$d"/{name}.so*' for name in _shown()),
+        "PACKAGES": " ".join(
+            f'"$d"/*-packages/{each.distribution}*-info' for each in known if each.distribution
+        ),
+        "MODULES": "".join(f'"{each.package}", ' for each in known if each.package),
+    }
+    script = _SCRIPT
+    for name, text in parts.items():
+        script = script.replace(f"@{name}@", text)
+    return script
+
+
 def probe(
     transport: Transport, kinds: Iterable[Kind], *, board: str, timeout_s: float = PROBE_S
 ) -> BoardProbe:
@@ -247,11 +267,7 @@ def probe(
         BoardError: it has no shell that runs the script to its end.
         TransientError: the link failed or time ran out.
     """
-    files = sorted({path for kind in kinds for path in kind.signatures.files})
-    places = [f"{name}={place}" for name, places in ACCELERATORS for place in places]
-    script = _SCRIPT.replace("@FILES@", shlex.join(files) or "''")
-    script = script.replace("@PYTHON@", ITS_OWN_PYTHON)
-    script = script.replace("@ACCELERATORS@", shlex.join(places))
+    script = _script(sorted({path for kind in kinds for path in kind.signatures.files}))
     asked = time.time()
     result = transport.run("sh -s", stdin=script.encode(), timeout_s=timeout_s)
     found = read(result.stdout, asked)
@@ -324,10 +340,11 @@ def _whole(text: str) -> int:
 
 def _libraries(values: Iterable[str]) -> dict[str, Library]:
     found: dict[str, Library] = {}
+    shown = _shown()
     for value in values:
         path, _, words = _split(value)
         name = path.rsplit("/", 1)[-1].split(".so")[0]
-        if name not in _SHOWN:
+        if name not in shown:
             continue
         suffix, inside = _SUFFIX.search(path), _NUMBER.search(words)
         version = inside.group() if inside else suffix.group(1) if suffix else ""
@@ -342,10 +359,17 @@ def _packages(folders: Iterable[str], modules: Iterable[str]) -> dict[str, str]:
     for folder in folders:
         match = _DIST.search(folder)
         if match:
-            name = match[1].lower()
-            name = "rknnlite" if name.startswith("rknn_toolkit_lite") else name.split("_gpu")[0]
+            name = _package(match[1].lower())
             found[name] = found.get(name) or match[2]
     return found
+
+
+def _package(distribution: str) -> str:
+    """The package that a distribution brings."""
+    for each in _on_boards().values():
+        if each.distribution and f"{distribution}-".startswith(each.distribution):
+            return each.package
+    return distribution
 
 
 def _heat(values: Iterable[str]) -> dict[str, float]:

@@ -23,12 +23,13 @@ import struct
 import tempfile
 from typing import Any, Dict, List, Mapping, Tuple
 
-from ..host import programs
-from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
-from ..session.preprocess import Preprocessor
-from . import BaseRuntime, Input, check_shape, onnx_file
+from ...host import programs
+from ...protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
+from ...session.preprocess import Preprocessor
+from .. import BaseRuntime, Input, check_shape
+from . import onnx_file
 from .cuda import Cuda
-from .trt_engine import Recipe, in_time, provide
+from .engine import Recipe, in_time, provide
 
 RUN_S = 120.0
 WARM_UP_MS = 200

@@ -10,7 +10,7 @@ import glob
 import os
 from typing import Any, Dict, List
 
-from ..protocol.errors import BOARD, TRANSIENT, AgentError
+from ...protocol.errors import BOARD, TRANSIENT, AgentError
 
 HOST_TO_DEVICE, DEVICE_TO_HOST = 1, 2
 OUT_OF_MEMORY = 2

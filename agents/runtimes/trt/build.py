@@ -10,7 +10,7 @@ import sys
 import traceback
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from ..protocol.errors import BOARD, BUG, TOOLCHAIN, AgentError
+from ...protocol.errors import BOARD, BUG, TOOLCHAIN, AgentError
 from . import onnx_file
 
 _KEPT_LINES = 40

@@ -9,10 +9,11 @@ import re
 import sys
 from typing import Any, Dict, Mapping, Optional, Tuple
 
-from ..measurement import clock
-from ..protocol.errors import BOARD, AgentError
-from ..session.preprocess import Preprocessor
-from . import Input, check_shape, native
+from ...measurement import clock
+from ...protocol.errors import BOARD, AgentError
+from ...session.preprocess import Preprocessor
+from .. import Input, check_shape
+from . import native
 
 
 def probe() -> Optional[Dict[str, Any]]:

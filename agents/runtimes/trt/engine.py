@@ -13,9 +13,9 @@ import sys
 import tempfile
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from ..host import programs
-from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
-from ..storage.cleanup import touch
+from ...host import programs
+from ...protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
+from ...storage.cleanup import touch
 
 # Raised when an engine made from the same inputs may be another one.
 RECIPE = 1
@@ -162,7 +162,7 @@ def build_apart(recipe: Recipe, folder: str, plan: str) -> Dict[str, Any]:
     root = os.path.abspath(__file__)
     for _ in __name__.split("."):
         root = os.path.dirname(root)
-    words = [sys.executable or "python3", "-c", _START, root, package + ".trt_build", asked]
+    words = [sys.executable or "python3", "-c", _START, root, package + ".build", asked]
     ended = programs.run(words, folder, recipe.build_s, "building the TensorRT engine")
     in_time(ended, recipe)
     try:

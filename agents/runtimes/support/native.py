@@ -7,9 +7,9 @@ import os
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
-from ..session.preprocess import Preprocessor
-from . import variable
+from ...protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
+from ...session.preprocess import Preprocessor
+from .. import variable
 
 # Where the loader may not look but vendors' images put libraries all the same.
 FOLDERS = (

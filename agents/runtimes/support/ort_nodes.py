@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from typing import Any, Callable, Dict, List, Tuple
 
-from ..protocol.errors import BOARD, TOOLCHAIN, AgentError
+from ...protocol.errors import BOARD, TOOLCHAIN, AgentError
 
 CPU = "CPUExecutionProvider"
 _KERNEL = "_kernel_time"

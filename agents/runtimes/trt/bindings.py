@@ -11,12 +11,12 @@ import sys
 from array import array
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ..protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
-from ..session.preprocess import Preprocessor
-from . import BaseRuntime, Input, check_shape
+from ...protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
+from ...session.preprocess import Preprocessor
+from .. import BaseRuntime, Input, check_shape
+from .build import Log, made
 from .cuda import DEVICE_TO_HOST, HOST_TO_DEVICE, Cuda
-from .trt_build import Log, made
-from .trt_engine import Engine, Recipe, build_apart, provide
+from .engine import Engine, Recipe, build_apart, provide
 
 _BYTES = {"float32": 4, "float16": 2}
 

@@ -1,0 +1,1 @@
+"""What runtimes are made of: vendors' C libraries, RKNNLite, nodes of a profile."""

@@ -1,0 +1,1 @@
+"""TensorRT: the bindings, trtexec, and building engines."""

@@ -1,0 +1,1 @@
+"""One file a column; `difference`, `size`, ... are the words that ask for them."""

@@ -1,0 +1,81 @@
+"""Figures of a row as the tables write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.results import CellResult, Estimate, Tar
+
+DASH = "–"
+
+
+def far_text(far: float) -> str:
+    """`1e-3` for 0.001."""
+    mantissa, _, exponent = f"{far:.0e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def percent(value: float | None) -> str:
+    """`80.94` for 0.8094."""
+    return DASH if value is None else f"{100 * value:.2f}"
+
+
+def interval(estimate: Estimate) -> str:
+    """`80.94 [80.6, 81.3]`."""
+    if estimate.value is None:
+        return DASH
+    if estimate.low is None or estimate.high is None:
+        return percent(estimate.value)
+    return f"{percent(estimate.value)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def rate_text(estimate: Estimate, with_interval: bool = True) -> str:
+    """A rate in percent, `80.94 [80.6, 81.3]` or `80.94`."""
+    return interval(estimate) if with_interval else percent(estimate.value)
+
+
+def time_text(result: CellResult, with_reasons: bool = True) -> str:
+    """The Time column: the p50 of a board; never that of a host or another board in its place.
+
+    A suspect time carries its reasons in a word each, `16.2 ms SUSPECT (throttled)`.
+    """
+    if result.latency is None and result.verdict != "SUSPECT":
+        return DASH
+    text = DASH if result.latency is None else f"{result.latency.device.p50_ms:.1f} ms"
+    if result.verdict == "VALID":
+        return text
+    if not with_reasons:
+        return f"{text} {result.verdict}"
+    reasons = result.verdict_reasons or [result.verdict_reason]
+    words = [reason.partition(":")[0] for reason in reasons if reason]
+    return f"{text} {result.verdict}" + (f" ({', '.join(words)})" if words else "")
+
+
+def tar_text(tar: Tar, with_interval: bool = True) -> str:
+    """The TAR column, or n/a where the target allows no false alarm at all."""
+    if not tar.available:
+        return "n/a (n<1/FAR)" if with_interval else "n/a"
+    return rate_text(tar, with_interval)
+
+
+def points(estimate: Estimate, with_interval: bool = True) -> str:
+    """A difference in percentage points: `-0.23 [-0.9, +0.4]`."""
+    if estimate.value is None:
+        return DASH
+    text = f"{100 * estimate.value:+.2f}"
+    if not with_interval or estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+
+
+def bytes_text(count: int | None) -> str:
+    """`3.9 MB` for 3,866,838."""
+    return DASH if count is None else f"{count / 1e6:.1f} MB"
+
+
+def row_name(result: CellResult, results: Sequence[CellResult]) -> str:
+    """The row's hardware, with its quantization where several rows have that hardware."""
+    if sum(other.hardware == result.hardware for other in results) < 2:
+        return result.hardware
+    words = (result.hardware, result.dtype, result.granularity, result.symmetry)
+    return " ".join(word for word in words if word)
