@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from orchestrator.cli import project
+from orchestrator.columns import column_names
 
 WORDS = ("report", "runs", "watch", "compare", "gate", "export")
 FORMATS = (
@@ -110,7 +111,7 @@ def add_parsers(commands: Any) -> None:
     made.add_argument("--output", metavar="DIR", help="where to (the run's folder)")
 
 
-COLUMNS = ("difference", "size", "memory", "energy", "model")
+COLUMNS = column_names()
 
 
 def columns_argument(made: Any) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from orchestrator.specs.base import SLUG, FileSpec, Many, OneOrMany, Spec, load, wrong
+from orchestrator.columns import column_names
+from orchestrator.specs.base import SLUG, FileSpec, Many, OneOf, OneOrMany, Spec, load, wrong
 from orchestrator.specs.inventory import Board, Clocks, Inventory
 from orchestrator.specs.model import ModelSpec, load_model
 from orchestrator.specs.quantization import Quantization
@@ -72,7 +73,7 @@ class ScoringPolicy(Spec):
         return self
 
 
-Column = Literal["difference", "size", "memory", "energy", "model"]
+Column = Annotated[str, OneOf(column_names)]
 
 
 class TablePolicy(Spec):

@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from orchestrator.audit.words import beside_table
+from orchestrator.columns import columns as optional_columns
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.export.scores import KINDS, export_kind
@@ -40,11 +41,8 @@ def flat_row(run: Run, row: CellResult) -> dict[str, Any]:
         columns[f"tar{_suffix(name)}"] = getattr(row.tar, name) if given else None
     for name in ("far_target", "far_achieved", "k", "threshold"):
         columns[f"tar_{name}"] = getattr(row.tar, name)
-    change = row.difference
-    for name in ("value", "low", "high"):
-        columns[f"rank1_change{_suffix(name)}"] = getattr(change.rank1, name) if change else None
-    columns["rank1_change_p_holm"] = change.p_holm if change else None
-    columns["rank1_change_real"] = change.real if change else None
+    for column in optional_columns().values():
+        columns |= column.values(row)
     columns |= {f"test_set_{name}": value for name, value in row.test_set.model_dump().items()}
     columns["test_set_notes"] = "; ".join(row.test_set.notes)
     columns["test_set_audit"] = " ".join(beside_table([row]))

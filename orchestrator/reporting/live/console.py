@@ -21,6 +21,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.columns import asked
+from orchestrator.columns.published import PUBLISHED
 from orchestrator.events import Event, StepProgress
 from orchestrator.reporting.live.state import BoardLine, Running, RunState
 from orchestrator.reporting.tables.fitting import Column, fits, fitted
@@ -34,9 +36,6 @@ SHORT = 30
 WIDE = 110
 WIDEST = 150
 NOTE_LINES = 4
-# Which columns a narrow terminal goes without: the highest first. Those that were asked for by
-# name go after all of these.
-DROP = {"Type": 7, "Provider": 6, "Granularity": 5, "Symmetry": 4, "Backend": 3}
 Detail = Literal["quiet", "usual", "verbose"]
 STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
 STATE_STYLES = {
@@ -328,18 +327,12 @@ def print_table(
 
 
 def results_table(results: Sequence[CellResult], columns: Sequence[str], width: int) -> Table:
-    """The table for a terminal of this width: columns go as `DROP` says, intervals at the last."""
+    """The table for a terminal of this width: columns are dropped first, intervals last."""
     more = extra(columns, results)
-    names = headings(results, more)
-    asked = {name for name, _ in more}
+    parts = [*PUBLISHED, *asked(columns, results)]
     shape = [
-        Column(
-            name,
-            drop=DROP.get(name, 1 if name in asked else 0),
-            right=name in ("Time", "Rank1") or name.startswith("TAR"),
-            wraps=name == "Time",
-        )
-        for name in names
+        Column(name, drop=part.drop, right=part.right, wraps=part.wraps)
+        for name, part in zip(headings(results, more), parts, strict=True)
     ]
     with_intervals = [row(result, True, more) for result in results]
     if fits(shape, with_intervals, width):

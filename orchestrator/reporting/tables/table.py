@@ -2,173 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from orchestrator.audit.words import beside_table, leak_notes
-from orchestrator.reporting.tables.causes import causes
-from orchestrator.results import YARDSTICK, CellResult, Estimate, Tar
-
-COLUMNS = (
-    "Hardware",
-    "Provider",
-    "Type",
-    "Backend",
-    "Time",
-    "Granularity",
-    "Symmetry",
-    "Rank1",
-    "TAR@FAR<={far}",
+from orchestrator.columns import asked, columns
+from orchestrator.columns.base import Text
+from orchestrator.columns.optional.energy import energy_text
+from orchestrator.columns.published import PUBLISHED
+from orchestrator.columns.texts import (
+    DASH,
+    bytes_text,
+    far_text,
+    interval,
+    percent,
+    points,
+    row_name,
+    tar_text,
+    time_text,
 )
-DASH = "–"
+from orchestrator.reporting.tables.causes import causes
+from orchestrator.results import YARDSTICK, CellResult
+
+__all__ = [
+    "COLUMNS",
+    "DASH",
+    "bytes_text",
+    "energy_text",
+    "extra",
+    "far_text",
+    "footnotes",
+    "headings",
+    "html",
+    "interval",
+    "markdown",
+    "percent",
+    "points",
+    "row",
+    "serious_notes",
+    "tar_text",
+    "time_text",
+]
+
+COLUMNS = tuple(part.heading for part in PUBLISHED)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row's texts, in the order of `COLUMNS`; `low` and `high` of the rates beside them."""
-
-    cells: tuple[str, ...]
-    executed_by: str
-    complete: bool
-
-
-def far_text(far: float) -> str:
-    """`1e-3` for 0.001."""
-    mantissa, _, exponent = f"{far:.0e}".partition("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def percent(value: float | None) -> str:
-    """`80.94` for 0.8094."""
-    return DASH if value is None else f"{100 * value:.2f}"
-
-
-def interval(estimate: Estimate) -> str:
-    """`80.94 [80.6, 81.3]`."""
-    if estimate.value is None:
-        return DASH
-    if estimate.low is None or estimate.high is None:
-        return percent(estimate.value)
-    return f"{percent(estimate.value)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-
-
-def time_text(result: CellResult, with_reasons: bool = True) -> str:
-    """The Time column: the p50 of a board; never that of a host or another board in its place.
-
-    A suspect time carries its reasons in a word each, `16.2 ms SUSPECT (throttled)`.
-    """
-    if result.latency is None and result.verdict != "SUSPECT":
-        return DASH
-    text = DASH if result.latency is None else f"{result.latency.device.p50_ms:.1f} ms"
-    if result.verdict == "VALID":
-        return text
-    if not with_reasons:
-        return f"{text} {result.verdict}"
-    reasons = result.verdict_reasons or [result.verdict_reason]
-    words = [reason.partition(":")[0] for reason in reasons if reason]
-    return f"{text} {result.verdict}" + (f" ({', '.join(words)})" if words else "")
-
-
-def energy_text(result: CellResult) -> str:
-    """Energy of one inference and its rail, `45.2 mJ (VDD_IN, 9.1 W)`; empty where not measured."""
-    energy = result.latency.energy if result.latency is not None else None
-    if energy is None:
-        return ""
-    return f"{1e3 * energy.inference_j:.3g} mJ ({energy.rail}, {energy.mean_w:.1f} W)"
-
-
-def tar_text(tar: Tar, with_interval: bool = True) -> str:
-    """The TAR column, or n/a where the target allows no false alarm at all."""
-    if not tar.available:
-        return "n/a (n<1/FAR)" if with_interval else "n/a"
-    return interval(tar) if with_interval else percent(tar.value)
-
-
-def points(estimate: Estimate, with_interval: bool = True) -> str:
-    """A difference in percentage points: `-0.23 [-0.9, +0.4]`."""
-    if estimate.value is None:
-        return DASH
-    text = f"{100 * estimate.value:+.2f}"
-    if not with_interval or estimate.low is None or estimate.high is None:
-        return text
-    return f"{text} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
-
-
-def bytes_text(count: int | None) -> str:
-    """`3.9 MB` for 3,866,838."""
-    return DASH if count is None else f"{count / 1e6:.1f} MB"
-
-
-def _difference(name: str) -> Callable[[CellResult, bool], str]:
-    def text(result: CellResult, with_interval: bool) -> str:
-        if result.difference is None:
-            return DASH
-        return points(getattr(result.difference, name), with_interval)
-
-    return text
-
-
-def _memory(result: CellResult, with_interval: bool) -> str:
-    """Of a board only: what a process takes on this host says nothing of a board."""
-    return DASH if result.latency is None else bytes_text(result.latency.peak_memory_bytes)
-
-
-EXTRA: dict[str, tuple[tuple[str, Callable[[CellResult, bool], str]], ...]] = {
-    "difference": (
-        ("Δ Rank1 (points)", _difference("rank1")),
-        ("Δ TAR (points)", _difference("tar")),
-    ),
-    "size": (("Size", lambda result, _: bytes_text(result.artifact_bytes)),),
-    "memory": (("Peak memory", _memory),),
-    "energy": (("Energy", lambda result, _: energy_text(result) or DASH),),
-    "model": (("Model", lambda result, _: result.model),),
-}
-"""Columns beside the published ones, by the word that asks for them: heading, and its text."""
-
-
-def extra(
-    columns: Sequence[str], results: Iterable[CellResult]
-) -> list[tuple[str, Callable[[CellResult, bool], str]]]:
-    """The columns asked for, and the model's name where there are several models."""
-    wanted = list(dict.fromkeys(columns))
-    if len({result.model for result in results}) > 1 and "model" not in wanted:
-        wanted.append("model")
-    return [column for name in wanted for column in EXTRA[name]]
+def extra(names: Sequence[str], results: Sequence[CellResult]) -> list[tuple[str, Text]]:
+    """Heading and text of the columns asked for, and of those that these rows need anyway."""
+    return [(part.heading, part.text) for part in asked(names, results)]
 
 
 def row(
-    result: CellResult,
-    with_interval: bool = True,
-    columns: Sequence[tuple[str, Callable[[CellResult, bool], str]]] = (),
+    result: CellResult, with_interval: bool = True, more: Sequence[tuple[str, Text]] = ()
 ) -> tuple[str, ...]:
-    """The texts of a finished row; `columns` from `extra`."""
-    rank1 = interval(result.rank1) if with_interval else percent(result.rank1.value)
-    mark = ""
-    if result.difference is not None and result.difference.real:
-        mark = " ↓" if (result.difference.rank1.value or 0) < 0 else " ↑"
-    return (
-        result.hardware + (" (partial)" if result.partial else ""),
-        result.provider,
-        result.type,
-        result.backend,
-        time_text(result, with_reasons=with_interval),
-        result.granularity or "-",
-        result.symmetry or "-",
-        rank1 + mark,
-        tar_text(result.tar, with_interval),
-        *(text(result, with_interval) for _, text in columns),
-    )
+    """The texts of a finished row; `more` from `extra`."""
+    texts = [part.text for part in PUBLISHED] + [text for _, text in more]
+    return tuple(text(result, with_interval) for text in texts)
 
 
 def headings(
-    results: Iterable[CellResult],
-    columns: Sequence[tuple[str, Callable[[CellResult, bool], str]]] = (),
+    results: Iterable[CellResult], more: Sequence[tuple[str, Text]] = ()
 ) -> tuple[str, ...]:
     """The columns' names; TAR's carries the FAR that was asked for."""
     far = next((result.tar.far_target for result in results), 1e-3)
-    published = tuple(column.format(far=far_text(far)) for column in COLUMNS)
-    return (*published, *(name for name, _ in columns))
+    published = tuple(heading.format(far=far_text(far)) for heading in COLUMNS)
+    return (*published, *(name for name, _ in more))
 
 
 def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> list[str]:
@@ -191,7 +89,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
     )
     notes.extend(_differences(results))
     suspect = [r for r in results if r.verdict == "SUSPECT"]
-    notes.extend(f"{_named(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect)
+    notes.extend(f"{row_name(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect)
     notes.extend(
         f"{result.hardware}: {result.failed_images} images failed and count as misses"
         for result in results
@@ -219,10 +117,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
             f"{DASH} in Time of a simulator's row: the vendor's simulator on this host executed "
             "it; it tells accuracy and knows no time."
         )
-    drawn = {_named(r, results).rstrip("*"): energy_text(r) for r in results if energy_text(r)}
-    if drawn:
-        listed = "; ".join(f"{name} {text}" for name, text in drawn.items())
-        notes.append(f"Energy of one inference, the board's idle power included: {listed}.")
+    notes.extend(note for column in columns().values() for note in column.footnotes(results))
     notes.extend(_different_paces(results))
     if any(result.partial for result in results):
         notes.append("(partial): only a part of the test set was used (--limit).")
@@ -243,14 +138,6 @@ def _doubt(result: CellResult) -> str:
     return "it has no Time, which would be another board's, SUSPECT"
 
 
-def _named(result: CellResult, results: Sequence[CellResult]) -> str:
-    """The row's hardware, with its quantization where several rows have that hardware."""
-    if sum(other.hardware == result.hardware for other in results) < 2:
-        return result.hardware
-    words = (result.hardware, result.dtype, result.granularity, result.symmetry)
-    return " ".join(word for word in words if word)
-
-
 def _warnings(results: Sequence[CellResult]) -> list[str]:
     """Each warning once, with the rows that it is of."""
     rows: dict[str, list[str]] = {}
@@ -265,7 +152,7 @@ def _different_paces(results: Sequence[CellResult]) -> list[str]:
     by_board: dict[str, list[tuple[float, str]]] = {}
     for result in results:
         if result.latency is not None and result.latency.yardstick_ms:
-            pair = (result.latency.yardstick_ms, _named(result, results))
+            pair = (result.latency.yardstick_ms, row_name(result, results))
             by_board.setdefault(result.board, []).append(pair)
     return [
         f"{slow[1]} and {fast[1]} were measured on {board} while its processor was of different "
@@ -306,15 +193,15 @@ def _differences(results: Sequence[CellResult]) -> list[str]:
 
 
 def html(
-    results: Sequence[CellResult], failures: Mapping[str, str], columns: Sequence[str] = ()
+    results: Sequence[CellResult], failures: Mapping[str, str], names: Sequence[str] = ()
 ) -> str:
     """The table and its footnotes as an HTML fragment."""
     parts: list[str] = []
     if results:
-        more = extra(columns, results)
+        more = extra(names, results)
         heads = "".join(f"<th>{escape(name)}</th>" for name in headings(results, more))
         rows = (
-            "".join(f"<td>{escape(text)}</td>" for text in row(result, columns=more))
+            "".join(f"<td>{escape(text)}</td>" for text in row(result, more=more))
             for result in results
         )
         body = "".join(f"<tr>{cells}</tr>" for cells in rows)
@@ -324,16 +211,16 @@ def html(
 
 
 def markdown(
-    results: Sequence[CellResult], failures: Mapping[str, str], columns: Sequence[str] = ()
+    results: Sequence[CellResult], failures: Mapping[str, str], names: Sequence[str] = ()
 ) -> str:
     """table.md: the published table's columns, and what must be said beside them."""
     lines: list[str] = []
     if results:
-        more = extra(columns, results)
-        names = headings(results, more)
-        lines.append("| " + " | ".join(names) + " |")
-        lines.append("|" + "---|" * len(names))
-        lines.extend("| " + " | ".join(row(result, columns=more)) + " |" for result in results)
+        more = extra(names, results)
+        heads = headings(results, more)
+        lines.append("| " + " | ".join(heads) + " |")
+        lines.append("|" + "---|" * len(heads))
+        lines.extend("| " + " | ".join(row(result, more=more)) + " |" for result in results)
         lines.append("")
     lines.extend(f"- {note}" for note in footnotes(results, failures))
     return "\n".join(lines).replace("*", r"\*") + "\n"
