@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from orchestrator.errors import UserError
-from orchestrator.preflight.planner import Plan, Request, find_inventory, make_plan
+from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.reporting.analysis.compare import RunComparison, compare_runs
 from orchestrator.reporting.analysis.figures import device_ms_of, searches_of
 from orchestrator.reporting.analysis.gate import Judgement, judge, parse_limits
@@ -31,8 +31,10 @@ from orchestrator.reporting.export.files import write_results
 from orchestrator.reporting.export.tables import flat_row
 from orchestrator.reporting.live.console import View
 from orchestrator.reporting.tables.listing import newest_with_rows
+from orchestrator.request import Request, find_inventory
 from orchestrator.results import CellResult
-from orchestrator.running import carry_out, folder_of, request_of
+from orchestrator.running import folder_of, follow, request_of
+from orchestrator.scheduling.start import DriverProcess
 from orchestrator.scoring import Searches
 
 if TYPE_CHECKING:
@@ -217,8 +219,11 @@ def _request(
 def _carry_out(
     request: Request, *, remeasure: bool, progress: bool, resuming: Path | None = None
 ) -> Run:
-    with View(Console(highlight=False, quiet=not progress)) as view:
-        ended = carry_out(request, view, remeasure=remeasure, resuming=resuming)
+    with (
+        DriverProcess(request, remeasure=remeasure, resuming=resuming) as driver,
+        View(Console(highlight=False, quiet=not progress)) as view,
+    ):
+        ended = follow(driver, view)
     write_results(ended.folder)
     if ended.signal is not None:
         raise KeyboardInterrupt(f"stopped by {ended.signal.name}; resume({ended.folder.name!r})")

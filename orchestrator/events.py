@@ -272,12 +272,16 @@ class EventReader:
         self._path = path
         self._offset = 0
 
-    def new(self) -> Iterator[Event]:
-        """The whole lines appended since the last call; a line that is no event is skipped."""
+    def new(self, until: int | None = None) -> Iterator[Event]:
+        """The whole lines appended since the last call; a line that is no event is skipped.
+
+        Args:
+            until: read no further than so many bytes from the log's start.
+        """
         try:
             with open(self._path, "rb") as file:
                 file.seek(self._offset)
-                data = file.read()
+                data = file.read() if until is None else file.read(max(0, until - self._offset))
         except FileNotFoundError:
             return
         end = data.rfind(b"\n") + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from orchestrator.preflight.planner import Request, find_inventory
+from orchestrator.request import Request, find_inventory
 
 
 def asked(arguments: argparse.Namespace) -> Request:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from orchestrator.diagnosis.explain import Effect, Explanation
     from orchestrator.planning.cells import Cell
-    from orchestrator.preflight.planner import Plan, Request
+    from orchestrator.preflight.planner import Plan
+    from orchestrator.request import Request
 
 IMAGES = 64
 LIMIT = 500
@@ -95,7 +96,7 @@ def explain(arguments: argparse.Namespace) -> int:
 
 
 def _request(arguments: argparse.Namespace) -> Request:
-    from orchestrator.preflight.planner import Request, find_inventory
+    from orchestrator.request import Request, find_inventory
     from orchestrator.running import request_of
 
     if arguments.run:

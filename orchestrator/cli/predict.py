@@ -15,10 +15,11 @@ from orchestrator.events import Event, StepProgress, StepStarted
 from orchestrator.execution.local_backend import carry_out, host_plan
 from orchestrator.execution.results_builder import held
 from orchestrator.planning.cells import Cell
-from orchestrator.preflight.planner import Plan, Request, encoder_backend
+from orchestrator.preflight.planner import Plan, encoder_backend
 from orchestrator.reporting.tables.causes import causes, names_of
 from orchestrator.reporting.tables.fitting import Column, fitted
 from orchestrator.reporting.tables.table import DASH, far_text, interval, tar_text
+from orchestrator.request import Request
 from orchestrator.results import Estimate, Tar
 
 

@@ -15,8 +15,9 @@ from rich.table import Table
 from orchestrator.errors import UserError
 from orchestrator.planning.estimate import GUESSES, rate_name
 from orchestrator.planning.graph import Graph, Step
-from orchestrator.preflight.planner import Request, graph_with
+from orchestrator.preflight.planner import graph_with
 from orchestrator.reporting.tables.causes import counted
+from orchestrator.request import Request
 from orchestrator.scheduling.simulator import Simulation, pool_name, simulate
 from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.kinds import load_kinds

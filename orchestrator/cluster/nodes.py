@@ -7,20 +7,17 @@ their network. Boards whose entry names no site are driven from the driver's nod
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import UserError
+from orchestrator.request import parse_address
 from orchestrator.specs.inventory import Board, SshTransportSpec
 
 LABEL = "farm-site"
-LOCAL = "local"
 REACH_S = 5.0
-_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>\d+)")
-_HINT = "expected HOST:PORT, as `ray start --head` says it (port 6379 unless it was told another)"
 
 
 @dataclass(frozen=True)
@@ -59,21 +56,6 @@ class Node:
         """How a person knows it."""
         name = f" {self.host}" if self.host not in ("", self.address) else ""
         return f"{self.address}{name} ({LABEL}={self.site})" if self.site else self.address + name
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """A cluster's address as host and port.
-
-    Raises:
-        UserError: it is no such thing.
-    """
-    found = _ADDRESS.fullmatch(text)
-    if found is None or not 0 < int(found["port"]) < 65536:
-        what = f"no address of a Ray cluster: {text[:80]!r}"
-        if text.startswith("ray://"):
-            what += " (Ray Client is not for this: the run's driver is on a node of the cluster)"
-        raise UserError(what, _HINT)
-    return found["six"] or found["host"], int(found["port"])
 
 
 @dataclass(frozen=True)

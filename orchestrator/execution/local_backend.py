@@ -27,7 +27,8 @@ from orchestrator.fleet.boards.board import Artifact, preprocessing_of
 from orchestrator.hashing import sha256_bytes
 from orchestrator.planning.facts import BoardFacts, board_facts
 from orchestrator.planning.resolving import needed
-from orchestrator.preflight.planner import Plan, Request, make_plan
+from orchestrator.preflight.planner import Plan, make_plan
+from orchestrator.request import Request
 from orchestrator.specs.inventory import (
     THIS_HOST,
     Board,

@@ -28,6 +28,7 @@ from orchestrator.preflight.unsupported import limits, reasons
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.yamlfile import Problem, fail, nearest
 from orchestrator.stages.quantize import inputs_of
+from orchestrator.store.places import check_writable
 
 IMAGES = 8
 """So many images are computed before anything is quantized."""
@@ -284,4 +285,5 @@ def _write(path: Path, data: bytes) -> None:
             os.unlink(name)
             raise
     except OSError as error:
+        check_writable(path.parents[1], "--state")  # says what to type where it is the folder's
         raise UserError(f"{path} cannot be written: {error.strerror}") from error

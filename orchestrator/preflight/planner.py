@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.nodes import LOCAL, parse_address
-from orchestrator.errors import BoardError, UserError
+from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand
@@ -36,6 +35,7 @@ from orchestrator.preflight.capabilities import Offered, known_toolchains, offer
 from orchestrator.preflight.model import TakenIn, hold_against_file, take_in
 from orchestrator.preflight.settings import refuse_idle
 from orchestrator.preflight.unsupported import with_reasons
+from orchestrator.request import Request
 from orchestrator.results import AuditFinding
 from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.kinds import load_kinds
@@ -46,50 +46,6 @@ from orchestrator.specs.runtimes import runtime
 from orchestrator.store.artifacts import Store
 
 MANY_FILES = 2000
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a person asked for; plain values, so that it can be handed to the driver process.
-
-    Attributes:
-        matrix, inventory: the files.
-        state: farm's own folder (store, emulated boards, tokens).
-        runs: where runs are kept.
-        only: names of rows, entries or boards; empty for all.
-        limit: only so many gallery identities, the probes in proportion; the run is partial.
-        ray_address: a Ray cluster to join, HOST:PORT; empty for a head of farm's own.
-    """
-
-    matrix: str
-    inventory: str
-    state: str
-    runs: str
-    only: tuple[str, ...] = ()
-    limit: int | None = None
-    ray_address: str = ""
-
-    def joining(self, address: str | None) -> Request:
-        """The request with another cluster: `local` or nothing for none, None as it is.
-
-        Raises:
-            UserError: no address.
-        """
-        if address is None:
-            return self
-        if address in ("", LOCAL):
-            return replace(self, ray_address="")
-        parse_address(address)
-        return replace(self, ray_address=address)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON, the inverse of `from_json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Request:
-        """The request that `to_json` wrote."""
-        return cls(**{**data, "only": tuple(data["only"])})
 
 
 @dataclass
@@ -486,22 +442,6 @@ def _tell_checked(done: int, total: int) -> None:
         print(f"\r  {done:,} of {total:,} images checked", end=end, file=sys.stderr, flush=True)
 
 
-def find_inventory(matrix: str, named: str | None) -> str:
-    """The inventory: the one named, else the one beside the matrix, else the one in this folder.
-
-    Raises:
-        UserError: there is none.
-    """
-    if named is not None:
-        return named
-    places = [Path(matrix).parent / "device_inventory.yaml", Path("device_inventory.yaml")]
-    for place in places:
-        if place.is_file():
-            return str(place)
-    raise UserError(
-        f"no device_inventory.yaml beside {matrix} or in this folder",
-        "name one with --inventory FILE",
-    )
 
 
 def encoder_backend(encoder: Encoder) -> str:

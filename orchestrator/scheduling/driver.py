@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from orchestrator.cluster.host_actor import boards_per_host
 from orchestrator.cluster.interfaces import Head
 from orchestrator.errors import FarmError, UserError
 from orchestrator.events import (
-    EventLog,
     Note,
     RunFinished,
     StepFailed,
@@ -47,28 +46,42 @@ from orchestrator.scheduling.plan_reports import PlanReports
 from orchestrator.scheduling.plan_view import plan_view
 from orchestrator.scheduling.reporter import Reporter
 
-EVENTS = "events.jsonl"
-
 
 class Driver:
-    """A run: the core, and all that carries out its instructions."""
+    """A run: the core, and all that carries out its instructions.
+
+    Args:
+        plan: what is to be done; its rows `ended` are reported already.
+        run: the run's name.
+        reporter: its event log, with the plan in it.
+        stop: set when the run is to end early.
+        deadlines: how long what may take.
+        ray: not started yet.
+    """
 
     def __init__(
-        self, plan: Plan, folder: Path, stop: threading.Event, deadlines: Deadlines, ray: Head
+        self,
+        plan: Plan,
+        run: str,
+        reporter: Reporter,
+        stop: threading.Event,
+        deadlines: Deadlines,
+        ray: Head,
+        ended: Iterable[str] = (),
     ) -> None:
         self._plan, self._stop, self._ray = plan, stop, ray
         state = Path(plan.request.state)
-        self._reporter = Reporter(EventLog(folder / EVENTS))
+        self._reporter = reporter
         keep = plan.matrix.keep_images
         per_host = boards_per_host(len(plan.boards), ray.cpus)
-        self._boards = Boards(state, folder.name, ray, deadlines, keep, stop, per_host)
+        self._boards = Boards(state, run, ray, deadlines, keep, stop, per_host)
         self._executor = Executor(
             plan,
             Compute(ray, stop),
             self._boards,
             self._reporter,
             stop,
-            f"run {folder.name} pid {os.getpid()}",
+            f"run {run} pid {os.getpid()}",
             deadlines.queue_s,
         )
         self._rates = RatesFile(state)
@@ -78,7 +91,7 @@ class Driver:
         most = max(128, 2 * len(plan.boards) + 32)
         self._threads = ThreadPoolExecutor(max_workers=most, thread_name_prefix="step")
         self._core = Scheduler(deadlines, max(1, ray.cpus), CONNECTIONS)
-        self._reports = PlanReports(plan, self._core.steps, self._reporter)
+        self._reports = PlanReports(plan, self._core.steps, self._reporter, ended)
         self._has_news = False  # the store or the fleet log received something
         self._replan: set[str] = set()  # boards that are not as the plan believes
         self._leases = Leases(

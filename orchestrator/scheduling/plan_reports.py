@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from orchestrator.events import CellFailed, CellFinished, PlanChanged
 from orchestrator.execution.results_builder import cell_result
 from orchestrator.preflight.planner import Plan
@@ -11,12 +13,21 @@ from orchestrator.scheduling.reporter import Reporter
 
 
 class PlanReports:
-    """Reports each change of the plan, and each row, once."""
+    """Reports each change of the plan, and each row, once.
 
-    def __init__(self, plan: Plan, steps: Steps, reporter: Reporter) -> None:
+    Args:
+        plan: as it was reported first.
+        steps: how they stand.
+        reporter: to whom.
+        ended: rows that are reported already.
+    """
+
+    def __init__(
+        self, plan: Plan, steps: Steps, reporter: Reporter, ended: Iterable[str] = ()
+    ) -> None:
         self._plan, self._steps, self._reporter = plan, steps, reporter
         self._reported = {info.id: info for info in plan.step_infos()}
-        self._ended: set[str] = set()
+        self._ended = set(ended)
 
     def plan(self, board: str = "", *, cells: bool = False) -> None:
         """Report plan differences since the last report.

@@ -1,117 +1,126 @@
-"""The driver's process: from a run's folder to its exit code.
+"""The driver's process: plans a request and runs it. It alone writes event log and store.
 
-A process of its own (`python -m orchestrator.scheduling.process RUN_FOLDER`), so that every
-byte that Ray or a library prints goes to the run's log file and never onto somebody's screen. It
-stops in good order on SIGTERM, and when its standard input ends: then whoever started it is gone.
+`python -m orchestrator.scheduling.process RUN_FOLDER` takes its job from standard input and
+answers on standard output, both as `start_messages` says. It stops in good order on SIGTERM, and
+when its standard input ends: then whoever started it is gone.
+
+Ray ends the process that uses it when its raylet dies, so the driver is a child of this process,
+which then says in its place how the run ended. The child is forked before anything heavy is
+imported, and before either has a thread.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
 import sys
 import threading
 import traceback
-from pathlib import Path
-from typing import Literal, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
-from orchestrator.cluster.interfaces import Head
-from orchestrator.cluster.joined import JoinedRay
-from orchestrator.cluster.own import LocalRay
-from orchestrator.errors import TransientError, UserError
-from orchestrator.events import EventLog, Note, RunFinished
-from orchestrator.fleet.boards.board import Deadlines
-from orchestrator.preflight.planner import Plan, Request, make_plan
-from orchestrator.scheduling.driver import EVENTS, Driver
-from orchestrator.scheduling.supervisor import adopt_orphans, supervise
-from orchestrator.store.collecting import using
+from orchestrator.errors import FarmError
+from orchestrator.scheduling.start_messages import Answers, Crashed, Job, Refused
+from orchestrator.scheduling.supervisor import STOPS, Supervisor
+from orchestrator.store.going import mark_ending
+from orchestrator.store.places import explained
 
-CLEAN_UP_S = 6.0
-REQUEST = "request.json"
-Outcome = Literal["wrong input", "interrupted", "incomplete", "bug"]
+INTERRUPTED = 130
 
 
-def main(folder: str) -> int:
-    """Run the plan of a run folder; see the module's text.
+class Stop:
+    """Whether the run is to stop.
 
-    Ray ends the process that uses it when its raylet dies, so the driver is a child of this
-    process, which then says in its place how the run ended.
+    While the driver plans, a signal interrupts it: there is nothing to put away. Later it sets
+    `event`, and the driver ends in good order.
     """
-    adopt_orphans()
+
+    def __init__(self, job: Job) -> None:
+        self.event = threading.Event()
+        self._job = job
+        self._interrupts = True
+
+    def listen(self) -> None:
+        """Take signals, and the end of standard input, from here on."""
+        for number in STOPS:
+            signal.signal(number, self._note)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        threading.Thread(target=self._watch_parent, name="parent", daemon=True).start()
+
+    def planned(self) -> None:
+        """From here on a signal interrupts nothing.
+
+        Raises:
+            KeyboardInterrupt: one has come already.
+        """
+        self._interrupts = False
+        if self.event.is_set():
+            raise KeyboardInterrupt
+
+    def _note(self, *_: object) -> None:
+        self.event.set()
+        if self._interrupts:
+            self._interrupts = False
+            raise KeyboardInterrupt
+        mark_ending(self._job.folder)
+
+    def _watch_parent(self) -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> int:
+    """Do the job that standard input names; see the module's text."""
+    # Until each of the two processes has handlers of its own, a signal waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    answers = Answers()
+    with open(0, "rb", buffering=0, closefd=False) as given:
+        line = given.readline()
+    if not line.endswith(b"\n"):
+        return INTERRUPTED  # whoever started this is gone already
+    job = Job.from_line(line)
+    supervisor = Supervisor(job.folder)
     child = os.fork()
     if child == 0:
-        _drive(folder)
-    return supervise(child, Path(folder) / EVENTS)
+        _drive(job, answers, supervisor.planned)
+    answers.close()
+    return supervisor.supervise(child)
 
 
-def _drive(folder: str) -> NoReturn:
-    stop = threading.Event()
-    run = Path(folder)
-    _watch_parent(stop)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
-    driver: Driver | None = None
+def _drive(job: Job, answers: Answers, planned: Callable[[int], None]) -> NoReturn:
+    stop = Stop(job)
+    code = 0
     try:
-        deadlines = Deadlines.from_environment()
-        request = Request.from_json(json.loads((run / REQUEST).read_text()))
-        plan = make_plan(request, by=f"run {run.name}")
-        driver = Driver(plan, run, stop, deadlines, _ray_for(plan, stop))
-        with using(plan.store.root):
-            code = driver.run()
+        stop.listen()
+        from orchestrator.scheduling.session import Session
+
+        session = Session(job, stop.event, answers)
+        session.plan()
+        stop.planned()
+        session.begin(planned)
     except BaseException as error:
-        traceback.print_exc()
-        outcome: Outcome = "bug"
-        code = 4
-        if driver is None and stop.is_set():
-            outcome, code = "interrupted", 130
-        elif driver is None and isinstance(error, UserError):
-            outcome, code = "wrong input", 2
-        elif driver is None and isinstance(error, TransientError):
-            outcome, code = "incomplete", 1
-        with contextlib.suppress(OSError):  # the disk that the log is on may be the reason
-            log = EventLog(run / EVENTS)
-            if outcome in ("wrong input", "incomplete"):
-                log.append(Note(level="error", message=str(error)))
-            log.append(RunFinished(exit_code=code, outcome=outcome, message=_last_line()))
-    # Ray and hung libraries get this long; then the kernel ends what is left with this process.
-    deadline = threading.Timer(CLEAN_UP_S, os._exit, (code,))
-    deadline.daemon = True
-    deadline.start()
-    if driver is not None:
-        driver.clean_up()
+        code = _refuse(error, job, stop, answers)
+    else:
+        answers.close()
+        code = session.carry_out()
     sys.stderr.flush()
     os._exit(code)
 
 
-def _ray_for(plan: Plan, stop: threading.Event) -> Head:
-    """The Ray that a run was asked to use; one of its own is not started yet.
-
-    Raises:
-        UserError, RayDown: a cluster that is to be joined cannot be or does not fit, or the run
-            is being stopped.
-    """
-    if not plan.request.ray_address:
-        return LocalRay(Path(plan.request.state), os.cpu_count() or 1)
-    joined = JoinedRay(plan.request.ray_address)
-    joined.join_unless(stop, plan.boards_in_use())
-    return joined
-
-
-def _last_line() -> str:
-    kind, error, _ = sys.exc_info()
-    return f"{kind.__name__ if kind else 'error'}: {error}"
-
-
-def _watch_parent(stop: threading.Event) -> None:
-    def watch() -> None:
-        while os.read(0, 1024):
-            pass
-        stop.set()
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+def _refuse(error: BaseException, job: Job, stop: Stop, answers: Answers) -> int:
+    """Tell the console why the run cannot begin; returns the exit code."""
+    if isinstance(error, KeyboardInterrupt) or stop.event.is_set():
+        return INTERRUPTED  # somebody's code may have turned it into an error of its own
+    if isinstance(error, OSError):
+        places = {"--state": job.request.state, "--runs": job.request.runs}
+        error = explained(error, places) or error
+    if isinstance(error, FarmError):
+        answers.send(Refused.of(error))
+        return 2
+    answers.send(Crashed(repr(error), "".join(traceback.format_exception(error))))
+    return 4
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main())

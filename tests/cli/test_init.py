@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from orchestrator.cli.main import main
-from orchestrator.preflight.planner import Request, make_plan
+from orchestrator.preflight.planner import make_plan
+from orchestrator.request import Request
 from orchestrator.specs.model import load_model
 from orchestrator.stages.variants import compare_variants, variants
 

@@ -13,7 +13,8 @@ from onnx import ModelProto
 
 from orchestrator.cli.main import main
 from orchestrator.hashing import sha256_file
-from orchestrator.preflight.planner import Plan, Request, make_plan
+from orchestrator.preflight.planner import Plan, make_plan
+from orchestrator.request import Request
 from orchestrator.specs.matrix import load_matrix, load_models
 from orchestrator.specs.model import load_model
 from tests.intake import made

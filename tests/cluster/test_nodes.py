@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from orchestrator.cluster.host_actor import ImageFile
 from orchestrator.cluster.joined import JoinedRay
-from orchestrator.cluster.nodes import Node, check_farm, check_sites, parse_address, reach, site_of
+from orchestrator.cluster.nodes import Node, check_farm, check_sites, reach, site_of
 from orchestrator.cluster.probe import look
 from orchestrator.cluster.remote_images import SentRows, sent
 from orchestrator.errors import UserError
-from orchestrator.preflight.planner import Request
+from orchestrator.request import Request, parse_address
 from orchestrator.specs.inventory import Board
 
 HERE = Node("a" * 8, "10.0.0.1", "head", "lab-a", cpus=2)

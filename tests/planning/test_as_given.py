@@ -14,7 +14,8 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.errors import UserError
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.preflight.planner import Plan, Request, encoder_backend, make_plan
+from orchestrator.preflight.planner import Plan, encoder_backend, make_plan
+from orchestrator.request import Request
 from orchestrator.toolchains import toolchain
 from orchestrator.toolchains.base import Scheme
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.preflight.planner import Request, encoder_backend, make_plan
+from orchestrator.preflight.planner import encoder_backend, make_plan
+from orchestrator.request import Request
 from orchestrator.specs.inventory import load_inventory
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,8 @@ import pytest
 
 from orchestrator.cli.boards_show import where
 from orchestrator.execution.local_backend import host_facts
-from orchestrator.preflight.planner import Plan, Request, make_plan
+from orchestrator.preflight.planner import Plan, make_plan
+from orchestrator.request import Request
 from orchestrator.specs.inventory import load_inventory
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -25,7 +25,8 @@ from orchestrator.fleet.boards.addressing import address_of
 from orchestrator.fleet.boards.recovery import longest_s, rungs
 from orchestrator.fleet.emulated.boards import EmulatedAddress
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.preflight.planner import Plan, Request, encoder_backend, make_plan
+from orchestrator.preflight.planner import Plan, encoder_backend, make_plan
+from orchestrator.request import Request
 from orchestrator.specs import Inventory, Matrix, ModelSpec
 from orchestrator.specs.base import Spec
 

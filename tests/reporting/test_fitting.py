@@ -20,12 +20,13 @@ from orchestrator.cli.explain import layers_table
 from orchestrator.cli.plan import show_plan
 from orchestrator.cli.predict import table as predictions
 from orchestrator.cli.runs import runs_table, trend_table
-from orchestrator.preflight.planner import Plan, Request, make_plan
+from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.reporting.analysis.compare import compare_runs
 from orchestrator.reporting.analysis.history import load_run
 from orchestrator.reporting.live.console import first_notes, print_table, results_table
 from orchestrator.reporting.tables.fitting import Column, fitted, fitting_columns
 from orchestrator.reporting.tables.listing import listed, trend
+from orchestrator.request import Request
 from orchestrator.specs.inventory import load_inventory
 from orchestrator.store.fleet_log import Standing
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from orchestrator.cli.main import main
 from orchestrator.images import gallery_rows, probe_rows
-from orchestrator.preflight.planner import Request, make_plan
+from orchestrator.preflight.planner import make_plan
+from orchestrator.request import Request
 from orchestrator.specs import FolderSet, RenderedSet
 from orchestrator.specs.matrix import load_matrix
 from tests.run.project import FLOAT, HOST, ROOT, Project, emulated, entry

@@ -8,7 +8,8 @@ import pytest
 from orchestrator.cli.main import main
 from orchestrator.execution.local_backend import host_facts, host_plan
 from orchestrator.planning.cells import Cell
-from orchestrator.preflight.planner import Plan, Request, make_plan
+from orchestrator.preflight.planner import Plan, make_plan
+from orchestrator.request import Request
 from tests.run.project import FLOAT, HOST, Project, entry
 from tests.run.test_main_job import features
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from orchestrator.reporting.export.files import failures_of
 from orchestrator.reporting.live.state import RunState
 from orchestrator.reporting.tables.causes import NOT_FINISHED, causes, names_of
+from orchestrator.store.run_folder import LOG
 
 CACHED = "all of it was in the store (cached): nothing was run"
-LOG = "driver.log"
 
 
 def last_words(
