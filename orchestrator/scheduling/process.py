@@ -67,7 +67,9 @@ class Stop:
     def _watch_parent(self) -> None:
         while os.read(0, 1024):
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        if self._interrupts:
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.event.set()
 
 
 def main() -> int:

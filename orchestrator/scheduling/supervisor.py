@@ -86,14 +86,18 @@ class Supervisor:
         return self._lock is not None
 
     def _watch_parent(self) -> None:
-        while os.read(0, 1024):
+        while os.read(0, 1024):  # the driver sees its end too
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
+        self._expect_end()
 
     def _stop(self, *_: object) -> None:
+        if self._child:
+            os.kill(self._child, signal.SIGTERM)
+        self._expect_end()
+
+    def _expect_end(self) -> None:
         if not self._child:
             return
-        os.kill(self._child, signal.SIGTERM)
         if self._has_planned():
             mark_ending(self._folder)
             return
@@ -109,14 +113,14 @@ class Supervisor:
         """Say how the run ended where the driver has not."""
         from orchestrator.events import EventLog, EventReader, Note, RunFinished
 
-        with open(self._folder / LOG, "ab") as said:
-            os.dup2(said.fileno(), 2)
         events = self._folder / EVENTS
         last = None
         for event in EventReader(events).new():
             last = event
         if isinstance(last, RunFinished):
             return code
+        with open(self._folder / LOG, "ab") as said:
+            os.dup2(said.fileno(), 2)
         killed = f"or signal {-code} killed the driver"
         what = killed if code < 0 else "and took the driver with it"
         message = f"Ray's raylet or another of its processes ended, {what}; `farm resume` goes on"
