@@ -442,8 +442,6 @@ def _tell_checked(done: int, total: int) -> None:
         print(f"\r  {done:,} of {total:,} images checked", end=end, file=sys.stderr, flush=True)
 
 
-
-
 def encoder_backend(encoder: Encoder) -> str:
     """The Backend column: what really ran, and for whom when it was only a substitute."""
     dtype = encoder.quantization.dtype

@@ -53,9 +53,13 @@ class Stop:
         Raises:
             KeyboardInterrupt: one has come already.
         """
-        self._interrupts = False
+        self.interrupt_no_more()
         if self.event.is_set():
             raise KeyboardInterrupt
+
+    def interrupt_no_more(self) -> None:
+        """From here on a signal only sets `event`."""
+        self._interrupts = False
 
     def _note(self, *_: object) -> None:
         self.event.set()
@@ -102,6 +106,7 @@ def _drive(job: Job, answers: Answers, planned: Callable[[int], None]) -> NoRetu
         stop.planned()
         session.begin(planned)
     except BaseException as error:
+        stop.interrupt_no_more()
         code = _refuse(error, job, stop, answers)
     else:
         answers.close()
