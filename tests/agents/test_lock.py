@@ -179,7 +179,7 @@ def test_another_user_is_told_and_cannot_end_it(machine):
     )
     held.acquire(False)
     code = (
-        "import os, sys; from orchestrator.agents import lock, lockfile\n"
+        "import os, sys; from orchestrator.agents.locking import lock, lockfile\n"
         f"os.setgroups([]); os.setgid({nobody}); os.setuid({nobody})\n"
         "paths = lockfile.paths(sys.argv[2], 'board', sys.argv[1])\n"
         "print(lock.who(paths)['owner'])\n"

@@ -1,6 +1,6 @@
 """A whole run over OpenSSH with a pretended Jetson: plan, build on the board, rows, provenance.
 
-The GPU and TensorRT are pretended (`tests/agents/host/gpu.py`), onnxruntime computes: the rows name
+The GPU and TensorRT are pretended (`tests/agents/gpu.py`), onnxruntime computes: the rows name
 their hardware "Test fake", and nothing here says how TensorRT computes or how fast a Jetson is.
 """
 

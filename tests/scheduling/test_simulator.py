@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.fleet.boards.board import Deadlines
-from orchestrator.planning.graph import Graph, Step
+from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
 from orchestrator.planning.resolving import Resolution
 from orchestrator.scheduling.core import messages as m
-from orchestrator.scheduling.core.choosing import HEAD_DOMAIN, Candidate
+from orchestrator.scheduling.core.choosing import Candidate
 from orchestrator.scheduling.core.ready import Ready
 from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.simulator import Simulation, simulate
