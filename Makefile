@@ -4,26 +4,44 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 NAME ?=
+# Hundreds of short processes start in the tests: none shall compile farm's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+# Only CI measures coverage (of the fast tests, in pytest's own processes) and lists what was slow.
+IN_CI := $(filter true,$(CI))
+COVERAGE := $(if $(IN_CI),--cov --cov-report= --cov-fail-under=60)
+SLOWEST := $(if $(IN_CI),--durations=20 --durations-min=3)
 
-.PHONY: run test test-all test-soak check bench setup setup-dev clean
+.PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench setup setup-dev clean
 
 run: setup
 	$(BIN)/farm run matrix.yaml
 
-test: setup-dev check
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+# The tests and the checks beside each other: many tests wait for a board more than they compute.
+test: setup-dev
+	@$(MAKE) --no-print-directory -j2 test-fast check
+
+test-fast: setup-dev
+	$(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile $(COVERAGE) $(SLOWEST)
 
 test-all: setup-dev
-	$(BIN)/python -m pytest -m "slow and not soak" --timeout 600
+	$(BIN)/python -m pytest -m "slow and not soak" -n 2 --dist loadfile --timeout 600 $(SLOWEST)
 
 test-soak: setup-dev
 	$(BIN)/python -m pytest -m soak --timeout 600
 
-check: setup-dev
+check: lint types imports agent-python
+
+lint: setup-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup-dev
 	$(BIN)/mypy
+
+imports: setup-dev
 	$(BIN)/lint-imports
+
+agent-python: setup-dev
 	$(BIN)/vermin -q --no-tips --violations -t=3.6- agents
 
 bench: setup-dev

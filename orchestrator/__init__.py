@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 __all__ = [
     "__version__",
     "compare",
@@ -24,6 +22,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    # Only for type checkers: `import orchestrator` loads nothing.
     from orchestrator.api import (
         compare,
         device_times,
@@ -36,10 +35,15 @@ if TYPE_CHECKING:
         run,
         searches,
     )
+    from orchestrator.version import __version__
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that `farm --help` and a board's agent import nothing heavy.
+    if name == "__version__":
+        from orchestrator.version import __version__
+
+        return __version__
     if name in __all__:
         from orchestrator import api
 

@@ -161,7 +161,7 @@ class Fleet:
         Raises:
             UserError: the inventory is missing or wrong.
         """
-        from orchestrator.fleet.boards.health import identity
+        from orchestrator.fleet.boards.entry import identity
         from orchestrator.specs.inventory import load_inventory
         from orchestrator.store.fleet_log import FleetLog
 
@@ -375,7 +375,7 @@ def release(arguments: argparse.Namespace) -> int:
     """Take the lock away."""
     from orchestrator.errors import UserError
     from orchestrator.fleet.boards.addressing import contact
-    from orchestrator.store.fleet_log import Released
+    from orchestrator.store.fleet_entries import Released
 
     reason = printed(arguments.reason)
     if not reason:
@@ -393,7 +393,7 @@ def release(arguments: argparse.Namespace) -> int:
 def wipe(arguments: argparse.Namespace) -> int:
     """Remove farm's files."""
     from orchestrator.fleet.boards.addressing import contact
-    from orchestrator.store.fleet_log import Wiped
+    from orchestrator.store.fleet_entries import Wiped
 
     fleet = Fleet.of(arguments)
     board = fleet.named(arguments.name)
@@ -422,7 +422,8 @@ def _holder(holder: dict[str, Any]) -> str:
 def remove(arguments: argparse.Namespace) -> int:
     """Take an entry out."""
     from orchestrator.specs.inventory_edit import remove_board
-    from orchestrator.store.fleet_log import FleetLog, Removed
+    from orchestrator.store.fleet_entries import Removed
+    from orchestrator.store.fleet_log import FleetLog
 
     remove_board(Path(arguments.inventory), arguments.name)
     FleetLog(Path(arguments.runs)).append(Removed(board=arguments.name, by=by()))
@@ -432,7 +433,7 @@ def remove(arguments: argparse.Namespace) -> int:
 
 def drain(arguments: argparse.Namespace) -> int:
     """No new work."""
-    from orchestrator.store.fleet_log import Drained
+    from orchestrator.store.fleet_entries import Drained
 
     fleet = Fleet.of(arguments)
     board = fleet.named(arguments.name)
@@ -443,7 +444,7 @@ def drain(arguments: argparse.Namespace) -> int:
 
 def undrain(arguments: argparse.Namespace) -> int:
     """Work again."""
-    from orchestrator.store.fleet_log import Undrained
+    from orchestrator.store.fleet_entries import Undrained
 
     fleet = Fleet.of(arguments)
     board = fleet.named(arguments.name)

@@ -31,7 +31,8 @@ from orchestrator.specs.inventory import Board, SshTransportSpec, load_inventory
 from orchestrator.specs.inventory_edit import add_board
 from orchestrator.specs.kinds import Kind, load_kinds
 from orchestrator.specs.yamlfile import Source, nearest
-from orchestrator.store.fleet_log import Added, FleetLog
+from orchestrator.store.fleet_entries import Added
+from orchestrator.store.fleet_log import FleetLog
 
 if TYPE_CHECKING:
     from orchestrator.fleet.transport.jump_hosts import Place

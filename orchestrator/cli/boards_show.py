@@ -16,7 +16,8 @@ from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.reporting.tables.fitting import Column, fitted
 from orchestrator.specs.inventory import Board, SshTransportSpec
 from orchestrator.specs.kinds import RuntimeName
-from orchestrator.store.fleet_log import Added, Checked, Described, Entry, Proof, Standing
+from orchestrator.store.fleet_entries import Added, Checked, Described, Entry, Proof
+from orchestrator.store.fleet_log import Standing
 
 COLOURS = {"ready": "green", "busy": "cyan", "draining": "yellow", "unproved": "yellow"}
 SHOWN = 10

@@ -123,14 +123,13 @@ def _faces(folder: Path, size: tuple[int, int] | None) -> Rows:
 
 
 def _colours(model: ModelSpec, sets: dict[str, Rows]) -> list[AuditFinding]:
-    from orchestrator import intake
+    from orchestrator.intake.normalizing import normalize
+    from orchestrator.intake.reading import read
     from orchestrator.stages.colours import colour_finding
 
     asks = model.input
-    original = intake.read(model.path)
-    normal = intake.normalize(
-        original, size=asks.size, output=model.output, layout_said=asks.layout
-    )
+    original = read(model.path)
+    normal = normalize(original, size=asks.size, output=model.output, layout_said=asks.layout)
     gallery, probes = (sets.get(role) or sets["face"] for role in ("gallery", "probe"))
     return colour_finding(model, normal.data, gallery, probes)
 

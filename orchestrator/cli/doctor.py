@@ -247,7 +247,7 @@ def _toolchains(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:
-    from orchestrator.fleet.boards.health import identity
+    from orchestrator.fleet.boards.entry import identity
     from orchestrator.store.fleet_log import FleetLog
 
     standings = FleetLog(runs).standings({b.name: identity(b) for b in inventory.boards})

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator import intake
 from orchestrator.calibration.preprocess import preprocess
 from orchestrator.cli.plan import MENDED
 from orchestrator.errors import UserError
 from orchestrator.intake.looking import Looked, look
+from orchestrator.intake.normalizing import Normal, normalize
 from orchestrator.intake.pictures import pictures
+from orchestrator.intake.proving import Proof, features_of, prepared, prove
+from orchestrator.intake.reading import Original, read
 from orchestrator.stages.variants import SCALINGS, Triple
 
 IMAGES = 8
@@ -34,9 +36,9 @@ class Taken:
         fed: mean and std that follow from the graph; None where they have to be found.
     """
 
-    original: intake.Original
-    normal: intake.Normal
-    proof: intake.Proof
+    original: Original
+    normal: Normal
+    proof: Proof
     looked: Looked
     faces: tuple[Any, list[str]] | None
     fed: tuple[Triple, Triple] | None
@@ -104,9 +106,9 @@ def take(
     Raises:
         UserError: it has no normal form, or its output is of no use.
     """
-    original = intake.read(path)
+    original = read(path)
     try:
-        normal = intake.normalize(original, size=size, output=output)
+        normal = normalize(original, size=size, output=output)
     except UserError as error:
         raise _of(path, error) from error
     faces = faces_of(normal.size)
@@ -118,11 +120,11 @@ def take(
         fed = normal.inside.fed
     scalings = [fed] if fed else list(SCALINGS.values())
     try:
-        proof = intake.prove(original, normal, _inputs(images, *scalings[0]))
+        proof = prove(original, normal, _inputs(images, *scalings[0]))
         looked = look(proof.features)
         for mean, std in scalings[1:] if looked.fatal else ():
             # A wrong scaling may overflow; only what no scaling helps is the model's fault.
-            again = look(intake.features_of(normal.data, _inputs(images, mean, std)))
+            again = look(features_of(normal.data, _inputs(images, mean, std)))
             if not again.fatal:
                 looked = again
                 break
@@ -134,7 +136,7 @@ def take(
             f"{path}: {looked.fatal}{tried}", "look at the model and how it was exported"
         )
     try:
-        intake.prepared(normal)
+        prepared(normal)
     except UserError as error:
         raise _of(path, error) from error
     return Taken(original, normal, proof, looked, faces, fed)

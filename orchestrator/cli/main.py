@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from orchestrator import __version__
 from orchestrator.cli import (
     boards,
     completion,
@@ -25,6 +24,7 @@ from orchestrator.cli import (
     score,
     toolchain,
 )
+from orchestrator.version import __version__
 
 EPILOG = """\
 exit codes:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator import __version__
 from orchestrator.cluster import host_actor
 from orchestrator.cluster.interfaces import Calls, Computes, Emits
 from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
@@ -44,6 +43,7 @@ from orchestrator.stages.raw_times import pace_mhz
 from orchestrator.stages.stage_output import Made
 from orchestrator.store.artifacts import BuildInProgress, CorruptArtifact, Held
 from orchestrator.store.contention_lock import working_in
+from orchestrator.version import __version__
 
 MEASURED_IMAGES = 16
 PARTS_AT_A_TIME = 2

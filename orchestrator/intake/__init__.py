@@ -6,21 +6,5 @@ each change; each says what it did, and all of them together are proved: origina
 compute the same on the same images. A model that needs no change stays as it is, to the byte.
 """
 
-from orchestrator.intake.normalizing import Normal, normalize
-from orchestrator.intake.proving import Proof, features_of, prepared, prove
-from orchestrator.intake.reading import Original, read
-
 # Raised when the normal form may differ for the same file; in the name of what is kept of it.
 RECIPE = 1
-
-__all__ = [
-    "RECIPE",
-    "Normal",
-    "Original",
-    "Proof",
-    "features_of",
-    "normalize",
-    "prepared",
-    "prove",
-    "read",
-]

@@ -339,8 +339,8 @@ def _encoder(
         calibrates=offer is not None and offer.calibrates,
         simulator=offer.simulator if offer is not None else "",
     )
-    elsewhere = {k.toolchain for k in kinds.values()} - {kind.toolchain, "onnxruntime"}
-    if toolchain in elsewhere:
+    is_own = toolchain in (kind.toolchain, "onnxruntime")
+    if not is_own and any(other.toolchain == toolchain for other in kinds.values()):
         reason = f"{board.name} is a {kind.hardware}, which runs {kind.toolchain}, not {toolchain}"
         return encoder, reason
     return encoder, _impossible(quantization, board, kind, encoder, offer)

@@ -13,22 +13,26 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator import intake
 from orchestrator.errors import UserError
 from orchestrator.hashing import digest, sha256_bytes, sha256_file
+from orchestrator.intake import RECIPE
 from orchestrator.intake.checking import refuse_quantized
 from orchestrator.intake.inputs import image_input
 from orchestrator.intake.looking import look
+from orchestrator.intake.reading import Original, read
 from orchestrator.preflight.unsupported import limits, reasons
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.yamlfile import Problem, fail, nearest
 from orchestrator.stages.quantize import inputs_of
 from orchestrator.store.places import check_writable
+
+if TYPE_CHECKING:
+    from orchestrator.intake.normalizing import Normal
 
 IMAGES = 8
 """So many images are computed before anything is quantized."""
@@ -76,7 +80,7 @@ def hold_against_file(spec: ModelSpec) -> None:
         UserError: naming the manifest's line.
     """
     try:
-        original = intake.read(spec.path)
+        original = read(spec.path)
         refuse_quantized(original.proto, f"the model {spec.path}")
     except UserError as error:
         fail([_at(spec, "file", error.message)], error.hint)
@@ -97,13 +101,13 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -
     """
     images = rows.get((spec.name, "calibration")) or rows[spec.name, "probe"]
     try:
-        original = intake.read(spec.path)
+        original = read(spec.path)
     except UserError as error:
         fail([spec.source.problem(("file",), error.message)], error.hint)
         raise
     key = digest(
         {
-            "recipe": intake.RECIPE,
+            "recipe": RECIPE,
             "model": original.fingerprint,
             "input": spec.input_meta,
             "output": spec.output,
@@ -143,7 +147,11 @@ def _normal_spec(spec: ModelSpec, record: Mapping[str, Any], folder: Path) -> Mo
     return spec.model_copy(update=made)
 
 
-def _fresh(spec: ModelSpec, original: intake.Original, images: Any) -> tuple[dict[str, Any], bytes]:
+def _fresh(spec: ModelSpec, original: Original, images: Any) -> tuple[dict[str, Any], bytes]:
+    # Late: a model that was proved before needs none of it.
+    from orchestrator.intake.normalizing import normalize
+    from orchestrator.intake.proving import prepared, prove
+
     try:
         refuse_quantized(original.proto, f"the model {spec.path}")
     except UserError as error:
@@ -151,7 +159,7 @@ def _fresh(spec: ModelSpec, original: intake.Original, images: Any) -> tuple[dic
         raise
     fail(_contradictions(spec, original))
     try:
-        normal = intake.normalize(
+        normal = normalize(
             original,
             size=spec.input.size,
             output=spec.output,
@@ -159,7 +167,7 @@ def _fresh(spec: ModelSpec, original: intake.Original, images: Any) -> tuple[dic
         )
         fail(_of_bytes(spec, normal))
         meta = spec.input_meta | {"layout": "NCHW"}
-        proof = intake.prove(original, normal, inputs_of(sampled(images), meta))
+        proof = prove(original, normal, inputs_of(sampled(images), meta))
     except UserError as error:
         place = "output" if "output" in error.hint and "outputs" in error.message else "file"
         fail([_at(spec, place, error.message)], error.hint)
@@ -176,7 +184,7 @@ def _fresh(spec: ModelSpec, original: intake.Original, images: Any) -> tuple[dic
             "at how the model was exported.",
         )
     try:
-        ready = intake.prepared(normal)
+        ready = prepared(normal)
     except UserError as error:
         fail([_at(spec, "file", error.message)], error.hint)
         raise
@@ -204,7 +212,7 @@ def _at(spec: ModelSpec, place: str, text: str) -> Problem:
     return spec.source.problem((place,), text.split(": ", 1)[1] if known else text)
 
 
-def _contradictions(spec: ModelSpec, original: intake.Original) -> list[Problem]:
+def _contradictions(spec: ModelSpec, original: Original) -> list[Problem]:
     """Where the manifest says something else of the input than the file."""
     try:
         image = image_input(original.proto, spec.input.layout)
@@ -229,7 +237,7 @@ def _contradictions(spec: ModelSpec, original: intake.Original) -> list[Problem]
     return problems
 
 
-def _of_bytes(spec: ModelSpec, normal: intake.Normal) -> list[Problem]:
+def _of_bytes(spec: ModelSpec, normal: Normal) -> list[Problem]:
     """A model that takes bytes gets them as they are."""
     if normal.dtype != "uint8" or (set(spec.input.mean), set(spec.input.std)) == ({0.0}, {1.0}):
         return []
@@ -237,7 +245,7 @@ def _of_bytes(spec: ModelSpec, normal: intake.Normal) -> list[Problem]:
     return [spec.source.problem(("input", "mean"), text)]
 
 
-def _twice(spec: ModelSpec, normal: intake.Normal) -> list[str]:
+def _twice(spec: ModelSpec, normal: Normal) -> list[str]:
     """A manifest that normalizes what the graph normalizes again."""
     if normal.inside is None:
         return []

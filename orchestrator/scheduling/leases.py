@@ -34,7 +34,7 @@ from orchestrator.scheduling.core.messages import (
 from orchestrator.scheduling.error_labels import failure_of
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.specs.runtimes import TRIAL, runtime
-from orchestrator.store.fleet_log import NOT_DESCRIBED, Checked, Described
+from orchestrator.store.fleet_entries import NOT_DESCRIBED, Checked, Described
 
 CONNECTIONS = 4 * (os.cpu_count() or 1)
 """Boards that are being connected at a time."""

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator import __version__
 from orchestrator.cluster.nodes import reach
 from orchestrator.errors import TransientError, UserError
 from orchestrator.events import (
@@ -33,6 +32,7 @@ from orchestrator.store.collecting import using
 from orchestrator.store.going import going, is_ending, mark_ending
 from orchestrator.store.places import check_place, check_writable
 from orchestrator.store.run_folder import EVENTS, LATEST, LOG, REQUEST, make_folder, point_latest_to
+from orchestrator.version import __version__
 
 if TYPE_CHECKING:
     from orchestrator.cluster.interfaces import Head

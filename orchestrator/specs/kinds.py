@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -92,17 +94,35 @@ class Kind(FileSpec):
         return ", ".join(["float32"] * self.float32 + ["float16"] * self.float16 + ways)
 
 
+class _Kinds(Mapping[str, Kind]):
+    """Each kind by its name, which its file has too; a file is read when it is asked for."""
+
+    def __init__(self, folder: Traversable) -> None:
+        names = (entry.name for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+        self._files = {name.removesuffix(".yaml"): folder / name for name in sorted(names)}
+        self._read: dict[str, Kind] = {}
+
+    def __getitem__(self, name: str) -> Kind:
+        if name not in self._read:
+            with as_file(self._files[name]) as path:
+                self._read[name] = load(Kind, path)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+
 @cache
-def load_kinds() -> dict[str, Kind]:
+def load_kinds() -> Mapping[str, Kind]:
     """Every kind that farm knows, by name, sorted.
 
     Raises:
-        UserError: a file of `kinds/` is wrong.
+        UserError: a file of `kinds/` is wrong; when that kind is asked for.
     """
-    kinds = {}
-    for entry in sorted(files("orchestrator").joinpath("kinds").iterdir(), key=lambda e: e.name):
-        if entry.name.endswith(".yaml"):
-            with as_file(entry) as path:
-                kind = load(Kind, path)
-            kinds[kind.name] = kind
-    return kinds
+    return _Kinds(files("orchestrator").joinpath("kinds"))

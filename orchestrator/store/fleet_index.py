@@ -9,15 +9,29 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
 
 from orchestrator.store import index
-
-if TYPE_CHECKING:
-    from orchestrator.store.fleet_log import Entry, FleetLog
+from orchestrator.store.fleet_entries import Entry
 
 _TAIL = 512
+
+
+class Log(Protocol):
+    """The log as far as its index reads it; see `FleetLog`."""
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+
+    def since(self, offset: int) -> tuple[list[Entry], int]:
+        """Entries after a byte, and the byte after the last whole line."""
+
+    @staticmethod
+    def parsed(lines: Iterable[bytes]) -> Iterator[Entry]:
+        """Lines as entries."""
 
 
 def counting(entries: Iterable[Entry]) -> list[Entry]:
@@ -68,7 +82,7 @@ def _replaced(kept: list[Entry], entry: Entry) -> int | None:
     return None
 
 
-def standing_lines(log: FleetLog) -> tuple[dict[str, list[Entry]], int]:
+def standing_lines(log: Log) -> tuple[dict[str, list[Entry]], int]:
     """The lines that count by board, and the log's size in bytes up to which that holds.
 
     Raises:
@@ -87,7 +101,7 @@ def standing_lines(log: FleetLog) -> tuple[dict[str, list[Entry]], int]:
     return index.ask(log.path.parent, indexed, plain)
 
 
-def history(log: FleetLog, board: str, most: int) -> list[Entry]:
+def history(log: Log, board: str, most: int) -> list[Entry]:
     """A board's last lines, oldest first, and before them its last `added` if that is not there.
 
     Raises:
@@ -118,7 +132,7 @@ def _by_board(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
     return found
 
 
-def _update(database: sqlite3.Connection, log: FleetLog) -> int:
+def _update(database: sqlite3.Connection, log: Log) -> int:
     """Take in what has been written since."""
     known = database.execute("SELECT bytes, tail FROM fleet_read").fetchone()
     if known is not None and _tail(log, known[0]) != known[1]:
@@ -134,7 +148,7 @@ def _update(database: sqlite3.Connection, log: FleetLog) -> int:
     return end
 
 
-def _take_in(database: sqlite3.Connection, log: FleetLog, board: str, new: list[Entry]) -> None:
+def _take_in(database: sqlite3.Connection, log: Log, board: str, new: list[Entry]) -> None:
     of_board = "FROM fleet WHERE board = ? AND counts ORDER BY number"
     rows = database.execute(f"SELECT number, line {of_board}", (board,)).fetchall()
     old = list(log.parsed(line.encode() for _, line in rows))
@@ -149,7 +163,7 @@ def _take_in(database: sqlite3.Connection, log: FleetLog, board: str, new: list[
     )
 
 
-def _tail(log: FleetLog, end: int) -> str:
+def _tail(log: Log, end: int) -> str:
     """What tells that the log is still the one that was read up to `end`."""
     try:
         with open(log.path, "rb") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 from collections.abc import Mapping
@@ -24,9 +25,15 @@ BUILT_IN = {
 }
 
 
+@functools.cache  # a look at every installed distribution
+def registered() -> Mapping[str, str]:
+    """`module:class` of each toolchain by its name; loads none of them."""
+    return BUILT_IN | {point.name: point.value for point in entry_points(group=GROUP)}
+
+
 def toolchain_names() -> tuple[str, ...]:
-    """The names that `toolchain` knows, sorted; loads none of them."""
-    return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
+    """The names that `toolchain` knows, sorted."""
+    return tuple(sorted(registered()))
 
 
 def toolchain(name: str, options: Mapping[str, Any] | None = None) -> Toolchain:
@@ -40,8 +47,7 @@ def toolchain(name: str, options: Mapping[str, Any] | None = None) -> Toolchain:
         UserError: there is none, it takes no such option, or the distribution that offers it
             cannot be imported.
     """
-    targets = dict(BUILT_IN)
-    targets.update({point.name: point.value for point in entry_points(group=GROUP)})
+    targets = registered()
     if name not in targets:
         nearest = difflib.get_close_matches(name, targets, n=1)
         hint = f"did you mean '{nearest[0]}'? " if nearest else ""

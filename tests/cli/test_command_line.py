@@ -6,9 +6,12 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from orchestrator.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("ray", "paramiko", "onnx", "onnxruntime", "numpy", "pydantic", "rich", "ruamel")
@@ -23,6 +26,25 @@ def farm(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         timeout=60,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "COLUMNS": "160"},
     )
+
+
+Answer = tuple[int, str, str]
+
+
+@pytest.fixture
+def farm_here(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """A command in the project's folder, in this process; exit code, stdout, stderr."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def run(*words: str) -> Answer:
+        code = main(list(words))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
 
 
 def test_help_imports_nothing_heavy_and_documents_exit_codes() -> None:
@@ -70,18 +92,17 @@ SPOILT = [
 
 @pytest.mark.parametrize(("file", "old", "new", "says"), SPOILT)
 def test_a_mistake_names_file_line_and_word(
-    project: Path, file: str, old: str, new: str, says: str
+    project: Path, farm_here: Callable[..., Answer], file: str, old: str, new: str, says: str
 ) -> None:
     path = project / file
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
     line = path.read_text()[: path.read_text().index(new)].count("\n") + 1
-    done = farm("run", "matrix.yaml", cwd=project)
-    assert done.returncode == 2, done.stderr
-    assert f"{path.name}:{line}: " in done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, error = farm_here("run", "matrix.yaml")
+    assert code == 2, error
+    assert f"{path.name}:{line}: " in error
+    assert says in error
     assert not (project / "runs").exists()
     assert not (project / ".farm").exists()
 
@@ -95,7 +116,7 @@ def test_a_mistake_names_file_line_and_word(
     ],
 )
 def test_a_manifest_that_does_not_fit_its_model_is_refused(
-    project: Path, old: str, new: str, says: str
+    project: Path, farm_here: Callable[..., Answer], old: str, new: str, says: str
 ) -> None:
     path = project / "models" / "synthface-ir.yaml"
     text = path.read_text()
@@ -107,16 +128,17 @@ def test_a_manifest_that_does_not_fit_its_model_is_refused(
         head, _, tail = matrix.read_text().partition("test_set:")
         entries = tail[tail.index("measurement:") :]
         matrix.write_text(f"{head}test_set: {{folder: faces}}\n{entries}")
-    done = farm("plan", "matrix.yaml", cwd=project)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert "synthface-ir.yaml:" in done.stderr
-    assert says in done.stderr
+    code, _, error = farm_here("plan", "matrix.yaml")
+    assert code == 2, error
+    assert "synthface-ir.yaml:" in error
+    assert says in error
 
 
 def test_a_missing_matrix_or_run_is_wrong_input(tmp_path: Path) -> None:
     done = farm("run", "nowhere.yaml", cwd=tmp_path)
     assert done.returncode == 2
     assert "nowhere.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
     done = farm("resume", cwd=tmp_path)
     assert done.returncode == 2
     assert "no run 'latest'" in done.stderr
@@ -133,7 +155,9 @@ def test_plan_shows_rows_steps_and_an_estimate(project: Path) -> None:
     assert done.stdout.index("8 rows") < done.stdout.index("extract/rv1126/probe")
 
 
-def test_plan_of_an_impossible_row_says_why_and_ends_with_1(project: Path) -> None:
+def test_plan_of_an_impossible_row_says_why_and_ends_with_1(
+    project: Path, farm_here: Callable[..., Answer]
+) -> None:
     matrix = project / "matrix.yaml"
     text = matrix.read_text()
     matrix.write_text(
@@ -142,16 +166,16 @@ def test_plan_of_an_impossible_row_says_why_and_ends_with_1(project: Path) -> No
             "kind: rv1126}\n    quantization: int8 per-channel symmetric",
         )
     )
-    done = farm("plan", cwd=project)
-    assert done.returncode == 1
-    assert "impossible" in done.stdout
-    assert "RV1126 cannot run int8 per-channel symmetric" in " ".join(done.stdout.split())
+    code, said, _ = farm_here("plan")
+    assert code == 1
+    assert "impossible" in said
+    assert "RV1126 cannot run int8 per-channel symmetric" in " ".join(said.split())
 
 
-def test_plan_for_programs(project: Path) -> None:
-    done = farm("plan", "--json", cwd=project)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+def test_plan_for_programs(farm_here: Callable[..., Answer]) -> None:
+    code, said, error = farm_here("plan", "--json")
+    assert code == 0, error
+    found = json.loads(said)
     assert [row["executed_by"] for row in found["rows"]]
     steps = {step["id"]: step for step in found["steps"]}
     for row in found["rows"]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.main import main
-from orchestrator.fleet.boards.health import identity
+from orchestrator.fleet.boards.entry import identity
 from orchestrator.fleet.emulated.boards import ensure_key
 from orchestrator.specs.inventory import load_inventory
-from orchestrator.store.fleet_log import Checked, Drained, FleetLog, Proof
+from orchestrator.store.fleet_entries import Checked, Drained, Proof
+from orchestrator.store.fleet_log import FleetLog
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -130,7 +130,8 @@ def test_the_default_models_are_used_as_they_are(tmp_path):
     assert [(taken.changes, taken.warnings) for taken in plan.intake.values()] == [((), ())]
     assert not list((tmp_path / ".farm" / "models").glob("*.onnx"))
     other = load_model(ROOT / "models" / "synthface-mfn.yaml")
-    from orchestrator.intake import normalize, read
+    from orchestrator.intake.normalizing import normalize
+    from orchestrator.intake.reading import read
 
     assert normalize(read(other.path)).changes == ()
 

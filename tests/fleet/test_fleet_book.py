@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.errors import BoardError, TransientError, UserError
+from orchestrator.fleet.boards.entry import identity
 from orchestrator.fleet.boards.fleet_book import FleetBook
-from orchestrator.fleet.boards.health import identity
 from orchestrator.specs.inventory import Board
-from orchestrator.store.fleet_log import Drained, FleetLog, Undrained
+from orchestrator.store.fleet_entries import Drained, Undrained
+from orchestrator.store.fleet_log import FleetLog
 
 BOARDS = {
     name: Board.model_validate({"name": name, "kind": "rv1126", "transport": "emulated"})

@@ -12,7 +12,9 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from orchestrator.errors import UserError
 from orchestrator.graphs.describe import describe_model
 from orchestrator.graphs.prepare import prepare
-from orchestrator.intake import Normal, Original, normalize, prove, read
+from orchestrator.intake.normalizing import Normal, normalize
+from orchestrator.intake.proving import prove
+from orchestrator.intake.reading import Original, read
 from tests.intake import made
 
 RAW = {"mean": 0.0, "std": 1.0}

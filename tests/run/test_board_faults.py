@@ -13,7 +13,8 @@ import pytest
 
 from orchestrator.events import EventReader
 from orchestrator.fleet.emulated.boards import ensure_key
-from orchestrator.store.fleet_log import FleetLog, Quarantined
+from orchestrator.store.fleet_entries import Quarantined
+from orchestrator.store.fleet_log import FleetLog
 from tests.faulty_proxy import Relay
 from tests.openssh import running_sshd
 from tests.run.project import FLOAT, HOST, Project

@@ -116,6 +116,12 @@ def test_openssh_gives_the_same_features_byte_for_byte(project: Project, tmp_pat
     assert cells["vim3"]["rank1"] == cells["real"]["rank1"]
 
 
+def _is_extracting(project: Project) -> bool:
+    """Whether features of some images have come, and not of all."""
+    events = project.events()
+    return any(e.event == "step_progress" and e.step.startswith("extract") for e in events)
+
+
 def processes_of(project: Project) -> list[str]:
     """Everything still running that was started for a project, by working folder or arguments."""
     found = []
@@ -138,7 +144,7 @@ def processes_of(project: Project) -> list[str]:
 def test_a_signal_gives_the_prompt_back_and_leaves_nothing(
     project: Project, number: signal.Signals, code: int
 ) -> None:
-    project.write(FLOAT + entry("vim3", UINT8), HOST + emulated("vim3", "khadas-vim3"), 1500)
+    project.write(FLOAT + entry("vim3", UINT8), HOST + emulated("vim3", "khadas-vim3"), 500)
     run = subprocess.Popen(
         project.command("run"),
         cwd=project.folder,
@@ -153,7 +159,9 @@ def test_a_signal_gives_the_prompt_back_and_leaves_nothing(
         said += line
         if "extract/" in line and "started" in line:
             break
-    time.sleep(2)
+    while not _is_extracting(project):
+        assert run.poll() is None
+        time.sleep(0.05)
     began = time.monotonic()
     run.send_signal(number)
     assert run.wait(60) == code
@@ -177,7 +185,7 @@ def test_a_signal_gives_the_prompt_back_and_leaves_nothing(
 
 @pytest.mark.slow
 def test_killing_the_console_ends_everything(project: Project) -> None:
-    project.write(FLOAT, HOST, 1500)
+    project.write(FLOAT, HOST, 500)
     run = subprocess.Popen(
         project.command("run"),
         cwd=project.folder,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.fleet.boards.health import identity
+from orchestrator.fleet.boards.entry import identity
 from orchestrator.specs.inventory import load_inventory
 from orchestrator.store.fleet_log import FleetLog, Standing
 from tests.run.project import FLOAT, HOST, Project, emulated, entry

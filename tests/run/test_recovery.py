@@ -18,7 +18,8 @@ import pytest
 
 from orchestrator.events import EventReader
 from orchestrator.fleet.emulated.boards import ensure_key
-from orchestrator.store.fleet_log import FleetLog, Recovering
+from orchestrator.store.fleet_entries import Recovering
+from orchestrator.store.fleet_log import FleetLog
 from tests.openssh import SSHD, running_sshd
 from tests.run.project import FLOAT, HOST, Project, entry
 

@@ -8,21 +8,18 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import TransientError
-from orchestrator.store.fleet_log import (
-    PROOF_LASTS_S,
+from orchestrator.store.fleet_entries import (
     Added,
     Checked,
     Drained,
     Entry,
-    FleetLog,
     Proof,
     Quarantined,
     Removed,
-    Standing,
     Undrained,
     Worked,
-    fold,
 )
+from orchestrator.store.fleet_log import PROOF_LASTS_S, FleetLog, Standing, fold
 
 NOW = 1_000_000.0
 

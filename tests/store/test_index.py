@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import TransientError
 from orchestrator.store import index
-from orchestrator.store.fleet_index import counting
-from orchestrator.store.fleet_log import (
+from orchestrator.store.fleet_entries import (
     Added,
     Checked,
     Drained,
     Entry,
-    FleetLog,
     Proof,
     Quarantined,
     Recovering,
@@ -26,8 +24,9 @@ from orchestrator.store.fleet_log import (
     Undrained,
     Wiped,
     Worked,
-    fold,
 )
+from orchestrator.store.fleet_index import counting
+from orchestrator.store.fleet_log import FleetLog, fold
 
 IDENTITIES = ("i", "j")
 

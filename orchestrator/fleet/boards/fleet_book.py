@@ -8,21 +8,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from orchestrator.errors import BoardError, FarmError, TransientError
-from orchestrator.fleet.boards.health import identity
+from orchestrator.fleet.boards.entry import identity
 from orchestrator.specs.inventory import Board
-from orchestrator.store.fleet_log import (
+from orchestrator.store.fleet_entries import (
     NOT_DESCRIBED,
     Checked,
     Described,
     Entry,
-    FleetLog,
     Proof,
     Quarantined,
     Recovering,
-    Standing,
     Worked,
-    fold,
 )
+from orchestrator.store.fleet_log import FleetLog, Standing, fold
 
 
 class FleetBook:

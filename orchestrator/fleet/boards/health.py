@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +17,7 @@ from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet.boards import smoke_test
 from orchestrator.fleet.boards.addressing import contact
 from orchestrator.fleet.boards.board import Address, BoardLink, Deadlines
+from orchestrator.fleet.boards.entry import identity
 from orchestrator.fleet.session.types import AgentFacts
 from orchestrator.planning.identity import Seen, judge
 from orchestrator.planning.versions import of_runtimes
@@ -26,7 +25,7 @@ from orchestrator.specs.inventory import Board
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.runtimes import TRIAL, board_runtimes
 from orchestrator.specs.runtimes import runtime as runtime_of
-from orchestrator.store.fleet_log import NOT_DESCRIBED, Checked, Described, Proof, State
+from orchestrator.store.fleet_entries import NOT_DESCRIBED, Checked, Described, Proof, State
 
 _OPEN_S = 45.0
 _BUILD_S = 300.0  # the proof is tiny, but a Jetson's first build loads the whole of TensorRT
@@ -125,13 +124,6 @@ def describe(
         unseen=judged.unseen,
         mismatches=of_runtimes(runtimes, told, toolkit),
     )
-
-
-def identity(board: Board) -> str:
-    """A hash of all in an entry that a proof depends on: how the board is reached and what runs."""
-    keys = {"name", "kind", "transport", "python", "workdir", "runtime"}
-    text = json.dumps(board.model_dump(mode="json", include=keys), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def check(board: Board, address: Address, *, also: Iterable[str] = (), toolkit: str = "") -> Health:

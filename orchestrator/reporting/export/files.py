@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__
 from orchestrator.events import EventReader
 from orchestrator.reporting.live.state import RunState
 from orchestrator.reporting.tables.causes import NOT_FINISHED
 from orchestrator.reporting.tables.table import markdown
 from orchestrator.results import RESULTS_VERSION, CellResult
+from orchestrator.version import __version__
 
 SIGNIFICANT = 0.05
 

@@ -11,7 +11,6 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator import __version__
 from orchestrator.reporting.analysis.conclusion import conclusion
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.html.chart import Chart
@@ -21,6 +20,7 @@ from orchestrator.reporting.html.rows import table_rows, verdicts
 from orchestrator.reporting.html.sections import Section, sections
 from orchestrator.reporting.tables.table import footnotes
 from orchestrator.reporting.text import plain
+from orchestrator.version import __version__
 
 if TYPE_CHECKING:
     from markupsafe import Markup
