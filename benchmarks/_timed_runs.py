@@ -24,7 +24,7 @@ from orchestrator.calibration.table import CalibrationTable
 from orchestrator.events import Event, EventReader
 from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.toolchains import Artifact, Conversion, Scheme
-from orchestrator.toolchains.onnxruntime import OnnxRuntimeToolchain
+from orchestrator.toolchains.vendors.onnxruntime import OnnxRuntimeToolchain
 
 ROOT = Path(__file__).resolve().parents[1]
 

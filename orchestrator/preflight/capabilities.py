@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.planning.cells import offer_name
+from orchestrator.plugins import toolchain_names
 from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.yamlfile import fail, nearest
 from orchestrator.toolchains.given import UNSAID
@@ -45,7 +46,7 @@ def offers_of(inventory: Inventory) -> dict[str, Offered]:
     """
     from orchestrator import toolchains
 
-    names = known_toolchains()
+    names = toolchain_names()
     for name in inventory.toolchains:
         if name not in names:
             text = f"unknown toolchain {name!r}{nearest(name, names)}"
@@ -58,13 +59,6 @@ def offers_of(inventory: Inventory) -> dict[str, Offered]:
         twin = toolchains.twin_toolchain(name)
         offers[offer_name(name, twin=True)] = _offered(twin, "onnxruntime")
     return offers
-
-
-def known_toolchains() -> tuple[str, ...]:
-    """Names of the toolchains, without their twins."""
-    from orchestrator import toolchains
-
-    return toolchains.toolchain_names()
 
 
 def _built(inventory: Inventory, name: str) -> Any:

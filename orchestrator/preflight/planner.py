@@ -31,7 +31,7 @@ from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
 from orchestrator.preflight.as_given import Given, examine
 from orchestrator.preflight.audit import audit_of
 from orchestrator.preflight.caches import FactsFile, RatesFile
-from orchestrator.preflight.capabilities import Offered, known_toolchains, offers_of
+from orchestrator.preflight.capabilities import Offered, offers_of
 from orchestrator.preflight.model import TakenIn, hold_against_file, take_in
 from orchestrator.preflight.settings import refuse_idle
 from orchestrator.preflight.unsupported import with_reasons
@@ -317,7 +317,7 @@ def make_plan(
     kinds = load_kinds()
     models = load_models(matrix)
     offers = offers_of(inventory)
-    check_references(matrix, inventory, kinds, models, known_toolchains())
+    check_references(matrix, inventory, kinds, models)
     given, offers = examine(matrix, inventory, models, offers, Path(request.state))
     cells = expand(matrix, inventory, kinds, list(models), offers)
     refuse_idle(
@@ -367,7 +367,7 @@ def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
     matrix = load_matrix(Path(request.matrix))
     real = load_inventory(Path(request.inventory))
     models, kinds, offers = load_models(matrix), load_kinds(), offers_of(real)
-    check_references(matrix, real, kinds, models, known_toolchains())
+    check_references(matrix, real, kinds, models)
     inventory = real.model_copy(update={"boards": boards})
     cells = only(
         expand(matrix, inventory, kinds, list(models), offers), request.only, request.matrix
@@ -450,9 +450,11 @@ def encoder_backend(encoder: Encoder) -> str:
     if encoder.executed_by == "twin":
         from orchestrator.toolchains import twin_of
 
-        return f"{twin_of(encoder.toolchain, dtype)}{half} twin ({encoder.runtime})"
+        return f"{twin_of(encoder.toolchain)}{half} twin ({encoder.runtime})"
     if encoder.simulated:
-        return f"{runtime(encoder.toolchain).label}{half} simulator"
+        from orchestrator.toolchains.registry import descriptor
+
+        return f"{descriptor(encoder.toolchain).label}{half} simulator"
     if encoder.executed_by == "emulated":
         return f"{encoder.runtime}{half} (emulated)"
     name = runtime(encoder.runtime).label + half

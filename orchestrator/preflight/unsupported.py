@@ -13,7 +13,7 @@ from orchestrator.graphs import edit
 from orchestrator.graphs.stamp import set_opset
 from orchestrator.planning.cells import Cell
 from orchestrator.toolchains import toolchain, toolchain_names, twin_names, twin_toolchain
-from orchestrator.toolchains.onnxruntime import require_allowed
+from orchestrator.toolchains.quantizing import require_allowed
 
 
 def _chains() -> dict[str, Any]:

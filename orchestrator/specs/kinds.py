@@ -10,13 +10,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from orchestrator.plugins import built_in_toolchains
 from orchestrator.specs.base import SLUG, FileSpec, Many, OneOf, Spec, load
 from orchestrator.specs.quantization import Quantization, Scheme
 from orchestrator.specs.runtimes import inventory_runtimes
 
 BoardType = Literal["GPU", "ASIC", "CPU"]
 RuntimeName = Annotated[str, OneOf(inventory_runtimes)]
-ToolchainName = Literal["onnxruntime", "tensorrt", "tengine", "rknn", "rknn1"]
+ToolchainName = Annotated[str, OneOf(built_in_toolchains)]
 
 
 class Signatures(Spec):

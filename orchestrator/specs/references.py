@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
+from orchestrator.plugins import toolchain_names
 from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.kinds import Kind
 from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.testset import RenderedSet
 from orchestrator.specs.yamlfile import PathKey, Problem, fail, nearest
-
-TOOLCHAINS = ("onnxruntime", "tensorrt", "tengine", "rknn", "rknn1")
 
 RENDERED_SIZE = (112, 112)
 
@@ -21,7 +20,6 @@ def check_references(
     inventory: Inventory,
     kinds: Mapping[str, Kind],
     models: Mapping[str, ModelSpec],
-    toolchains: Collection[str] = TOOLCHAINS,
 ) -> None:
     """Check that everything a matrix names exists and that its parts fit together.
 
@@ -38,7 +36,7 @@ def check_references(
         "kind": list(kinds),
         "tag": sorted({tag for board in inventory.boards for tag in board.tags}),
         "site": sorted({board.site for board in inventory.boards}),
-        "toolchain": ["auto", *toolchains],
+        "toolchain": ["auto", *toolchain_names()],
     }
     called = {"name": "board"}
 

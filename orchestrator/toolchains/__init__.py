@@ -1,6 +1,7 @@
 """The host side of each vendor: prepare, quantize, convert. Bytes in, bytes out."""
 
 from orchestrator.calibration.table import CalibrationTable
+from orchestrator.plugins import toolchain_names
 from orchestrator.toolchains.base import (
     Artifact,
     Calibrator,
@@ -12,7 +13,7 @@ from orchestrator.toolchains.base import (
     Symmetry,
     Toolchain,
 )
-from orchestrator.toolchains.registry import toolchain, toolchain_names
+from orchestrator.toolchains.registry import toolchain
 from orchestrator.toolchains.twins import (
     make_twin,
     twin_names,

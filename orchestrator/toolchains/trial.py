@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from orchestrator.environments import Environment
 from orchestrator.errors import ToolchainError
 from orchestrator.toolchains.base import Conversion, Scheme
-from orchestrator.toolchains.rknn import RknnToolchain
+from orchestrator.toolchains.vendors.rknn import RknnToolchain
 
 _SIZE, _CHANNELS, _DIM = 32, 16, 32
 _TARGET = "rk3588"

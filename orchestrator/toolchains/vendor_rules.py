@@ -1,21 +1,7 @@
-"""How each vendor turns a range into a scale and a zero point: formulas as data.
+"""How a vendor turns a range into a scale and a zero point: formulas as data.
 
-What is known is cited; what is assumed is said so. All arithmetic is float32, as theirs.
-
-- Tengine (OAID/Tengine, tools/quantize/quant_tool_uint8.cpp and quant_save_graph.cpp, read):
-  activations scale = (max - min) / 255 with 0 included, zero point = int(-min / scale), cut
-  off, not rounded; weights one scale a tensor, (max - min) / 255, 0 **not** included; biases
-  int32 = roundf(b / (s_in * s_w)); PReLU slopes float16 (for TIM-VX); every operator takes and
-  gives uint8, its arithmetic is float between (reference kernels). Max pooling, ReLU, Flatten
-  and Reshape pass their output's scale on to an input that nothing else reads. Measured against
-  Tengine's own library (CPU, uint8, the default model, 32 rendered faces): mean cosine of the
-  twin's features to the library's 0.9993, least 0.9972.
-- RKNN-Toolkit 1.x, `asymmetric_affine-u8` (closed): (max - min) / 255 with 0 included and the
-  zero point rounded, for activations and weights alike. Assumed: int32 biases, PReLU slopes in
-  float16, every operator uint8.
-- RKNN-Toolkit2, `w8a8` (closed): activations int8 (max - min) / 255 with 0 included and the zero
-  point rounded; weights int8, max|w| / 127, one scale an output channel (`channel`) or a tensor
-  (`layer`). Assumed: int32 biases, PReLU slopes in float16, every operator int8.
+Each vendor's own rule is in its file of `vendors/`: what is known is cited there, what is assumed
+is said so. All arithmetic is float32, as theirs.
 """
 
 from __future__ import annotations
@@ -104,54 +90,5 @@ def _cut_off(low: np.float32, scale: np.float32) -> Parameters:
     return (scale, int(-low / scale)) if scale > 0 else (np.float32(1), 0)
 
 
-_PASS = frozenset({"Clip", "Flatten", "MaxPool", "Relu", "Reshape", "Squeeze"})
-
-TENGINE = VendorRule(
-    name="Tengine",
-    dtype="uint8",
-    activation=tengine_activation,
-    weight=tengine_weight,
-    per_channel=False,
-    pass_through=_PASS,
-    facts=(
-        "scales, zero points, int32 biases and float16 PReLU slopes by Tengine's source",
-        "requantization in float32 as in its reference kernels; the NPU's is not public",
-    ),
-    caller_quantizes=True,
-)
-
-RKNN1 = VendorRule(
-    name="RKNN 1.x",
-    dtype="uint8",
-    activation=rounded_uint8,
-    weight=lambda values: rounded_uint8(values.min(), values.max()),
-    per_channel=False,
-    pass_through=_PASS,
-    facts=(
-        "asymmetric_affine-u8, one scale a tensor, zero points rounded",
-        "closed toolkit: biases, PReLU and requantization are assumptions",
-    ),
-)
-
-RKNN2_CHANNEL = VendorRule(
-    name="RKNN 2",
-    dtype="int8",
-    activation=rounded_int8,
-    weight=symmetric_int8,
-    per_channel=True,
-    pass_through=_PASS,
-    facts=(
-        "w8a8: asymmetric int8 activations, symmetric weights",
-        "closed toolkit: biases, PReLU and requantization are assumptions",
-    ),
-)
-
-RKNN2_LAYER = VendorRule(
-    name="RKNN 2",
-    dtype="int8",
-    activation=rounded_int8,
-    weight=symmetric_int8,
-    per_channel=False,
-    pass_through=_PASS,
-    facts=RKNN2_CHANNEL.facts,
-)
+PASS_THROUGH = frozenset({"Clip", "Flatten", "MaxPool", "Relu", "Reshape", "Squeeze"})
+"""What hands its output's parameters to its input, at every vendor known."""

@@ -13,7 +13,7 @@ from orchestrator.cli.init_model import take
 from orchestrator.errors import UserError
 from orchestrator.graphs.prepare import prepare
 from orchestrator.intake.looking import look
-from orchestrator.toolchains.onnxruntime import OnnxRuntimeToolchain
+from orchestrator.toolchains.vendors.onnxruntime import OnnxRuntimeToolchain
 from tests.intake import made
 
 

@@ -192,17 +192,19 @@ def test_an_unknown_name_gets_the_nearest_valid_one():
 def test_other_distributions_can_add_a_toolchain(monkeypatch: pytest.MonkeyPatch):
     from importlib.metadata import EntryPoint
 
+    from orchestrator import plugins
     from orchestrator.toolchains import registry
 
     points = [
-        EntryPoint("mine", "orchestrator.toolchains.onnxruntime:OnnxRuntimeToolchain", "g"),
+        EntryPoint("mine", "orchestrator.toolchains.vendors.onnxruntime:OnnxRuntimeToolchain", "g"),
         EntryPoint("gone", "no_such_module:Thing", "g"),
         EntryPoint("wrong", "orchestrator.toolchains.base:Scheme.__str__", "g"),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     # Not the cached answer, and nothing of this one for other tests.
-    monkeypatch.setattr(registry, "registered", registry.registered.__wrapped__)
-    assert "mine" in registry.toolchain_names()
+    monkeypatch.setattr(plugins, "other_toolchains", plugins.other_toolchains.__wrapped__)
+    monkeypatch.setattr(registry, "other_toolchains", plugins.other_toolchains)
+    assert "mine" in plugins.toolchain_names()
     assert isinstance(registry.toolchain("mine"), Toolchain)
     with pytest.raises(UserError, match="'gone' is registered as no_such_module:Thing"):
         registry.toolchain("gone")

@@ -15,8 +15,9 @@ from orchestrator.calibration import preprocess
 from orchestrator.errors import ToolchainError, TransientError, UserError
 from orchestrator.specs.artifact import ArtifactInterface
 from orchestrator.stages.parity import Simulator
-from orchestrator.toolchains import Conversion, Scheme, rknn, rknn_files, toolchain
+from orchestrator.toolchains import Conversion, Scheme, rknn_files, toolchain
 from orchestrator.toolchains.process import ToolRun
+from orchestrator.toolchains.vendors import rknn
 from tests.toolchains import fake_rknn, nets
 
 CHANNEL = Scheme("int8", "per-channel", "asymmetric", "minmax")

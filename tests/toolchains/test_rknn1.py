@@ -12,7 +12,8 @@ import pytest
 from orchestrator.errors import ToolchainError, TransientError, UserError
 from orchestrator.fleet.emulated.boards import ensure_key
 from orchestrator.specs.artifact import ArtifactInterface
-from orchestrator.toolchains import Conversion, Scheme, converter_host, rknn1, toolchain
+from orchestrator.toolchains import Conversion, Scheme, converter_host, toolchain
+from orchestrator.toolchains.vendors import rknn1
 from tests.openssh import running_sshd
 from tests.toolchains import fake_rknn, nets
 

@@ -12,7 +12,8 @@ from orchestrator.calibration import CalibrationTable, calibrate
 from orchestrator.errors import ToolchainError, TransientError, UserError
 from orchestrator.graphs.prepare import prepare
 from orchestrator.specs.artifact import ArtifactInterface
-from orchestrator.toolchains import Scheme, tengine, toolchain, vendor_rules
+from orchestrator.toolchains import Scheme, toolchain, vendor_rules
+from orchestrator.toolchains.vendors import tengine
 from tests.toolchains import fake_tengine, nets
 
 U8 = Scheme("uint8", "per-tensor", "asymmetric", "minmax")

@@ -5,6 +5,7 @@ Engines are tied to a GPU and a TensorRT version, so nothing of the vendor's run
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version as installed
 
 from orchestrator.calibration.table import CalibrationTable
@@ -12,7 +13,10 @@ from orchestrator.errors import ToolchainError
 from orchestrator.graphs import prepare, qdq
 from orchestrator.toolchains import emit, finish, tensorrt_rules
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
-from orchestrator.toolchains.onnxruntime import manifest, require_offered
+from orchestrator.toolchains.descriptor import Descriptor
+from orchestrator.toolchains.given import TWIN_FACTS
+from orchestrator.toolchains.quantizing import manifest, require_offered
+from orchestrator.toolchains.rule_twin import twin_facts
 
 # What TensorRT runs in int8 between QDQ pairs. PRelu and BatchNormalization stay float.
 OPERATORS = ("Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "MaxPool")
@@ -20,6 +24,16 @@ OPERATORS = ("Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul"
 
 # In a float16 file's metadata: TensorRT takes float16 tensors only when it is told that it may.
 HALF = "farm.float16"
+
+LABEL = "TensorRT"
+_FACTS = (
+    "the very QDQ file that TensorRT builds its engine from",
+    "layers outside QDQ pairs in float32; TensorRT may run them in float16",
+)
+_HALF_FACTS = (
+    "the very float16 file that TensorRT builds its engine from",
+    "onnxruntime may compute a layer in float32 and round what comes out; TensorRT chooses too",
+)
 
 # Raised when what is written here, beside the shared recipes, may differ for the same inputs.
 RECIPE = 2
@@ -85,3 +99,31 @@ class TensorRtToolchain:
             )
         facts = {"toolchain": self.name, "version": self.version(), **finish.onnx_facts(data)}
         return Artifact(data, "onnx", facts)
+
+
+class TensorRtTwin:
+    """TensorRT's twin is the very file that the board builds its engine from; a `Toolchain`."""
+
+    name = "tensorrt"
+    capabilities = replace(TensorRtToolchain.capabilities, built_on_board=False)
+
+    def version(self) -> str:
+        """See `Toolchain.version`."""
+        return f"twin of {TensorRtToolchain().version()}"
+
+    def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
+        """See `Toolchain.quantize`."""
+        made = TensorRtToolchain().quantize(model, table, scheme)
+        facts = _HALF_FACTS if scheme.dtype == "float16" else _FACTS
+        facts = TWIN_FACTS if scheme.is_given else facts
+        about = {"version": self.version(), **twin_facts(LABEL, facts)}
+        return Artifact(made.data, made.format, {**made.manifest, **about})
+
+    def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
+        """See `Toolchain.convert`."""
+        made = TensorRtToolchain().convert(quantized)
+        about = {"version": self.version(), "executed_by": "twin"}
+        return Artifact(made.data, made.format, {**made.manifest, **about})
+
+
+DESCRIPTOR = Descriptor(LABEL, TensorRtToolchain, TensorRtTwin, LABEL)

@@ -19,12 +19,15 @@ from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError
 from orchestrator.graphs import edit, prepare
 from orchestrator.hashing import sha256_bytes
-from orchestrator.toolchains import rknn, rknn_files
+from orchestrator.toolchains import rknn_files, vendor_rules
 from orchestrator.toolchains.base import Artifact, Calibrator, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.converter_host import Host, OverSsh, Returned, ThisComputer
-from orchestrator.toolchains.given import TAKES_NONE
-from orchestrator.toolchains.onnxruntime import manifest, require_offered
+from orchestrator.toolchains.descriptor import Descriptor
 from orchestrator.toolchains.process import converting
+from orchestrator.toolchains.quantizing import manifest, require_offered
+from orchestrator.toolchains.rule_twin import Axes, RuleTwin
+from orchestrator.toolchains.vendor_rules import VendorRule
+from orchestrator.toolchains.vendors import rknn
 
 # Raised when the request, and so the artifact, may differ for the same inputs.
 RECIPE = 1
@@ -37,6 +40,22 @@ ALGORITHMS: dict[Calibrator, str] = {"minmax": "normal", "mmse": "mmse"}
 
 _DEADLINE = 3600.0
 _SMALLEST = 1024
+
+# RKNN-Toolkit 1.x, `asymmetric_affine-u8` (closed): (max - min) / 255 with 0 included and the
+# zero point rounded, for activations and weights alike. Assumed: int32 biases, PReLU slopes in
+# float16, every operator uint8.
+RULE = VendorRule(
+    name="RKNN 1.x",
+    dtype="uint8",
+    activation=vendor_rules.rounded_uint8,
+    weight=lambda values: vendor_rules.rounded_uint8(values.min(), values.max()),
+    per_channel=False,
+    pass_through=vendor_rules.PASS_THROUGH,
+    facts=(
+        "asymmetric_affine-u8, one scale a tensor, zero points rounded",
+        "closed toolkit: biases, PReLU and requantization are assumptions",
+    ),
+)
 
 
 class Rknn1Toolchain:
@@ -62,7 +81,10 @@ class Rknn1Toolchain:
         targets=("rv1126", "rv1109", "rk1808", "rk3399pro"),
         calibrates=True,
         keeps_float=False,
-        refuses_qdq=TAKES_NONE["rknn1"],
+        refuses_qdq=(
+            "takes no file that is quantized already: rknn-toolkit 1.x quantizes the float32 "
+            "model from the calibration images"
+        ),
         runtime="rknn",
     )
     install = (
@@ -174,3 +196,12 @@ def require_whole(data: bytes, result: Mapping[str, Any], left: Returned, toolki
             f"RKNN file of {result['bytes']} bytes; its last lines:\n{left.run.last_words}",
             f"to repeat it by hand: {left.run.command}",
         )
+
+
+def _twin() -> RuleTwin:
+    rules: dict[Axes, VendorRule] = {("uint8", "per-tensor", "asymmetric"): RULE}
+    # Without quantization RKNN computes in float16, of which there is no twin.
+    return RuleTwin(NAME, Rknn1Toolchain.capabilities, rules, RULE.name)
+
+
+DESCRIPTOR = Descriptor("RKNN 1.x", Rknn1Toolchain, _twin, RULE.name)

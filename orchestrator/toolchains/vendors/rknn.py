@@ -7,6 +7,7 @@ out. It calibrates by itself from the images; mean and std become part of the fi
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,13 @@ from orchestrator.graphs.describe import describe_proto
 from orchestrator.graphs.scratch import scratch
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.hashing import sha256_bytes
-from orchestrator.toolchains import rknn_files
+from orchestrator.toolchains import rknn_files, vendor_rules
 from orchestrator.toolchains.base import Artifact, Calibrator, Capabilities, Conversion, Scheme
-from orchestrator.toolchains.onnxruntime import manifest, require_offered
+from orchestrator.toolchains.descriptor import Descriptor
 from orchestrator.toolchains.process import ToolRun, converting, require_artifact, run_tool
+from orchestrator.toolchains.quantizing import manifest, require_offered
+from orchestrator.toolchains.rule_twin import Axes, RuleTwin
+from orchestrator.toolchains.vendor_rules import VendorRule
 
 # Raised when the request, and so the artifact, may differ for the same inputs.
 RECIPE = 1
@@ -43,6 +47,23 @@ _CHECKED = 4  # calibration images on which the built model is held against floa
 # Below this the file does not compute this model at all; what a scheme costs is for the table.
 _LOWEST_COSINE = 0.5
 _DEADLINE, _MMSE_DEADLINE = 1800.0, 14400.0
+
+# RKNN-Toolkit2, `w8a8` (closed): activations int8 (max - min) / 255 with 0 included and the zero
+# point rounded; weights int8, max|w| / 127, one scale an output channel (`channel`) or a tensor
+# (`layer`). Assumed: int32 biases, PReLU slopes in float16, every operator int8.
+CHANNEL_RULE = VendorRule(
+    name="RKNN 2",
+    dtype="int8",
+    activation=vendor_rules.rounded_int8,
+    weight=vendor_rules.symmetric_int8,
+    per_channel=True,
+    pass_through=vendor_rules.PASS_THROUGH,
+    facts=(
+        "w8a8: asymmetric int8 activations, symmetric weights",
+        "closed toolkit: biases, PReLU and requantization are assumptions",
+    ),
+)
+LAYER_RULE = replace(CHANNEL_RULE, per_channel=False)
 
 
 class RknnToolchain:
@@ -324,3 +345,15 @@ def _held_against_float(
             f"to repeat it by hand: {run.command}",
         )
     return round(cosine, 6)
+
+
+def _twin() -> RuleTwin:
+    rules: dict[Axes, VendorRule] = {
+        ("int8", "per-channel", "asymmetric"): CHANNEL_RULE,
+        ("int8", "per-tensor", "asymmetric"): LAYER_RULE,
+    }
+    # Without quantization RKNN computes in float16, of which there is no twin.
+    return RuleTwin(NAME, RknnToolchain.capabilities, rules, CHANNEL_RULE.name)
+
+
+DESCRIPTOR = Descriptor("RKNN", RknnToolchain, _twin, CHANNEL_RULE.name)
