@@ -75,3 +75,8 @@ def test_a_file_in_the_folder_is_a_column_everywhere(new_column: None):
 
 def test_a_column_of_another_version_is_left_out():
     assert asked(["no-such-column"], [result()]) == []
+
+
+def test_every_column_is_described() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+    assert [name for name in columns() if f"| `{name}` |" not in page] == []

@@ -1,0 +1,160 @@
+"""The recipes of CONTRIBUTING.md, done as they are written there: each new file is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.reporting.test_table import result
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "CONTRIBUTING.md").read_text()
+FILE = re.compile(r"^`([\w./-]+)`:\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MOST_LINES = 16  # without blank ones
+
+MATRIX = """\
+models: synthface-mfn
+test_set:
+  rendered: {seed: 0, identities: 8, unknown: 8}
+scoring: {far: [1e-1], table_far: 1e-1}
+entries:
+  - {name: reference, boards: this-host, quantization: float32}
+  - {name: new-kind, boards: {kind: my-board}, quantization: float32}
+  - {name: new-toolchain, boards: this-host, quantization: float32, toolchain: mine}
+"""
+INVENTORY = """\
+boards:
+  - {name: this-host, kind: host-cpu, transport: local}
+  - {name: desk, kind: my-board, transport: emulated}
+"""
+SESSION = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.fleet.boards import smoke_test
+from orchestrator.fleet.boards.addressing import address_of
+from orchestrator.fleet.boards.board import BoardLink
+from orchestrator.fleet.emulated.boards import EmulatedFleet
+from orchestrator.specs.inventory import Board
+
+board = Board.model_validate({"name": "desk", "kind": "host-cpu", "transport": "emulated"})
+state = Path(sys.argv[1])
+
+
+class Images:
+    def __len__(self):
+        return len(smoke_test.images())
+
+    def read(self, start, count):
+        return smoke_test.images()[start : start + count]
+
+
+with EmulatedFleet(state / "emulated") as fleet:
+    link = BoardLink(address_of(board, owner="test", state=state, emulated=fleet))
+    try:
+        assert link.connect().runtimes["mean"].version == "1"
+        artifact = smoke_test.artifact("mean", {})
+        link.deploy(artifact, smoke_test.model())
+        assert link.open(artifact).provider == "CPU"
+        blocks = sorted(link.extract(Images(), 8), key=lambda block: block.start)
+        print(*np.concatenate([block.features for block in blocks])[:, 0].tolist())
+    finally:
+        link.close()
+"""
+TABLE = """
+import sys
+
+from orchestrator.columns import columns
+from orchestrator.reporting.tables.table import markdown
+from orchestrator.results import CellResult
+
+row = CellResult.model_validate_json(sys.argv[1])
+print(markdown([row], {}, ["failed"]))
+print(columns()["failed"].values(row))
+"""
+
+
+def recipes() -> dict[str, tuple[str, str]]:
+    """Path and text of the file of each heading `Add a ...`."""
+    found = {}
+    for title, text in re.findall(r"^## Add a (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S):
+        files = FILE.findall(text)
+        assert len(files) < 2, f"'Add a {title}' is one new file"
+        if files:
+            found[title] = files[0]
+    return found
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of farm with the file of every recipe."""
+    copy = tmp_path_factory.mktemp("farm")
+    for name in ("agents", "models"):
+        shutil.copytree(ROOT / name, copy / name)
+    shutil.copytree(ROOT / "orchestrator", copy / "orchestrator", symlinks=True)
+    for path, text in recipes().values():
+        assert not (copy / path).exists(), path
+        (copy / path).write_text(text)
+    return copy
+
+
+def done(farm: Path, folder: Path, *words: str) -> str:
+    """What a Python of the changed farm prints."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environment = kept | {"PYTHONPATH": str(farm), "PYTHONDONTWRITEBYTECODE": "1"}
+    ended = subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_each_recipe_is_one_short_file() -> None:
+    found = recipes()
+    assert {"kind of board", "column", "runtime", "toolchain"} <= set(found)
+    for title, (path, text) in found.items():
+        assert len([line for line in text.splitlines() if line.strip()]) <= MOST_LINES, title
+        assert (ROOT / path).parent.is_dir(), path
+
+
+def test_a_new_kind_and_a_new_toolchain_have_rows_in_the_plan(
+    changed: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "matrix.yaml").write_text(MATRIX)
+    (tmp_path / "device_inventory.yaml").write_text(INVENTORY)
+    told = done(changed, tmp_path, "-m", "orchestrator.cli.main", "plan", "--json")
+    rows = {row["board"]: row for row in json.loads(told)["rows"] if row["board"] == "desk"}
+    assert rows["desk"]["impossible"] == ""
+    assert rows["desk"]["executed_by"] == "emulated"
+    made = [row for row in json.loads(told)["rows"] if "mine" in row["name"]]
+    assert [row["impossible"] for row in made] == [""]
+    schema = done(changed, tmp_path, "-m", "orchestrator.cli.main", "schema", "kind")
+    names = json.loads(schema)["properties"]
+    assert "mine" in names["toolchain"]["enum"]
+    assert "mean" in names["runtime"]["enum"]
+
+
+def test_a_new_column_is_in_the_table_and_the_exports(changed: Path, tmp_path: Path) -> None:
+    row = result(failed_images=3)
+    told = done(changed, tmp_path, "-c", TABLE, row.model_dump_json()).splitlines()
+    assert told[0].endswith("| Failed |")
+    assert told[2].endswith("| 3 |")
+    assert told[-1] == "{'failed': 3}"
+
+
+def test_a_new_runtime_runs_on_an_emulated_board(changed: Path, tmp_path: Path) -> None:
+    from orchestrator.fleet.boards import smoke_test
+
+    told = done(changed, tmp_path, "-c", SESSION, str(tmp_path))
+    prepared = (smoke_test.images().astype(float) - smoke_test.MEAN) / smoke_test.STD
+    wanted = prepared.reshape(len(prepared), -1).mean(axis=1)
+    assert [float(word) for word in told.split()] == pytest.approx(list(wanted), abs=1e-6)
