@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,7 +46,10 @@ class CellInfo(BaseModel):
 class StepInfo(BaseModel):
     """A step as the plan has it. `board` is empty for steps that run on the head.
 
-    `seconds` is how long it is expected to take, counted on its contention `domain`.
+    `seconds` is how long it is expected to take alone, on its contention `domain`; of its `units`
+    (images or inferences) and of at `least` so many seconds. `sources` are the steps before it,
+    `pool` the boards of which any can do it where there are several, `work` the kind of work of
+    which earlier steps tell how long it takes (`planning/work.py`).
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -58,6 +61,12 @@ class StepInfo(BaseModel):
     cached: bool = False
     domain: str = ""
     seconds: float | None = None
+    units: int = 1
+    least: float = 0.0
+    sources: tuple[str, ...] = ()
+    pool: tuple[str, ...] = ()
+    priority: int = 0
+    work: str = ""
 
 
 class RunStarted(Base):
@@ -154,6 +163,7 @@ class StepFinished(Base):
     seconds: float = 0.0
     summary: str = ""
     verdict: str = ""  # of a measurement
+    units: int | None = None  # images that its own board did, where others helped
 
 
 class StepFailed(Base):
@@ -207,6 +217,40 @@ class Note(Base):
     board: str = ""
 
 
+class Waiting(Base):
+    """Why boards that have steps to do, or this host (an empty name in `boards`), do none of them.
+
+    It holds until another of these names the board, or a step starts there. `why` is
+
+    - `ray`: Ray is being started; without it no board is connected and the host computes nothing;
+    - `input`: `subject`, the step that is waited for in the end, is not done;
+    - `measurement`: `subject`, a measurement, has the contention `domain` for itself, or is next;
+    - `alone`: the board's measurement needs `domain` for itself; `subject` still runs there;
+    - `processors`: as many extractions as there are processors run in `domain`, `subject` is one;
+    - `same`: `subject`, a running step, makes the same, which the store then has;
+    - `retry`: `subject`, a step of the board's own that failed, is tried again after a pause;
+    - empty: nothing is waited for any more.
+    """
+
+    event: Literal["waiting"] = "waiting"
+    boards: tuple[str, ...]
+    why: Literal["", "ray", "input", "measurement", "alone", "processors", "same", "retry"]
+    subject: str = ""
+    domain: str = ""
+
+
+class Forecast(Base):
+    """When the run ends, in seconds from now: probably between `low` and `high`.
+
+    It is the schedule of what is left, with the times that this run's and earlier runs' steps took.
+    """
+
+    event: Literal["forecast"] = "forecast"
+    low: float
+    seconds: float
+    high: float
+
+
 class RunFinished(Base):
     """Last event of a run that ended by itself or was stopped in good order."""
 
@@ -230,6 +274,8 @@ Event = Annotated[
     | CellFinished
     | CellFailed
     | Note
+    | Waiting
+    | Forecast
     | RunFinished,
     Field(discriminator="event"),
 ]
@@ -286,8 +332,13 @@ class EventReader:
             return
         end = data.rfind(b"\n") + 1
         self._offset += end
-        for line in data[:end].splitlines():
-            try:
-                yield _ADAPTER.validate_python(json.loads(line), strict=False)
-            except ValueError:  # a torn line after power loss, or an event of a newer farm
-                continue
+        yield from read_events(data[:end].splitlines())
+
+
+def read_events(lines: Iterable[bytes]) -> Iterator[Event]:
+    """Events of the lines of a log; a line that is no event is skipped."""
+    for line in lines:
+        try:
+            yield _ADAPTER.validate_python(json.loads(line), strict=False)
+        except ValueError:  # a torn line after power loss, or an event of a newer farm
+            continue

@@ -16,10 +16,11 @@ from orchestrator.audit.words import heading
 from orchestrator.cli.asked import asked
 from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.planning.cells import Cell
-from orchestrator.planning.estimate import estimate
 from orchestrator.preflight.planner import Plan, make_plan
+from orchestrator.reporting.durations import between
 from orchestrator.reporting.tables.causes import causes, names_of
 from orchestrator.reporting.tables.fitting import Column, fitted
+from orchestrator.scheduling.forecast import expected_of
 
 MENDED = " (changed so that onnxruntime computes it)"
 
@@ -52,7 +53,7 @@ def plan(arguments: argparse.Namespace) -> int:
 def _plain(made: Plan) -> dict[str, Any]:
     """The plan for programs: rows and steps, seconds as estimated."""
     todo = set(made.resolution.todo)
-    guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
+    expected = expected_of(made)
     infos = {info.id: info for info in made.step_infos()}
     return {
         "rows": [
@@ -83,7 +84,8 @@ def _plain(made: Plan) -> dict[str, Any]:
         ],
         "test_set": {"notes": made.notes()},
         "audit": [finding.model_dump(mode="json") for finding in made.audit],
-        "seconds": guess.seconds,
+        "seconds": expected.seconds if expected else 0.0,
+        "seconds_between": [expected.low, expected.high] if expected else [0.0, 0.0],
         "models": {name: taken.to_dict() for name, taken in made.intake.items()},
     } | ({"given": {name: asdict(each) for name, each in made.given.items()}} if made.given else {})
 
@@ -123,9 +125,9 @@ def show_plan(console: Console, made: Plan, *, steps: bool) -> None:
     for finding in made.audit:
         style = "dim" if finding.severity == "note" else "yellow"
         console.print(Text(heading(finding), style=style))
-    if todo:
-        guess = estimate([made.graph.steps[s] for s in todo], made.domains(), made.rates())
-        console.print(f"about {_minutes(guess.seconds)} ({guess.source})")
+    expected = expected_of(made)
+    if expected is not None:
+        console.print(f"{between(expected.low, expected.high)} ({expected.source})")
     for line in _intake(made):
         console.print(line)
     if steps:
@@ -204,7 +206,3 @@ def _steps(made: Plan, width: int) -> Table:
         where = _pool(step.pool) or "this head"
         rows.append([step.id, where, key[:12] if key else "after its inputs", state])
     return fitted(STEP_COLUMNS, rows, width)
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

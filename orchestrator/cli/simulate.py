@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.errors import UserError
-from orchestrator.planning.estimate import GUESSES, rate_name
-from orchestrator.planning.graph import Graph, Step
+from orchestrator.planning.graph import Graph
 from orchestrator.preflight.planner import graph_with
+from orchestrator.reporting.durations import between, duration
 from orchestrator.reporting.tables.causes import counted
 from orchestrator.request import Request
-from orchestrator.scheduling.simulator import Simulation, pool_name, simulate
+from orchestrator.scheduling.forecast import expected_of
+from orchestrator.scheduling.simulator import Simulation, pool_name
 from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.yamlfile import nearest
@@ -49,19 +49,15 @@ def wanted(text: str) -> dict[str, int]:
     return counts
 
 
-def fleet(
-    boards: tuple[Board, ...], counts: Mapping[str, int]
-) -> tuple[list[Board], dict[str, str]]:
-    """The inventory with as many boards of each named kind as asked, and whom each is made after.
+def fleet(boards: tuple[Board, ...], counts: Mapping[str, int]) -> list[Board]:
+    """The inventory with as many boards of each named kind as asked.
 
     Other kinds stay as they are. Boards that are made up have hardware of their own each.
     """
     made: list[Board] = []
-    after: dict[str, str] = {}
     for board in boards:
         if board.kind not in counts:
             made.append(board)
-            after[board.name] = board.name
     for kind, count in counts.items():
         like = next((board for board in boards if board.kind == kind), None)
         for i in range(count):
@@ -71,35 +67,24 @@ def fleet(
                 made.append(Board.model_validate(fresh))
             else:
                 made.append(like.model_copy(update={"name": name, "contention_domain": name}))
-            after[name] = like.name if like is not None else name
-    return made, after
+    return made
 
 
 def show(request: Request, text: str, console: Console) -> int:
     """Simulate the whole matrix from an empty store and print what came of it."""
     counts = wanted(text)
     inventory = load_inventory(Path(request.inventory))
-    boards, after = fleet(inventory.boards, counts)
+    boards = fleet(inventory.boards, counts)
     plan = graph_with(request, tuple(boards))
-    if not plan.graph.steps:
-        raise UserError("no row is possible with these boards", "`farm plan` says why")
-    rates = plan.rates()
-    seen: set[str] = set()
-    guessed: set[str] = set()
-
-    def seconds(step: Step, board: str) -> float:
-        name = rate_name(replace(step, board=after.get(board, board)))
-        (seen if name in rates else guessed).add(name)
-        spent = rates.get(name, GUESSES[step.stage]) * step.units
-        least = step.params["policy"]["min_duration_s"] if step.stage == "measure" else 0.0
-        return float(max(spent, least))
-
     slots = os.cpu_count() or 1
-    done = simulate(plan.graph, plan.domains(), seconds, head_slots=slots)
+    expected = expected_of(plan)
+    if expected is None:
+        raise UserError("no row is possible with these boards", "`farm plan` says why")
+    done = expected.simulation
     console.print(
         f"{counted(len(plan.possible), 'row')}, {counted(len(plan.graph.steps), 'step')}, "
         f"{counted(len(boards), 'board')}, from an "
-        f"empty store: {duration(done.makespan_s)}"
+        f"empty store: {between(expected.low, expected.high)}"
     )
     console.print(
         f"lower bound {duration(done.bound_s)} ({done.bound_by}); this schedule is "
@@ -107,9 +92,8 @@ def show(request: Request, text: str, console: Console) -> int:
     )
     console.print()
     console.print(_table(plan.graph, done, slots))
-    source = f"{len(seen)} paces seen in earlier runs, {len(guessed)} guessed"
     console.print()
-    console.print(f"{source}: {', '.join(sorted(guessed)[:6])}" if guessed else source, style="dim")
+    console.print(expected.source, style="dim")
     impossible = len(plan.cells) - len(plan.possible)
     if impossible:
         console.print(f"{impossible} rows are impossible and left out; `farm plan` says why")
@@ -135,11 +119,3 @@ def _table(graph: Graph, done: Simulation, slots: int) -> Table:
     if len(rows) > SHOWN:
         table.caption = f"{len(rows) - SHOWN} pools that are less busy are not shown"
     return table
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words."""
-    for limit, unit, size in ((90, "s", 1), (5400, "min", 60)):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 3600:.1f} h"

@@ -207,6 +207,7 @@ class _Builder:
                     "executed_by": [cell.gallery.executed_by, cell.probe.executed_by],
                 },
                 executed_by=cell.probe.executed_by,
+                units=sum(self._sets[cell.model, role].count for role in ("gallery", "probe")),
             ),
             name,
         )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.planning.estimate import rate_name
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.planning.graph import Step
+from orchestrator.planning.paces import Observation
+from orchestrator.planning.work import Work
 from orchestrator.specs.inventory import Board
+
+OF_A_KIND, OF_ALL = 8, 2000
+"""How many observations are kept: of one kind of work on one board, and of all."""
 
 
 class FactsFile:
@@ -50,28 +55,52 @@ class FactsFile:
         return known if isinstance(known, dict) else {}
 
 
-class RatesFile:
-    """How fast stages went, for estimates only: it may be lost at any time."""
+class PacesFile:
+    """What earlier steps took, for estimates only: it may be lost at any time.
+
+    `rates.json`, which an earlier farm kept beside it, held the times of steps that had shared
+    their processors; it is not read any more.
+    """
 
     def __init__(self, state: Path) -> None:
-        self._path = state / "rates.json"
+        self._path = state / "paces.json"
 
-    def load(self) -> dict[str, float]:
-        """Seconds a unit, by `rate_name`."""
+    def load(self) -> list[Observation]:
+        """Observations, the oldest first."""
         try:
-            found = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            return {}
-        return {k: v for k, v in found.items() if isinstance(v, float)}
+            found = list(json.loads(self._path.read_text())["seen"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return []
+        return [each for each in map(_observation, found) if each is not None]
 
-    def add(self, step: Step, seconds: float, units: int | None = None) -> None:
-        """Remember a step's pace, the newest weighing half; `units` when it did not do all."""
-        rates = self.load()
-        name, now = rate_name(step), seconds / max(step.units if units is None else units, 1)
-        rates[name] = (rates[name] + now) / 2 if name in rates else now
+    def add(self, seen: Iterable[Observation]) -> None:
+        """Remember more; the oldest are forgotten. One that cannot be written is not."""
+        kept = kept_observations([*self.load(), *seen])
+        plain = [[o.work.to_text(), o.units, round(o.seconds, 3), o.least] for o in kept]
         temporary = self._path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(rates, indent=1, sort_keys=True))
-        temporary.replace(self._path)
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps({"v": 1, "seen": plain}))
+            temporary.replace(self._path)
+
+
+def kept_observations(seen: Sequence[Observation]) -> list[Observation]:
+    """The newest of each kind of work, and of all."""
+    counts: Counter[Work] = Counter()
+    newest: list[Observation] = []
+    for each in reversed(seen):
+        counts[each.work] += 1
+        if counts[each.work] <= OF_A_KIND and len(newest) < OF_ALL:
+            newest.append(each)
+    return newest[::-1]
+
+
+def _observation(plain: Any) -> Observation | None:
+    """One of the file's; None for what a later farm may have written."""
+    try:
+        text, units, seconds, least = plain
+        return Observation(Work.from_text(text), int(units), float(seconds), float(least))
+    except (TypeError, ValueError, AttributeError):
+        return None
 
 
 def _entry(board: Board) -> str:

@@ -13,7 +13,7 @@ from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand
-from orchestrator.planning.estimate import expected, leads, ranks
+from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import (
     CALIBRATION,
@@ -27,10 +27,12 @@ from orchestrator.planning.graph import (
     only,
 )
 from orchestrator.planning.identity import Seen, emulator
+from orchestrator.planning.paces import Observation, Paces
 from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
+from orchestrator.planning.work import Work, least_seconds, work_of
 from orchestrator.preflight.as_given import Given, examine
 from orchestrator.preflight.audit import audit_of
-from orchestrator.preflight.caches import FactsFile, RatesFile
+from orchestrator.preflight.caches import FactsFile, PacesFile
 from orchestrator.preflight.capabilities import Offered, offers_of
 from orchestrator.preflight.model import TakenIn, hold_against_file, take_in
 from orchestrator.preflight.settings import refuse_idle
@@ -88,6 +90,7 @@ class Plan:
     given: dict[str, Given] = field(default_factory=dict)
     _contents: dict[str, str] = field(default_factory=dict)
     _keys: Keys = field(default_factory=Keys)
+    _paces: Paces | None = None
 
     def settle(self) -> None:
         """Work out graph and keys again from what is now known of boards and store."""
@@ -106,9 +109,8 @@ class Plan:
             | {CALIBRATION: _calibration_version(), GIVEN: _given_version()},
             self.bound,
         )
-        rates = self.rates()
-        self.ranks = ranks(self.graph, lambda step: expected(step, rates))
-        self.leads = leads(self.graph, lambda step: expected(step, rates))
+        self.ranks = ranks(self.graph, self.seconds)
+        self.leads = leads(self.graph, self.seconds)
         self.resolve()
 
     def emulators(self) -> dict[str, str]:
@@ -227,7 +229,7 @@ class Plan:
     def step_infos(self) -> tuple[StepInfo, ...]:
         """The steps as events carry them: those to do, and those that the store already holds."""
         shown = set(self.resolution.todo) | set(self.resolution.contents)
-        domains, rates = self.domains(), self.rates()
+        domains = self.domains()
         return tuple(
             StepInfo(
                 id=step.id,
@@ -237,7 +239,13 @@ class Plan:
                 executed_by=step.executed_by,
                 cached=self.resolution.cached(step.id),
                 domain=domains[step.board],
-                seconds=expected(step, rates),
+                seconds=self.seconds(step),
+                units=step.units,
+                least=least_seconds(step),
+                sources=tuple(s for s in self.graph.sources(step.id) if s in shown),
+                pool=step.pool if len(step.pool) > 1 else (),
+                priority=step.priority,
+                work=self._work(step).to_text(),
             )
             for step in self.graph.steps.values()
             if step.id in shown
@@ -281,9 +289,21 @@ class Plan:
         """Contention domain of each board; the head's under the empty name."""
         return {"": HEAD_DOMAIN} | {n: board.contention_domain for n, board in self.boards.items()}
 
-    def rates(self) -> dict[str, float]:
-        """Seconds a unit of each stage and board, as earlier runs saw them."""
-        return RatesFile(Path(self.request.state)).load()
+    def observations(self) -> list[Observation]:
+        """What earlier runs' steps took."""
+        return PacesFile(Path(self.request.state)).load()
+
+    def seconds(self, step: Step) -> float:
+        """How long a step takes alone, as earlier runs' steps would have it."""
+        if self._paces is None:
+            self._paces = Paces(self.observations())
+        return self._paces.line(self._work(step)).seconds(step.units, least_seconds(step))
+
+    def _work(self, step: Step) -> Work:
+        if not step.board:
+            return work_of(step, "head")
+        board = self.boards[step.board]
+        return work_of(step, f"{board.kind} {step.executed_by or board.executed_by}")
 
     def matrix_sha256(self) -> str:
         """Hash of the matrix file's bytes."""

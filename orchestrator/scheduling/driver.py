@@ -33,7 +33,7 @@ from orchestrator.events import (
 from orchestrator.execution.executor import Executor, Outcome
 from orchestrator.fleet.boards.board import Deadlines
 from orchestrator.planning.graph import Step
-from orchestrator.preflight.caches import FactsFile, RatesFile
+from orchestrator.preflight.caches import FactsFile
 from orchestrator.preflight.planner import Plan
 from orchestrator.preflight.replanning import take_inventory
 from orchestrator.scheduling.core import messages as m
@@ -41,10 +41,12 @@ from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.core.states import UNSUCCESSFUL
 from orchestrator.scheduling.error_labels import error_class, failure_of
 from orchestrator.scheduling.inventory_watch import InventoryWatch
+from orchestrator.scheduling.learning import Learning
 from orchestrator.scheduling.leases import CONNECTIONS, Leases
 from orchestrator.scheduling.plan_reports import PlanReports
 from orchestrator.scheduling.plan_view import plan_view
 from orchestrator.scheduling.reporter import Reporter
+from orchestrator.scheduling.waits import Waits
 
 
 class Driver:
@@ -84,7 +86,9 @@ class Driver:
             f"run {run} pid {os.getpid()}",
             deadlines.queue_s,
         )
-        self._rates = RatesFile(state)
+        self._learning = Learning(plan, max(1, ray.cpus), folder / EVENTS, self._reporter.emit)
+        self._reporter.follow = self._learning.take
+        self._waits = Waits(ray, self._reporter)
         self._inventory = InventoryWatch(Path(plan.request.inventory))
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         # A board may be connected and another's step run at any time; threads are made at need.
@@ -113,6 +117,7 @@ class Driver:
         self._ray.start()
         for level, text in self._ray.notes:
             self._reporter.emit(Note(level=level, message=text))
+        self._waits.tell()
         self._take_plan()
         while not self._stop.is_set():
             changed = self._plan.book.read(self._plan.boards)
@@ -125,6 +130,8 @@ class Driver:
                 break
             if self._head_is_dead():
                 break
+            self._waits.tell()
+            self._learning.tell()
             self._take_news()
         return self._finish()
 
@@ -280,14 +287,13 @@ class Driver:
                 seconds=seconds,
                 summary=outcome.summary,
                 verdict=outcome.verdict,
+                units=outcome.units,
             )
         )
         if step.board:
             runtime = step.extra["runtime"] if step.stage in ("measure", "extract") else None
             worked = None if outcome.cached else runtime
             self._leases.step_done(step.board, worked, self._executor.heat.get(step.board))
-        if not outcome.cached:
-            self._rates.add(step, seconds, outcome.units)
         self._has_news = True
 
     def _help(self, step: Step, board: str) -> None:
@@ -355,6 +361,7 @@ class Driver:
 
     def clean_up(self) -> None:
         """Release boards, stop Ray and helpers."""
+        self._learning.learn()
         self._executor.close()
         held = self._core.boards.all_connected
         for name in held:

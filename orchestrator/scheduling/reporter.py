@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from orchestrator.events import Event, EventLog, RunFinished, StepProgress
 
@@ -11,10 +12,11 @@ PROGRESS_S = 0.2
 
 
 class Reporter:
-    """Thread-safe front of an event log."""
+    """Thread-safe front of an event log. `follow` is told of each event that was written."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
+        self.follow: Callable[[Event], None] = lambda _: None
         self._guard = threading.Lock()
         self._last: dict[str, float] = {}
         self._closed = False
@@ -31,6 +33,7 @@ class Reporter:
                     return
                 self._last[event.step] = now
             self._log.append(event)
+            self.follow(event)
             # Steps that are being stopped still tell how far they are; readers trust the last word.
             self._closed = isinstance(event, RunFinished)
 

@@ -1,7 +1,7 @@
 """The scheduler on a virtual clock: how long a matrix takes with which boards, and what waits.
 
-Pure and seeded. The scheduling core of a run decides here too; what is left out are connecting,
-deploying, transfers of images and Ray.
+Pure and seeded. The scheduling core of a run decides here too. Steps that share processors slow
+each other down as in a run (`planning/sharing.py`).
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from orchestrator.errors import BoardError
-from orchestrator.planning.estimate import leads, ranks
-from orchestrator.planning.graph import Graph, Step
+from orchestrator.planning.critical_path import leads, ranks
+from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
 from orchestrator.planning.resolving import Resolution
+from orchestrator.planning.sharing import wanted
 from orchestrator.scheduling.core import messages as m
 from orchestrator.scheduling.core.pools import wanted_helpers
 from orchestrator.scheduling.core.scheduler import Scheduler
@@ -78,14 +79,43 @@ class _Running:
     paces: dict[str, float] = field(default_factory=dict)  # board to share of the whole a second
     joined: dict[str, float] = field(default_factory=dict)
     turn: int = 0  # which of the announced ends is still meant
-
-    @property
-    def pace(self) -> float:
-        return sum(self.paces.values())
+    pace: float = 0.0  # their sum, each slowed down by its domain
 
     def advance(self, now: float) -> None:
         self.left -= (now - self.since) * self.pace
         self.since = now
+
+
+class _Domains:
+    """Who works in each contention domain, and how slow that makes them.
+
+    Args:
+        domains: of each board; the head's under the empty name.
+        processors: by domain; one that is not there is never short of them.
+    """
+
+    def __init__(self, domains: Mapping[str, str], processors: Mapping[str, int]) -> None:
+        self._domains = {"": HEAD_DOMAIN, **domains}
+        self._processors = processors
+        self._wants: dict[str, float] = defaultdict(float)
+        self._inside: dict[str, Counter[str]] = defaultdict(Counter)  # steps by domain
+
+    def slowdown(self, board: str) -> float:
+        """By how much longer all takes beside a board."""
+        domain = self._domains[board]
+        have = self._processors.get(domain)
+        return 1.0 if have is None else max(1.0, self._wants[domain] / have)
+
+    def change(self, step: Step, board: str, sign: int) -> Iterable[str]:
+        """A step begins or ends on a board; returns the steps whose pace that changes."""
+        domain, before = self._domains[board], self.slowdown(board)
+        have = self._processors.get(domain, 1)
+        self._wants[domain] += sign * wanted(step.stage, have)
+        inside = self._inside[domain]
+        inside[step.id] += sign
+        if not inside[step.id]:
+            del inside[step.id]
+        return list(inside) if self.slowdown(board) != before else ()
 
 
 _FAR = float("inf")
@@ -109,8 +139,12 @@ class _Simulator:
         deaths: Mapping[str, float],
         jitter: float,
         seed: int,
+        processors: Mapping[str, int],
+        begun: Mapping[str, float] | None,
     ) -> None:
         self._seconds = seconds
+        self._sharing = _Domains(domains, processors)
+        self._begun = begun or {}
         self._deaths = sorted(((at, name) for name, at in deaths.items()), reverse=True)
         self._chance, self._jitter = random.Random(seed), jitter
         self._running: dict[str, _Running] = {}
@@ -123,12 +157,39 @@ class _Simulator:
         boards = {name: m.BoardProfile(domain) for name, domain in domains.items() if name}
         lead = leads(graph, lambda step: seconds(step, step.board))
         rank = ranks(graph, lambda step: seconds(step, step.board))
-        self._graph = _without_deploys(graph)
-        _bind(self._graph)
-        ids = list(self._graph.steps)
-        every = Resolution(keys={step_id: step_id for step_id in ids}, todo=ids)
-        self._tell(m.PlanChanged(m.PlanView(self._graph, every, boards, lead, rank)))
+        if begun is None:
+            self._graph = _without_deploys(graph)
+            _bind(self._graph)
+        else:
+            self._graph = graph
+        self._take(self._begun, boards, lead, rank)
         self._tell(m.ConnectedFromStart(tuple(boards)))
+        if self._begun:
+            self._look()
+            self._take(self._graph.steps, boards, lead, rank)
+
+    def _take(
+        self,
+        steps: Iterable[str],
+        boards: Mapping[str, m.BoardProfile],
+        lead: Mapping[str, float],
+        rank: Mapping[str, float],
+    ) -> None:
+        """Give the core a plan of some steps: those under way come first, so that they start."""
+        ids = list(steps) or list(self._graph.steps)
+        known = set(ids)
+        some = {
+            step_id: replace(
+                step,
+                inputs={},
+                after=tuple(s for s in self._graph.sources(step_id) if s in known),
+            )
+            for step_id, step in self._graph.steps.items()
+            if step_id in known
+        }
+        graph = self._graph if len(some) == len(self._graph.steps) else Graph(some, {})
+        every = Resolution(keys={step_id: step_id for step_id in ids}, todo=ids)
+        self._tell(m.PlanChanged(m.PlanView(graph, every, boards, lead, rank)))
 
     def run(self) -> None:
         """Until nothing runs and nothing can start."""
@@ -169,7 +230,8 @@ class _Simulator:
             match instruction:
                 case m.Start(step):
                     self._waited[pool_name(step.pool)] += instruction.waited_s
-                    self._running[step.id] = running = _Running(step, 1.0, self.now)
+                    left = self._begun.get(step.id, 1.0)
+                    self._running[step.id] = running = _Running(step, left, self.now)
                     self._join(running, step.board)
                 case m.Help(step, board):
                     running = self._running[step.id]
@@ -196,10 +258,21 @@ class _Simulator:
         running.joined[board] = self.now
         if board:
             self._at[board] = running.step.id
+        self._share(running, board, 1)
         self._announce(running)
+
+    def _share(self, running: _Running, board: str, sign: int) -> None:
+        """Others that share the processors go on at another pace."""
+        for step_id in self._sharing.change(running.step, board, sign):
+            other = self._running.get(step_id)
+            if other is not None and other is not running:
+                other.advance(self.now)
+                self._announce(other)
 
     def _announce(self, running: _Running) -> None:
         running.turn += 1
+        slowed = (pace / self._sharing.slowdown(name) for name, pace in running.paces.items())
+        running.pace = sum(slowed)
         end = self.now + max(0.0, running.left) / running.pace
         heapq.heappush(self._ends, (end, running.turn, running.step.id))
 
@@ -207,6 +280,7 @@ class _Simulator:
         del running.paces[board]
         self._at.pop(board, None)
         start = running.joined.pop(board)
+        self._share(running, board, -1)
         self._spans.append(Span(running.step.id, board, start, self.now, done))
 
     def _finish(self, running: _Running) -> None:
@@ -273,7 +347,11 @@ def _bind(graph: Graph) -> None:
 
 
 def lower_bound(
-    graph: Graph, seconds: Callable[[Step, str], float], head_slots: int
+    graph: Graph,
+    seconds: Callable[[Step, str], float],
+    head_slots: int,
+    domains: Mapping[str, str],
+    processors: Mapping[str, int],
 ) -> tuple[float, str]:
     """The shortest that any schedule can be, and what makes it so."""
 
@@ -293,6 +371,13 @@ def lower_bound(
         (total / (len(pool) or head_slots), f"the work of {pool_name(pool) or 'this head'}")
         for pool, total in work.items()
     ]
+    shared: dict[str, float] = defaultdict(float)
+    for step in steps.values():
+        inside = {domains.get(name, HEAD_DOMAIN if not name else "") for name in step.pool or ("",)}
+        if len(inside) == 1 and (domain := inside.pop()) in processors:
+            least_s = min(seconds(step, name) for name in step.pool or ("",))
+            shared[domain] += wanted(step.stage, processors[domain]) * least_s
+    loads += [(work / processors[d], f"the processors of {d}") for d, work in shared.items()]
     return max([(path, "the critical path"), *loads])
 
 
@@ -305,6 +390,8 @@ def simulate(
     deaths: Mapping[str, float] | None = None,
     jitter: float = 0.0,
     seed: int = 0,
+    processors: Mapping[str, int] | None = None,
+    begun: Mapping[str, float] | None = None,
 ) -> Simulation:
     """Run a graph on a virtual clock.
 
@@ -316,7 +403,13 @@ def simulate(
         deaths: board to the virtual second at which it is lost for good.
         jitter: each duration is changed by up to this share, at random.
         seed: of that.
+        processors: of each contention domain whose steps slow each other down.
+        begun: a run in its middle: the steps under way, and how much of each is left (1 to 0).
+            Boards are then those that the steps name, and deploys are steps as any other.
     """
-    simulator = _Simulator(graph, domains, seconds, head_slots, deaths or {}, jitter, seed)
+    cores = processors or {}
+    dead = deaths or {}
+    simulator = _Simulator(graph, domains, seconds, head_slots, dead, jitter, seed, cores, begun)
     simulator.run()
-    return simulator.result(*lower_bound(graph, seconds, head_slots))
+    bound = lower_bound(graph, seconds, head_slots, domains, cores)
+    return simulator.result(*bound)

@@ -18,8 +18,10 @@ from orchestrator.events import (
     CellInfo,
     Event,
     EventReader,
+    Forecast,
     Note,
     PlanChanged,
+    RunFinished,
     RunStarted,
     StepFailed,
     StepFinished,
@@ -28,6 +30,7 @@ from orchestrator.events import (
     StepSkipped,
     StepStarted,
     Telemetry,
+    Waiting,
 )
 from orchestrator.reporting.live.console import View
 from orchestrator.reporting.live.state import RunState
@@ -84,24 +87,77 @@ def plan(*steps: StepInfo) -> RunStarted:
     return RunStarted(at=T0, run="r", farm="0", steps=steps, **named)
 
 
-def test_time_left_is_that_of_the_busiest_domain_at_the_pace_seen() -> None:
+def test_time_left_is_the_forecast_and_the_bar_counts_seconds() -> None:
     state = RunState()
     state.apply(
         plan(
-            StepInfo(id="a", stage="extract", board="x", domain="x", seconds=10.0),
-            StepInfo(id="b", stage="extract", board="x", domain="x", seconds=10.0),
-            StepInfo(id="c", stage="extract", board="y", domain="y", seconds=5.0),
-            StepInfo(id="d", stage="extract", board="y", domain="y", seconds=500.0, cached=True),
+            StepInfo(id="a", stage="extract", board="x", domain="x", seconds=30.0),
+            StepInfo(id="b", stage="compare", domain="x", seconds=10.0),
+            StepInfo(id="c", stage="images", domain="x", seconds=500.0, cached=True),
         )
     )
-    assert state.seconds_left(T0) == 20.0
+    assert state.left_s(T0) is None
+    state.apply(Forecast(at=T0, low=30.0, seconds=40.0, high=60.0))
+    assert state.left_s(T0 + 10) == (20.0, 50.0)
+    assert state.left_s(T0 + 45) == (0.0, 15.0)
+    assert state.share(T0) == 0.0
     state.apply(StepStarted(at=T0, step="a", stage="extract", board="x"))
     state.apply(StepProgress(at=T0 + 20, step="a", board="x", done=50, total=100, unit="images"))
-    # A quarter of x's work took 20 s where 5 were expected: between 15 and 60 s are left.
-    assert 15 < (state.seconds_left(T0 + 20) or 0) < 60
-    for name, board in (("a", "x"), ("b", "x"), ("c", "y")):
-        state.apply(StepFinished(at=T0 + 40, step=name, stage="extract", board=board, key="k"))
-    assert state.seconds_left(T0 + 40) is None
+    assert state.share(T0 + 20) == 15 / 40
+    state.apply(StepFinished(at=T0 + 40, step="a", stage="extract", board="x", key="k"))
+    assert state.share(T0 + 40) == 30 / 40  # and one of two steps
+    state.apply(StepFinished(at=T0 + 50, step="b", stage="compare", key="k"))
+    assert state.share(T0 + 50) == 1.0
+    state.apply(RunFinished(at=T0 + 50, exit_code=0, outcome="complete"))
+    assert state.left_s(T0 + 50) is None
+
+
+def test_the_end_is_a_range_in_words() -> None:
+    begun = plan(StepInfo(id="a", stage="extract", board="x", seconds=100.0))
+    soon = Forecast(at=T0, low=70.0, seconds=100.0, high=175.0)
+    assert "0:00, 1–3 min left" in "\n".join(drawn([begun, soon], 80, 24))
+    wide = "\n".join(drawn([begun, soon], 160, 24))
+    assert re.search(r"0:00 spent, 1–3 min left \(until \d\d:\d\d", wide)
+
+
+def words_of(events: list[Event]) -> str:
+    """What an ordinary terminal shows, without its gaps."""
+    return " ".join("\n".join(drawn(events, 80, 24)).split())
+
+
+WAITS: dict[str, tuple[Waiting, str]] = {
+    "measured": (
+        Waiting(at=T0, boards=("x",), why="measurement", subject="measure/h", domain="this-host"),
+        "x waiting this host is being measured 2 s",
+    ),
+    "input": (
+        Waiting(at=T0, boards=("x",), why="input", subject="calibrate/minmax"),
+        "x waiting for calibrate/minmax 2 s",
+    ),
+}
+
+
+@pytest.mark.parametrize(("event", "said"), WAITS.values(), ids=WAITS)
+def test_an_idle_board_says_what_it_waits_for_until_it_works(event: Waiting, said: str) -> None:
+    begun = plan(StepInfo(id="a", stage="extract", board="x", seconds=100.0))
+    ready = BoardChanged(at=T0, board="x", state="ready", executed_by="board")
+    later = Note(at=T0 + 2, level="info", message="later")
+    assert said in words_of([begun, ready, event, later])
+    works = StepStarted(at=T0 + 2, step="a", stage="extract", board="x")
+    done = StepFinished(at=T0 + 2, step="a", stage="extract", board="x", key="k")
+    assert "waiting" not in words_of([begun, ready, event, works, done])
+    over = Waiting(at=T0 + 2, boards=("x",), why="")
+    assert "x ready 1 step to go" in words_of([begun, ready, event, over])
+
+
+def test_a_board_that_connects_says_how_long_and_that_ray_starts() -> None:
+    begun = plan(StepInfo(id="a", stage="extract", board="x", seconds=100.0))
+    begins = BoardChanged(at=T0, board="x", state="connecting", executed_by="board")
+    later = Note(at=T0 + 3, level="info", message="later")
+    ray, up = (Waiting(at=T0 + 1, boards=("",), why=why) for why in ("ray", ""))
+    assert "x connecting 3 s" in words_of([begun, begins, later])
+    assert "x connecting starting Ray 2 s" in words_of([begun, begins, ray, later])
+    assert "x connecting 3 s" in words_of([begun, begins, ray, up, later])
 
 
 def test_a_board_that_stays_busy_is_said_once() -> None:

@@ -235,8 +235,9 @@ def test_wrong_deadlines_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, te
 
 def test_no_deadline_hangs_on_the_calendar() -> None:
     """A clock that jumps by an hour changes nothing: waiting is counted on the monotonic clock."""
-    # How far a board's calendar is off, the age of its files, of a proof in the fleet's log.
-    about_calendars = {"probing.py", "cleanup.py", "fleet_book.py"}
+    # How far a board's calendar is off, the age of its files, of a proof in the fleet's log, and
+    # how long what the event log says of a step is ago.
+    about_calendars = {"probing.py", "cleanup.py", "fleet_book.py", "learning.py"}
     calendar = re.compile(r"\btime\.time\(|datetime\.now|utcnow")
     found = [
         f"{path.relative_to(ROOT)}:{number}"

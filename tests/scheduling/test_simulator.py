@@ -116,6 +116,47 @@ def test_forty_cells_over_eight_boards_are_near_the_shortest_possible() -> None:
     assert done.makespan_s <= 1.10 * done.bound_s, (done.makespan_s, done.bound_s, done.bound_by)
 
 
+def test_steps_that_share_processors_slow_each_other_down() -> None:
+    """Four boards that are emulated on two processors take twice as long as four real ones."""
+    names = tuple("abcd")
+    graph = Graph(
+        {f"extract/{n}": Step(f"extract/{n}", "extract", pool=(n,), board=n) for n in names}, {}
+    )
+    emulated = dict.fromkeys(names, HEAD_DOMAIN)
+
+    def end(domains: dict[str, str], **more: object) -> Simulation:
+        seconds = lambda step, _: SECONDS[step.stage]  # noqa: E731
+        return simulate(graph, domains, seconds, head_slots=2, **more)  # type: ignore[arg-type]
+
+    apart = end({name: name for name in names}, processors={HEAD_DOMAIN: 2})
+    here = end(emulated, processors={HEAD_DOMAIN: 2})
+    assert apart.makespan_s == 30.0
+    assert here.makespan_s == 60.0
+    assert (here.bound_s, here.bound_by) == (60.0, f"the processors of {HEAD_DOMAIN}")
+    half = end(emulated, processors={HEAD_DOMAIN: 2}, begun={f"extract/{n}": 0.5 for n in names})
+    assert half.makespan_s == 30.0
+
+
+def test_a_run_in_its_middle_goes_on_with_what_is_under_way() -> None:
+    """The extraction under way holds the domain, though a measurement would come first."""
+    on = {"pool": ("a",), "board": "a"}
+    steps = {
+        "extract/a": Step("extract/a", "extract", units=10, **on),
+        "measure/b": Step("measure/b", "measure", pool=("b",), board="b"),
+        "score/a": Step("score/a", "score", {"g": "extract/a"}),
+    }
+    here = {"a": HEAD_DOMAIN, "b": HEAD_DOMAIN}
+    done = simulate(
+        Graph(steps, {}),
+        here,
+        lambda step, _: SECONDS[step.stage],
+        head_slots=2,
+        begun={"extract/a": 0.2},
+    )
+    spans = {span.step: (span.start, span.stop) for span in done.spans}
+    assert spans == {"extract/a": (0, 6), "measure/b": (6, 11), "score/a": (11, 14)}
+
+
 def test_one_extraction_is_shared_out() -> None:
     one = run(graph_of([("a",)], 50_000), "a")
     four = run(graph_of([tuple("abcd")], 50_000), "abcd")

@@ -24,9 +24,12 @@ from rich.text import Text
 from orchestrator.columns import asked
 from orchestrator.columns.published import PUBLISHED
 from orchestrator.events import Event, StepProgress
+from orchestrator.reporting.durations import between, duration
 from orchestrator.reporting.live.state import BoardLine, Running, RunState
+from orchestrator.reporting.tables.causes import counted
 from orchestrator.reporting.tables.fitting import Column, fits, fitted
 from orchestrator.reporting.tables.table import extra, footnotes, headings, row, serious_notes
+from orchestrator.reporting.waiting import words
 from orchestrator.results import CellResult
 
 TAIL = 6
@@ -35,6 +38,7 @@ TELL_S = 5.0
 SHORT = 30
 WIDE = 110
 WIDEST = 150
+BAR, NARROW_BAR = 14, 9
 NOTE_LINES = 4
 Detail = Literal["quiet", "usual", "verbose"]
 STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
@@ -44,6 +48,7 @@ STATE_STYLES = {
     "unreachable": "red",
     "unfit": "red",
     "connecting": "yellow",
+    "waiting": "yellow",
 }
 VERDICT_STYLES = {"VALID": "green", "SUSPECT": "yellow"}
 
@@ -159,8 +164,9 @@ class View:
         if widest:
             table.add_column("Row", no_wrap=True, width=28)
         table.add_column("Step", no_wrap=True, ratio=2, min_width=36 if wide else None)
-        table.add_column("", width=14)
-        table.add_column("Rate", justify="right", no_wrap=True, width=8)
+        table.add_column("", width=BAR if wide else NARROW_BAR)
+        if wide:
+            table.add_column("Rate", justify="right", no_wrap=True, width=8)
         table.add_column("Left", justify="right", no_wrap=True, width=6)
         if widest:
             table.add_column("ms", justify="right", no_wrap=True, width=7)
@@ -176,20 +182,34 @@ class View:
         return table
 
     def _board_row(self, board: BoardLine, wide: bool, widest: bool) -> list[RenderableType]:
+        state = "waiting" if board.waiting is not None and board.running is None else board.state
         first = [
             Text(board.name),
-            Text(board.state, style=STATE_STYLES.get(board.state, "dim")),
+            Text(state, style=STATE_STYLES.get(state, "dim")),
         ]
         running = board.running
         if running is not None:
             step = self._step(running, board.name)
         else:
-            idle = board.reason.splitlines()[0] if board.reason else ""
-            if not idle and board.state in ("ready", "waiting"):
-                left = board.steps_left
-                idle = f"{left} step{'s' * (left > 1)} to go" if left else "nothing to do"
-            step = [Text(idle, style="dim"), Text(""), Text(""), Text("")]
+            idle, since = self._idle(board)
+            step = [Text(idle, style="dim"), Text(since, style="dim"), Text(""), Text("")]
         return self._cells(first, step, running, wide, widest, board)
+
+    def _idle(self, board: BoardLine) -> tuple[str, str]:
+        """Why a board does nothing, and for how long."""
+        waits, now = board.waiting, self._clock()
+        if board.reason:
+            return board.reason.splitlines()[0], ""
+        if board.state == "connecting":
+            ray = self._state.host_waits
+            return (words(ray) if ray else ""), _seconds(now - (ray.at if ray else board.since))
+        if waits is not None:
+            said = words(waits).removeprefix("waiting").removeprefix(":").strip()
+            return said, _seconds(now - waits.at)
+        left = board.steps_left
+        if board.state not in ("ready", "waiting"):
+            return "", ""
+        return (f"{counted(left, 'step')} to go" if left else "nothing to do"), ""
 
     def _cells(
         self,
@@ -200,8 +220,8 @@ class View:
         widest: bool,
         board: BoardLine | None = None,
     ) -> list[RenderableType]:
-        """A line in the order of the columns that fit."""
-        cells = [*first, *step]
+        """A line in the order of the columns that fit: a narrow terminal has none for the rate."""
+        cells = [*first, *(step if wide else [*step[:2], *step[3:]])]
         if widest:
             info = self._state.steps.get(running.step) if running else None
             rows = info.cells if info else ()
@@ -220,16 +240,20 @@ class View:
             cells.append(Text(verdict, style=VERDICT_STYLES.get(verdict, "dim")))
         return cells
 
+    @property
+    def _bar(self) -> int:
+        return BAR if self._console.width >= WIDE else NARROW_BAR
+
     def _step(self, running: Running, board: str = "") -> list[RenderableType]:
-        words = [word for word in running.step.split("/") if word != board]
+        names = [word for word in running.step.split("/") if word != board]
         bar: RenderableType = (
-            ProgressBar(total=running.total, completed=running.done, width=14)
+            ProgressBar(total=running.total, completed=running.done, width=self._bar)
             if running.total
             else Text(f"{max(0.0, self._clock() - running.since):.0f} s", style="dim")
         )
         rate = running.rate
         return [
-            Text(" ".join([running.note or "", *words]).strip()),
+            Text(" ".join([running.note or "", *names]).strip()),
             bar,
             Text("" if rate is None else _rate(rate, running.unit)),
             Text(_duration(running.seconds_left)),
@@ -238,21 +262,21 @@ class View:
     def _overall(self) -> RenderableType:
         state, now = self._state, self._clock()
         done, total = state.done, state.total
-        words = f"{done} of {total} steps, {len(state.results)} of {len(state.cells)} rows"
-        left = state.seconds_left(now) if state.finished is None else None
-        if left is not None and self._console.width >= WIDE:
-            arrives = time.strftime("%H:%M", time.localtime(now + left))
-            words += f", {_duration(max(0.0, now - state.began))} spent"
-            words += f", about {_duration(left)} left (until {arrives})"
-        else:
-            words += f", {_duration(max(0.0, now - state.began))}"
-            words += f", ~{_duration(left)} left" if left is not None else ""
+        text = f"{done} of {total} steps, {len(state.results)} of {len(state.cells)} rows"
+        left = state.left_s(now)
+        spent = f", {_duration(max(0.0, now - state.began))}"
         narrow = self._console.width < WIDE
+        text += spent if narrow or left is None else f"{spent} spent"
+        if left is not None:
+            text += f", {between(*left)} left"
+        if left is not None and not narrow:
+            clocks = [time.strftime("%H:%M", time.localtime(now + each)) for each in left]
+            text += f" (until {'–'.join(dict.fromkeys(clocks))})"
         table = Table.grid(padding=(0, 1), expand=False)
         table.add_row(
             Text("Plan", style="bold"),
-            ProgressBar(total=max(total, 1), completed=done, width=14 if narrow else 24),
-            Text(words),
+            ProgressBar(total=1000, completed=1000 * state.share(now), width=14 if narrow else 24),
+            Text(text),
         )
         return table
 
@@ -377,6 +401,10 @@ def _rate(rate: float, unit: str) -> str:
     if unit == "bytes":
         return f"{rate / 1e6:.1f}MB/s"
     return f"{rate:.0f}/s"
+
+
+def _seconds(seconds: float) -> str:
+    return duration(max(0.0, seconds))
 
 
 def _duration(seconds: float | None) -> str:

@@ -11,6 +11,7 @@ from orchestrator.events import (
     CellFinished,
     CellInfo,
     Event,
+    Forecast,
     Note,
     PlanChanged,
     RunFinished,
@@ -22,6 +23,7 @@ from orchestrator.events import (
     StepSkipped,
     StepStarted,
     Telemetry,
+    Waiting,
 )
 from orchestrator.reporting.tables.causes import causes, counted, names_of
 from orchestrator.reporting.text import plain
@@ -30,6 +32,8 @@ from orchestrator.results import CellResult
 HEAD = "this host"
 LOG_LINES = 200
 ENDED = ("done", "failed", "skipped")
+EVEN_S = 1.0
+"""What a step counts of which a log does not say how long it takes."""
 
 
 @dataclass
@@ -69,7 +73,7 @@ class Running:
 
 @dataclass
 class BoardLine:
-    """What is known of a board now."""
+    """What is known of a board now; `since` (Unix seconds) it is in its state."""
 
     name: str
     state: str = "waiting"
@@ -81,6 +85,8 @@ class BoardLine:
     clock_mhz: float | None = None
     verdict: str = ""
     steps_left: int = 0
+    since: float = 0.0
+    waiting: Waiting | None = None
 
 
 @dataclass
@@ -100,6 +106,8 @@ class RunState:
     impossible: set[str] = field(default_factory=set)
     hints: dict[str, str] = field(default_factory=dict)
     log: deque[tuple[float, str, str]] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
+    forecast: Forecast | None = None
+    host_waits: Waiting | None = None
     began: float = 0.0
     said: int = 0
     left: int = 0
@@ -152,6 +160,12 @@ class RunState:
                 return self._say(event.at, "error", f"row {event.cell}: no result: {event.reason}")
             case Note():
                 return self._say(event.at, event.level, event.message)
+            case Waiting():
+                self._wait(event)
+                return []
+            case Forecast():
+                self.forecast = event
+                return []
             case RunFinished():
                 self.finished = event
                 return []
@@ -166,39 +180,39 @@ class RunState:
         """Steps finished, failed or skipped."""
         return self.total - self.left
 
-    def seconds_left(self, now: float) -> float | None:
-        """How long the run may still take: the busiest contention domain decides.
-
-        Each goes on between the pace that the plan expected and the one at which it has come so
-        far, which counts the more the more of its work is done.
+    def left_s(self, now: float) -> tuple[float, float] | None:
+        """Seconds until the end, probably between these two, by the run's own latest forecast.
 
         Args:
             now: Unix seconds.
 
         Returns:
-            None when nothing is left, or the plan expected nothing.
+            None before the first forecast and after the end.
+        """
+        if self.forecast is None or self.finished is not None:
+            return None
+        since = max(0.0, now - self.forecast.at)
+        return max(0.0, self.forecast.low - since), max(0.0, self.forecast.high - since)
+
+    def share(self, now: float) -> float:
+        """How much of the plan's work is done, 0 to 1: each step counts as long as it takes.
+
+        Args:
+            now: Unix seconds.
         """
         lines = [line.running for line in self.boards.values() if line.running]
         under_way = {running.step: running for running in [*lines, *self.head.values()]}
-        done: dict[str, float] = {}
-        left: dict[str, float] = {}
+        done = total = 0.0
         for name, step in self.steps.items():
-            state = self.step_state.get(name)
-            if step.seconds is None or state in ("failed", "skipped"):
+            weight = EVEN_S if step.seconds is None else step.seconds
+            if step.cached and name not in self.made:
                 continue
-            if state == "done" and name not in self.made:
-                continue
-            running = under_way.get(name)
-            share = 1.0 if state == "done" else running.share(now, step.seconds) if running else 0.0
-            done[step.domain] = done.get(step.domain, 0.0) + share * step.seconds
-            left[step.domain] = left.get(step.domain, 0.0) + (1 - share) * step.seconds
-        spent = now - self.began
-        seconds = [0.0]
-        for domain, rest in left.items():
-            known = done[domain] / (done[domain] + rest) if rest else 1.0
-            pace = spent / done[domain] if done[domain] else 1.0
-            seconds.append(rest * (known * pace + (1 - known)))
-        return max(seconds) or None
+            total += weight
+            if not self._is_left(name):
+                done += weight
+            elif (running := under_way.get(name)) is not None:
+                done += weight * running.share(now, weight)
+        return done / total if total else 1.0
 
     @property
     def cached(self) -> int:
@@ -306,6 +320,10 @@ class RunState:
     def _board(self, event: BoardChanged) -> list[str]:
         line = self._line(event.board)
         changed = (line.state, line.reason) != (event.state, event.reason)
+        if changed:
+            line.since = event.at
+        if event.state != "ready":
+            line.waiting = None
         line.state, line.reason = event.state, event.reason
         line.executed_by = event.executed_by
         reason = event.reason.removeprefix(f"{event.board}: ")
@@ -320,11 +338,19 @@ class RunState:
             return self._say(event.at, "info", f"{event.board}: connected")
         return []
 
+    def _wait(self, event: Waiting) -> None:
+        for board in event.boards:
+            if board:
+                self._line(board).waiting = event if event.why else None
+            else:
+                self.host_waits = event if event.why else None
+
     def _started(self, event: StepStarted) -> list[str]:
         self._stand(event.step, "running")
         running = Running(event.step, event.stage, event.at)
         if event.board:
             self._line(event.board).running = running
+            self._line(event.board).waiting = None
         else:
             self.head[event.step] = running
         again = f" (attempt {event.attempt})" if event.attempt > 1 else ""

@@ -1,0 +1,32 @@
+"""The way to a graph's end: what is behind each step, and what is before a board's first one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from orchestrator.planning.graph import ON_BOARD, Graph, Step
+
+
+def ranks(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
+    """Each step's own seconds and the longest of what waits for it: the way to the graph's end."""
+    behind: dict[str, float] = {}
+    for step in reversed(graph.steps.values()):
+        own = seconds(step) + behind.get(step.id, 0.0)
+        for source in graph.sources(step.id):
+            behind[source] = max(behind.get(source, 0.0), own)
+    return {s.id: seconds(s) + behind.get(s.id, 0.0) for s in graph.steps.values()}
+
+
+def leads(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
+    """Seconds of work on the head before a step lets a board begin; infinite where it does not.
+
+    0 for steps on boards.
+    """
+    found: dict[str, float] = {}
+    for step in reversed(graph.steps.values()):
+        own = 0.0 if step.stage in ON_BOARD else seconds(step) + found.get(step.id, math.inf)
+        found[step.id] = own
+        for source in graph.sources(step.id):
+            found[source] = min(found.get(source, math.inf), own)
+    return found
