@@ -127,7 +127,7 @@ def show_plan(console: Console, made: Plan, *, steps: bool) -> None:
         console.print(Text(heading(finding), style=style))
     expected = expected_of(made)
     if expected is not None:
-        console.print(f"{between(expected.low, expected.high)} ({expected.source})")
+        console.print(f"takes {between(expected.low, expected.high)} ({expected.source})")
     for line in _intake(made):
         console.print(line)
     if steps:
