@@ -86,8 +86,8 @@ class Driver:
             f"run {run} pid {os.getpid()}",
             deadlines.queue_s,
         )
-        self._learning = Learning(plan, max(1, ray.cpus), folder / EVENTS, self._reporter.emit)
-        self._reporter.follow = self._learning.take
+        self._learning = Learning(plan, max(1, ray.cpus), reporter.emit)
+        reporter.follow(self._learning.take)
         self._waits = Waits(ray, self._reporter)
         self._inventory = InventoryWatch(Path(plan.request.inventory))
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.events import Event, EventReader, Forecast, RunStarted
+from orchestrator.events import Event, Forecast
 from orchestrator.preflight.caches import PacesFile
 from orchestrator.preflight.planner import Plan
 from orchestrator.scheduling.forecast import Expected, Forecaster
@@ -24,22 +24,16 @@ class Learning:
     """Follows a run's events. `take` may be called from any thread, `tell` from one.
 
     Args:
-        log: the run's event log, which may hold the run's start already.
+        processors: of the head.
         emit: takes the forecasts.
     """
 
-    def __init__(
-        self, plan: Plan, processors: int, log: Path, emit: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, plan: Plan, processors: int, emit: Callable[[Event], None]) -> None:
         self._paces = PacesFile(Path(plan.request.state))
         self._forecaster = Forecaster(self._paces.load(), processors, plan.domains())
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._emit, self._next = emit, 0.0
         self._said: tuple[float, Expected] | None = None
-        before = list(EventReader(log).new())
-        starts = [n for n, event in enumerate(before) if isinstance(event, RunStarted)]
-        for event in before[starts[-1] :] if starts else ():
-            self.take(event)
 
     def take(self, event: Event) -> None:
         """An event was written."""

@@ -6,17 +6,18 @@ import threading
 import time
 from collections.abc import Callable
 
-from orchestrator.events import Event, EventLog, RunFinished, StepProgress
+from orchestrator.events import Event, EventLog, RunFinished, RunStarted, StepProgress
 
 PROGRESS_S = 0.2
 
 
 class Reporter:
-    """Thread-safe front of an event log. `follow` is told of each event that was written."""
+    """Thread-safe front of an event log."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self.follow: Callable[[Event], None] = lambda _: None
+        self._follower: Callable[[Event], None] = lambda _: None
+        self._start: RunStarted | None = None
         self._guard = threading.Lock()
         self._last: dict[str, float] = {}
         self._closed = False
@@ -33,9 +34,18 @@ class Reporter:
                     return
                 self._last[event.step] = now
             self._log.append(event)
-            self.follow(event)
+            self._follower(event)
+            if isinstance(event, RunStarted):
+                self._start = event
             # Steps that are being stopped still tell how far they are; readers trust the last word.
             self._closed = isinstance(event, RunFinished)
+
+    def follow(self, follower: Callable[[Event], None]) -> None:
+        """Have somebody told of each event from now on, and of the run's start before."""
+        with self._guard:
+            self._follower = follower
+            if self._start is not None:
+                follower(self._start)
 
     def close(self) -> None:
         """Close the log; later events are dropped, since the run has ended."""
