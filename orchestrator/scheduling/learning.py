@@ -14,7 +14,7 @@ from orchestrator.scheduling.forecast import Expected, Forecaster
 
 OFTEN_S, SELDOM_S = 2.0, 60.0
 """Between two forecasts: of a run that ends soon, and of one that ends after hours."""
-NEWS = 0.05
+NEWS = 0.1
 """Of the time left: a smaller difference is no news."""
 SHARE = 0.02
 """Of a processor that forecasts may take."""
