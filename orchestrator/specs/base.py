@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_schema
 
+from orchestrator.deprecation import Renamed
+from orchestrator.specs.old_names import take_old_names
 from orchestrator.specs.yamlfile import PathKey, Problem, Source, fail, nearest, read_yaml, words
 
 T = TypeVar("T")
@@ -22,6 +25,8 @@ class Spec(BaseModel):
     """A part of a specification: unknown keys refused, no silent conversion, immutable."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    renamed: ClassVar[tuple[Renamed, ...]] = ()
+    """Keys of this part that were called otherwise; see `orchestrator.deprecation`."""
 
 
 class FileSpec(Spec):
@@ -137,6 +142,8 @@ def load(
         fail([source.problem((instead[0],), instead[1])], instead[2])
     if not isinstance(data, dict):
         fail([source.problem((), f"expected a mapping with the keys {', '.join(_keys({cls}))}")])
+    if _has_renamed(cls):
+        fail(take_old_names(data, source, lambda place: _renamed_at(cls, place)))
     try:
         spec = cls.model_validate(data, context={"base": Path(path).parent, **(context or {})})
     except ValidationError as error:
@@ -249,6 +256,17 @@ def _classes_in(annotation: Any) -> set[type[Spec]]:
     if isinstance(annotation, type) and issubclass(annotation, Spec):
         return {annotation}
     return {c for part in typing.get_args(annotation) for c in _classes_in(part)}
+
+
+def _renamed_at(cls: type[Spec], loc: PathKey) -> list[Renamed]:
+    return [renamed for candidate in _classes_at(cls, loc) for renamed in candidate.renamed]
+
+
+@cache
+def _has_renamed(cls: type[Spec]) -> bool:
+    """Whether a part of `cls` has a key that was renamed."""
+    parts = {c for info in cls.model_fields.values() for c in _classes_in(info.annotation)}
+    return bool(cls.renamed) or any(_has_renamed(part) for part in parts - {cls})
 
 
 def _keys(classes: set[type[Spec]]) -> list[str]:
