@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.text import Text
 
 from orchestrator.reporting.analysis.history import EVENTS
 from orchestrator.reporting.export.files import write_results
-from orchestrator.reporting.live.console import Detail, View, print_table
+from orchestrator.reporting.live.card import print_card
+from orchestrator.reporting.live.console import Detail, View
 from orchestrator.reporting.live.ending import last_words
 from orchestrator.reporting.live.state import RunState
 from orchestrator.running import Ended, follow
@@ -21,17 +24,19 @@ def show(driver: DriverProcess, detail: Detail) -> int:
         ended = follow(driver, view)
     state, results = write_results(ended.folder)
     columns = state.started.columns if state.started else ()
-    print_table(console, results, {}, columns)  # the last words say what is missing
+    words = words_of(ended, state)
+    # What is missing is among the words, so that the card has no note of it.
+    print_card(console, results, len(state.cells), columns, below=len(words) + 1)
     if results:
         console.print()
-    print_last_words(console, ended, state)
+    print_last_words(console, words, ended, state)
     return ended.exit_code
 
 
-def print_last_words(console: Console, ended: Ended, state: RunState) -> None:
-    """What happened, what is missing and what helps, and where it is written."""
+def words_of(ended: Ended, state: RunState) -> list[str]:
+    """What happened, what is missing and what helps."""
     folder = ended.folder
-    head, *rest = last_words(
+    return last_words(
         state,
         folder.name,
         ended.exit_code,
@@ -39,8 +44,15 @@ def print_last_words(console: Console, ended: Ended, state: RunState) -> None:
         folder=str(folder),
         cached=ended.cached,
     )
+
+
+def print_last_words(
+    console: Console, words: Sequence[str], ended: Ended, state: RunState
+) -> None:
+    """The words, and where the run is written."""
+    head, *rest = words
     console.print(Text(head, "bold"), soft_wrap=True)
     for line in rest:
         console.print(Text(line), soft_wrap=True)
     names = "table.md, results.json, events.jsonl" if state.results else EVENTS
-    console.print(Text(f"{folder}/{names}", "dim"), soft_wrap=True)
+    console.print(Text(f"{ended.folder}/{names}", "dim"), soft_wrap=True)

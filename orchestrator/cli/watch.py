@@ -13,7 +13,8 @@ from orchestrator.errors import UserError
 from orchestrator.events import Event, EventReader, RunStarted
 from orchestrator.reporting.analysis.history import EVENTS, LATEST, find_run, run_folders
 from orchestrator.reporting.export.files import results_of
-from orchestrator.reporting.live.console import View, print_table
+from orchestrator.reporting.live.card import print_card
+from orchestrator.reporting.live.console import View
 from orchestrator.reporting.live.ending import last_words
 from orchestrator.store.going import is_going
 
@@ -40,7 +41,7 @@ def watch(arguments: argparse.Namespace) -> int:
             _follow(view, reader, silent_after=events[-1].at)
     state = view.state
     columns = state.started.columns if state.started else ()
-    print_table(console, results_of(state), {}, columns)
+    print_card(console, results_of(state), len(state.cells), columns)
     finished = state.finished
     console.print()
     code = finished.exit_code if finished else 1

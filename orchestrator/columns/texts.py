@@ -68,6 +68,11 @@ def points(estimate: Estimate, with_interval: bool = True) -> str:
     return f"{text} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
 
 
+def p_text(p: float) -> str:
+    """`p = 0.012`, `p < 0.001`."""
+    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
+
+
 def bytes_text(count: int | None) -> str:
     """`3.9 MB` for 3,866,838."""
     return DASH if count is None else f"{count / 1e6:.1f} MB"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.audit.words import leak_notes
+from orchestrator.columns.texts import p_text
 from orchestrator.results import CellResult, Difference
 
 NOTHING = "No row has a result."
@@ -103,7 +104,7 @@ def _is(found: Difference | None, *, worse: bool) -> bool:
 def _p(row: CellResult) -> str:
     assert row.difference is not None
     p = row.difference.p if row.difference.p_holm is None else row.difference.p_holm
-    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
+    return p_text(p)
 
 
 def _points(row: CellResult) -> float | None:

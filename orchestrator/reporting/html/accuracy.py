@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import log
 
+from orchestrator.columns.texts import p_text
 from orchestrator.reporting.analysis.figures import valid_time
 from orchestrator.reporting.html.chart import (
     BAD,
@@ -98,12 +99,7 @@ def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Ch
     y = number("rate", "Rank-1, %", padding=16)
     layers = [
         *_bands(rows),
-        layer(
-            {"type": "line", "interpolate": "step-after", "color": FAINT, "strokeWidth": 1.5},
-            [points[i] for i in front],
-            x=x,
-            y=y,
-        ),
+        *_front([points[i] for i in front], x, y),
         layer({"type": "rule"}, points, x=x, y=number("low"), y2={"field": "high"}, color=own()),
         layer(
             {"type": "point", "filled": True, "size": 80, "opacity": 1},
@@ -137,6 +133,12 @@ def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Ch
             for place, (row, ms, rate) in enumerate(zip(found, times, rates, strict=True))
         ],
     )
+
+
+def _front(points: Sequence[Mapping[str, object]], x: Spec, y: Spec) -> list[Spec]:
+    """The Pareto line; a single row needs none."""
+    mark = {"type": "line", "interpolate": "step-after", "color": FAINT, "strokeWidth": 1.5}
+    return [layer(mark, points, x=x, y=y)] if len(points) > 1 else []
 
 
 def _all(row: CellResult) -> tuple[float | None, float | None, float | None]:
@@ -259,7 +261,7 @@ def differences(rows: Sequence[CellResult], names: Mapping[str, str]) -> Chart |
                 "low": low,
                 "high": high,
                 "colour": _colour(row, NEUTRAL),
-                "p": f"p = {p}" if found.p_holm is not None else "",
+                "p": "" if found.p_holm is None else p_text(found.p_holm),
                 "tip": f"{names[row.name]}\n{value:+.2f} points [{low:+.2f}, {high:+.2f}]\n"
                 f"p (Holm) {p}: {kind}",
             }

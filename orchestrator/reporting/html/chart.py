@@ -34,6 +34,7 @@ class Chart:
         spec: Vega-Lite, with its data.
         head, body: the same figures as a table, at most `LINES` lines.
         series: names of what can be shown and hidden; datum field `s` is the place in it.
+        dashes: whether they are told apart by dashes too.
         tall: whether it scrolls in a box of its own.
     """
 
@@ -45,6 +46,7 @@ class Chart:
     head: Sequence[str]
     body: Sequence[Sequence[str]]
     series: Sequence[str] = ()
+    dashes: bool = True
     tall: bool = False
 
 

@@ -26,7 +26,7 @@ from orchestrator.reporting.html.chart import (
     short,
     tip,
 )
-from orchestrator.reporting.tables.table import far_text
+from orchestrator.columns.texts import far_text
 from orchestrator.results import CellResult
 from orchestrator.scoring import wilson
 

@@ -37,7 +37,7 @@ GROUPS = {
 }
 PLACES = list(dict.fromkeys(GROUPS.values()))
 THIN = 6  # steps at a time on the head that are drawn in lines of their own
-ROW = 15  # pixels of a line
+ROW = 20  # pixels of a line
 LEAST_IDLE = 0.01  # of the run: shorter gaps are no idleness worth a mark
 MARK = "\t"  # between a lane's name and the number of its line
 
@@ -82,6 +82,7 @@ def gantt(time: Timeline, order: Sequence[str] = ()) -> Chart | None:
         head=("Where", "Step", "Begins, s", "Takes, s", "Outcome"),
         body=_body(time, lanes),
         series=series,
+        dashes=False,
     )
 
 
@@ -173,7 +174,7 @@ def _drawn(
     return layered(
         [
             layer(
-                {"type": "bar", "color": FAINT, "opacity": 0.45, "height": 3},
+                {"type": "bar", "color": FAINT, "opacity": 0.45, "height": 4},
                 idle,
                 x=x(),
                 y=y,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orchestrator.reporting.tables.table import far_text
+from orchestrator.columns.texts import far_text
 from orchestrator.results import CellResult
 
 NAME = 36  # characters

@@ -12,6 +12,14 @@
     if (link && location.hash) open();
   });
   open();
+  // A table that is cut off at the right says so.
+  const wide = [...document.querySelectorAll(".wide > .scroll")];
+  const cue = () => wide.forEach((box) => {
+    box.parentElement.classList.toggle("cut", box.scrollWidth > box.clientWidth + 2);
+  });
+  addEventListener("resize", cue);
+  document.addEventListener("toggle", cue, true);
+  cue();
   const table = document.getElementById("results");
   if (!table) return;
   const body = table.tBodies[0];

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from orchestrator.columns import asked as columns_of
+from orchestrator.columns.base import Part
+from orchestrator.columns.texts import far_text, interval, p_text, percent, tar_text
 from orchestrator.reporting.html.provenance import provenance
-from orchestrator.reporting.tables.table import extra, far_text, interval, percent, tar_text
 from orchestrator.results import CellResult, Estimate
 
 NUMBERS = ("#", "Time", "Rank1", "Δ Rank1")
@@ -17,7 +19,7 @@ def columns(rows: Sequence[CellResult], asked: Sequence[str]) -> list[dict[str, 
     far = next((row.tar.far_target for row in rows), 1e-3)
     names = ["#", "Hardware", "Provider", "Type", "Backend", "Time", "Granularity", "Symmetry"]
     names += ["Rank1", f"TAR@FAR<={far_text(far)}", "Δ Rank1"]
-    names += [name for name, _ in _more(rows, asked)]
+    names += [part.heading for part in _more(rows, asked)]
     return [{"name": name, "number": name in NUMBERS or name[:3] == "TAR"} for name in names]
 
 
@@ -25,13 +27,13 @@ def table_rows(rows: Sequence[CellResult], asked: Sequence[str]) -> list[dict[st
     """What the page's template fills in for each row."""
     more = _more(rows, asked)
     return [
-        _row(number, row) | {"more": [text(row, True) for _, text in more]}
+        _row(number, row) | {"more": [part.text(row, True) for part in more]}
         for number, row in enumerate(rows, 1)
     ]
 
 
-def _more(rows: Sequence[CellResult], asked: Sequence[str]) -> list[Any]:
-    return extra([name for name in asked if name != "difference"], rows)  # stands there anyway
+def _more(rows: Sequence[CellResult], asked: Sequence[str]) -> list[Part]:
+    return columns_of([name for name in asked if name != "difference"], rows)  # is there anyway
 
 
 def verdicts(rows: Sequence[CellResult]) -> str:
@@ -74,7 +76,7 @@ def _row(number: int, row: CellResult) -> dict[str, Any]:
         "tar_v": _number(row.tar.value if row.tar.available else None),
         "change": f"{100 * value:+.2f}" if found is not None else "",
         "change_mark": "" if not significant else "↓" if value < 0 else "↑",
-        "change_i": "" if found is None or found.p_holm is None else f"p = {found.p_holm:.2g}",
+        "change_i": "" if found is None or found.p_holm is None else p_text(found.p_holm),
         "change_v": _number(value if found is not None else None),
         "change_class": "" if not significant else "worse" if value < 0 else "better",
         "verdict": row.verdict,

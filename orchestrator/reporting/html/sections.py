@@ -13,7 +13,7 @@ from orchestrator.reporting.html import accuracy, curves, explained, fleet, time
 from orchestrator.reporting.html.chart import Chart
 from orchestrator.reporting.html.layer_chart import layer_chart
 from orchestrator.reporting.tables.crosstable import CROSS, cross_tables, scored_tables
-from orchestrator.reporting.tables.table import energy_text
+from orchestrator.columns.optional.energy import energy_text
 from orchestrator.reporting.text import plain
 from orchestrator.results import CellResult
 

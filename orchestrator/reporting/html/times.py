@@ -191,7 +191,10 @@ def over_seconds(
         for place, line in enumerate(found)
         for x, y in line
     ]
-    x, y = number("x", axis, nice=False), number("y", unit, padding=6)
+    x, y = number("x", axis, nice=False), number("y", unit, axis={"format": ",.6~g"}, padding=6)
+    values = [value for line in found for _, value in line]
+    if max(values) - min(values) < 1e-6 * abs(values[0]):  # one value has no range to draw
+        y["scale"] = {"zero": False, "domain": [values[0] - 1, values[0] + 1], "nice": False}
     colour, dash = coloured(len(series)), dashed(len(series))
     body = [
         (

@@ -1,0 +1,145 @@
+"""The end card of a run: its table with bars, what must be said of it, and a sentence.
+
+It fits the terminal: intervals go before columns that have figures, and rows that matter least go
+where there are more than lines; what is left out is in table.md.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.columns import asked
+from orchestrator.columns.published import PUBLISHED
+from orchestrator.reporting.analysis.conclusion import conclusion
+from orchestrator.reporting.live.console import first_notes
+from orchestrator.reporting.tables.bars import bars, colour, full_bar, points
+from orchestrator.reporting.tables.fitting import Column, fits, fitted
+from orchestrator.reporting.tables.table import extra, footnotes, headings, row, serious_notes
+from orchestrator.results import CellResult
+
+AROUND = 7  # lines beside rows, notes and sentence: heading, rows left, bars, blank ones, prompt
+LEAST = 3  # rows that are shown on the lowest terminal
+VERDICTS = {"SUSPECT": "yellow"}
+BARS = "Δ: Rank-1 minus float32's; a full bar is {:g} point{}; coloured where significant"
+Cells = tuple[str, ...]
+
+
+def print_card(
+    console: Console,
+    results: Sequence[CellResult],
+    total: int,
+    columns: Sequence[str] = (),
+    *,
+    below: int = 2,
+) -> None:
+    """The finished table, its first footnotes, and one sentence of conclusion.
+
+    Args:
+        console: where to; on a terminal the card has no more lines than it, however many rows.
+        results: rows with a result.
+        total: how many rows the run has.
+        columns: beside the published ones.
+        below: lines that will be printed below it.
+    """
+    if not results:
+        return
+    drawn = not console.options.ascii_only
+    said = conclusion(results, total)
+    notes = first_notes(footnotes(results, {}), console.width, len(serious_notes(results)))
+    shown = list(results)
+    if console.is_terminal:
+        taken = len(notes) + len(textwrap.wrap(said, console.width, break_on_hyphens=False))
+        shown = most_telling(results, console.height - AROUND - taken - below)
+    console.print(card_table(shown, columns, console.width, drawn=drawn))
+    if len(shown) < len(results):
+        left = len(results) - len(shown)
+        console.print(Text(f"and {left} more row{'s' * (left > 1)} in table.md", style="dim"))
+    if drawn and (full := full_bar(shown)):
+        text = BARS.format(full, "" if full == 1 else "s")
+        console.print(Text(text, "dim", no_wrap=True, overflow="ellipsis"))
+    console.print()
+    for line in notes:
+        console.print(Text(line, style="dim"), soft_wrap=True)
+    console.print()
+    console.print(Text(said, style="bold"))
+
+
+def most_telling(results: Sequence[CellResult], room: int) -> list[CellResult]:
+    """As many rows as have room, in their order: what is compared with, then the significant ones
+    from the largest difference on, then the first of the others."""
+    room = max(room, LEAST)
+    if len(results) <= room:
+        return list(results)
+
+    def rank(place: int) -> tuple[bool, bool, float, int]:
+        one = results[place]
+        real = bool(colour(one))
+        return (
+            one.difference is not None,
+            not real,
+            -abs(points(one) or 0.0) if real else 0.0,
+            place,
+        )
+
+    kept = sorted(sorted(range(len(results)), key=rank)[:room])
+    return [results[place] for place in kept]
+
+
+def card_table(
+    results: Sequence[CellResult], columns: Sequence[str], width: int, *, drawn: bool = True
+) -> Table:
+    """The table for a terminal of this width, with bars unless not `drawn`.
+
+    What goes first where it does not fit: the columns that may go, then the reasons of a verdict,
+    the interval of TAR, that of Rank-1.
+    """
+    more = extra(columns, results)
+    names = headings(results, more)
+    head, lines = bars(results) if drawn else ("", [])
+    parts = [*PUBLISHED, *asked(columns, results)]
+    shape = [
+        Column(name, drop=part.drop, right=part.right)
+        for name, part in zip(names, parts, strict=True)
+    ]
+    rank1 = names.index("Rank1")
+    if head:
+        shape.insert(rank1 + 1, Column(head))
+    full = [row(result, True, more) for result in results]
+    brief = [row(result, False, more) for result in results]
+    levels: list[Callable[[Cells, Cells], Cells]] = [
+        lambda whole, _: whole,
+        lambda whole, less: _mixed(whole, less, names, ("Time",)),
+        lambda whole, less: _mixed(whole, less, names, ("Time", "TAR")),
+        lambda _, less: less,
+    ]
+    cells: list[list[str | Text]] = []
+    for level in levels:
+        texts = [level(whole, less) for whole, less in zip(full, brief, strict=True)]
+        cells = [_styled(result, text, names) for result, text in zip(results, texts, strict=True)]
+        if head:
+            for line, bar in zip(cells, lines, strict=True):
+                line.insert(rank1 + 1, bar)
+        if fits(shape, cells, width):
+            break
+    return fitted(shape, cells, width)
+
+
+def _mixed(whole: Cells, less: Cells, names: Sequence[str], short: tuple[str, ...]) -> Cells:
+    """The texts, with those of the columns that begin with one of `short` in their short form."""
+    return tuple(
+        brief if name.startswith(short) else text
+        for name, text, brief in zip(names, whole, less, strict=True)
+    )
+
+
+def _styled(result: CellResult, texts: Cells, names: Sequence[str]) -> list[str | Text]:
+    styles = {"Rank1": colour(result), "Time": VERDICTS.get(result.verdict, "")}
+    return [
+        Text(text, style=styles[name]) if styles.get(name) else text
+        for name, text in zip(names, texts, strict=True)
+    ]
