@@ -46,9 +46,7 @@ def words_of(ended: Ended, state: RunState) -> list[str]:
     )
 
 
-def print_last_words(
-    console: Console, words: Sequence[str], ended: Ended, state: RunState
-) -> None:
+def print_last_words(console: Console, words: Sequence[str], ended: Ended, state: RunState) -> None:
     """The words, and where the run is written."""
     head, *rest = words
     console.print(Text(head, "bold"), soft_wrap=True)

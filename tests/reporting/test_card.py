@@ -76,7 +76,7 @@ def test_a_terminal_gets_colour_and_a_file_none() -> None:
 def test_the_last_line_is_the_conclusion() -> None:
     said = card(ROWS, 200, terminal=False).splitlines()
     assert said[-1] == conclusion(ROWS)
-    assert "a full bar is 1 point;" in "\n".join(said)
+    assert "full bar: 1 point;" in "\n".join(said)
 
 
 def test_a_terminal_without_unicode_gets_no_bars() -> None:

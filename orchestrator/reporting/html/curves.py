@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.columns.texts import far_text
 from orchestrator.reporting.analysis.figures import Curve
 from orchestrator.reporting.html.chart import (
     FAINT,
@@ -26,7 +27,6 @@ from orchestrator.reporting.html.chart import (
     short,
     tip,
 )
-from orchestrator.columns.texts import far_text
 from orchestrator.results import CellResult
 from orchestrator.scoring import wilson
 

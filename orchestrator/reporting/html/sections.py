@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.columns.optional.energy import energy_text
 from orchestrator.reporting.analysis import figures
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.analysis.timeline import Timeline, timeline
@@ -13,7 +14,6 @@ from orchestrator.reporting.html import accuracy, curves, explained, fleet, time
 from orchestrator.reporting.html.chart import Chart
 from orchestrator.reporting.html.layer_chart import layer_chart
 from orchestrator.reporting.tables.crosstable import CROSS, cross_tables, scored_tables
-from orchestrator.columns.optional.energy import energy_text
 from orchestrator.reporting.text import plain
 from orchestrator.results import CellResult
 

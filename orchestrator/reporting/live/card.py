@@ -6,7 +6,6 @@ where there are more than lines; what is left out is in table.md.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
@@ -25,7 +24,7 @@ from orchestrator.results import CellResult
 AROUND = 7  # lines beside rows, notes and sentence: heading, rows left, bars, blank ones, prompt
 LEAST = 3  # rows that are shown on the lowest terminal
 VERDICTS = {"SUSPECT": "yellow"}
-BARS = "Δ: Rank-1 minus float32's; a full bar is {:g} point{}; coloured where significant"
+BARS = "Δ: Rank-1 minus float32's; full bar: {:g} point{}; coloured: significant"
 Cells = tuple[str, ...]
 
 
@@ -49,11 +48,11 @@ def print_card(
     if not results:
         return
     drawn = not console.options.ascii_only
-    said = conclusion(results, total)
+    said = Text(conclusion(results, total), style="bold")
     notes = first_notes(footnotes(results, {}), console.width, len(serious_notes(results)))
     shown = list(results)
     if console.is_terminal:
-        taken = len(notes) + len(textwrap.wrap(said, console.width, break_on_hyphens=False))
+        taken = len(notes) + len(said.wrap(console, console.width))
         shown = most_telling(results, console.height - AROUND - taken - below)
     console.print(card_table(shown, columns, console.width, drawn=drawn))
     if len(shown) < len(results):
@@ -61,12 +60,12 @@ def print_card(
         console.print(Text(f"and {left} more row{'s' * (left > 1)} in table.md", style="dim"))
     if drawn and (full := full_bar(shown)):
         text = BARS.format(full, "" if full == 1 else "s")
-        console.print(Text(text, "dim", no_wrap=True, overflow="ellipsis"))
+        console.print(Text(text, "dim"), no_wrap=True, overflow="ellipsis")
     console.print()
     for line in notes:
         console.print(Text(line, style="dim"), soft_wrap=True)
     console.print()
-    console.print(Text(said, style="bold"))
+    console.print(said)
 
 
 def most_telling(results: Sequence[CellResult], room: int) -> list[CellResult]:
