@@ -230,6 +230,9 @@ class Waiting(Base):
     - `same`: `subject`, a running step, makes the same, which the store then has;
     - `retry`: `subject`, a step of the board's own that failed, is tried again after a pause;
     - empty: nothing is waited for any more.
+
+    `domain` is empty where it does not matter. Looked at once a second, and boards that wait for
+    the same are told together, so what is waited for less long may never be told.
     """
 
     event: Literal["waiting"] = "waiting"

@@ -131,6 +131,8 @@ class Driver:
             if self._head_is_dead():
                 break
             self._waits.tell()
+            if self._waits.due():
+                self._handle(m.Explain())
             self._learning.tell()
             self._take_news()
         return self._finish()
@@ -232,6 +234,8 @@ class Driver:
                 self._leases.give_up(instruction)
             case m.ReportBoard(board, state, reason):
                 self._leases.say(board, state, reason)
+            case m.ReportWaiting():
+                self._waits.report(instruction)
             case m.Warn(board, message):
                 self._reporter.emit(Note(level="warning", board=board, message=message))
             case m.ReportFailure(step, failure, retry):

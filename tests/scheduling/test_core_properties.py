@@ -304,6 +304,34 @@ class Runs(RuleBasedStateMachine):
         assert {s for name in NAMES for s in steps.ready.near(name)} == near
 
     @invariant()
+    def every_idle_board_says_why_and_nothing_is_said_twice(self) -> None:
+        if not getattr(self, "sound", False):
+            return
+        steps, said = self.core.steps, self.core.handle(m.Explain(), self.now)
+        assert self.core.handle(m.Explain(), self.now) == []
+        boards = [board for each in said for board in each.boards]
+        assert len(boards) == len(set(boards))
+        reasons = [each.reason for each in said]
+        assert len(reasons) == len(set(reasons))
+        for each in said:
+            if each.reason is None:
+                continue
+            why, subject = each.reason.why, each.reason.subject
+            assert not any(steps.underway.busy(board) for board in each.boards)
+            if why is m.Why.INPUT:
+                assert steps.state(subject) is not StepState.DONE
+            elif why is m.Why.MEASUREMENT:
+                assert self.graph.steps[subject].stage == "measure"
+            elif why is m.Why.SAME:
+                assert subject in self.running
+            elif why is m.Why.RETRY:
+                assert steps.record(subject).not_before > self.now
+        # Right after a look at the plan, whoever could work does.
+        for board, reason in self.core._reasons.reasons(self.now).items():
+            assert board in self.core.boards.all_connected
+            assert reason.domain in ("", self.domains[board])
+
+    @invariant()
     def what_runs_is_what_was_started(self) -> None:
         found = {step.id for step in self.core.steps.in_state(StepState.RUNNING)}
         assert found == set(self.running) & set(self.graph.steps)

@@ -157,6 +157,40 @@ def test_a_run_in_its_middle_goes_on_with_what_is_under_way() -> None:
     assert spans == {"extract/a": (0, 6), "measure/b": (6, 11), "score/a": (11, 14)}
 
 
+def test_rows_of_emulated_boards_end_one_after_the_other() -> None:
+    """Six of them on two processors: were all to extract at a time, no row would end before all."""
+    names = tuple("abcdef")
+    graph = graph_of([(name,) for name in names])
+    here = dict.fromkeys(names, HEAD_DOMAIN)
+    done = simulate(
+        graph,
+        here,
+        lambda step, _: 0.1 if step.stage != "extract" else 30.0,
+        head_slots=2,
+        processors={HEAD_DOMAIN: 2},
+    )
+    ends = sorted(span.stop for span in done.spans if span.step.startswith("score"))
+    assert done.makespan_s <= 1.05 * done.bound_s  # nothing is lost by it
+    assert ends[0] < 0.4 * done.makespan_s
+    assert ends[3] < 0.75 * done.makespan_s
+    extracting = [s for s in done.spans if s.step.startswith("extract")]
+    for span in extracting:
+        assert sum(o.start <= span.start < o.stop for o in extracting) <= 2
+
+
+def test_scoring_begins_as_soon_as_its_features_are_there() -> None:
+    """On boards of their own: the row of a fast board is scored while a slow one extracts."""
+    graph = graph_of([("fast",), ("slow",)])
+    seconds = {"fast": 5.0, "slow": 100.0, "": 1.0}
+    done = simulate(
+        graph, {"fast": "fast", "slow": "slow"}, lambda _, board: seconds[board], head_slots=2
+    )
+    spans = {span.step: span for span in done.spans}
+    features = max(spans[f"extract/cell0/{role}"].stop for role in ("gallery", "probe"))
+    assert spans["score/cell0"].start == features
+    assert spans["score/cell0"].stop < spans["extract/cell1/gallery"].start + 100.0
+
+
 def test_one_extraction_is_shared_out() -> None:
     one = run(graph_of([("a",)], 50_000), "a")
     four = run(graph_of([tuple("abcd")], 50_000), "abcd")

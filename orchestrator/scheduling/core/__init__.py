@@ -11,6 +11,7 @@ instructions, each on a clock of its own, and tell it what came of them.
 | failures.py | what a failed step does next |
 | choosing.py, pools.py | which ready steps start now, and on which board of their pool |
 | invalidation.py | which finished steps run again because the store lost their output |
+| waiting.py | why a connected board does nothing, as data |
 | messages.py | the events that go in and the instructions that come out |
 | scheduler.py | all of them together |
 """

@@ -3,13 +3,17 @@
 - A board does one thing at a time.
 - `measure` has its contention domain for itself: nothing else of that domain runs meanwhile, and
   while one waits, no new extraction or scoring starts there that would keep it waiting.
-- Steps on the head share this host's domain, as many at a time as it has cores.
+- Steps on the head share this host's domain, as many at a time as it has processors. Beside them,
+  as many emulated boards extract: more would only slow each other down, and no row would end
+  before the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from orchestrator.planning.graph import HEAD_DOMAIN
 
 # What others wait for comes first; long extractions and scoring fill the rest.
 ORDER = (
@@ -56,6 +60,11 @@ def order(step: Candidate) -> tuple[float, float, float, int, int]:
     return (-step.priority, step.lead, -step.rank, ORDER.index(step.stage), -step.units)
 
 
+def extracts_here(step: Candidate) -> bool:
+    """Whether a step extracts on the head's processors."""
+    return step.stage == "extract" and step.domain == HEAD_DOMAIN
+
+
 def choose(
     ready: Iterable[Candidate], running: Iterable[Candidate], head_slots: int
 ) -> list[Candidate]:
@@ -70,10 +79,11 @@ def choose(
     boards: set[str] = set()
     used: set[str] = set()
     measured: set[str] = set()
-    on_head = 0
+    on_head = extracting = 0
 
     def take(step: Candidate) -> None:
-        nonlocal on_head
+        nonlocal on_head, extracting
+        extracting += extracts_here(step)
         used.add(step.domain)
         if step.board:
             boards.add(step.board)
@@ -92,6 +102,8 @@ def choose(
         if step.board in boards if step.board else on_head >= head_slots:
             continue
         if step.stage == "measure" and step.domain in used:
+            continue
+        if extracts_here(step) and extracting >= head_slots:
             continue
         if step.stage in YIELDING and step.domain in measuring:
             continue

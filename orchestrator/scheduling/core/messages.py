@@ -131,6 +131,11 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Explain:
+    """Say why boards wait, as far as that changed since the last time."""
+
+
+@dataclass(frozen=True)
 class ReachBoards:
     """Connect the boards that are needed, give back the others."""
 
@@ -221,6 +226,7 @@ Event = (
     PlanChanged
     | StepsMoved
     | Look
+    | Explain
     | ReachBoards
     | Finished
     | Failed
@@ -329,6 +335,43 @@ class ReportBoard:
     reason: str = ""
 
 
+class Why(Enum):
+    """What a board waits for."""
+
+    INPUT = "input"
+    """A step that makes an input is not done; it is the subject."""
+    MEASUREMENT = "measurement"
+    """A measurement has the domain for itself, or is about to; it is the subject."""
+    ALONE = "alone"
+    """The board's own measurement waits until the subject, a step in its domain, ends."""
+    PROCESSORS = "processors"
+    """As many steps extract in its domain as have a processor each; the subject is one of them."""
+    SAME = "same"
+    """The subject, a running step, makes the same."""
+    RETRY = "retry"
+    """The subject, a step of the board's own, is tried again after a pause."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a board waits. `subject` is the id of a step; `domain` is where that matters the board's.
+
+    Boards that wait for the same have equal reasons.
+    """
+
+    why: Why
+    subject: str
+    domain: str = ""
+
+
+@dataclass(frozen=True)
+class ReportWaiting:
+    """Say why boards wait; None: for nothing any more."""
+
+    boards: tuple[str, ...]
+    reason: Reason | None
+
+
 @dataclass(frozen=True)
 class Warn:
     """Say a warning about a board."""
@@ -365,6 +408,7 @@ Instruction = (
     | Recover
     | GiveUp
     | ReportBoard
+    | ReportWaiting
     | Warn
     | ReportFailure
     | ReportSkip

@@ -92,6 +92,10 @@ class Ready:
         if board in self._lines:
             self._open.add(board)
 
+    def line(self, board: str) -> list[Step]:
+        """Ready steps of a board."""
+        return [self._steps[step_id] for step_id in self._lines.get(board, ())]
+
     def near(self, board: str) -> Iterable[str]:
         """Waiting steps to measure or extract on a board that lack nothing but a deploy."""
         return self._near.get(board, ())
@@ -145,15 +149,19 @@ class Ready:
     def candidate(self, step: Step) -> Candidate:
         """A step as `choose` sees it."""
         plan = self._plan
+        domain = plan.boards[step.board].domain if step.board else HEAD_DOMAIN
+        # Extractions that share the head's processors take turns: row by row, so that rows end
+        # one after the other, not all at the end.
+        in_turn = step.stage == "extract" and domain == HEAD_DOMAIN
         return Candidate(
             step.id,
             step.stage,
             step.board,
-            plan.boards[step.board].domain if step.board else HEAD_DOMAIN,
-            step.units,
+            domain,
+            0 if in_turn else step.units,
             step.priority,
             plan.leads.get(step.id, 0.0),
-            plan.ranks.get(step.id, 0.0),
+            0.0 if in_turn else plan.ranks.get(step.id, 0.0),
         )
 
     def _update(self, step_id: str, now: float) -> None:

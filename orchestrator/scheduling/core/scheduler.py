@@ -14,6 +14,7 @@ from orchestrator.scheduling.core.messages import (
     ConnectedFromStart,
     ConnectFailed,
     Event,
+    Explain,
     Failed,
     Failure,
     FailureKind,
@@ -39,6 +40,7 @@ from orchestrator.scheduling.core.pools import rebound, usable, wanted_helpers
 from orchestrator.scheduling.core.states import UNFINISHED, StepState
 from orchestrator.scheduling.core.steps import Steps
 from orchestrator.scheduling.core.underway import helper_id
+from orchestrator.scheduling.core.waiting import Reasons
 
 _BOARD_NEWS = (PlanChanged, Failed, HelpEnded, ConnectFailed, Unfit, RecoveryFailed)
 """After these a board may be of no use to a step that waits for it."""
@@ -60,6 +62,7 @@ class Scheduler:
         self.steps = Steps()
         self.boards = BoardTable(limits, connections)
         self._failures = Failures(self.steps, self.boards)
+        self._reasons = Reasons(self.steps, self.boards)
         self._slots = slots
         self._stopping = False
         self._recheck = True  # whether a board may have become of no use to a waiting step
@@ -68,6 +71,7 @@ class Scheduler:
             PlanChanged: self._plan_changed,
             StepsMoved: self._steps_moved,
             Look: self._look,
+            Explain: self._explain,
             ReachBoards: self._reach_boards,
             Finished: self._finished,
             Failed: self._failed,
@@ -186,6 +190,7 @@ class Scheduler:
             if chosen.id in helpers:
                 step = helpers[chosen.id][0]
                 underway.help(step, chosen)
+                self._reasons.started(chosen.board)
                 out.append(Help(step, chosen.board))
             elif self.steps.may_start(chosen.id, now):
                 out.append(self._begin(graph.steps[chosen.id], chosen, now))
@@ -202,6 +207,7 @@ class Scheduler:
         where = f" on {step.board}" if step.board else ""
         self.steps.move(step.id, StepState.RUNNING, f"attempt {record.attempts}{where}", now)
         self.steps.underway.start(step, key, candidate)
+        self._reasons.started(step.board)
         return Start(step, key, record.attempts, waited_s)
 
     def _as_helper(self, step: Step, board: str) -> Candidate:
@@ -228,6 +234,9 @@ class Scheduler:
                     continue
                 taken.add(name)
                 yield step, self._as_helper(step, name)
+
+    def _explain(self, _: Explain, now: float) -> list[Instruction]:
+        return list(self._reasons.changes(now))
 
     # -- what came of it -----------------------------------------------------------------------
 

@@ -69,6 +69,10 @@ class Underway:
         """Whether a board has not yet helped with this attempt of a step."""
         return board not in self._helped.get(step.id, ())
 
+    def maker(self, key: str | None) -> str | None:
+        """The running step that makes this key."""
+        return next((step for step, made in self._keys.items() if made == key), None)
+
     def making(self, key: str | None) -> bool:
         """Whether a running step makes this key."""
         return key in self._making
