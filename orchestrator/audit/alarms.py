@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from orchestrator.counting import counted
 from orchestrator.results import AuditFinding
 from orchestrator.scoring.threshold import budget
 
@@ -32,13 +33,13 @@ def false_alarms(
     )
     allowed = budget(table_far, searches)
     sentence = (
-        f"false alarms allowed among {searches:,} searches (among the {unknown:,} unknown probes "
-        f"alone): {listed}"
+        f"false alarms allowed among {counted(searches, 'search')} (among the "
+        f"{counted(unknown, 'unknown probe')} alone): {listed}"
     )
     if not allowed:
         sentence += (
-            f"; TAR at FAR {table_far:g} cannot be given: that takes {math.ceil(1 / table_far):,} "
-            "probes, or a larger table_far"
+            f"; TAR at FAR {table_far:g} cannot be given: that takes "
+            f"{counted(math.ceil(1 / table_far), 'probe')}, or a larger table_far"
         )
     if not unknown:
         sentence += "; there are no unknown probes, so every alarm is one for an enrolled person"

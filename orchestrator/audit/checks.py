@@ -11,6 +11,7 @@ import numpy as np
 from orchestrator.audit.near import near_pairs
 from orchestrator.audit.prints import Prints, join
 from orchestrator.audit.words import shown_name
+from orchestrator.counting import form, share
 from orchestrator.results import AuditExample, AuditFinding, AuditImage
 
 Role = Literal["gallery", "probe", "face", "calibration"]
@@ -233,8 +234,9 @@ def _single(parts: Sequence[Images]) -> Iterator[AuditFinding]:
                 kind="one-image",
                 severity="warning",
                 count=int(lonely.size),
-                sentence=f"{lonely.size:,} of {names.size:,} identities have one image; an "
-                "identity needs one to be enrolled with and another to be searched with",
+                sentence=f"{share(lonely.size, names.size, 'identity')} "
+                f"{form(lonely.size, 'has')} one image; an identity needs one to be "
+                "enrolled with and another to be searched with",
                 examples=[AuditExample(images=[image]) for image in lone],
             )
     roles = {part.role: part for part in parts}
@@ -247,8 +249,9 @@ def _single(parts: Sequence[Images]) -> Iterator[AuditFinding]:
                 kind="without-probe",
                 severity="note",
                 count=len(alone),
-                sentence=f"{len(alone):,} of {len(enrolled):,} enrolled identities have no probe: "
-                "they are distractors",
+                sentence=f"{share(len(alone), len(enrolled), 'enrolled identity')} "
+                f"{form(len(alone), 'has')} no probe: "
+                f"{'it is a distractor' if len(alone) == 1 else 'they are distractors'}",
                 examples=[
                     AuditExample(images=[_named(_Row("gallery", one, names_of[one]))])
                     for one in alone[:EXAMPLES]

@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.counting import counted
 from orchestrator.errors import UserError
 from orchestrator.planning.graph import Graph
 from orchestrator.preflight.planner import graph_with
 from orchestrator.reporting.durations import between, duration
-from orchestrator.reporting.tables.causes import counted
 from orchestrator.request import Request
 from orchestrator.scheduling.forecast import expected_of
 from orchestrator.scheduling.simulator import Simulation, pool_name

@@ -146,6 +146,29 @@ def drop_unused_initializers(graph: GraphProto) -> None:
         graph.initializer.extend(kept)
 
 
+# ONNX's operators whose output is another one each time.
+RANDOM = frozenset(
+    {
+        *("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike"),
+        *("RandomUniform", "RandomUniformLike"),
+    }
+)
+
+
+def check_repeatable(graph: GraphProto) -> None:
+    """Raise UserError at the first node that draws random numbers, subgraphs included."""
+    for node in graph.node:
+        if node.op_type in RANDOM:
+            raise UserError(
+                f"{label(node)} draws random numbers ({node.op_type}), so that the model computes "
+                "another feature of the same image each time; expected the same feature",
+                "export the model for inference, without what adds noise in training",
+            )
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                check_repeatable(inner)
+
+
 def check_plain(node: NodeProto) -> None:
     """Raise UserError for an operator of no standard set, or one that contains a subgraph."""
     if node.domain not in STANDARD_DOMAINS:

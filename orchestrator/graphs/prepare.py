@@ -118,6 +118,7 @@ def check_input(proto: ModelProto) -> None:
 
 def check_operators(proto: ModelProto) -> None:
     """Raise UserError at the first operator that no toolchain here can know."""
+    edit.check_repeatable(proto.graph)
     for node in proto.graph.node:
         edit.check_plain(node)
         if node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger"):

@@ -163,6 +163,7 @@ def explicit(model: bytes) -> bytes:
 
 def _check_operators(proto: ModelProto) -> None:
     found = set()
+    edit.check_repeatable(proto.graph)
     for node in proto.graph.node:
         found.add(node.op_type)
         if node.op_type in _OTHERS or node.op_type.startswith("QLinear"):

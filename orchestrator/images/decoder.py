@@ -22,6 +22,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError, features
 from orchestrator.images.deep import deep_image
 from orchestrator.images.kinds import HEAD_BYTES, kind_of, what_instead
 from orchestrator.images.profiles import to_srgb
+from orchestrator.images.tiff import sample_form
 from orchestrator.images.unreadable import Unreadable
 
 RULES = 1
@@ -100,8 +101,10 @@ def decode(data: bytes) -> Decoded:
     except Unreadable:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        why = "larger than an aligned face" if "exceeds" in str(error) else "damaged"
-        raise Unreadable(f"{kind}, {why}") from error
+        if "exceeds" in str(error):
+            raise Unreadable(f"{kind}, larger than an aligned face") from error
+        form = sample_form(data) if kind == "TIFF" else ""
+        raise Unreadable(form or f"{kind}, damaged") from error
     except Exception as error:  # the decoders raise all kinds of errors over damaged files
         raise Unreadable(f"{kind}, damaged: {_words(error)}") from error
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+from orchestrator.counting import counted
 from orchestrator.errors import UserError
 from orchestrator.images.checking import Checked, Checker
 from orchestrator.images.files import ImageFile
@@ -203,7 +204,9 @@ def _take(
             marks.update(checked.marks)
             made.files.append(replace(item, sha256=checked.sha256))
             made.sizes.append(_size(checked))
-    made.notes += [words.format(_images(marks[mark])) for mark, words in _MARKS if marks[mark]]
+    made.notes += [
+        words.format(counted(marks[mark], "image")) for mark, words in _MARKS if marks[mark]
+    ]
 
 
 _MARKS = (
@@ -212,10 +215,6 @@ _MARKS = (
     ("profile", "{} with a colour profile that cannot be used: taken as sRGB"),
     ("colours", "{} in other colours than sRGB's, said without a profile: not converted"),
 )
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
 
 
 def _size(checked: Checked) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.counting import counted, form
 from orchestrator.errors import UserError
 from orchestrator.images.checking import Checker
 from orchestrator.images.files import FileRows, ImageFile
@@ -259,7 +260,8 @@ def _check_calibration(spec: FolderCalibration, made: SetFiles) -> None:
         raise UserError(f"{spec.path}: no images ({', '.join(TAKEN)}) to calibrate")
     if spec.images is not None and len(made.files) < spec.images:
         raise UserError(
-            f"{spec.path}: {spec.images} images are asked for, {len(made.files)} are there"
+            f"{spec.path}: {counted(spec.images, 'image')} {form(spec.images, 'is')} asked for, "
+            f"{len(made.files)} {form(len(made.files), 'is')} there"
         )
 
 

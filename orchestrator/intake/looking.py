@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.counting import share
+
 Floats = npt.NDArray[np.float32]
 
 # Features that differ by less, as a share of their length, are one to any quantization.
@@ -39,13 +41,13 @@ def look(features: Floats) -> Looked:
     for word, bad in (("NaN", np.isnan(features)), ("infinite", np.isinf(features))):
         images = int(bad.any(axis=1).sum())
         if images:
-            return Looked(f"the model's output is {word} for {images} of {count} images", ())
+            return Looked(f"the model's output is {word} for {share(images, count, 'image')}", ())
     zero = int((~features.any(axis=1)).sum())
     if zero == count:
-        return Looked(f"the model's output is all zero for {count} of {count} images", ())
+        return Looked(f"the model's output is all zero for {share(count, count, 'image')}", ())
     warnings = []
     if zero:
-        warnings.append(f"the model's output is all zero for {zero} of {count} images")
+        warnings.append(f"the model's output is all zero for {share(zero, count, 'image')}")
     if count > 1:
         wide = features.astype(np.float64)
         length = float(np.linalg.norm(wide, axis=1).mean())

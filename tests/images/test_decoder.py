@@ -207,6 +207,25 @@ def test_deep_grey_with_alpha_in_png():
     assert found.marks == {"alpha"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("float32", "32-bit floating-point samples, 3 a pixel"),
+        ("float64", "64-bit floating-point samples, 3 a pixel"),
+        ("uint32", "32-bit unsigned integer samples, 3 a pixel"),
+        ("int16", "16-bit signed integer samples, 3 a pixel"),
+    ],
+)
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_of_another_form_is_not_called_damaged(kind, form, big):
+    pixels = np.random.default_rng(0).uniform(0, 99, (8, 8, 3)).astype(kind)
+    whole = by_tifffile(pixels, photometric="rgb", bigtiff=big)
+    with pytest.raises(Unreadable, match=f"TIFF of {form}, is not supported: farm reads"):
+        decode(whole)
+    with pytest.raises(Unreadable, match=r"^TIFF, damaged"):
+        decode(whole[:9])
+
+
 def test_alpha_is_composited_over_black_and_said():
     four = colours(255, 4)
     for data in (
@@ -411,7 +430,10 @@ def test_the_first_of_several_frames_is_taken_and_said():
         (saved(RGB, "GIF")[:-400], "GIF, damaged"),
         (saved(RGB, "PPM")[:-40], "PPM, damaged"),
         (saved(RGB, "AVIF")[:-40], "AVIF, damaged"),
-        (by_tifffile(RGB.astype(np.float32) / 255, photometric="rgb"), "TIFF, damaged"),
+        (
+            by_tifffile(RGB.astype(np.float32) / 255, photometric="rgb"),
+            "32-bit floating-point samples, 3",
+        ),
         (by_tifffile(GREY.astype(np.float32), photometric="minisblack"), "32 bits"),
         (by_tifffile(GREY.astype(np.int32), photometric="minisblack"), "32 bits"),
         (by_tifffile(GREY.astype(np.int16), photometric="minisblack"), "with a sign"),

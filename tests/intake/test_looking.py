@@ -136,3 +136,14 @@ def test_prepare_says_nan_not_weights(kind):
     net.outputs.append(("face", 1, [1, made.DIM]))
     with pytest.raises(UserError, match=r"'face' is NaN or infinite for 4 of 4 images"):
         prepare(net.proto().SerializeToString())
+
+
+@pytest.mark.parametrize("operator", ["RandomNormalLike", "RandomUniformLike"])
+def test_a_model_that_draws_random_numbers_is_the_users_to_change(operator: str, tmp_path: Path):
+    proto = made.plain()
+    output = proto.graph.output[0].name
+    last = next(node for node in proto.graph.node if output in node.output)
+    last.output[list(last.output).index(output)] = "before"
+    proto.graph.node.append(helper.make_node(operator, ["before"], [output], "noise"))
+    with pytest.raises(UserError, match=rf"'noise'.* draws random numbers \({operator}\)"):
+        prepare(proto.SerializeToString())

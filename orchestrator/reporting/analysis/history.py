@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from orchestrator.counting import share
 from orchestrator.errors import UserError
 from orchestrator.events import Event, EventReader, RunStarted
 from orchestrator.reporting.export.files import failures_of, results_of
@@ -78,7 +79,7 @@ class Run:
         return next((row for row in self.results if row.name == name), None)
 
     def __repr__(self) -> str:
-        rows = f"{len(self.results)} of {len(self.state.cells)} rows"
+        rows = share(len(self.results), len(self.state.cells), "row")
         return f"<Run {self.name}: {self.outcome}, {rows}>"
 
     def _repr_html_(self) -> str:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 
 from orchestrator.audit.words import leak_notes
+from orchestrator.counting import counted
 from orchestrator.reporting.analysis.history import Run
-from orchestrator.reporting.tables.causes import counted
 from orchestrator.results import CellResult
 
 MODELS = 3  # named in the title

@@ -23,10 +23,10 @@ from rich.text import Text
 
 from orchestrator.columns import asked
 from orchestrator.columns.published import PUBLISHED
+from orchestrator.counting import counted, share
 from orchestrator.events import Event, StepProgress
 from orchestrator.reporting.durations import between, duration
 from orchestrator.reporting.live.state import BoardLine, Running, RunState
-from orchestrator.reporting.tables.causes import counted
 from orchestrator.reporting.tables.fitting import Column, fits, fitted
 from orchestrator.reporting.tables.table import extra, footnotes, headings, row, serious_notes
 from orchestrator.reporting.waiting import words
@@ -262,7 +262,7 @@ class View:
     def _overall(self) -> RenderableType:
         state, now = self._state, self._clock()
         done, total = state.done, state.total
-        text = f"{done} of {total} steps, {len(state.results)} of {len(state.cells)} rows"
+        text = f"{share(done, total, 'step')}, {share(len(state.results), len(state.cells), 'row')}"
         left = state.left_s(now)
         spent = f", {_duration(max(0.0, now - state.began))}"
         narrow = self._console.width < WIDE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from orchestrator.counting import counted, form, share
 from orchestrator.events import (
     BoardChanged,
     CellFailed,
@@ -25,7 +26,7 @@ from orchestrator.events import (
     Telemetry,
     Waiting,
 )
-from orchestrator.reporting.tables.causes import causes, counted, names_of
+from orchestrator.reporting.tables.causes import causes, names_of
 from orchestrator.reporting.text import plain
 from orchestrator.results import CellResult
 
@@ -246,7 +247,8 @@ class RunState:
         rows, steps = counted(len(event.cells), "row"), counted(len(event.steps), "step")
         said = [f"run {event.run}: {word}{rows}, {steps}"]
         if self.cached:
-            said.append(f"{self.cached} of {self.total} steps are already in the store")
+            found = share(self.cached, self.total, "step")
+            said.append(f"{found} {form(self.total, 'is')} already in the store")
         cannot = {cell.name: cell.reason for cell in event.cells if cell.reason}
         if any(not step.cached for step in event.steps):  # else the last lines say it at once
             boards = {cell.name: cell.board for cell in event.cells}

@@ -55,11 +55,6 @@ def names_of(cause: Cause, total: int) -> str:
     return ", ".join(cause.rows[:SHOWN]) + more
 
 
-def counted(count: int, word: str) -> str:
-    """`1 row`, `8 rows`."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
-
-
 def _bare(reason: str, row: str, board: str) -> str:
     """The reason without the row's or its board's name at its start."""
     for name in (row, board):

@@ -21,6 +21,7 @@ from orchestrator.columns.texts import (
     tar_text,
     time_text,
 )
+from orchestrator.counting import counted
 from orchestrator.reporting.tables.causes import causes
 from orchestrator.results import YARDSTICK, CellResult
 
@@ -83,15 +84,16 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
     tar = first.tar
     confidence = first.provenance.get("score", {}).get("confidence", 0.95)
     notes.append(
-        f"1:N over {test.gallery:,} enrolled identities, {test.mated:,} mated and "
-        f"{test.unknown:,} unknown probes{difficulty}; [{100 * confidence:g} % interval]; "
+        f"1:N over {counted(test.gallery, 'enrolled identity')}, {test.mated:,} mated and "
+        f"{counted(test.unknown, 'unknown probe')}{difficulty}; [{100 * confidence:g} % interval]; "
         f"FAR is per search; the threshold allows {tar.k} false alarm{'s' * (tar.k != 1)}."
     )
     notes.extend(_differences(results))
     suspect = [r for r in results if r.verdict == "SUSPECT"]
     notes.extend(f"{row_name(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect)
     notes.extend(
-        f"{result.hardware}: {result.failed_images} images failed and count as misses"
+        f"{result.hardware}: {counted(result.failed_images, 'image')} failed and "
+        f"{'counts as a miss' if result.failed_images == 1 else 'count as misses'}"
         for result in results
         if result.failed_images
     )
@@ -186,7 +188,7 @@ def _differences(results: Sequence[CellResult]) -> list[str]:
     if not real:
         return [
             "No row's Rank-1 differs significantly from float32's (McNemar, Holm over "
-            f"{len(compared)} comparisons): do not rank the rows."
+            f"{counted(len(compared), 'comparison')}): do not rank the rows."
         ]
     names = ", ".join(result.hardware for result in real)
     return [f"↓ ↑ Rank-1 differs significantly from float32's (McNemar, Holm, p < 0.05): {names}."]
