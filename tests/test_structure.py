@@ -18,15 +18,8 @@ MAX_SCHEDULING = 4500
 
 # Functions that are longer, by the reason why they stay whole.
 LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
-    "the text of one file, top to bottom": (
-        "orchestrator.cli.init._manifest",
-        "orchestrator.specs.skeleton.matrix_text",
-    ),
-    "one argument of the command line after the other": (
-        "orchestrator.cli.boards.add_parser",
-        "orchestrator.cli.kept.add_parsers",
-        "orchestrator.cli.main.parser",
-    ),
+    "the text of one file, top to bottom": ("orchestrator.specs.skeleton.matrix_text",),
+    "one argument of the command line after the other": (),
     "the description of one chart": (
         "orchestrator.reporting.html.accuracy.accuracy_latency",
         "orchestrator.reporting.html.accuracy.differences",
@@ -66,7 +59,6 @@ LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "orchestrator.planning.graph._artifact",
     ),
     "to do: not split yet": (
-        "orchestrator.cli.boards_add._add",
         "orchestrator.execution.results_builder.cell_result",
         "orchestrator.execution.split_calibration.calibrated",
         "orchestrator.reporting.analysis.crossing._table",
@@ -162,8 +154,6 @@ def circles(imports: Mapping[str, set[str]]) -> list[list[str]]:
 # Circles that are there, and why.
 CIRCLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "to do: not undone yet": (
-        ("orchestrator.cli.boards", "orchestrator.cli.boards_add"),
-        ("orchestrator.cli.completion", "orchestrator.cli.main", "orchestrator.cli.program"),
         ("orchestrator.cluster.host_actor", "orchestrator.cluster.remote_images"),
     ),
 }

@@ -24,10 +24,7 @@ def farm(
     (tmp_path / "device_inventory.yaml").write_text(EMPTY)
 
     def run(*words: str) -> tuple[int, str, str]:
-        try:
-            code = main(["boards", *words])
-        except SystemExit as error:
-            code = int(error.code or 0)
+        code = main(["boards", *words])
         said = capsys.readouterr()
         return code, said.out, said.err
 

@@ -307,9 +307,9 @@ def peer(answer: bytes) -> Iterator[int]:
 def test_what_is_no_ssh_server_is_an_error_not_a_crash(
     farm: Farm, monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
-    import orchestrator.cli.boards_add as boards_add
+    from orchestrator.cli.boards import trust
 
-    monkeypatch.setattr(boards_add, "CONNECT_S", 3.0)
+    monkeypatch.setattr(trust, "CONNECT_S", 3.0)
     with peer(answer) as port:
         code, out, err = farm("add", f"x@127.0.0.1:{port}", "--yes")
     assert code in (1, 2)

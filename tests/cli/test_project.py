@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.main import main
-from orchestrator.cli.project import find_root
+from orchestrator.cli.parsing.root import find_root
 from orchestrator.errors import UserError
 from orchestrator.store.places import check_place, check_writable
 from tests.reporting.made import Row, make_run

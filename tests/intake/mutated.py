@@ -208,7 +208,7 @@ def model_of(seed: int) -> tuple[str, bytes]:
 
 def outcome_of(data: bytes, folder: Path) -> tuple[str, str]:
     """`taken`, `refused` or the name of an exception that must not be; and the words."""
-    from orchestrator.cli.init_model import take
+    from orchestrator.cli.setup.init_model import take
     from orchestrator.errors import UserError
 
     path = folder / "model.onnx"

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import ModelProto, helper, numpy_helper
 
-from orchestrator.cli.init_model import take
+from orchestrator.cli.setup.init_model import take
 from orchestrator.errors import UserError
 from orchestrator.graphs.prepare import prepare
 from orchestrator.intake.looking import look

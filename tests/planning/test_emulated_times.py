@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.boards_show import where
+from orchestrator.cli.boards.table import where
 from orchestrator.execution.local_backend import host_facts
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.request import Request

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import columns as table
-from orchestrator.cli.kept import COLUMNS
+from orchestrator.cli.parsing.options import COLUMNS
 from orchestrator.columns import asked, column_names, columns, optional
 from orchestrator.columns.texts import DASH
 from orchestrator.reporting.tables.table import footnotes, markdown

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from orchestrator.cli.boards_show import fleet_rows
-from orchestrator.cli.compare import rows_table
-from orchestrator.cli.explain import layers_table
-from orchestrator.cli.plan import show_plan
-from orchestrator.cli.predict import table as predictions
-from orchestrator.cli.runs import runs_table, trend_table
+from orchestrator.cli.boards.table import fleet_rows
+from orchestrator.cli.results.compare import rows_table
+from orchestrator.cli.results.explain import layers_table
+from orchestrator.cli.results.runs import runs_table, trend_table
+from orchestrator.cli.run.plan import show_plan
+from orchestrator.cli.run.predict import table as predictions
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.reporting.analysis.compare import compare_runs
 from orchestrator.reporting.analysis.history import load_run

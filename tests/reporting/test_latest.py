@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.api import load
 from orchestrator.cli.main import main
-from orchestrator.cli.watch import _folder
+from orchestrator.cli.results.watch import _folder
 from orchestrator.errors import UserError
 from orchestrator.events import (
     BoardChanged,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli.compare import notes
+from orchestrator.cli.results.compare import notes
 from orchestrator.events import CellFinished, CellInfo, RunStarted
 from orchestrator.reporting.analysis.compare import RowPair, RunComparison
 from orchestrator.reporting.export.files import results_of

@@ -11,8 +11,8 @@ import pytest
 from onnx import numpy_helper
 
 from orchestrator.calibration.explain import LayerLoss, LayerReport
-from orchestrator.cli.explain import _plain, _verdict
 from orchestrator.cli.main import main
+from orchestrator.cli.results.explain import _plain, _verdict
 from orchestrator.diagnosis.explain import Effect, Explanation
 from orchestrator.hashing import sha256_bytes
 from tests.run.project import HOST, ROOT, Project, emulated, entry

@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.compare import (
@@ -41,14 +41,31 @@ class Limits:
     max_slower: dict[int, float]
 
 
+Level = Literal["fail", "warn", "unjudged", "left"]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What was found about one row."""
+
+    row: str
+    level: Level
+    text: str
+
+
 @dataclass(frozen=True)
 class Judgement:
-    """`failures` close the gate; `warnings` could not be judged; `left_out` were not asked."""
+    """`failures` close the gate; `warnings` could not be judged; `left_out` were not asked.
+
+    Attributes:
+        remarks: those of the above that are about one row each.
+    """
 
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
     left_out: tuple[str, ...]
     judged: int
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -57,7 +74,9 @@ class Judgement:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON for `--json`."""
-        return {"passed": self.passed, **asdict(self)}
+        told = asdict(self)
+        del told["remarks"]  # the same texts once more
+        return {"passed": self.passed, **told}
 
 
 def parse_limits(drops: Sequence[str], slower: Sequence[str]) -> Limits:
@@ -99,60 +118,68 @@ def judge(
     Args:
         confirm: asked, once a row, before a slow-down closes the gate; None to close it at once.
     """
-    failures: list[str] = []
-    warnings: list[str] = []
-    left_out: list[tuple[str, str]] = []
-    unjudged: list[tuple[str, str]] = []
+    said: list[Remark] = []
     rates = times = 0
     for name in compared.only_first:
         reason = candidate.failures.get(name)
         if reason is None:
-            left_out.append((name, f"not part of {candidate.name}"))
+            said.append(Remark(name, "left", f"not part of {candidate.name}"))
         else:
-            failures.append(f"{name}: has a result in {compared.first}, none now: {reason}")
+            text = f"has a result in {compared.first}, none now: {reason}"
+            said.append(Remark(name, "fail", text))
     for pair in compared.rows:
         if limits.max_drop and pair.kind == "none":
-            unjudged.append((pair.name, f"accuracy not judged: {pair.why}"))
+            said.append(Remark(pair.name, "unjudged", f"accuracy not judged: {pair.why}"))
         elif limits.max_drop:
             for rate, limit in limits.max_drop.items():
-                rates += _rate(pair, rate, limit, failures, warnings)
+                rates += _rate(pair, rate, limit, said)
         if limits.max_slower and pair.time is None:
-            left_out.append((pair.name, f"left out of latency: {pair.no_time}"))
+            said.append(Remark(pair.name, "left", f"left out of latency: {pair.no_time}"))
         elif limits.max_slower:
             again = _once(pair, confirm) if confirm is not None else None
             for percentile, limit in limits.max_slower.items():
-                times += _time(pair, percentile, limit, failures, warnings, again)
-    warnings += grouped(unjudged)
-    if limits.max_slower and not times:
+                times += _time(pair, percentile, limit, said, again)
+    return _judgement(said, judged=rates + times, untimed=bool(limits.max_slower) and not times)
+
+
+def _judgement(said: Sequence[Remark], *, judged: int, untimed: bool) -> Judgement:
+    failures = [f"{each.row}: {each.text}" for each in said if each.level == "fail"]
+    warnings = [f"{each.row}: {each.text}" for each in said if each.level == "warn"]
+    warnings += grouped((each.row, each.text) for each in said if each.level == "unjudged")
+    if untimed:
         warnings.append("--max-slower judged nothing: no row has a valid time in both runs")
-    if not rates + times and not failures:
+    if not judged and not failures:
         failures.append("nothing could be judged: no row has what the limits ask for in both runs")
+    left_out = grouped((each.row, each.text) for each in said if each.level == "left")
     return Judgement(
-        tuple(failures), tuple(warnings), tuple(grouped(left_out)), judged=rates + times
+        tuple(failures), tuple(warnings), tuple(left_out), judged=judged, remarks=tuple(said)
     )
 
 
-def _rate(pair: RowPair, rate: str, limit: float, failures: list[str], warnings: list[str]) -> int:
+def _rate(pair: RowPair, rate: str, limit: float, said: list[Remark]) -> int:
+    """Judge a rate; 1 when it could be judged."""
     change: Change | None = getattr(pair, rate)
     if change is None:
         why = pair.first.tar.reason or pair.second.tar.reason or "no figure"
-        warnings.append(f"{pair.name}: {rate} not judged: {why}")
+        said.append(Remark(pair.name, "warn", f"{rate} not judged: {why}"))
         return 0
     points = 100 * change.value
-    said = (
-        f"{pair.name}: {rate} changed by {points:+.2f} points "
+    text = (
+        f"{rate} changed by {points:+.2f} points "
         f"[{100 * change.low:+.2f}, {100 * change.high:+.2f}], p = {change.p_holm:.2g} (Holm)"
     )
     if -points > limit and change.real:
-        failures.append(f"{said}: more than {limit:g} allowed")
+        said.append(Remark(pair.name, "fail", f"{text}: more than {limit:g} allowed"))
     elif -points > limit:
-        warnings.append(f"{said}: over the limit of {limit:g}, but not significant")
+        text += f": over the limit of {limit:g}, but not significant"
+        said.append(Remark(pair.name, "warn", text))
     elif pair.kind != "equal" and 100 * (change.high - change.low) / 2 > max(limit, 0.05):
         width = 100 * (change.high - change.low) / 2
-        warnings.append(
-            f"{pair.name}: these probes cannot show a fall of {limit:g} points in {rate} "
+        text = (
+            f"these probes cannot show a fall of {limit:g} points in {rate} "
             f"(±{width:.2f}): take more of them"
         )
+        said.append(Remark(pair.name, "warn", text))
     return 1
 
 
@@ -164,27 +191,28 @@ def _time(
     pair: RowPair,
     percentile: int,
     limit: float,
-    failures: list[str],
-    warnings: list[str],
+    said: list[Remark],
     again: Callable[[], dict[int, Slower] | str] | None,
 ) -> int:
+    """Judge a time; 1, since a pair with a time can be judged."""
     assert pair.time is not None
     slower = pair.time[percentile]
-    said = f"{pair.name}: p{percentile} {_slower_text(slower)}"
+    text = f"p{percentile} {_slower_text(slower)}"
     if not _over(slower, limit):
         if 100 * (slower.ratio - 1) > limit:
-            warnings.append(f"{said}: over the limit of {limit:g} %, but not significant")
+            text += f": over the limit of {limit:g} %, but not significant"
+            said.append(Remark(pair.name, "warn", text))
         return 1
-    said += f": more than {limit:g} % slower"
+    text += f": more than {limit:g} % slower"
     found = again() if again is not None else UNCONFIRMED
     if isinstance(found, str):
-        failures.append(f"{said} ({found})")
+        said.append(Remark(pair.name, "fail", f"{text} ({found})"))
     elif _over(found[percentile], limit):
-        failures.append(f"{said}, and {_slower_text(found[percentile])} measured again in turns")
+        text += f", and {_slower_text(found[percentile])} measured again in turns"
+        said.append(Remark(pair.name, "fail", text))
     else:
-        warnings.append(
-            f"{said}, but {_slower_text(found[percentile])} measured again in turns: not confirmed"
-        )
+        text += f", but {_slower_text(found[percentile])} measured again in turns: not confirmed"
+        said.append(Remark(pair.name, "warn", text))
     return 1
 
 

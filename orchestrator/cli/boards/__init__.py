@@ -1,0 +1,1 @@
+"""`farm boards`: the fleet seen, checked, added to, taken from."""

@@ -1,0 +1,36 @@
+"""`farm resume`."""
+
+import click
+
+from orchestrator.cli.parsing import Section, declare, options, types
+
+
+@declare(
+    "resume",
+    "resume a run that was stopped or lost",
+    section=Section.RUN,
+    examples=["farm resume", "farm resume 20261128-1200"],
+    text="Resume a run that was stopped or lost, under its name: only what is missing is done. RUN "
+    "is a run's name, its beginning, or a path to its folder (latest).",
+)
+@options.run
+@options.live
+@click.option(
+    "--state", type=types.FOLDER, metavar="DIR", help="store, emulated boards, keys (the run's own)"
+)
+@options.runs()
+def command(
+    run: str,
+    ray_address: str | None,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    state: str | None,
+    runs: str,
+) -> int:
+    """Resume the run."""
+    options.check_one_of(quiet=quiet, verbose=verbose)
+    from orchestrator.cli.run.run import resume, shown
+
+    how = shown(quiet=quiet, verbose=verbose, as_json=as_json)
+    return resume(runs, run, how, state=state, ray_address=ray_address)

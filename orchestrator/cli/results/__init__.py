@@ -1,0 +1,1 @@
+"""What reads kept runs: report, runs, watch, compare, gate, export, score."""

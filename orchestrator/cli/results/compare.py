@@ -1,0 +1,187 @@
+"""`farm compare A B`: two runs row by row; `farm compare A published`: beside that table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.audit.words import leak_notes
+from orchestrator.cli.results.taking import take
+from orchestrator.reporting.analysis.compare import (
+    Change,
+    RowPair,
+    RunComparison,
+    beside_published,
+    compare_runs,
+    grouped,
+)
+from orchestrator.reporting.analysis.history import LATEST, Run
+from orchestrator.reporting.tables.fitting import Column, fitted
+from orchestrator.reporting.tables.published import NOT_COMPARABLE, load_published
+from orchestrator.reporting.tables.table import DASH, far_text, percent, tar_text, time_text
+
+PUBLISHED = "published"
+PUBLISHED_COLUMNS = (("Time", 3), ("Rank1", 0), ("TAR", 1))
+
+
+def compare(runs: Path, one: str, other: str, *, as_json: bool) -> int:
+    """Print the comparison; always 0, since a difference is no failure (see `farm gate`).
+
+    Args:
+        one, other: names of runs; one of them may be `published`, the published table.
+    """
+    console = Console(highlight=False)
+    if PUBLISHED in (one, other):
+        name = other if one == PUBLISHED else one
+        run = take(runs, LATEST if name == PUBLISHED else name)
+        _published(console, run, as_json=as_json)
+        return 0
+    first, second = take(runs, one), take(runs, other)
+    found = compare_runs(first, second)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1, allow_nan=False))
+    else:
+        show(console, found)
+    return 0
+
+
+def show(console: Console, found: RunComparison) -> None:
+    """The comparison as a table with notes."""
+    console.print(f"{found.first}  →  {found.second}", style="bold")
+    if found.rows:
+        console.print(rows_table(found, console.width))
+        console.print()
+    for note in notes(found):
+        console.print(Text(note, "dim"), soft_wrap=False)
+
+
+# Figures of both runs go before their differences, times before rates.
+COLUMNS = (
+    Column("Row"),
+    Column("Rank1", drop=4, right=True),
+    Column("Δ Rank1", right=True),
+    Column("TAR", drop=5, right=True),
+    Column("Δ TAR", drop=1, right=True),
+    Column("p50", drop=6, right=True),
+    Column("Δ p50", drop=2, right=True),
+)
+
+
+def rows_table(found: RunComparison, width: int) -> Table:
+    """The rows of both runs; times only where a row has one in both."""
+    timed = any(pair.time for pair in found.rows)
+    columns = COLUMNS if timed else COLUMNS[:-2]
+    return fitted(columns, [_texts(pair)[: len(columns)] for pair in found.rows], width)
+
+
+def notes(found: RunComparison) -> list[str]:
+    """What must be said beside the differences."""
+    kinds = {pair.kind for pair in found.rows}
+    said = []
+    if "paired" in kinds:
+        said.append(
+            "Points with [95 % interval], over the same probes; * significant (McNemar for "
+            "Rank1, bootstrap for TAR, Holm over the rows). Without *: not significant."
+        )
+    if any(pair.time for pair in found.rows):
+        said.append(
+            "Times: one session each; the interval does not hold what varies between sessions."
+        )
+    total = len(found.rows)
+    said += grouped(((pair.name, pair.why) for pair in found.rows if pair.why), total)
+    untimed = [(pair.name, f"time left out: {pair.no_time}") for pair in found.rows if pair.no_time]
+    said += grouped(untimed, total)
+    other = [pair for pair in found.rows if pair.first.model != pair.second.model]
+    models = ((p.name, f"other model: {p.first.model}, {p.second.model}") for p in other)
+    said += grouped(models, total)
+    said += leak_notes(row for pair in found.rows for row in (pair.first, pair.second))
+    said += [f"{name}: only in {found.first}" for name in found.only_first]
+    said += [f"{name}: only in {found.second}" for name in found.only_second]
+    return said or ["The two runs have no row in common."]
+
+
+def _texts(pair: RowPair) -> list[str | Text]:
+    first, second = pair.first, pair.second
+    rates = [
+        (f"{percent(first.rank1.value)} → {percent(second.rank1.value)}", pair.rank1),
+        (f"{tar_text(first.tar, False)} → {tar_text(second.tar, False)}", pair.tar),
+    ]
+    cells: list[str | Text] = [Text(pair.name)]
+    for text, change in rates:
+        cells += [text, _change(pair, change)]
+    slower = (pair.time or {}).get(50)
+    cells.append(f"{time_text(first)} → {time_text(second)}" if slower else DASH)
+    if slower is None:
+        cells.append(DASH)
+    else:
+        bounds = f"[{100 * (slower.low - 1):+.1f}, {100 * (slower.high - 1):+.1f}]"
+        cells.append(f"{100 * (slower.ratio - 1):+.1f} % {bounds}")
+    return cells
+
+
+def _change(pair: RowPair, change: Change | None) -> Text:
+    if pair.kind == "equal":
+        return Text("equal", "dim")
+    if change is None:
+        return Text(DASH)
+    style = "" if not change.real else "red" if change.value < 0 else "green"
+    bounds = f"[{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
+    return Text(f"{100 * change.value:+.2f}{'*' if change.real else ''} {bounds}", style)
+
+
+def _published(console: Console, run: Run, *, as_json: bool) -> None:
+    published = load_published()
+    pairs = beside_published(run, published)
+    if as_json:
+        print(
+            json.dumps({"run": run.name, "note": NOT_COMPARABLE, "rows": _plain(pairs)}, indent=1)
+        )
+        return
+    far = far_text(run.results[0].tar.far_target) if run.results else far_text(published.far)
+    columns = (
+        Column("Hardware"),
+        Column("Time", drop=2, right=True),
+        Column("Rank1", right=True),
+        Column(f"TAR@FAR<={far}", right=True),
+        *(Column(f"published {name}", drop=d, right=True) for name, d in PUBLISHED_COLUMNS),
+    )
+    rows: list[list[str | Text]] = []
+    for row, other in pairs:
+        theirs = (
+            [f"{other['time_ms']} ms", f"{other['rank1']:.2f}", f"{other['tar']:.2f}"]
+            if other
+            else [DASH] * 3
+        )
+        ours = [time_text(row), percent(row.rank1.value), tar_text(row.tar, False)]
+        rows.append([row.hardware, *ours, *theirs])
+    console.print(fitted(columns, rows, console.width))
+    console.print()
+    for note in leak_notes(run.results):
+        console.print(Text(note, "dim"))
+    console.print(NOT_COMPARABLE[0].upper() + NOT_COMPARABLE[1:] + ".", style="bold")
+    console.print(
+        Text(
+            f"Published: {published.model} on {published.test_set}, TAR@FAR<="
+            f"{far_text(published.far)}, {published.source}",
+            "dim",
+        )
+    )
+
+
+def _plain(pairs: list[tuple[Any, dict[str, Any] | None]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "hardware": row.hardware,
+            "executed_by": row.executed_by,
+            "p50_ms": row.latency.device.p50_ms if row.latency else None,
+            "rank1": row.rank1.value,
+            "tar": row.tar.value if row.tar.available else None,
+            "published": other,
+        }
+        for row, other in pairs
+    ]

@@ -1,0 +1,1 @@
+"""`farm plan`, `run` and `resume`."""

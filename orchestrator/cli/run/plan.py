@@ -1,0 +1,211 @@
+"""`farm plan`: every row, its steps, what the store already has, and why a row is impossible."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.audit.words import heading
+from orchestrator.fleet.transport.untrusted import headline
+from orchestrator.planning.cells import Cell
+from orchestrator.preflight.planner import Plan, make_plan
+from orchestrator.reporting.durations import between
+from orchestrator.reporting.tables.causes import causes, names_of
+from orchestrator.reporting.tables.fitting import Column, fitted
+from orchestrator.request import Request
+from orchestrator.scheduling.forecast import expected_of
+
+MENDED = " (changed so that onnxruntime computes it)"
+
+
+def plan(
+    request: Request, *, steps: bool, predict: bool, simulate: str | None, as_json: bool
+) -> int:
+    """Print the plan; 1 when a row is impossible or its board out of use, else 0.
+
+    Args:
+        steps: also list every step.
+        predict: also what twins on this host predict; then 1 when a row has no prediction.
+        simulate: so many boards, `boards=KIND:N,...`, whose schedule is shown instead.
+    """
+    console = Console(highlight=False)
+    if simulate:
+        from orchestrator.cli.run.simulate import show
+
+        return show(request, simulate, console)
+    made = make_plan(request)
+    done = 0 if len(made.possible) == len(made.cells) and not made.refusals() else 1
+    if as_json:
+        print(json.dumps(_plain(made), indent=1))
+        return done
+    show_plan(console, made, steps=steps)
+    if predict:
+        from orchestrator.cli.run.predict import show_predictions
+
+        console.print()
+        return show_predictions(request, console)
+    return done
+
+
+def _plain(made: Plan) -> dict[str, Any]:
+    """The plan for programs: rows and steps, seconds as estimated."""
+    todo = set(made.resolution.todo)
+    expected = expected_of(made)
+    infos = {info.id: info for info in made.step_infos()}
+    return {
+        "rows": [
+            {
+                "name": cell.name,
+                "hardware": made.hardware(cell),
+                "board": cell.board,
+                "boards": list(cell.probe.pool),
+                "executed_by": cell.probe.executed_by,
+                "gallery": cell.gallery.name,
+                "impossible": cell.reason,
+                "not_now": [] if cell.reason else _refusals(made, cell),
+                "steps": [s.id for s in made.graph.steps.values() if cell.name in s.cells],
+            }
+            for cell in made.cells
+        ],
+        "steps": [
+            {
+                "id": step.id,
+                "stage": step.stage,
+                "boards": list(step.pool),
+                "key": made.resolution.keys.get(step.id),
+                "to_do": step.id in todo,
+                "cached": made.resolution.cached(step.id),
+                "seconds": infos[step.id].seconds if step.id in infos else None,
+            }
+            for step in made.graph.steps.values()
+        ],
+        "test_set": {"notes": made.notes()},
+        "audit": [finding.model_dump(mode="json") for finding in made.audit],
+        "seconds": expected.seconds if expected else 0.0,
+        "seconds_between": [expected.low, expected.high] if expected else [0.0, 0.0],
+        "models": {name: taken.to_dict() for name, taken in made.intake.items()},
+    } | ({"given": {name: asdict(each) for name, each in made.given.items()}} if made.given else {})
+
+
+def _intake(made: Plan) -> list[str]:
+    """What was done to bring models into the normal form, and what makes them doubtful."""
+    lines = []
+    for name, taken in made.intake.items():
+        if taken.changes:
+            lines.append(
+                f"model {escape(name)} is used in the normal form; lowest cosine to the file"
+                f"{MENDED if taken.mended else ''} on {taken.images} images {taken.cosine:.7f}:"
+            )
+        lines += [f"  - {escape(change)}" for change in taken.changes]
+        lines += [
+            f"[yellow]warning:[/yellow] model {escape(name)}: {escape(text)}"
+            for text in taken.warnings
+        ]
+    return lines
+
+
+def show_plan(console: Console, made: Plan, *, steps: bool) -> None:
+    """Rows and the sum first, why rows cannot run, and the steps where they are asked for."""
+    console.print(_rows(made, console.width))
+    console.print()
+    total = len(made.cells)
+    for cause in causes(_why(made), {cell.name: cell.board for cell in made.cells}):
+        console.print(Text(f"{names_of(cause, total)}: {cause.what}"))
+    todo = made.resolution.todo
+    cached = len(made.resolution.contents)
+    rows = f"{total} row" + ("s" if total != 1 else "")
+    console.print(f"{rows}; {cached} steps in the store, {len(todo)} to do")
+    for note in made.notes():
+        console.print(Text(note, style="yellow"))
+    for name, given in made.given.items():
+        console.print(escape(given.line(made.models[name])))
+    for finding in made.audit:
+        style = "dim" if finding.severity == "note" else "yellow"
+        console.print(Text(heading(finding), style=style))
+    expected = expected_of(made)
+    if expected is not None:
+        console.print(f"takes {between(expected.low, expected.high)} ({expected.source})")
+    for line in _intake(made):
+        console.print(line)
+    if steps:
+        console.print()
+        console.print(_steps(made, console.width))
+    elif made.graph.steps:
+        console.print("`farm plan --steps` lists the steps", style="dim")
+
+
+# The gallery first, since the row's name has the star of mixed mode; then what is in the inventory.
+COLUMNS = (
+    Column("Row"),
+    Column("Hardware", drop=2),
+    Column("Executed by", drop=1),
+    Column("Boards", drop=3),
+    Column("Gallery by", drop=4),
+    Column("To do"),
+)
+STEP_COLUMNS = (
+    Column("Step"),
+    Column("Where", drop=1),
+    Column("Key", drop=2),
+    Column("State"),
+)
+POOL_SHOWN = 2
+
+
+def _rows(made: Plan, width: int) -> Table:
+    rows: list[list[str | Text]] = []
+    for cell in made.cells:
+        count = sum(cell.name in made.graph.steps[s].cells for s in made.resolution.todo)
+        if cell.reason:
+            todo = Text("impossible", "red")
+        elif _refusals(made, cell):
+            todo = Text(f"{count} steps, not now", "yellow")
+        else:
+            todo = Text(f"{count} steps") if count else Text("nothing, all cached", "green")
+        by, gallery = cell.probe.executed_by, cell.gallery.name
+        rows.append([cell.name, made.hardware(cell), by, _pool(cell.probe.pool), gallery, todo])
+    return fitted(COLUMNS, rows, width)
+
+
+def _pool(names: tuple[str, ...]) -> str:
+    more = len(names) - POOL_SHOWN
+    return ", ".join(names[:POOL_SHOWN]) + (f" +{more}" if more > 0 else "")
+
+
+def _why(made: Plan) -> dict[str, str]:
+    """Why rows are impossible, or cannot be made now."""
+    found = {}
+    for cell in made.cells:
+        if cell.reason:
+            found[cell.name] = f"impossible: {headline(cell.reason.removeprefix(cell.board), 600)}"
+        elif reasons := _refusals(made, cell):
+            found[cell.name] = f"not now: {headline('; '.join(reasons), 600)}"
+    return {name: " ".join(text.split()) for name, text in found.items()}
+
+
+def _refusals(made: Plan, cell: Cell) -> list[str]:
+    steps = made.graph.steps
+    found = {e.message: None for s, e in made.refusals().items() if cell.name in steps[s].cells}
+    return list(found)
+
+
+def _steps(made: Plan, width: int) -> Table:
+    todo = set(made.resolution.todo)
+    rows: list[list[str | Text]] = []
+    for step in made.graph.steps.values():
+        if step.id in todo:
+            state = Text("to do")
+        elif made.resolution.cached(step.id):
+            state = Text("cached", "green")
+        else:
+            state = Text("not needed", "dim")
+        key = made.resolution.keys.get(step.id)
+        where = _pool(step.pool) or "this head"
+        rows.append([step.id, where, key[:12] if key else "after its inputs", state])
+    return fitted(STEP_COLUMNS, rows, width)

@@ -1,0 +1,116 @@
+"""`farm plan --predict`: the accuracy that twins predict on this host, no board touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.events import Event, StepProgress, StepStarted
+from orchestrator.execution.local_backend import carry_out, host_plan
+from orchestrator.execution.results_builder import held
+from orchestrator.planning.cells import Cell
+from orchestrator.preflight.planner import Plan, encoder_backend
+from orchestrator.reporting.tables.causes import causes, names_of
+from orchestrator.reporting.tables.fitting import Column, fitted
+from orchestrator.reporting.tables.table import DASH, far_text, interval, tar_text
+from orchestrator.request import Request
+from orchestrator.results import Estimate, Tar
+
+
+def show_predictions(request: Request, console: Console) -> int:
+    """Make and print the predictions; 1 when a row has none.
+
+    Raises:
+        FarmError: something could not be made; what is finished is kept.
+    """
+    made = host_plan(request)
+    targets = [
+        step_id
+        for target in made.graph.targets.values()
+        for step_id in (target.score, target.compare)
+        if step_id is not None
+    ]
+    with heard_by(console) as hear:
+        carry_out(made, targets, hear)
+    console.print(table(made, console.width))
+    console.print()
+    reasons = {cell.name: cell.reason for cell in made.cells if cell.reason}
+    for cause in causes(reasons, {cell.name: cell.board for cell in made.cells}):
+        console.print(Text(f"{names_of(cause, len(made.cells))}: no prediction: {cause.what}"))
+    console.print(
+        "Predicted on this host: no board was touched and nothing was timed. A twin is our model "
+        "of a vendor's arithmetic: expect a board's distribution (mean cosine, Rank-1), not its "
+        "vectors.",
+        style="dim",
+    )
+    if request.limit:
+        console.print(f"only {request.limit} gallery identities (--limit)", style="dim")
+    return 0 if len(made.possible) == len(made.cells) else 1
+
+
+def table(made: Plan, width: int) -> Table:
+    """The predictions, for a terminal of this width: figures stay, what made them goes first."""
+    far = f"TAR@FAR<={far_text(made.matrix.scoring.table_far)}"
+    columns = (
+        Column("Row"),
+        Column("Executed by", drop=3),
+        Column("Backend", drop=2),
+        Column("Rank1", right=True),
+        Column(far, right=True),
+        Column("Rank1 against float32", drop=1, right=True),
+    )
+    rows: list[list[str | Text]] = []
+    for cell in made.cells:
+        figures = (DASH,) * 3 if cell.reason else _figures(made, cell)
+        backend = encoder_backend(cell.probe)
+        rows.append([cell.name, cell.probe.executed_by, backend, *figures])
+    return fitted(columns, rows, width)
+
+
+def _figures(made: Plan, cell: Cell) -> tuple[str, str, str]:
+    targets = made.graph.targets[cell.name]
+    score = held(made, targets.score)
+    compare = held(made, targets.compare) if targets.compare else None
+    if score is None:
+        raise RuntimeError(f"{cell.name}: scored, but not in the store")
+    facts = score.manifest["facts"]
+    difference = "-"
+    if compare is not None:
+        found = compare.manifest["facts"]
+        change = found["rank1"]
+        difference = (
+            f"{100 * change['value']:+.2f} [{100 * change['low']:+.1f}, "
+            f"{100 * change['high']:+.1f}] p={found['p']:.2g}"
+        )
+    rank1, tar = Estimate.model_validate(facts["rank1"]), Tar.model_validate(facts["tar"])
+    return interval(rank1), tar_text(tar), difference
+
+
+@contextmanager
+def heard_by(console: Console) -> Iterator[Any]:
+    """A listener for `carry_out`: a bar on a terminal, a line a step elsewhere."""
+    if not console.is_terminal:
+        yield lambda event: _line(console, event)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def hear(event: Event) -> None:
+            if isinstance(event, StepStarted):
+                progress.reset(task, total=None, description=event.step)
+            elif isinstance(event, StepProgress):
+                progress.update(task, completed=event.done, total=event.total or None)
+
+        yield hear
+
+
+def _line(console: Console, event: Event) -> None:
+    if isinstance(event, StepStarted):
+        console.print(f"{event.step} …", style="dim", highlight=False)

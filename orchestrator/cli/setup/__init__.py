@@ -1,0 +1,1 @@
+"""What makes a project and looks after its computer: init, data, doctor, toolchain, gc."""
