@@ -12,19 +12,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from orchestrator.planning.work import Work
+from orchestrator.planning.work import BESIDE_STEPS, Work
 
 GUESSES: Mapping[str, tuple[float, float]] = {
-    "begin": (2.5, 0.0),
+    "begin": (1.5, 0.0),
     "ray": (5.0, 0.0),
     "connect": (1.5, 0.0),
-    "images": (0.5, 0.004),
-    "calibrate": (2.0, 0.03),
+    "images": (2.0, 0.002),
+    "calibrate": (1.5, 0.012),
     "quantize": (0.6, 0.0),
     "convert": (0.5, 0.0),
     "deploy": (0.4, 0.0),
-    "measure": (1.0, 0.01),
-    "extract": (1.0, 0.01),
+    "measure": (1.0, 0.005),
+    "extract": (1.0, 0.008),
     "parity": (1.0, 0.0),
     "score": (0.3, 0.0003),
     "compare": (0.2, 0.0),
@@ -164,15 +164,17 @@ class Paces:
     def __init__(
         self, earlier: Iterable[Observation] = (), now: Iterable[Observation] = ()
     ) -> None:
+        before = list(earlier)
         mine = [replace(each, weight=each.weight * OF_THIS_RUN) for each in now]
-        self._seen = _by_level([*_faded(list(earlier)), *mine])
+        self._seen = _by_level([*_faded(before), *mine])
         self._known = {each.work for each in mine}
         self._lines: dict[Work, Line] = {}
         self._host = _host_scale(self._seen)
         self._this_run = 1.0
+        self._before: Paces | None = None
         if mine:
-            before = Paces(earlier)
-            self._this_run = _common_scale(before, mine)
+            self._before = Paces(before)
+            self._this_run = _common_scale(self._before, mine)
 
     def line(self, work: Work) -> Line:
         """How long that work takes."""
@@ -180,7 +182,8 @@ class Paces:
             line = Line(*GUESSES[work.stage], GUESS_SPREAD).scaled(self._host, self._host)
             for level in work.levels():
                 line = fit(line, self._seen.get(level, ()))
-            if work not in self._known:  # what this run was slower in so far, it is here too
+            # What this run was slower in so far than earlier ones, it is in what they did too.
+            if self._before is not None and work not in self._known and self._before.seen(work):
                 line = line.scaled(self._this_run, self._this_run)
             self._lines[work] = line
         return self._lines[work]
@@ -212,7 +215,7 @@ def _host_scale(seen: Mapping[Work, Sequence[Observation]]) -> float:
     """How much slower than guessed this computer is, over all stages that it was seen in."""
     ratios = []
     for work, observations in seen.items():
-        if work == Work(work.stage, "head"):
+        if work == Work(work.stage, "head") and work.stage not in BESIDE_STEPS:
             guess = Line(*GUESSES[work.stage], GUESS_SPREAD)
             points = [_point(guess, each) for each in observations]
             ratios.append(math.log(_scale(guess, points)))
@@ -223,6 +226,8 @@ def _common_scale(before: Paces, now: Sequence[Observation]) -> float:
     """By how much this run was slower than earlier ones would have it, drawn towards 1."""
     ratios = []
     for each in now:
+        if each.work.stage in BESIDE_STEPS or not before.seen(each.work):
+            continue
         expected = before.line(each.work).seconds(each.units, each.least)
         weight = min(1.0, each.seconds / 5.0)
         ratios.append((max(each.seconds, 1e-3) / max(expected, 1e-3), weight))

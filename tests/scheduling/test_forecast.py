@@ -140,7 +140,7 @@ def test_the_estimate_comes_nearer_as_the_run_goes_on() -> None:
         forecaster.take(event)
     found = forecaster.expected(T0 + 2)
     assert found is not None
-    assert found.seconds == pytest.approx(22, abs=1)  # the driver began sooner than ever
+    assert found.seconds == pytest.approx(23, abs=1)
     for board in "ab":
         half = dict(step=f"extract/{board}", board=board, total=1000, unit="images")
         forecaster.take(StepProgress(at=T0 + 3, done=0, **half))
