@@ -39,7 +39,7 @@ def main() -> None:
         seen: dict[str, list[float]] = {name: [] for name in pids}
         done, due = 0, count // LOOKS
         for block in made.extract(Images(count), timeout_s=60):
-            done += len(block.features)
+            done += len(block.rows)
             if done >= due:
                 due += count // LOOKS
                 for name, pid in pids.items():

@@ -34,7 +34,7 @@ def main(count: int) -> None:
     from orchestrator.execution.local_backend import encode
     from orchestrator.images.renderer import render
     from orchestrator.specs.model import load_model
-    from orchestrator.stages import accuracy_helpers, convert, quantize
+    from orchestrator.stages import accuracy_helpers, convert, deployable, quantize
 
     calibration = render(np.arange(2_000_000, 2_000_100), np.zeros(100, int), 0, DIFFICULTY)
     ids = np.arange(count)
@@ -58,7 +58,7 @@ def main(count: int) -> None:
                 inputs = quantize.inputs_of(calibration, meta)
                 tables[equal] = calibrate(source, [inputs])
             made = convert.convert_model(model, quantize.FLOAT32, "onnxruntime")
-            real = features(made.files[convert.FILE])
+            real = features(made.files[deployable.FILE])
             print(f"{name}_float32_rank1: {100 * hits(real).mean():.2f}", flush=True)
             for vendor, dtype, granularity, symmetry in ROWS:
                 plain = None
@@ -76,7 +76,7 @@ def main(count: int) -> None:
                         model, table, scheme, vendor, True, None, calibration, meta
                     )
                     data = convert.convert(done.files[quantize.FILE], vendor, True)
-                    found = features(data.files[convert.FILE])
+                    found = features(data.files[deployable.FILE])
                     right = hits(found)
                     plain = right if plain is None else plain
                     cosine = np.mean(

@@ -19,7 +19,8 @@ import numpy as np
 import onnxruntime
 
 from orchestrator.agents.measurement.telemetry import Telemetry
-from orchestrator.fleet.session.client import MeasurePolicy, TimesBlock
+from orchestrator.data.times import RawTimes
+from orchestrator.fleet.session.client import MeasurePolicy
 from tests.agents.conftest import MODEL, faces, open_onnx
 from tests.agents.pipes import agent, session
 
@@ -49,7 +50,7 @@ def bare_ms(run: Any, data: Any, count: int) -> float:
 def agents_ms(made: Any, policy: MeasurePolicy) -> float:
     """p50 of device times, as a run gets them."""
     items = made.measure(faces(4), policy, timeout_s=60)
-    blocks = [item.device_ns for item in items if isinstance(item, TimesBlock)]
+    blocks = [item.device_ns for item in items if isinstance(item, RawTimes)]
     return float(np.median(np.concatenate(blocks))) / 1e6
 
 

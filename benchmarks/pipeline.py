@@ -47,7 +47,7 @@ def busy(where: Server, weather: Weather | None, count: int) -> tuple[float, flo
     with session(where, weather, ms=MS, dim=512) as made:
         for _ in made.extract(Images(4), timeout_s=60):  # the round trip is known, as in a run
             pass
-        rows = sum(len(block.features) for block in made.extract(Images(count), timeout_s=60))
+        rows = sum(len(block.rows) for block in made.extract(Images(count), timeout_s=60))
         assert rows == count
         facts = made.extraction
         assert facts is not None

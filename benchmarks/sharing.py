@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.cluster.host_actor import _Rows
-from orchestrator.execution.shared_extraction import SharedExtraction
 from orchestrator.fleet.boards.addressing import address_of
 from orchestrator.fleet.boards.board import Artifact, BoardLink
 from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.specs.inventory import Board
+from orchestrator.stages.shared_extraction import SharedExtraction
 from orchestrator.store.features import FeatureWriter
 
 IMAGES, SIZE, MS, DIM = 1000, 112, 40, 128
@@ -51,8 +51,7 @@ def extraction(links: list[BoardLink], images: np.ndarray, folder: Path) -> floa
         def work(link: BoardLink) -> None:
             for start, stop in shared.pieces(link.address.name):
                 for block in link.extract(_Rows(images, start, stop), 32):
-                    none = np.zeros(len(block.features), bool)
-                    shared.write(start + block.start, block.features, none)
+                    shared.keep(block.moved(start))
 
         began = time.monotonic()
         threads = [threading.Thread(target=work, args=(link,)) for link in links]

@@ -7,19 +7,19 @@ import getpass
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.compute import translated
-from orchestrator.cluster.host_actor import BOARDS_PER_HOST, ImageFile, actor_class, portable
-from orchestrator.cluster.interfaces import Head
+from orchestrator.cluster.host_actor import BOARDS_PER_HOST, actor_class, portable
+from orchestrator.cluster.interfaces import BoardNews, Head, ImageFile
 from orchestrator.cluster.own import NodeLost
 from orchestrator.cluster.remote_images import sent
 from orchestrator.errors import FarmError, TransientError
 from orchestrator.fleet.boards.addressing import address_of
-from orchestrator.fleet.boards.board import Address, Deadlines
+from orchestrator.fleet.boards.board import Address, Artifact, Deadlines
 from orchestrator.fleet.boards.recovery import Rung, climb, longest_s
 from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.specs.inventory import Board, EmulatedTransportSpec
@@ -135,16 +135,42 @@ class Boards:
                 ) from error
         return facts
 
-    def call(self, board: str, method: str, *arguments: Any, works_s: float = 0.0) -> Iterator[Any]:
-        """Call a streaming method of the board's host actor; yields what it yields.
+    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardNews]:
+        """See `BoardCalls.deploy`; raises as `measure`."""
+        return self._call(board, "deploy", (artifact, data))
 
-        Args:
-            works_s: how long the method may work without a word, beyond the deadlines of a call.
+    def measure(
+        self,
+        board: str,
+        artifact: Artifact,
+        images: ImageFile,
+        policy: Mapping[str, Any],
+        sensors: Mapping[str, Sequence[str]],
+    ) -> Iterator[BoardNews]:
+        """See `BoardCalls.measure`.
 
         Raises:
             TransientError: the host actor died, or hangs; then the call is stopped there.
-            FarmError: what the method raised.
+            FarmError: what the board's agent raised.
         """
+        works_s = float(policy["max_duration_s"])
+        return self._call(board, "measure", (artifact, images, policy, sensors), works_s)
+
+    def extract(
+        self,
+        board: str,
+        artifact: Artifact,
+        images: ImageFile,
+        chunk: int,
+        works_s: float = 0.0,
+    ) -> Iterator[BoardNews]:
+        """See `BoardCalls.extract`; raises as `measure`."""
+        return self._call(board, "extract", (artifact, images, chunk), works_s)
+
+    def _call(
+        self, board: str, method: str, arguments: tuple[object, ...], works_s: float = 0.0
+    ) -> Iterator[BoardNews]:
+        """A streaming method of the board's host actor; nothing may come for `works_s` more."""
         import ray
 
         host = self._host(board)
@@ -164,7 +190,8 @@ class Boards:
                     reference = next(stream)
                 except StopIteration:
                     return
-                yield ray.get(reference, timeout=limit)
+                news: BoardNews = ray.get(reference, timeout=limit)
+                yield news
 
     def cancel(self, board: str) -> None:
         """Stop what a board is doing."""

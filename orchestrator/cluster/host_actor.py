@@ -14,14 +14,22 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.cluster.interfaces import BoardNews, Deployed, ImageFile
 from orchestrator.cluster.remote_images import Sent, SentRows, file_name
-from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
+from orchestrator.data.features import Features
+from orchestrator.data.progress import Progress
+from orchestrator.errors import (
+    BoardError,
+    FarmError,
+    ToolchainError,
+    TransientError,
+    UserError,
+)
 from orchestrator.fleet.boards.board import (
     Address,
     Artifact,
@@ -30,6 +38,7 @@ from orchestrator.fleet.boards.board import (
     Untrusted,
 )
 from orchestrator.fleet.boards.recovery import Rung, climb
+from orchestrator.fleet.session.types import Building, ModelFacts, SensorSample
 from orchestrator.fleet.transport.known_keys import ChangedHostKey
 from orchestrator.specs.inventory import Board
 from orchestrator.specs.runtimes import runtime
@@ -42,74 +51,6 @@ PROGRESS_S = 0.25
 FEATURES_AT_ONCE = 256
 N = TypeVar("N")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a call is; `note` says what else goes on."""
-
-    done: int
-    total: int
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Times:
-    """Raw times of inferences of one block, int64 nanoseconds each; see `TimesBlock`."""
-
-    device_ns: NDArray[np.int64]
-    end_to_end_ns: NDArray[np.int64]
-    pre_ns: NDArray[np.int64]
-    begin_ns: NDArray[np.int64]
-    block: int
-
-
-@dataclass(frozen=True)
-class Features:
-    """Features of rows from `start` on: float32 (n, dim); `failed` rows by index and reason."""
-
-    start: int
-    features: NDArray[np.float32]
-    failed: tuple[tuple[int, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Sensors:
-    """What the board's sensors said; `within` a measurement they count for its verdict."""
-
-    values: Mapping[str, Any]
-    within: bool = False
-
-
-@dataclass(frozen=True)
-class Opened:
-    """What a runtime said of the artifact it loaded."""
-
-    facts: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Building:
-    """What a board does before an artifact can run: for how many seconds, of at most `limit_s`."""
-
-    doing: str
-    seconds: float
-    limit_s: float
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How a measurement went; see `MeasureFacts`."""
-
-    facts: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """Images on this machine: `.npy`, uint8 (n, height, width, 3), of which `ranges` are read."""
-
-    path: str
-    ranges: tuple[tuple[int, int], ...]
 
 
 class HostActor:
@@ -155,11 +96,8 @@ class HostActor:
                 raise portable(error) from error
             raise
 
-    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[Any]:
-        """Bring an artifact, and have the board build what it runs from it where that is its part.
-
-        Yields Progress in bytes, Building, Opened, last the word whether the file was there.
-        """
+    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardNews]:
+        """See `BoardCalls.deploy`."""
         link = self._link(board)
         call: _Call[int, bool] = _Call(lambda tell: link.deploy(artifact, data, tell))
         for sent in call.news():
@@ -167,7 +105,7 @@ class HostActor:
         there = call.result()
         if runtime(artifact.runtime).builds:
             yield from _opened(link, artifact)
-        yield there
+        yield Deployed(there)
 
     def measure(
         self,
@@ -176,51 +114,40 @@ class HostActor:
         images: ImageFile | Sent,
         policy: Mapping[str, Any],
         sensors: Mapping[str, Sequence[str]],
-    ) -> Iterator[Any]:
-        """Time inferences. Yields Building, Opened, Progress, Sensors, Times, last Measured."""
-        from orchestrator.fleet.session.client import Progress as Step
-        from orchestrator.fleet.session.client import SensorSample
-
+    ) -> Iterator[BoardNews]:
+        """See `BoardCalls.measure`."""
         link = self._link(board)
         yield from _opened(link, artifact)
         every = _Every(PROGRESS_S)
-        sample = _read(images)
-        for item in link.measure(sample, policy, sensors):
-            if isinstance(item, Step):
-                if every.due():
-                    yield Progress(item.done, item.total, item.note)
-            elif isinstance(item, SensorSample):
-                yield Sensors(dict(item.values), within="at_s" in item.values)
-            else:
-                yield Times(
-                    item.device_ns, item.end_to_end_ns, item.pre_ns, item.begin_ns, item.block
-                )
+        for item in link.measure(_read(images), policy, sensors):
+            if not isinstance(item, Progress) or every.due():
+                yield item
         if link.measured is not None:
-            yield Measured(dataclasses.asdict(link.measured))
+            yield link.measured
 
     def extract(
         self, board: str, artifact: Artifact, images: ImageFile | Sent, chunk: int
-    ) -> Iterator[Any]:
-        """Make features. Yields Building, Opened, Progress, Sensors and Features as they come."""
+    ) -> Iterator[BoardNews]:
+        """See `BoardCalls.extract`; features come `FEATURES_AT_ONCE` rows at a time."""
         link = self._link(board)
         yield from _opened(link, artifact)
         every = _Every(PROGRESS_S)
         total = sum(stop - start for start, stop in images.ranges)
         done = 0
         for start, stop in images.ranges:
-            held: list[Any] = []
+            held: list[Features] = []
             rows = _rows(images, start, stop)
             for block in link.extract(rows, chunk, functools.partial(_offer, images, rows)):
                 held.append(block)
-                done += len(block.features)
-                if sum(len(b.features) for b in held) >= FEATURES_AT_ONCE:
-                    yield _join(held, start)
+                done += len(block.rows)
+                if sum(len(each.rows) for each in held) >= FEATURES_AT_ONCE:
+                    yield Features.joined(held).moved(start)
                     held = []
                 if every.due():
                     yield Progress(done, total)
-                    yield Sensors(dict(link.telemetry()))
+                    yield SensorSample(link.telemetry())
             if held:
-                yield _join(held, start)
+                yield Features.joined(held).moved(start)
         yield Progress(done, total)
 
     def recover(self, board: Board, rung: Rung, address: Address | None) -> str:
@@ -350,14 +277,6 @@ class _Every:
         return True
 
 
-def _join(blocks: list[Any], offset: int) -> Features:
-    blocks.sort(key=lambda block: block.start)
-    failed = tuple((offset + row, reason) for block in blocks for row, reason in block.failed)
-    return Features(
-        offset + blocks[0].start, np.concatenate([block.features for block in blocks]), failed
-    )
-
-
 def _read(images: ImageFile | Sent) -> NDArray[np.uint8]:
     parts = (_rows(images, start, stop) for start, stop in images.ranges)
     return np.concatenate([rows.read(0, len(rows)) for rows in parts])
@@ -399,9 +318,8 @@ class _Call(Generic[N, R]):
         return self._result[0]
 
 
-def _opened(link: BoardLink, artifact: Artifact) -> Iterator[Building | Opened]:
+def _opened(link: BoardLink, artifact: Artifact) -> Iterator[Building | ModelFacts]:
     """Open an artifact, passing on what the board builds first."""
-    call: _Call[Any, Any] = _Call(lambda tell: link.open(artifact, tell))
-    for news in call.news():
-        yield Building(news.doing, news.seconds, news.limit_s)
-    yield Opened(dataclasses.asdict(call.result()))
+    call: _Call[Building, ModelFacts] = _Call(lambda tell: link.open(artifact, tell))
+    yield from call.news()
+    yield call.result()

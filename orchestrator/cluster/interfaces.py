@@ -1,17 +1,51 @@
-"""Whom the executor works with, as far as it needs them: a run has Ray, boards and a log; a
-prediction has this process alone."""
+"""Interfaces that the stages and the executor depend on, and what boards say through them.
+
+A run has Ray, boards and an event log behind them; a prediction has this process alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
+from orchestrator.data.features import Features
+from orchestrator.data.progress import Progress
+from orchestrator.data.times import RawTimes
 from orchestrator.errors import TransientError
 from orchestrator.events import Event
+from orchestrator.fleet.boards.board import Artifact
+from orchestrator.fleet.session.types import Building, MeasureFacts, ModelFacts, SensorSample
 from orchestrator.specs.inventory import Board
 
 T = TypeVar("T")
 Level = Literal["info", "warning"]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """Images on the driver's machine.
+
+    Attributes:
+        path: `.npy`, uint8 (n, height, width, 3), RGB.
+        ranges: the rows that are meant, as (start, stop).
+    """
+
+    path: str
+    ranges: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """An artifact is on its board, verified by its sha256."""
+
+    already_there: bool
+
+
+BoardNews = (
+    Progress | Building | ModelFacts | SensorSample | RawTimes | MeasureFacts | Features | Deployed
+)
+"""What a call on a board yields, as it comes."""
 
 
 class Computes(Protocol):
@@ -88,11 +122,51 @@ class Head(Protocol):
         """End it, or leave it where it is not the run's own."""
 
 
-class Calls(Protocol):
-    """Who does what is done on boards; see `Boards`."""
+class BoardCalls(Protocol):
+    """What is done on boards; `Boards` of a run, `HostBoards` of a prediction."""
 
-    def call(self, board: str, method: str, *arguments: Any, works_s: float = 0.0) -> Iterator[Any]:
-        """Call a streaming method."""
+    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardNews]:
+        """Bring an artifact, and have the board build what it runs where that is its part.
+
+        Yields:
+            Progress in bytes, Building, ModelFacts, last Deployed.
+        """
+
+    def measure(
+        self,
+        board: str,
+        artifact: Artifact,
+        images: ImageFile,
+        policy: Mapping[str, Any],
+        sensors: Mapping[str, Sequence[str]],
+    ) -> Iterator[BoardNews]:
+        """Time single inferences.
+
+        Args:
+            policy: the fields of `MeasurePolicy`.
+            sensors: `zones` that count as the board's temperature, files with more `clocks`.
+
+        Yields:
+            Building, ModelFacts, Progress in inferences, SensorSample, RawTimes, last MeasureFacts.
+        """
+
+    def extract(
+        self,
+        board: str,
+        artifact: Artifact,
+        images: ImageFile,
+        chunk: int,
+        works_s: float = 0.0,
+    ) -> Iterator[BoardNews]:
+        """Make features of images.
+
+        Args:
+            chunk: images at once.
+            works_s: how long the board may work without a word, beyond the deadlines of a call.
+
+        Yields:
+            Building, ModelFacts, Progress in images, SensorSample, Features.
+        """
 
 
 class Emits(Protocol):

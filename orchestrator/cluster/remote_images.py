@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from orchestrator.errors import TransientError
 
 if TYPE_CHECKING:
-    from orchestrator.cluster.host_actor import ImageFile
+    from orchestrator.cluster.interfaces import ImageFile
 
 PART_BYTES = 4 << 20
 AHEAD = 2

@@ -17,13 +17,22 @@ from numpy.typing import NDArray
 
 from orchestrator.calibration import LayerLoss, LayerReport
 from orchestrator.calibration import explain as explain_layers
+from orchestrator.data.features import Features
 from orchestrator.errors import UserError
 from orchestrator.events import Event, StepProgress, StepStarted
 from orchestrator.execution.local_backend import carry_out, encode
 from orchestrator.execution.results_builder import held
 from orchestrator.planning.cells import Cell, Encoder
 from orchestrator.preflight.planner import Plan
-from orchestrator.stages import accuracy_helpers, calibrate, convert, images, quantize, score
+from orchestrator.stages import (
+    accuracy_helpers,
+    compare,
+    convert,
+    deployable,
+    image_rows,
+    quantize,
+    score,
+)
 
 Hear = Callable[[Event], None]
 SIGNIFICANT = 0.05
@@ -142,21 +151,21 @@ class _Work:
         """Take what the plan's steps made out of the store."""
         steps = self._plan.graph.steps
         quantized = steps[artifact].inputs["quantized"]
-        self._table = self._file(steps[quantized].inputs["table"], calibrate.FILE)
+        self._table = self._file(steps[quantized].inputs["table"], quantize.TABLE)
         self._quantized = self._file(quantized, quantize.FILE)
         # What `suggested` came to.
         self._kept_float = self._held(quantized).manifest["provenance"]["scheme"]["keep_float"]
         self._calibration = None
         if "images" in steps[quantized].inputs:
             pictures = self._held(steps[quantized].inputs["images"])
-            self._calibration = np.load(pictures.verify(images.FILE), mmap_mode="r")
-        self._artifact = self._file(artifact, convert.FILE)
+            self._calibration = np.load(pictures.verify(image_rows.FILE), mmap_mode="r")
+        self._artifact = self._file(artifact, deployable.FILE)
         self._images: dict[str, Path] = {}
         self._ids: dict[str, list[str]] = {}
         for role in ("gallery", "probe"):
             pictures = self._held(sources[f"{role}_images"])
-            self._images[role] = pictures.verify(images.FILE)
-            self._ids[role] = images.read_rows(pictures.read(images.ROWS))
+            self._images[role] = pictures.verify(image_rows.FILE)
+            self._ids[role] = image_rows.read_rows(pictures.read(image_rows.ROWS))
 
     def layers(self, count: int) -> LayerReport:
         """Each layer against float32 on `count` probe images."""
@@ -192,15 +201,15 @@ class _Work:
         found = {
             name: self._searches(name, data)
             for name, data in (
-                ("float32", real.files[convert.FILE]),
+                ("float32", real.files[deployable.FILE]),
                 ("quantized", self._artifact),
-                (f"{layer} in float32", kept.files[convert.FILE]),
+                (f"{layer} in float32", kept.files[deployable.FILE]),
             )
         }
         policy = self._plan.matrix.scoring.model_dump(mode="json") | {"bootstrap": 100}
         rank1 = [score.figures(searches, policy) for searches in found.values()]
         _, quantized, healed = found.values()
-        change = score.difference(quantized, healed, policy)
+        change = compare.difference(quantized, healed, policy)
         values = [figures["rank1"]["value"] for figures in rank1]
         return Effect(
             layer=layer,
@@ -219,7 +228,7 @@ class _Work:
         for role in ("gallery", "probe"):
             self._hear(StepStarted(step=f"{role} features: {name}", stage="explain"))
             rows = self._encode(artifact, self._images[role])
-            sides.append(score.Features(rows, np.zeros(len(rows), bool), self._ids[role]))
+            sides.append(Features(rows, np.zeros(len(rows), bool), self._ids[role]))
         searches, _ = score.search(sides[0], sides[1], self._plan.matrix.scoring.fusion)
         return searches
 

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.cluster import host_actor
+from orchestrator.cluster.interfaces import BoardNews, Deployed, ImageFile
+from orchestrator.data.features import Features
 from orchestrator.errors import ToolchainError, UserError
 from orchestrator.events import Event, StepStarted
 from orchestrator.execution.executor import Executor
@@ -129,13 +130,13 @@ def encode(
     options = {"providers": ["CPUExecutionProvider"], "intra_op_threads": 1, "faithful": True}
     artifact = Artifact(f"{sha256[:32]}.onnx", sha256, "onnxruntime", options, preprocessing)
     count = len(np.load(images, mmap_mode="r", allow_pickle=False))
-    every = host_actor.ImageFile(str(images), ((0, count),))
+    every = ImageFile(str(images), ((0, count),))
     rows: list[NDArray[np.float32]] = []
     with HostBoards() as boards:
-        list(boards.call("", "deploy", artifact, model))
-        for made in boards.call("", "extract", artifact, every, ROWS):
-            rows.append(made.features)
-            progress(made.start + len(made.features), count)
+        list(boards.deploy("", artifact, model))
+        for block in boards.blocks(artifact, every):
+            rows.append(block.rows)
+            progress(block.stop, count)
     return np.concatenate(rows)
 
 
@@ -180,17 +181,45 @@ class HostBoards:
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
 
-    def call(self, board: str, method: str, *arguments: Any, works_s: float = 0.0) -> Iterator[Any]:
-        """As `Boards.call`, for `deploy` and `extract`."""
-        return self._deploy(*arguments) if method == "deploy" else self._extract(*arguments)
-
-    def _deploy(self, artifact: Any, data: bytes) -> Iterator[Any]:
+    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardNews]:
+        """See `BoardCalls.deploy`."""
         path = self._path(artifact)
         there = path.exists()
         path.write_bytes(data)
-        yield there
+        yield Deployed(there)
 
-    def _extract(self, artifact: Any, images: host_actor.ImageFile, chunk: int) -> Iterator[Any]:
+    def measure(
+        self,
+        board: str,
+        artifact: Artifact,
+        images: ImageFile,
+        policy: Mapping[str, Any],
+        sensors: Mapping[str, Sequence[str]],
+    ) -> Iterator[BoardNews]:
+        """Nothing is measured here.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"{artifact.name}: a time can be had on a board only", "`farm run` has it")
+
+    def extract(
+        self,
+        board: str,
+        artifact: Artifact,
+        images: ImageFile,
+        chunk: int,
+        works_s: float = 0.0,
+    ) -> Iterator[BoardNews]:
+        """See `BoardCalls.extract`."""
+        return self.blocks(artifact, images)
+
+    def blocks(self, artifact: Artifact, images: ImageFile) -> Iterator[Features]:
+        """Features of images, in order.
+
+        Raises:
+            UserError, ToolchainError: the runtime refuses the artifact, or an image.
+        """
         from orchestrator.agents.protocol.errors import AgentError
 
         data = np.load(images.path, mmap_mode="r", allow_pickle=False)
@@ -201,12 +230,13 @@ class HostBoards:
         ]
         local = threading.local()
 
-        def work(start: int, stop: int) -> host_actor.Features:
+        def work(start: int, stop: int) -> Features:
             if not hasattr(local, "model"):
                 local.model = self._open(artifact)
             preprocess, runtime = local.model
-            rows = [runtime.run(preprocess(image.tobytes()))[0] for image in data[start:stop]]
-            return host_actor.Features(start, np.stack([np.frombuffer(row, "<f4") for row in rows]))
+            made = [runtime.run(preprocess(image.tobytes()))[0] for image in data[start:stop]]
+            rows = np.stack([np.frombuffer(row, "<f4") for row in made])
+            return Features(rows, np.zeros(len(rows), bool), start=start)
 
         pool = ThreadPoolExecutor(max(1, min(4, len(os.sched_getaffinity(0)))))
         try:
@@ -217,7 +247,7 @@ class HostBoards:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _open(self, artifact: Any) -> tuple[Any, Any]:
+    def _open(self, artifact: Artifact) -> tuple[Any, Any]:
         from orchestrator.agents.runtimes import open_runtime
         from orchestrator.agents.session.preprocess import Preprocessor
 
@@ -225,5 +255,5 @@ class HostBoards:
         path = str(self._path(artifact))
         return preprocess, open_runtime(artifact.runtime, path, artifact.options, preprocess)
 
-    def _path(self, artifact: Any) -> Path:
+    def _path(self, artifact: Artifact) -> Path:
         return Path(self._folder.name, artifact.name)

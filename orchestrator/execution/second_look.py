@@ -19,13 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.execution.deployable import deployable
+from orchestrator.data.times import RawTimes
 from orchestrator.fleet.boards.addressing import address_of
 from orchestrator.fleet.boards.board import BoardLink
 from orchestrator.fleet.emulated.boards import EmulatedFleet
-from orchestrator.fleet.session.client import TimesBlock
 from orchestrator.specs.inventory import Board
-from orchestrator.stages import convert
+from orchestrator.stages.deployable import FILE, deployable
 from orchestrator.store.artifacts import Held
 from orchestrator.store.contention_lock import working_in
 
@@ -105,7 +104,7 @@ def _rounds(
     artifacts = []
     for kept in both:
         artifact = deployable(kept.held, board, kept.runtime, kept.input_meta)
-        link.deploy(artifact, kept.held.read(convert.FILE))
+        link.deploy(artifact, kept.held.read(FILE))
         artifacts.append(artifact)
     times: tuple[list[Any], list[Any]] = ([], [])
     with working_in(
@@ -119,7 +118,7 @@ def _rounds(
             for which in (0, 1) if number % 2 == 0 else (1, 0):
                 link.open(artifacts[which])
                 for news in link.measure(_images(both[which].input_meta), policy):
-                    if isinstance(news, TimesBlock):
+                    if isinstance(news, RawTimes):
                         times[which].append(news.device_ns)
     first, second = (np.concatenate(parts).astype(np.float64) / 1e6 for parts in times)
     return Again(first, second)

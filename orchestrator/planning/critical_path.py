@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from orchestrator.planning.graph import ON_BOARD, Graph, Step
+from orchestrator.planning.graph import Graph, Step
 
 
 def ranks(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
@@ -25,7 +25,7 @@ def leads(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for step in reversed(graph.steps.values()):
-        own = 0.0 if step.stage in ON_BOARD else seconds(step) + found.get(step.id, math.inf)
+        own = 0.0 if step.facts.on_board else seconds(step) + found.get(step.id, math.inf)
         found[step.id] = own
         for source in graph.sources(step.id):
             found[source] = min(found.get(source, math.inf), own)

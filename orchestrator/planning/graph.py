@@ -16,32 +16,16 @@ from orchestrator.errors import UserError
 from orchestrator.events import ExecutedBy
 from orchestrator.planning.cells import Cell, Encoder, scheme_name
 from orchestrator.planning.facts import BoardFacts
+from orchestrator.planning.stage_facts import STAGE_FACTS, StageFacts
 from orchestrator.specs.inventory import Board
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.model import ModelSpec
 
-# Raised when a stage's output may change although its inputs and parameters are the same.
-RECIPES: Mapping[str, int] = {
-    "images": 1,
-    "calibrate": 1,
-    "quantize": 1,
-    "convert": 2,
-    "deploy": 1,
-    "measure": 5,
-    "extract": 1,
-    "parity": 1,
-    "score": 1,
-    "compare": 1,
-}
-STAGES = tuple(RECIPES)
 CALIBRATION = "calibration"
 GIVEN = "as-given"
 TABLE_CALIBRATORS = frozenset({"minmax", "percentile", "entropy"})
-ON_BOARD = frozenset({"deploy", "measure", "extract"})
 HEAD_DOMAIN = "this-host"
-SHARED_FROM = 256
-"""Images below which an extraction is not worth another board."""
 
 
 @dataclass
@@ -50,7 +34,7 @@ class Step:
 
     Attributes:
         id: its name in a plan: readable, stable between runs of one matrix.
-        stage: one of `STAGES`.
+        stage: a name of `STAGE_FACTS`.
         inputs: role to the id of the step that makes it; their content goes into the key.
         after: ids of steps that must be done first but whose output is not part of the key.
         params: plain JSON, hashed into the key.
@@ -75,6 +59,11 @@ class Step:
     units: int = 1
     priority: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> StageFacts:
+        """What is known of its stage."""
+        return STAGE_FACTS[self.stage]
 
 
 @dataclass(frozen=True)

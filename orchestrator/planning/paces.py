@@ -12,22 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.planning.work import BESIDE_STEPS, Work
 
 GUESSES: Mapping[str, tuple[float, float]] = {
     "begin": (1.5, 0.0),
     "ray": (5.0, 0.0),
     "connect": (1.5, 0.0),
-    "images": (2.0, 0.002),
-    "calibrate": (1.5, 0.012),
-    "quantize": (0.6, 0.0),
-    "convert": (0.5, 0.0),
-    "deploy": (0.4, 0.0),
-    "measure": (1.0, 0.005),
-    "extract": (1.0, 0.008),
-    "parity": (1.0, 0.0),
-    "score": (0.3, 0.0003),
-    "compare": (0.2, 0.0),
+    **{name: facts.seconds for name, facts in STAGE_FACTS.items()},
 }
 """Seconds a step, and seconds a unit of it, on a small computer; replaced by what is seen."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.hashing import digest
-from orchestrator.planning.graph import RECIPES, Graph, Step
+from orchestrator.planning.graph import Graph, Step
 
 
 @dataclass
@@ -43,7 +43,7 @@ def step_key(step: Step, contents: Mapping[str, str]) -> str | None:
         return None
     value: dict[str, Any] = {
         "stage": step.stage,
-        "recipe": RECIPES[step.stage],
+        "recipe": step.facts.recipe,
         "inputs": inputs,
         "params": step.params,
     }
@@ -83,7 +83,7 @@ def resolve(
         if key is None:
             continue
         found.keys[step.id] = key
-        if step.stage == "deploy":
+        if not step.facts.stored:
             continue
         content = lookup(step.stage, key)
         if content is not None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-ALL_PROCESSORS = frozenset({"images", "calibrate"})
-"""Stages that work in as many processes as the head has processors; all others in one."""
+from orchestrator.planning.stage_facts import STAGE_FACTS
 
 
 def wanted(stage: str, processors: int) -> float:
-    """Processors that a step keeps busy."""
-    return float(processors) if stage in ALL_PROCESSORS else 1.0
+    """Processors that a step, or what is done beside steps, keeps busy."""
+    facts = STAGE_FACTS.get(stage)
+    return float(processors) if facts is not None and facts.all_processors else 1.0
 
 
 class Shared:

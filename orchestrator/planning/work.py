@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from orchestrator.planning.graph import STAGES, Step
+from orchestrator.planning.graph import Step
+from orchestrator.planning.stage_facts import STAGE_FACTS
 
 BESIDE_STEPS = ("begin", "ray", "connect")
 """What takes time beside steps: until the driver begins, until Ray is up, connecting a board."""
@@ -47,7 +48,7 @@ class Work:
             ValueError: it is not that.
         """
         words = text.split("|")
-        if len(words) != 5 or words[0] not in (*STAGES, *BESIDE_STEPS):
+        if len(words) != 5 or words[0] not in (*STAGE_FACTS, *BESIDE_STEPS):
             raise ValueError(f"no kind of work: {text!r}")
         return cls(*words)
 
@@ -70,7 +71,7 @@ def _variant(step: Step) -> str:
         helped = any(scheme.get(name) for name in ("equalize", "bias_correction", "keep_float"))
         words = [params["toolchain"], "twin" if params["twin"] else "", scheme["dtype"]]
         return " ".join(filter(None, [*words, "helped" if helped else ""]))
-    if step.stage in ("measure", "extract"):
+    if step.facts.executes:
         dtype = step.inputs["artifact"].rpartition("/")[2].partition("-")[0]
         return f"{step.extra['runtime']} {dtype}"
     return "simulator" if "simulator" in step.inputs else ""

@@ -48,7 +48,7 @@ def take_inventory(plan: Plan, inventory: Inventory) -> Changes:
     if new:
         # What is bound stays bound, also in a pool that had one board.
         for step in plan.graph.steps.values():
-            if step.stage in ("measure", "extract"):
+            if step.facts.executes:
                 plan.bound.setdefault(step.id, step.board)
         boards = plan.boards | {name: now[name] for name in new}
         merged = inventory.model_copy(update={"boards": tuple(boards.values())})

@@ -295,7 +295,7 @@ class Driver:
             )
         )
         if step.board:
-            runtime = step.extra["runtime"] if step.stage in ("measure", "extract") else None
+            runtime = step.extra["runtime"] if step.facts.executes else None
             worked = None if outcome.cached else runtime
             self._leases.step_done(step.board, worked, self._executor.heat.get(step.board))
         self._has_news = True

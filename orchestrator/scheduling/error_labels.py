@@ -5,9 +5,9 @@ from __future__ import annotations
 from orchestrator.cluster.own import RayDown
 from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
 from orchestrator.events import ErrorClass
-from orchestrator.execution.extraction import Unlike
 from orchestrator.fleet.boards.board import BoardBusy, Untrusted
 from orchestrator.scheduling.core.messages import Failure, FailureKind
+from orchestrator.stages.extract import Unlike
 from orchestrator.store.artifacts import BuildInProgress, CorruptArtifact
 
 _KINDS = (

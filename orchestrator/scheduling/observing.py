@@ -23,10 +23,11 @@ from orchestrator.events import (
 from orchestrator.planning.graph import HEAD_DOMAIN
 from orchestrator.planning.paces import Observation
 from orchestrator.planning.sharing import Shared, wanted
+from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.planning.work import Work
 
 BEGIN, RAY = Work("begin"), Work("ray")
-GOES_ON = frozenset({"images", "calibrate", "extract"})
+GOES_ON = frozenset(name for name, facts in STAGE_FACTS.items() if facts.resumes)
 """Stages that go on from what an earlier attempt has kept."""
 AT_ONCE = 0.1
 """Of a step's time: what it says so soon to have done was kept."""

@@ -8,20 +8,27 @@ two rounds then, since all slices must count over the range of the whole set.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.cluster.interfaces import Computes
+from orchestrator.data.progress import Progress
+from orchestrator.planning.stage_facts import STAGE_FACTS
+from orchestrator.stages import image_rows
 from orchestrator.stages.accuracy_helpers import source_of
 from orchestrator.stages.call_stream import following
-from orchestrator.stages.quantize import inputs_of
+from orchestrator.stages.quantize import TABLE, inputs_of
+from orchestrator.stages.stage import Stage
 from orchestrator.stages.stage_output import Made
+from orchestrator.stages.work import Work
 
 BATCH = 8
-FILE = "table.bin"
 REPORT_IMAGES = 4
 
 # Images times bytes of the model that one worker should have before a second one pays: a worker
@@ -29,11 +36,93 @@ REPORT_IMAGES = 4
 WORTH_A_SHARD = 5e9
 
 
-@dataclass(frozen=True)
-class Seen:
-    """So many images more have gone through the network."""
+def run(work: Work) -> Made:
+    """Calibrate in Ray workers, as many as pay."""
+    step, pictures = work.step, work.input("images")
+    table, workers = calibrated(
+        work.services.compute,
+        work.model(),
+        np.load(pictures.verify(image_rows.FILE), mmap_mode="r"),
+        step.params,
+        lambda done, total: work.progress(done, total, "images"),
+    )
+    images = image_rows.count(pictures)
+    return made(table, images, step.params["calibrator"], pictures.content, workers)
 
-    images: int
+
+def calibrated(
+    compute: Computes,
+    model: bytes,
+    images: NDArray[np.uint8],
+    params: dict[str, Any],
+    progress: Callable[[int, int], None],
+    workers: int | None = None,
+) -> tuple[bytes, int]:
+    """The calibration table of a set of images.
+
+    Args:
+        compute: where the work goes.
+        model: the float32 ONNX file.
+        images: uint8 (n, height, width, 3); memory-mapped, each worker is sent its slice.
+        params: the step's: `preprocessing`, `calibrator`, `equalize`.
+        progress: called with (images through the network, all of them).
+        workers: how many; as many as pay when left out.
+
+    Returns:
+        The table's bytes, the same for any number of workers; and that number.
+
+    Raises:
+        FarmError: what a worker raised.
+    """
+    count, calibrator = len(images), params["calibrator"]
+    cores = len(os.sched_getaffinity(0))
+    workers = workers or shards(count, len(model), cores)
+    tally = _Tally(count * passes(calibrator), progress)
+
+    def one(part: tuple[int, int], method: str, ranges: bytes | None) -> bytes:
+        news = compute.watch(
+            calibrate,
+            model,
+            images[part[0] : part[1]],
+            params["preprocessing"],
+            method,
+            params["equalize"],
+            ranges,
+            0 if workers == 1 else max(1, cores // workers),
+        )
+        return tally.table(news)
+
+    def everywhere(method: str, ranges: bytes | None) -> bytes:
+        parts = slices(count, workers)
+        with ThreadPoolExecutor(workers) as pool:
+            tables = list(pool.map(lambda part: one(part, method, ranges), parts))
+        return tables[0] if workers == 1 else compute.run(merge, tables)
+
+    if workers == 1 or calibrator == "minmax":
+        return everywhere(calibrator, None), workers
+    ranges = everywhere("minmax", None)
+    return everywhere(calibrator, ranges), workers
+
+
+class _Tally:
+    """Adds up how far the workers are. Thread-safe."""
+
+    def __init__(self, total: int, progress: Callable[[int, int], None]) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+        self._guard = threading.Lock()
+
+    def table(self, news: Iterable[Progress | bytes]) -> bytes:
+        """Follow a worker to its end; the table that it makes."""
+        before, table = 0, b""
+        for each in news:
+            if isinstance(each, bytes):
+                table = each
+                continue
+            with self._guard:
+                self._done += each.done - before
+                self._progress(self._done, self._total)
+            before = each.done
+        return table
 
 
 def shards(images: int, model_bytes: int, cores: int) -> int:
@@ -61,7 +150,7 @@ def calibrate(
     equalize: bool = False,
     ranges: bytes | None = None,
     threads: int = 0,
-) -> Iterator[Seen | bytes]:
+) -> Iterator[Progress | bytes]:
     """Estimate ranges; yields how far it is, last the table's bytes.
 
     Args:
@@ -79,10 +168,16 @@ def calibrate(
         for start in range(0, len(images), BATCH):
             yield inputs_of(images[start : start + BATCH], preprocessing)
 
-    def work(say: Callable[[Seen], None]) -> bytes:
+    total = len(images) * (1 if ranges is not None else passes(calibrator))
+
+    def work(say: Callable[[Progress], None]) -> bytes:
+        through = 0
+
         def progress(done: int, _: str) -> None:
+            nonlocal through
+            through += 1
             if done % REPORT_IMAGES == 0 or done == len(images):
-                say(Seen(min(REPORT_IMAGES, (done - 1) % REPORT_IMAGES + 1)))
+                say(Progress(through, total))
 
         known = None if ranges is None else calibration.CalibrationTable.from_bytes(ranges)
         table = calibration.calibrate(
@@ -111,7 +206,15 @@ def merge(tables: Sequence[bytes]) -> bytes:
 def made(table: bytes, images: int, calibrator: str, images_content: str, workers: int) -> Made:
     """The step's output."""
     return Made(
-        {FILE: table},
+        {TABLE: table},
         {"images": images},
         {"calibrator": calibrator, "calibration_set": images_content, "shards": workers},
     )
+
+
+def summary(facts: Mapping[str, Any]) -> str:
+    """Nothing: how many images is said by their own step."""
+    return ""
+
+
+STAGE = Stage(STAGE_FACTS["calibrate"], ("images",), run, summary)

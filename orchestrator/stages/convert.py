@@ -10,13 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.hashing import sha256_bytes
+from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.specs.artifact import ArtifactInterface
+from orchestrator.stages import image_rows
+from orchestrator.stages.deployable import FILE, INTERFACE
 from orchestrator.stages.quantize import FILE as QUANTIZED
 from orchestrator.stages.quantize import chain_of, quantize
+from orchestrator.stages.stage import Stage, size
 from orchestrator.stages.stage_output import Made
+from orchestrator.stages.work import Work
 
-FILE = "artifact"
-INTERFACE = "interface.json"
+MADE_FOR = ("target", "simulate", "preprocessing")
+
+
+def run(work: Work) -> Made:
+    """Convert in a Ray worker what quantize made, or the model itself."""
+    step, compute = work.step, work.services.compute
+    if work.has("quantized"):
+        return compute.run(convert, work.input("quantized").read(QUANTIZED), *work.tools())
+    images = None
+    if work.has("images"):
+        images = np.load(work.input("images").verify(image_rows.FILE))
+    return compute.run(
+        convert_model,
+        work.model(),
+        step.params["scheme"],
+        *work.tools(),
+        {name: step.params[name] for name in MADE_FOR} if "target" in step.params else None,
+        images,
+    )
 
 
 def convert(
@@ -60,11 +82,6 @@ def convert(
     )
 
 
-def read_interface(data: bytes) -> ArtifactInterface:
-    """What `convert` wrote as `interface.json`."""
-    return ArtifactInterface.model_validate_json(data)
-
-
 def convert_model(
     model: bytes,
     scheme: Mapping[str, Any],
@@ -80,3 +97,6 @@ def convert_model(
     """
     prepared = quantize(model, None, scheme, toolchain, twin, options)
     return convert(prepared.files[QUANTIZED], toolchain, twin, options, made_for, images)
+
+
+STAGE = Stage(STAGE_FACTS["convert"], (), run, size, sometimes=("quantized", "images"))

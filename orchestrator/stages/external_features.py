@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from orchestrator.data.features import Features
 from orchestrator.errors import UserError
-from orchestrator.stages.score import Features
 
 
 def read_side(features: Path, identities: Path) -> Features:

@@ -2,106 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Mapping
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from orchestrator.store.rows import JOURNAL, RowWriter, summary_of
-
-FILE = "images.npy"
-ROWS = "rows.json"
-APART = (JOURNAL, summary_of(FILE))
-"""How the images came; no part of what they are."""
-
-BLOCK = 128
+from orchestrator.errors import TransientError
+from orchestrator.planning.stage_facts import STAGE_FACTS
+from orchestrator.stages.image_rows import APART, make_images
+from orchestrator.stages.stage import Stage
+from orchestrator.stages.work import Work
+from orchestrator.store.artifacts import Held
 
 
-class Rows(Protocol):
-    """Images of one role; must be picklable, since worker processes make them."""
-
-    @property
-    def identities(self) -> Sequence[str]:
-        """One a row."""
-
-    def __len__(self) -> int: ...
-
-    def images(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """uint8 (stop - start, height, width, 3), RGB."""
-
-
-def make_images(
-    rows: Rows,
-    folder: Path,
-    pool: ProcessPoolExecutor,
-    progress: Callable[[int], None],
-    stopped: Callable[[], bool],
-) -> dict[str, str]:
-    """Write `images.npy` (uint8, (n, h, w, 3)) and `rows.json` into `folder`.
-
-    What an earlier try left there is checked against its checksums and kept.
-
-    Args:
-        rows: what to make.
-        folder: the store's part folder.
-        pool: processes that make blocks of images.
-        progress: called with the number of images that are on the disk.
-        stopped: asked between blocks; True ends the work with InterruptedError.
-
-    Returns:
-        sha256 of each file.
-    """
-    shape = pool.submit(rows.images, 0, 1).result().shape[1:]
-    with RowWriter.open_rows(folder / FILE, len(rows), shape, "uint8", {}) as writer:
-        missing = writer.missing()
-        done = len(rows) - sum(stop - start for start, stop in missing)
-        progress(done)
-        blocks = [
-            (start, min(start + BLOCK, stop))
-            for first, stop in missing
-            for start in range(first, stop, BLOCK)
-        ]
-        for start, block in _blocks(rows, blocks, pool, stopped):
-            writer.write(start, block)
-            done += len(block)
-            progress(done)
-        images = str(writer.finish()["sha256"])
-    listing = json.dumps(list(rows.identities)).encode()
-    (folder / ROWS).write_bytes(listing)
-    return {FILE: images, ROWS: hashlib.sha256(listing).hexdigest()}
-
-
-def _blocks(
-    rows: Rows,
-    blocks: list[tuple[int, int]],
-    pool: ProcessPoolExecutor,
-    stopped: Callable[[], bool],
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Blocks as they are made; few are under way at a time, so that memory stays bounded."""
-    running: dict[Future[NDArray[np.uint8]], int] = {}
-    todo = iter(blocks)
+def run(work: Work) -> Held:
+    """Make one role's images in the run's helper processes."""
+    step, services = work.step, work.services
+    rows = services.plan.rows[step.extra["model"], step.params["role"]]
     try:
-        while True:
-            while len(running) < 4 and (block := next(todo, None)) is not None:
-                running[pool.submit(rows.images, *block)] = block[0]
-            if not running:
-                return
-            finished, _ = wait(running, timeout=0.5, return_when="FIRST_COMPLETED")
-            if stopped():
-                raise InterruptedError
-            for future in finished:
-                yield running.pop(future), future.result()
-    finally:
-        for future in running:
-            future.cancel()
+        with services.rendering.processes() as pool:
+            hashes = make_images(
+                rows,
+                work.store.part(step.stage, work.key),
+                pool,
+                lambda done: work.progress(done, len(rows), "images"),
+                services.stop.is_set,
+            )
+    except InterruptedError:
+        raise TransientError("stopped") from None
+    except BrokenProcessPool as error:
+        services.rendering.close()
+        raise TransientError(f"{step.id}: a process that makes images died") from error
+    return work.store.commit(
+        step.stage,
+        work.key,
+        provenance={**work.origin, "fingerprint": step.params["fingerprint"]},
+        facts={"count": len(rows)},
+        hashes=hashes,
+        apart=APART,
+    )
 
 
-def read_rows(data: bytes) -> list[str]:
-    """The identities that `make_images` listed, one a row."""
-    rows: list[str] = json.loads(data)
-    return rows
+def summary(facts: Mapping[str, Any]) -> str:
+    """How many."""
+    return f"{facts['count']:,} images"
+
+
+STAGE = Stage(STAGE_FACTS["images"], (), run, summary)

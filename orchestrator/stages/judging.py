@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from orchestrator.agents.measurement.cooling import SETTLED, TOO_LATE, UNKNOWN
+from orchestrator.data.times import RawTimes
 from orchestrator.results import YARDSTICK
-from orchestrator.stages.raw_times import Conditions, RawTimes, mapping, number
+from orchestrator.stages.conditions import Conditions, mapping, number
 
 NOISY = 0.10  # median absolute deviation over the median
 DRIFTING = 0.10  # from the fastest block's median to the slowest one's, over the median of all

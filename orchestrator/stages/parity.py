@@ -15,8 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import ToolchainError, TransientError
+from orchestrator.planning.stage_facts import STAGE_FACTS
+from orchestrator.stages import deployable, image_rows
 from orchestrator.stages.quantize import chain_of, inputs_of
+from orchestrator.stages.score import kept
+from orchestrator.stages.stage import Stage
 from orchestrator.stages.stage_output import Made
+from orchestrator.stages.work import Work
 
 if TYPE_CHECKING:
     from orchestrator.calibration import StageParity
@@ -58,6 +63,35 @@ class Simulator:
         chain = chain_of(self.toolchain, False, self.options)
         made: NDArray[np.float32] = chain.simulate(self.bundle, np.ascontiguousarray(swapped))
         return made
+
+
+def run(work: Work) -> Made:
+    """Compare in a Ray worker."""
+    step, pictures = work.step, work.input("images")
+    count = min(IMAGES, image_rows.count(pictures))
+    ids = image_rows.read_rows(pictures.read(image_rows.ROWS))
+    features = kept(work.input("features").folder, ids)
+    quantized = work.input("quantized").read(deployable.FILE) if work.has("quantized") else None
+    return work.services.compute.run(
+        parity,
+        work.model(),
+        quantized,
+        np.load(pictures.verify(image_rows.FILE), mmap_mode="r")[:count],
+        np.array(features.rows[:count]),
+        step.params["preprocessing"],
+        step.params["executed_by"],
+        step.params["same_file"],
+        _simulator(work),
+        step.params.get("emulator", False),
+    )
+
+
+def _simulator(work: Work) -> Simulator | None:
+    if not work.has("simulator"):
+        return None
+    source = work.services.plan.graph.steps[work.step.inputs["simulator"]]
+    name, _, options = work.tools(source)
+    return Simulator(name, options, work.input("simulator").read(deployable.FILE))
 
 
 def parity(
@@ -159,3 +193,12 @@ def _run(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     name = session.get_inputs()[0].name
     rows = [session.run(None, {name: image[None]})[0].reshape(-1) for image in inputs]
     return np.stack(rows).astype(np.float32)
+
+
+STAGE = Stage(
+    STAGE_FACTS["parity"],
+    ("images", "features"),
+    run,
+    summary,
+    sometimes=("quantized", "simulator"),
+)

@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.stages import accuracy_helpers
+from orchestrator.planning.stage_facts import STAGE_FACTS
+from orchestrator.stages import accuracy_helpers, image_rows
+from orchestrator.stages.stage import Stage, size
 from orchestrator.stages.stage_output import Made
+from orchestrator.stages.work import Work
 
 FILE = "quantized.onnx"
+TABLE = "table.bin"
+"""The calibration table's file in the store."""
+
 FLOAT32: Mapping[str, Any] = {
     "dtype": "float32",
     "granularity": None,
@@ -20,6 +26,23 @@ FLOAT32: Mapping[str, Any] = {
     "calibrator": None,
     "keep_float": (),
 }
+
+
+def run(work: Work) -> Made:
+    """Quantize in a Ray worker; the accuracy helpers look at some calibration images."""
+    sample = None
+    if work.has("images"):
+        pictures = np.load(work.input("images").verify(image_rows.FILE), mmap_mode="r")
+        sample = pictures[: accuracy_helpers.IMAGES]
+    return work.services.compute.run(
+        quantize,
+        work.model(),
+        work.input("table").read(TABLE),
+        work.step.params["scheme"],
+        *work.tools(),
+        sample,
+        work.step.params.get("preprocessing"),
+    )
 
 
 def quantize(
@@ -113,3 +136,13 @@ def scheme_of(scheme: Mapping[str, Any]) -> Any:
             name for name in scheme["keep_float"] if name != accuracy_helpers.SUGGESTED
         ),
     )
+
+
+def summary(facts: Mapping[str, Any]) -> str:
+    """What the accuracy helpers brought, else the file's size."""
+    if facts["helpers"]:
+        return f"cosine to float32: {accuracy_helpers.words(facts['helpers'])}"
+    return size(facts)
+
+
+STAGE = Stage(STAGE_FACTS["quantize"], ("table",), run, summary, sometimes=("images",))

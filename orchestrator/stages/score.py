@@ -1,4 +1,4 @@
-"""score and compare: features into the table's two accuracy columns, and which drops are real."""
+"""score: features into the table's two accuracy columns."""
 
 from __future__ import annotations
 
@@ -6,47 +6,59 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.data.features import Features
+from orchestrator.data.progress import Progress
 from orchestrator.errors import UserError
+from orchestrator.planning.stage_facts import STAGE_FACTS
+from orchestrator.stages import image_rows
 from orchestrator.stages.call_stream import following
+from orchestrator.stages.search_tasks import Run, search_sharded, too_big
+from orchestrator.stages.stage import Stage
 from orchestrator.stages.stage_output import Made
+from orchestrator.stages.work import Work
 from orchestrator.store.features import read_features
 
 if TYPE_CHECKING:
     from orchestrator.scoring import Searches
 
 SEARCHES = "searches.npz"
-TEST = "McNemar, exact"
 REPORT_S = 0.5
+PARTS_AT_A_TIME = 2
 
 
-@dataclass(frozen=True)
-class Scanned:
-    """How many gallery × probe pairs are done."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """What one encoder made of one role's images.
-
-    Attributes:
-        rows: float32 (n, dim); memory-mapped where it is kept as float32.
-        failed: bool (n,), rows without features; they count as misses.
-        ids: identities, one a row.
-    """
-
-    rows: NDArray[np.float32]
-    failed: NDArray[np.bool_]
-    ids: Sequence[str]
+def run(work: Work) -> Made:
+    """Search in a Ray worker, or what is too big for one in many."""
+    ids = {
+        role: image_rows.read_rows(work.input(f"{role}_images").read(image_rows.ROWS))
+        for role in ("gallery", "probe")
+    }
+    gallery, probe = (work.input(role).folder for role in ("gallery", "probe"))
+    sides = kept(gallery, ids["gallery"]), kept(probe, ids["probe"])
+    policy, compute = work.step.params["scoring"], work.services.compute
+    news: Iterator[Progress | Made]
+    if too_big(*sides):
+        news = score_in_parts(
+            *sides, policy, lambda function, tasks: compute.each(function, tasks, PARTS_AT_A_TIME)
+        )
+    else:
+        # Ray's head is on this machine: its worker maps the store's files, nothing is copied.
+        folders = str(gallery), str(probe)
+        news = compute.watch(score_kept, *folders, ids["gallery"], ids["probe"], policy)
+    output = None
+    for heard in news:
+        if isinstance(heard, Progress):
+            work.progress(heard.done, heard.total, "pairs")
+        else:
+            output = heard
+    assert output is not None
+    return output
 
 
 def kept(folder: Path, ids: Sequence[str]) -> Features:
@@ -146,13 +158,13 @@ def figures(
         )
     except scoring.ScoringError as error:
         raise UserError(f"scoring: {error}") from error
-    every = {far: _plain(asdict(tar)) for far, tar in found.tar.items()}
+    every = {far: plain(asdict(tar)) for far, tar in found.tar.items()}
     return {
-        "rank1": _plain(asdict(found.rank1)),
+        "rank1": plain(asdict(found.rank1)),
         "tar": every[policy["table_far"]],
         "tar_all": list(every.values()),
-        "tpir_unknown": [_plain(asdict(tar)) for tar in found.tpir_unknown.values()],
-        "cmc": {str(rank): _plain(asdict(e)) for rank, e in (found.cmc or {}).items()},
+        "tpir_unknown": [plain(asdict(tar)) for tar in found.tpir_unknown.values()],
+        "cmc": {str(rank): plain(asdict(e)) for rank, e in (found.cmc or {}).items()},
         "det": {
             "far": found.det.far.tolist(),
             "miss": found.det.miss.tolist(),
@@ -199,57 +211,42 @@ def score_kept(
     gallery_ids: Sequence[str],
     probe_ids: Sequence[str],
     policy: Mapping[str, Any],
-) -> Iterator[Scanned | Made]:
+) -> Iterator[Progress | Made]:
     """Score the store's feature files, which are mapped and not copied; says how far it is."""
     gallery, probes = (
         kept(Path(folder), ids)
         for folder, ids in ((gallery_folder, gallery_ids), (probe_folder, probe_ids))
     )
 
-    def work(say: Callable[[Scanned], None]) -> Made:
+    def work(say: Callable[[Progress], None]) -> Made:
         said = time.monotonic()
 
         def progress(done: int, total: int) -> None:
             nonlocal said
             if time.monotonic() - said >= REPORT_S:
                 said = time.monotonic()
-                say(Scanned(done, total))
+                say(Progress(done, total))
 
         return score(gallery, probes, policy, progress)
 
     yield from following(work, "score")
 
 
-def compare(reference: bytes, cell: bytes, policy: Mapping[str, Any]) -> Made:
-    """A row's searches against those of the float32 reference over the same probes.
-
-    Args:
-        reference, cell: files that `score` made.
-        policy: the matrix's `scoring`.
-    """
-    return Made({}, difference(loaded(reference), loaded(cell), policy), {"test": TEST})
-
-
-def difference(reference: Searches, cell: Searches, policy: Mapping[str, Any]) -> dict[str, Any]:
-    """What `compare` finds, as plain JSON."""
+def score_in_parts(
+    gallery: Features, probes: Features, policy: Mapping[str, Any], run: Run
+) -> Iterator[Progress | Made]:
+    """`score` for what is too big for one process; the same figures."""
     from orchestrator import scoring
 
-    far = policy["table_far"]
-    found = scoring.compare(
-        reference,
-        cell,
-        far=(far,),
-        confidence=policy["confidence"],
-        seed=policy["seed"],
-        bootstrap=policy["bootstrap"],
-    )
-    return {
-        "rank1": _plain(asdict(found.rank1_difference)),
-        "tar": _plain(asdict(found.tar_difference[far])),
-        "only_reference": found.lost,
-        "only_cell": found.gained,
-        "p": found.p_value,
-    }
+    try:
+        warnings = suspicions(gallery, probes)
+    except scoring.ScoringError as error:
+        raise UserError(f"scoring: {error}") from error
+    for heard in search_sharded(gallery, probes, policy["fusion"], run):
+        if isinstance(heard, Progress):
+            yield heard
+        else:
+            yield made(heard, policy, warnings)
 
 
 def saved(searches: Searches) -> bytes:
@@ -270,9 +267,19 @@ def loaded(data: bytes) -> Searches:
         return scoring.Searches.load(path)
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
+def plain(values: dict[str, Any]) -> dict[str, Any]:
     """JSON has no NaN and no infinity: both become null."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in values.items()
     }
+
+
+def summary(facts: Mapping[str, Any]) -> str:
+    """Rank-1 in percent."""
+    return f"Rank-1 {100 * facts['rank1']['value']:.2f} %"
+
+
+STAGE = Stage(
+    STAGE_FACTS["score"], ("gallery", "probe", "gallery_images", "probe_images"), run, summary
+)

@@ -8,7 +8,7 @@ the ranks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.data.features import Features
+from orchestrator.data.progress import Progress
 from orchestrator.errors import UserError
-from orchestrator.stages.score import Features, Scanned, made, suspicions
-from orchestrator.stages.stage_output import Made
 
 if TYPE_CHECKING:
     from orchestrator.scoring import Searches
@@ -95,7 +95,7 @@ def search_sharded(
     run: Run,
     *,
     part_bytes: int = PART_BYTES,
-) -> Iterator[Scanned | Searches]:
+) -> Iterator[Progress | Searches]:
     """Search in parts; says how far it is, and yields the searches last.
 
     Equal to the bit to `search` over the whole, for every size of the parts.
@@ -152,7 +152,7 @@ def search_sharded(
     for task, found in run(search_task, tasks()):
         parts[task.block].append(found)
         done += task.pairs
-        yield Scanned(done, total)
+        yield Progress(done, total)
     merged = []
     try:
         for number, span in enumerate(spans):
@@ -161,20 +161,3 @@ def search_sharded(
         yield scoring.join_probes(trials, merged)
     except scoring.ScoringError as error:
         raise UserError(f"scoring: {error}") from error
-
-
-def score_sharded(
-    gallery: Features, probes: Features, policy: Mapping[str, Any], run: Run
-) -> Iterator[Scanned | Made]:
-    """`score` for what is too big for one process; the same figures."""
-    from orchestrator import scoring
-
-    try:
-        warnings = suspicions(gallery, probes)
-    except scoring.ScoringError as error:
-        raise UserError(f"scoring: {error}") from error
-    for heard in search_sharded(gallery, probes, policy["fusion"], run):
-        if isinstance(heard, Scanned):
-            yield heard
-        else:
-            yield made(heard, policy, warnings)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.data.features import Features
 from orchestrator.hashing import sha256_file
 from orchestrator.store.artifacts import CorruptArtifact
 from orchestrator.store.rows import JOURNAL, RowWriter, summary_of
@@ -46,6 +47,10 @@ class FeatureWriter(RowWriter):
             TransientError: the disk is full or cannot be written.
         """
         return cls.open_rows(folder / DATA, rows, (dim,), dtype, header)
+
+    def add(self, block: Features) -> None:
+        """Put a block of features on the disk; raises as `write`."""
+        self.write(block.start, block.rows, block.failed)
 
 
 def read_features(

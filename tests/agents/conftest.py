@@ -71,8 +71,8 @@ def features(blocks):
     rows, expected = [], 0
     for block in blocks:
         assert block.start == expected
-        expected += len(block.features)
-        rows.append(block.features)
+        expected += len(block.rows)
+        rows.append(block.rows)
     return np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
 
 

@@ -153,7 +153,7 @@ def head(data: bytes) -> None:
             )
             keep = Offer(0, 2, (bytes([1]) * 32, bytes([2]) * 32)) if data[0] % 2 else None
             blocks = list(made.extract(_Images(), timeout_s=0.05, keep=keep))
-            assert sum(len(block.features) for block in blocks) == 3
+            assert sum(len(block.rows) for block in blocks) == 3
         except FarmError as error:
             told = str(error)
         finally:

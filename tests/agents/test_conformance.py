@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from orchestrator.fleet.session.client import MeasureFacts, MeasurePolicy, TimesBlock
+from orchestrator.data.times import RawTimes
+from orchestrator.fleet.session.client import MeasureFacts, MeasurePolicy
 
 from .conformance import CASES, REAL, Case
 from .conftest import Rows, faces, features, sha256
@@ -114,7 +115,7 @@ def test_times(held):
     case, made, *_ = held
     blocks, policy = [], MeasurePolicy(3, 0.05, 10, 5)
     for item in made.measure(faces(2, size(case)), policy, timeout_s=20):
-        if isinstance(item, TimesBlock):
+        if isinstance(item, RawTimes):
             blocks.append(item)
     device = np.concatenate([block.device_ns for block in blocks])
     whole = np.concatenate([block.end_to_end_ns for block in blocks])

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from orchestrator.agents.protocol import wire
 from orchestrator.agents.protocol.wire import Decoder, Frame
+from orchestrator.data.progress import Progress
+from orchestrator.data.times import RawTimes
 from orchestrator.errors import FarmError
-from orchestrator.fleet.session.client import AgentSession, MeasurePolicy, Progress, TimesBlock
+from orchestrator.fleet.session.client import AgentSession, MeasurePolicy
 
 from . import fuzz
 from .conftest import Rows, faces, preprocessing
@@ -161,11 +163,11 @@ def test_a_hostile_agent_gets_farms_own_errors(at_once, then, rest, measuring):
     try:
         if measuring:
             for item in made.measure(images, MeasurePolicy(0, 0, 1, 1), timeout_s=0.03):
-                assert isinstance(item, (Progress, TimesBlock))
+                assert isinstance(item, (Progress, RawTimes))
         else:
             blocks = list(made.extract(Rows(images), timeout_s=0.03))
-            assert sum(len(block.features) for block in blocks) == 2
-            assert all(block.features.dtype == np.float32 for block in blocks)
+            assert sum(len(block.rows) for block in blocks) == 2
+            assert all(block.rows.dtype == np.float32 for block in blocks)
     except FarmError:
         pass
     finally:
@@ -248,7 +250,7 @@ def test_an_agent_that_plays_by_the_rules_is_believed():
         timeout_s=1,
     )
     (block,) = made.extract(Rows(faces(2, size=8)), timeout_s=1)
-    assert block.features.shape == (2, 4)
+    assert block.rows.shape == (2, 4)
     made.close(0.1)
 
 

@@ -6,8 +6,9 @@ import signal
 import numpy as np
 import pytest
 
+from orchestrator.data.times import RawTimes
 from orchestrator.errors import TransientError
-from orchestrator.fleet.session.client import MeasurePolicy, TimesBlock
+from orchestrator.fleet.session.client import MeasurePolicy
 
 from .conftest import Rows, faces, features, open_timed, timed_features
 from .pipes import agent, interpreters, session
@@ -34,7 +35,7 @@ def test_a_whole_session(tmp_path, artifact, version):
         blocks = [
             item
             for item in made.measure(images[:2], policy, timeout_s=10)
-            if isinstance(item, TimesBlock)
+            if isinstance(item, RawTimes)
         ]
         assert sum(len(block.device_ns) for block in blocks) >= 10
         assert all(np.all(block.device_ns >= 1_000_000) for block in blocks)

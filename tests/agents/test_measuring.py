@@ -1,12 +1,12 @@
 """What a measurement on a board brings: blocks, parts of the time, sensors beside it."""
 
-import numpy as np
 import pytest
 
 from orchestrator.agents.measurement.cooling import COOL, SETTLED, TOO_LATE, UNKNOWN, Cooling
-from orchestrator.fleet.session.client import MeasurePolicy, SensorSample, TimesBlock
+from orchestrator.data.times import RawTimes
+from orchestrator.fleet.session.client import MeasurePolicy, SensorSample
+from orchestrator.stages.conditions import Conditions
 from orchestrator.stages.judging import judge
-from orchestrator.stages.raw_times import Conditions, RawTimes
 
 from .conftest import faces, open_timed
 from .pipes import agent, session
@@ -18,20 +18,10 @@ POLICY = MeasurePolicy(3, 0.3, 40, 10.0, blocks=4, pause_s=0.05)
 def measured(made, policy=POLICY):
     """A measurement as the stage gets it."""
     items = list(made.measure(faces(3), policy, timeout_s=30))
-    blocks = [item for item in items if isinstance(item, TimesBlock)]
-    parts = [
-        RawTimes(
-            each.device_ns,
-            each.end_to_end_ns,
-            each.pre_ns,
-            each.begin_ns,
-            np.full(len(each.device_ns), each.block),
-        )
-        for each in blocks
-    ]
+    blocks = [item for item in items if isinstance(item, RawTimes)]
     samples = [item.values for item in items if isinstance(item, SensorSample)]
     facts = vars(made.measurement)
-    return RawTimes.joined(parts), Conditions([s for s in samples if "at_s" in s], facts)
+    return RawTimes.joined(blocks), Conditions([s for s in samples if "at_s" in s], facts)
 
 
 @pytest.fixture

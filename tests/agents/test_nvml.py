@@ -7,8 +7,8 @@ import pytest
 
 from orchestrator.agents.host.nvml import gpus
 from orchestrator.agents.measurement.telemetry import Telemetry
+from orchestrator.stages.conditions import Conditions, pace_mhz
 from orchestrator.stages.judging import throttled
-from orchestrator.stages.raw_times import Conditions, pace_mhz
 
 SHIM = Path(__file__).parent / "shims" / "nvml_shim.c"
 

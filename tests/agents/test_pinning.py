@@ -8,8 +8,10 @@ import pytest
 
 from orchestrator.agents.measurement import pinning
 from orchestrator.agents.protocol.errors import AgentError
+from orchestrator.data.progress import Progress
+from orchestrator.data.times import RawTimes
 from orchestrator.errors import TransientError, UserError
-from orchestrator.fleet.session.client import MeasurePolicy, Progress, TimesBlock
+from orchestrator.fleet.session.client import MeasurePolicy
 
 from .conftest import faces, open_timed
 from .pipes import agent, session
@@ -128,7 +130,7 @@ LONG = MeasurePolicy(1, 20.0, 10, 30.0, clocks="pinned")
 def begin(made, policy=LONG):
     """A pinned measurement under way."""
     job = made.measure(faces(1, size=8), policy, timeout_s=40)
-    while not isinstance(next(job), TimesBlock):
+    while not isinstance(next(job), RawTimes):
         pass
     return job
 

@@ -14,7 +14,7 @@ def test_receiving_running_and_sending_overlap(tmp_path, artifact):
             made.hello()
             open_timed(made, artifact, size=32, dim=16, ms=16)
             images = Rows(faces(50, size=32))
-            total = sum(len(block.features) for block in made.extract(images, timeout_s=30))
+            total = sum(len(block.rows) for block in made.extract(images, timeout_s=30))
             assert total == 50
             assert made.extraction.run_ns / made.extraction.span_ns > 0.7
 
@@ -33,7 +33,7 @@ def test_memory_is_flat_under_a_limit(tmp_path, artifact):
         pids = [made.hello().pid, open_timed(made, artifact, ms=0, dim=256).pid]
         early, done = {}, 0
         for block in made.extract(Many(), timeout_s=60):
-            done += len(block.features)
+            done += len(block.rows)
             if done >= 300 and not early:
                 early = {pid: resident(pid) for pid in pids}
         for pid in pids:

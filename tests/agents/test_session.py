@@ -9,9 +9,11 @@ import time
 import numpy as np
 import pytest
 
+from orchestrator.data.progress import Progress
+from orchestrator.data.times import RawTimes
 from orchestrator.errors import BoardError, ToolchainError, TransientError, UserError
 from orchestrator.fleet.boards.agent_bundle import LIMIT, _bundle, agent_bundle
-from orchestrator.fleet.session.client import Cancelled, MeasurePolicy, Progress, TimesBlock
+from orchestrator.fleet.session.client import Cancelled, MeasurePolicy
 
 from .conftest import (
     MODEL,
@@ -98,7 +100,7 @@ def test_measure_streams_every_time(board, artifact):
     open_timed(board, artifact, ms=3, dim=4)
     policy = MeasurePolicy(warm_up_count=5, min_duration_s=0.7, min_count=30, max_duration_s=10)
     items = list(board.measure(faces(3), policy, timeout_s=20))
-    blocks = [item for item in items if isinstance(item, TimesBlock)]
+    blocks = [item for item in items if isinstance(item, RawTimes)]
     steps = [item for item in items if isinstance(item, Progress)]
     device = np.concatenate([block.device_ns for block in blocks])
     whole = np.concatenate([block.end_to_end_ns for block in blocks])
@@ -115,9 +117,7 @@ def test_measure_ends_at_its_longest_time(board, artifact):
     open_timed(board, artifact, ms=20, dim=4)
     policy = MeasurePolicy(warm_up_count=0, min_duration_s=0, min_count=10**6, max_duration_s=0.3)
     blocks = [
-        item
-        for item in board.measure(faces(1), policy, timeout_s=20)
-        if isinstance(item, TimesBlock)
+        item for item in board.measure(faces(1), policy, timeout_s=20) if isinstance(item, RawTimes)
     ]
     assert 3 <= sum(len(block.device_ns) for block in blocks) <= 16
 
@@ -136,7 +136,7 @@ def test_a_failing_image_is_named_and_the_others_come(board, tmp_path):
         timeout_s=30,
     )
     blocks = list(board.extract(Rows(images), chunk=6, timeout_s=20))
-    failed = dict(reason for block in blocks for reason in block.failed)
+    failed = dict(failure for block in blocks for failure in block.failures)
     assert sorted(failed) == [3, 17]
     assert "indices element out of data bounds" in failed[3]
     rows = features(blocks)

@@ -6,8 +6,9 @@ import time
 import numpy as np
 import pytest
 
+from orchestrator.data.times import RawTimes
 from orchestrator.errors import ToolchainError, UserError
-from orchestrator.fleet.session.client import MeasurePolicy, Preprocessing, TimesBlock
+from orchestrator.fleet.session.client import MeasurePolicy, Preprocessing
 
 from . import fake_trtexec
 from .conftest import Rows, faces, features, sha256
@@ -64,7 +65,7 @@ def test_a_build_longer_than_any_silence_allowed(tmp_path):
             blocks = [
                 item
                 for item in made.measure(images[:2], MeasurePolicy(2, 0.1, 10, 5), timeout_s=10)
-                if isinstance(item, TimesBlock)
+                if isinstance(item, RawTimes)
             ]
             device = np.concatenate([block.device_ns for block in blocks])
             whole = np.concatenate([block.end_to_end_ns for block in blocks])
@@ -115,7 +116,7 @@ def test_measuring_by_trtexec(tmp_path):
         images = faces(2, size=SIZE)
         policy = MeasurePolicy(20, 1.0, 100, 5)
         items = list(made.measure(images, policy, timeout_s=20))
-        blocks = [item for item in items if isinstance(item, TimesBlock)]
+        blocks = [item for item in items if isinstance(item, RawTimes)]
         device = np.concatenate([block.device_ns for block in blocks])
         assert len(device) >= 100
         assert np.all((device >= 2_000_000) & (device < 2_100_000))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.cluster.host_actor import ImageFile
+from orchestrator.cluster.interfaces import ImageFile
 from orchestrator.cluster.joined import JoinedRay
 from orchestrator.cluster.nodes import Node, check_farm, check_sites, reach, site_of
 from orchestrator.cluster.probe import look

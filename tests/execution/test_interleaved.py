@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.execution.interleaved import Round, merged, share
-from orchestrator.stages.raw_times import RawTimes
+from orchestrator.data.times import RawTimes
+from orchestrator.stages.interleaved import Round, merged, share
 
 POLICY = {
     "warm_up_count": 20,
@@ -31,7 +31,13 @@ def test_shares_reach_the_minima_together() -> None:
 def turn(began: float, ms: int, stable: bool = True) -> Round:
     device = np.full(4, ms * 1_000_000)
     begin = np.arange(4) * 20_000_000
-    raw = RawTimes(device, device + 1000, device * 0, begin, np.array([0, 0, 1, 1]))
+    raw = RawTimes(
+        begin_ns=begin,
+        pre_ns=device * 0,
+        device_ns=device,
+        end_to_end_ns=device + 1000,
+        block=np.array([0, 0, 1, 1]),
+    )
     samples = [{"at_s": 0.0, "block": 0}, {"at_s": 0.0625, "block": 1}]
     cpu = {"elapsed_s": 1.0, "own_s": 0.5, "busy_s": 0.75, "cores": 2}
     facts = {"stable": stable, "warm_up": 20 if stable else 200, "cpu": cpu, "before": {"ms": ms}}

@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.execution.shared_extraction import LEAST, SharedExtraction, Shares
+from orchestrator.data.features import Features
+from orchestrator.stages.shared_extraction import LEAST, SharedExtraction, Shares
 from orchestrator.store.features import FeatureWriter
 
 
@@ -85,20 +86,20 @@ def test_helpers_end_what_a_lost_leader_began(tmp_path: Path) -> None:
     rows, stop = 300, threading.Event()
     with FeatureWriter.open(tmp_path, rows, 4, "float32", {}) as writer:
         shared = SharedExtraction(writer, tmp_path, rows, several=True)
-        assert [shared.write(0, *block(0, LEAST))] == [LEAST]
+        assert [shared.keep(block(0, LEAST))] == [LEAST]
         pieces = shared.pieces("leader")
         next(pieces)
         pieces.close()  # its board is lost in the middle of a piece
         canary = shared.canary(stop)
         assert canary is not None
         assert canary[0] == (0, 16)
-        assert (canary[1] == block(0, 16)[0]).all()
+        assert (canary[1] == block(0, 16).rows).all()
 
         def help_out() -> None:
             with shared.helping():
                 started.set()
                 for start, end in shared.pieces("helper"):
-                    shared.write(start, *block(start, end - start))
+                    shared.keep(block(start, end - start))
 
         started = threading.Event()
         helper = threading.Thread(target=help_out)
@@ -112,6 +113,6 @@ def test_helpers_end_what_a_lost_leader_began(tmp_path: Path) -> None:
     assert (np.load(tmp_path / "features.npy")[:, 0] == np.arange(rows)).all()
 
 
-def block(start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def block(start: int, count: int) -> Features:
     numbers = np.arange(start, start + count, dtype=np.float32)
-    return np.repeat(numbers[:, None], 4, 1), np.zeros(count, bool)
+    return Features(np.repeat(numbers[:, None], 4, 1), np.zeros(count, bool), start=start)

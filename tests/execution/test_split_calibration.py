@@ -10,8 +10,8 @@ import pytest
 from orchestrator.calibration import CalibrationTable
 from orchestrator.errors import UserError
 from orchestrator.execution.local_backend import HostCompute
-from orchestrator.execution.split_calibration import calibrated
 from orchestrator.stages import calibrate
+from orchestrator.stages.calibrate import calibrated
 from tests.toolchains import nets
 
 PREPROCESSING = {"layout": "NCHW", "colour": "RGB", "mean": 127.5, "std": 127.5}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.stages.images import APART, BLOCK, FILE, make_images
+from orchestrator.stages.image_rows import APART, BLOCK, FILE, make_images
 from orchestrator.store.artifacts import Store
 
 COUNT = 7 * BLOCK + 5

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.data.features import Features
+from orchestrator.data.times import RawTimes
 from orchestrator.events import (
     BoardChanged,
     CellFailed,
@@ -32,9 +34,10 @@ from orchestrator.events import (
 from orchestrator.hashing import digest
 from orchestrator.reporting.analysis.history import load_run
 from orchestrator.results import CellResult, Latency
-from orchestrator.stages.measure import pack
-from orchestrator.stages.raw_times import Conditions, RawTimes
-from orchestrator.stages.score import SEARCHES, Features, compare, score
+from orchestrator.stages.compare import compare
+from orchestrator.stages.conditions import Conditions
+from orchestrator.stages.latency import pack
+from orchestrator.stages.score import SEARCHES, score
 from orchestrator.stages.stage_output import Made
 from orchestrator.store.artifacts import Held, Store
 from orchestrator.store.features import FeatureWriter
@@ -153,7 +156,9 @@ def raw(device_ns: np.ndarray, blocks: int = 5) -> RawTimes:
     whole = device_ns + 300_000
     block = np.sort(np.arange(len(device_ns)) % blocks)
     begin = np.concatenate([[0], np.cumsum(whole)[:-1]]) + block * 200_000_000
-    return RawTimes(device_ns, whole, pre, begin, block)
+    return RawTimes(
+        begin_ns=begin, pre_ns=pre, device_ns=device_ns, end_to_end_ns=whole, block=block
+    )
 
 
 def sensors(device_ns: np.ndarray, celsius: float = 51.0) -> list[dict[str, Any]]:

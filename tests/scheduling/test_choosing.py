@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.planning.graph import HEAD_DOMAIN
-from orchestrator.scheduling.core.choosing import ORDER, YIELDING, Candidate, choose
+from orchestrator.planning.stage_facts import STAGE_FACTS
+from orchestrator.scheduling.core.choosing import Candidate, choose
 
 HEAD_STAGES = ("images", "calibrate", "quantize", "convert", "parity", "score", "compare")
 BOARD_STAGES = ("deploy", "measure", "extract")
@@ -69,11 +70,15 @@ def test_what_others_wait_for_comes_first(ready: list[Candidate]) -> None:
 def test_a_waiting_measurement_holds_back_what_would_delay_it() -> None:
     busy = Candidate("e0", "extract", "emulated", HEAD_DOMAIN)
     measure = Candidate("m", "measure", "host", HEAD_DOMAIN)
-    more = [Candidate(f"{s}1", s, "", HEAD_DOMAIN) for s in YIELDING if s != "extract"]
+    more = [
+        Candidate(f"{s}1", s, "", HEAD_DOMAIN)
+        for s, facts in STAGE_FACTS.items()
+        if facts.yields and s != "extract"
+    ]
     elsewhere = Candidate("e1", "extract", "vim3", "vim3")
     assert choose([measure, *more, elsewhere], [busy], 2) == [elsewhere]
     assert choose([measure, *more], [], 2) == [measure]
 
 
 def test_every_stage_has_its_place() -> None:
-    assert set(ORDER) == {*HEAD_STAGES, *BOARD_STAGES}
+    assert set(STAGE_FACTS) == {*HEAD_STAGES, *BOARD_STAGES}

@@ -8,7 +8,7 @@ from orchestrator.agents.session.preprocess import Preprocessor
 from orchestrator.errors import ToolchainError
 from orchestrator.fleet.session.client import Preprocessing
 from orchestrator.specs.artifact import ArtifactInterface
-from orchestrator.stages import convert
+from orchestrator.stages import deployable
 
 MODEL = {
     "height": 8,
@@ -54,7 +54,7 @@ def test_the_caller_quantizes():
 def test_it_travels(given):
     made = ArtifactInterface.of({"input": given, "output": OUTPUT}, "a file")
     text = json.dumps(made.to_json()).encode()
-    assert convert.read_interface(text) == made
+    assert deployable.read_interface(text) == made
     meta = made.preprocessing(MODEL)
     assert Preprocessing.from_meta(meta).to_meta() == meta
 

@@ -11,9 +11,9 @@ import json
 
 import numpy as np
 
-from orchestrator.planning.graph import RECIPES
-from orchestrator.stages.measure import pack
-from orchestrator.stages.raw_times import SAMPLES, Conditions
+from orchestrator.planning.stage_facts import STAGE_FACTS
+from orchestrator.stages.conditions import SAMPLES, Conditions
+from orchestrator.stages.latency import pack
 from tests.stages.test_judging import POLICY, samples, times
 
 EXPECTED = (5, "d30890bd9f9579ab")
@@ -27,4 +27,4 @@ def test_figures_of_a_measurement() -> None:
     # Rounded, since sums differ by a last bit between processors.
     text = json.dumps(json.loads(json.dumps(made.facts), parse_float=lambda x: f"{float(x):.9g}"))
     digest = hashlib.sha256(text.encode() + made.files[SAMPLES]).hexdigest()[:16]
-    assert (RECIPES["measure"], digest) == EXPECTED
+    assert (STAGE_FACTS["measure"].recipe, digest) == EXPECTED

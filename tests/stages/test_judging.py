@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.data.times import RawTimes
 from orchestrator.planning import identity
 from orchestrator.specs.kinds import load_kinds
+from orchestrator.stages.conditions import Conditions, pace_mhz
 from orchestrator.stages.judging import judge, notes, unseen
-from orchestrator.stages.measure import pack
-from orchestrator.stages.raw_times import Conditions, RawTimes, pace_mhz
+from orchestrator.stages.latency import pack
 
 POLICY = {"min_count": 100, "min_duration_s": 1.0}
 STEADY = np.full(200, 10_000_000)
@@ -24,7 +25,13 @@ def times(device_ns: Any = STEADY, blocks: int = 5) -> RawTimes:
     whole = device + 500_000
     block = np.sort(np.arange(len(device)) % blocks)
     begin = np.concatenate([[0], np.cumsum(whole)[:-1]])
-    return RawTimes(device, whole, np.full(len(device), 300_000), begin, block)
+    return RawTimes(
+        begin_ns=begin,
+        pre_ns=np.full(len(device), 300_000),
+        device_ns=device,
+        end_to_end_ns=whole,
+        block=block,
+    )
 
 
 def samples(*changes: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.stages.measure import energy, pack, summary, sustained, transfer
-from orchestrator.stages.raw_times import SAMPLES, TIMES, Conditions, RawTimes, samples_from
+from orchestrator.data.times import TIMES, RawTimes
+from orchestrator.stages.conditions import SAMPLES, Conditions, samples_from
+from orchestrator.stages.latency import energy, pack, summary, sustained, transfer
 from tests.stages.test_judging import POLICY, samples, times
 
 

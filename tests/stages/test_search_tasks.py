@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.data.features import Features
 from orchestrator.errors import UserError
 from orchestrator.stages import score, search_tasks
 from orchestrator.stages.stage_output import Made
@@ -25,15 +26,15 @@ POLICY = {
 }
 
 
-def sides(several: bool = True) -> tuple[score.Features, score.Features]:
+def sides(several: bool = True) -> tuple[Features, Features]:
     """Galleries with several images an identity, unknown probes, failed rows on both sides."""
     board = faces()
     owner = np.random.default_rng(2).permutation(np.arange(300) // (3 if several else 1))
     gallery_ids = [f"p{number}" for number in owner]
     probe_ids = [f"p{number}" for number in board["probe_ids"]]
     return (
-        score.Features(board["gallery"], board["gallery_failed"], gallery_ids),
-        score.Features(board["probes"], board["probe_failed"], probe_ids),
+        Features(board["gallery"], board["gallery_failed"], gallery_ids),
+        Features(board["probes"], board["probe_failed"], probe_ids),
     )
 
 
@@ -62,7 +63,7 @@ def test_parts_make_the_whole_to_the_bit(fusion, part_bytes):
 def test_the_figures_and_files_are_those_of_one_process():
     gallery, probes = sides(several=False)
     one = score.score(gallery, probes, POLICY)
-    *_, parts = search_tasks.score_sharded(gallery, probes, POLICY, here)
+    *_, parts = score.score_in_parts(gallery, probes, POLICY, here)
     assert isinstance(parts, Made)
     assert parts == one
 
@@ -73,7 +74,7 @@ def test_only_what_is_big_is_cut():
     ids = np.broadcast_to("x", 1_000_000)
     million = np.broadcast_to(np.float32(0), (1_000_000, 1024))
     failed = np.broadcast_to(False, 1_000_000)
-    assert search_tasks.too_big(score.Features(million, failed, ids), probes)
+    assert search_tasks.too_big(Features(million, failed, ids), probes)
 
 
 def test_a_bad_row_is_named_before_anything_is_sent():
@@ -81,9 +82,9 @@ def test_a_bad_row_is_named_before_anything_is_sent():
     rows = gallery.rows.copy()
     bad = int(np.flatnonzero(~gallery.failed)[0])
     rows[bad] = np.nan
-    spoilt = score.Features(rows, gallery.failed, gallery.ids)
+    spoilt = Features(rows, gallery.failed, gallery.ids)
     with pytest.raises(UserError, match=f"gallery.*row {bad} .*NaN or Inf"):
-        list(search_tasks.score_sharded(spoilt, probes, POLICY, here))
+        list(score.score_in_parts(spoilt, probes, POLICY, here))
 
 
 RAY = """
@@ -92,8 +93,8 @@ from pathlib import Path
 import numpy as np
 from orchestrator.cluster.compute import Compute
 from orchestrator.cluster.own import LocalRay
-from orchestrator.stages import score, shards
-from tests.scheduling.test_shards import POLICY, sides
+from orchestrator.stages import score, search_tasks
+from tests.stages.test_search_tasks import POLICY, sides
 head = LocalRay(Path(sys.argv[1]), 2)
 head.start()
 compute = Compute(head, threading.Event())

@@ -89,7 +89,7 @@ def by_simulator(made: Any, wants: dict[str, Any], kind: str, folder: Path) -> n
         link.deploy(artifact, made.data)
         link.open(artifact)
         blocks = sorted(link.extract(Rows(), 8), key=lambda block: block.start)
-        return np.concatenate([block.features for block in blocks])
+        return np.concatenate([block.rows for block in blocks])
     finally:
         link.close()
 

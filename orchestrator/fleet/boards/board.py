@@ -19,13 +19,21 @@ from orchestrator.fleet.transport.deadline import ENVIRONMENT, named
 from orchestrator.specs.runtimes import runtime
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from orchestrator.data.features import Features
+    from orchestrator.data.progress import Progress
+    from orchestrator.data.times import RawTimes
     from orchestrator.fleet.session.client import (
         AgentFacts,
         AgentSession,
         Building,
+        ImageSource,
         MeasureFacts,
         ModelFacts,
         Preprocessing,
+        SensorSample,
     )
     from orchestrator.fleet.session.image_cache import Offer
     from orchestrator.fleet.transport.jump_hosts import Place
@@ -280,10 +288,10 @@ class BoardLink:
 
     def measure(
         self,
-        images: Any,
+        images: NDArray[np.uint8],
         policy: Mapping[str, Any],
         sensors: Mapping[str, Sequence[str]] | None = None,
-    ) -> Iterator[Any]:
+    ) -> Iterator[Progress | RawTimes | SensorSample]:
         """Time inferences; see `AgentSession.measure`."""
         from orchestrator.fleet.session.client import MeasurePolicy
 
@@ -296,8 +304,8 @@ class BoardLink:
             )
 
     def extract(
-        self, images: Any, chunk: int, offer: Callable[[], Offer] | None = None
-    ) -> Iterator[Any]:
+        self, images: ImageSource, chunk: int, offer: Callable[[], Offer] | None = None
+    ) -> Iterator[Features]:
         """Make features of images; see `AgentSession.extract`.
 
         Args:

@@ -281,8 +281,8 @@ def _features(link: BoardLink, images: Any) -> Any:
 
     rows, failed = [], []
     for block in link.extract(_Rows(images), len(images)):
-        rows.append(block.features)
-        failed += block.failed
+        rows.append(block.rows)
+        failed += block.failures
     if failed:
         raise BoardError(f"{link.address.name}: an image failed: {failed[0][1]}")
     return np.concatenate(rows)

@@ -26,8 +26,17 @@ from orchestrator.agents.protocol.wire import (
     WireError,
     number,
 )
-from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
-from orchestrator.fleet.session.image_cache import DAMAGED, Damaged, Offer, Rest, missing, moved
+from orchestrator.data.features import Features
+from orchestrator.data.progress import Progress
+from orchestrator.data.times import RawTimes
+from orchestrator.errors import (
+    BoardError,
+    FarmError,
+    ToolchainError,
+    TransientError,
+    UserError,
+)
+from orchestrator.fleet.session.image_cache import DAMAGED, Damaged, Offer, Rest, missing
 from orchestrator.fleet.session.images import Sender, features
 from orchestrator.fleet.session.link import SessionLink
 from orchestrator.fleet.session.times import measure_facts, times_and_samples
@@ -37,17 +46,14 @@ from orchestrator.fleet.session.types import (
     Building,
     Cancelled,
     ExtractFacts,
-    FeatureBlock,
     ImageSource,
     MeasureFacts,
     MeasurePolicy,
     ModelFacts,
     Preprocessing,
-    Progress,
     RuntimeFacts,
     SensorSample,
     TensorFacts,
-    TimesBlock,
     clean_mapping,
     clean_text,
     runtimes_from,
@@ -63,17 +69,14 @@ __all__ = [
     "Building",
     "Cancelled",
     "ExtractFacts",
-    "FeatureBlock",
     "ImageSource",
     "MeasureFacts",
     "MeasurePolicy",
     "ModelFacts",
     "Preprocessing",
-    "Progress",
     "RuntimeFacts",
     "SensorSample",
     "TensorFacts",
-    "TimesBlock",
 ]
 
 _ERRORS: Mapping[str, type[FarmError]] = {
@@ -208,7 +211,7 @@ class AgentSession:
         *,
         timeout_s: float,
         sensors: Mapping[str, Sequence[str]] | None = None,
-    ) -> Iterator[Progress | TimesBlock | SensorSample]:
+    ) -> Iterator[Progress | RawTimes | SensorSample]:
         """Time single inferences on the board.
 
         Args:
@@ -270,7 +273,7 @@ class AgentSession:
         chunk: int = 64,
         timeout_s: float,
         keep: Offer | None = None,
-    ) -> Iterator[FeatureBlock]:
+    ) -> Iterator[Features]:
         """Make features of images, which stream to the board while features stream back.
 
         Args:
@@ -295,11 +298,10 @@ class AgentSession:
             rest, offered = Rest(images, done), keep.after(done, len(images))
             last = attempt == _DAMAGED_ATTEMPTS - 1
             try:
-                for block in moved(
-                    self._extract(rest, chunk, timeout_s, None if last else offered), done
-                ):
-                    done = block.start + len(block.features)
-                    yield block
+                before, keeping = done, None if last else offered
+                for block in self._extract(rest, chunk, timeout_s, keeping):
+                    done = before + block.stop
+                    yield block.moved(before)
                 return
             except Damaged:
                 if last:
@@ -307,7 +309,7 @@ class AgentSession:
 
     def _extract(
         self, images: ImageSource, chunk: int, timeout_s: float, keep: Offer | None
-    ) -> Iterator[FeatureBlock]:
+    ) -> Iterator[Features]:
         model = self._ready()
         total = len(images)
         doing = f"extracting with {model.runtime}"
@@ -328,7 +330,7 @@ class AgentSession:
                 if frame.type == FEATURES:
                     with self._strict():
                         block = features(frame, done, total, model.dim)
-                    done += len(block.features)
+                    done += len(block.rows)
                     assert sender is not None
                     sender.taken(done)
                     yield block

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 from orchestrator.agents.protocol.wire import Frame, WireError
 from orchestrator.agents.storage.image_cache import DAMAGED, NEVER, spans
 from orchestrator.errors import TransientError
-from orchestrator.fleet.session.types import FeatureBlock, ImageSource
+from orchestrator.fleet.session.types import ImageSource
 
-__all__ = ["DAMAGED", "Damaged", "Offer", "Rest", "missing", "moved", "offer"]
+__all__ = ["DAMAGED", "Damaged", "Offer", "Rest", "missing", "offer"]
 
 BLOCK_BYTES = 4 << 20
 
@@ -113,10 +112,3 @@ class Rest:
 
     def read(self, start: int, n: int) -> NDArray[np.uint8]:
         return self._images.read(self._done + start, n)
-
-
-def moved(blocks: Iterator[FeatureBlock], by: int) -> Iterator[FeatureBlock]:
-    """Blocks of the rest, numbered as in the whole."""
-    for block in blocks:
-        failed = tuple((index + by, reason) for index, reason in block.failed)
-        yield replace(block, start=block.start + by, failed=failed)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from orchestrator.agents.protocol.wire import IMAGES, Frame, WireError, number
+from orchestrator.data.features import Features
 from orchestrator.fleet.session.link import SessionLink
-from orchestrator.fleet.session.types import FeatureBlock, ImageSource, clean_text
+from orchestrator.fleet.session.types import ImageSource, clean_text
 
 # Rows of features that may wait for the caller before no more images are sent.
 _BACKLOG = 8192
@@ -103,7 +104,7 @@ class Sender:
             return not self._stopped
 
 
-def features(frame: Frame, expected: int, total: int, dim: int) -> FeatureBlock:
+def features(frame: Frame, expected: int, total: int, dim: int) -> Features:
     """The block in a FEATURES frame.
 
     Args:
@@ -119,11 +120,14 @@ def features(frame: Frame, expected: int, total: int, dim: int) -> FeatureBlock:
     if len(frame.payload) != 4 * count * dim:
         raise WireError(f"{count} features of {dim} in {len(frame.payload)} bytes")
     rows = np.frombuffer(frame.payload, "<f4").astype(np.float32, copy=False)
-    failed = frame.meta.get("failed", [])
-    reasons = []
-    for each in failed if isinstance(failed, list) else [None]:
+    told = frame.meta.get("failed", [])
+    reasons: dict[int, str] = {}
+    for each in told if isinstance(told, list) else [None]:
         if not isinstance(each, list) or len(each) != 2:
             raise WireError("a failed image without index and reason")
         index = number({"index": each[0]}, "index", start, start + count - 1)
-        reasons.append((index, clean_text(each[1])))
-    return FeatureBlock(start, rows.reshape(count, dim), tuple(reasons))
+        reasons[index] = clean_text(each[1])
+    failed = np.zeros(count, bool)
+    failed[[index - start for index in reasons]] = True
+    in_order = tuple(reasons[index] for index in sorted(reasons))
+    return Features(rows.reshape(count, dim), failed, start=start, reasons=in_order)

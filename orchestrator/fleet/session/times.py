@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from orchestrator.agents.protocol.wire import TIMES, Frame, WireError, number
+from orchestrator.data.progress import Progress
+from orchestrator.data.times import RawTimes
 from orchestrator.fleet.session.types import (
     MeasureFacts,
-    Progress,
     SensorSample,
-    TimesBlock,
     clean_mapping,
     real,
     whole,
@@ -22,7 +22,7 @@ _ROWS = 4
 _MOST_SAMPLES = 64
 
 
-def times_and_samples(frame: Frame) -> list[Progress | TimesBlock | SensorSample]:
+def times_and_samples(frame: Frame) -> list[Progress | RawTimes | SensorSample]:
     """What a frame of a measurement brings.
 
     Raises:
@@ -33,7 +33,7 @@ def times_and_samples(frame: Frame) -> list[Progress | TimesBlock | SensorSample
     count = number(frame.meta, "count", 0, 1 << 20)
     if len(frame.payload) != 8 * _ROWS * count:
         raise WireError(f"{count} times in {len(frame.payload)} bytes")
-    rows = np.frombuffer(frame.payload, "<i8").astype(np.int64).reshape(_ROWS, count)
+    rows = np.frombuffer(frame.payload, "<i8").astype(np.int64, copy=False).reshape(_ROWS, count)
     if np.any(rows < 0):
         raise WireError("a negative time")
     done = number(frame.meta, "done", 0, 1 << 40)
@@ -42,13 +42,15 @@ def times_and_samples(frame: Frame) -> list[Progress | TimesBlock | SensorSample
         raise WireError(f"{done} of {total} inferences")
     samples = frame.meta.get("samples")
     told = [clean_mapping(each) for each in samples] if isinstance(samples, list) else []
-    found: list[Progress | TimesBlock | SensorSample] = [
+    found: list[Progress | RawTimes | SensorSample] = [
         SensorSample(sample) for sample in told[:_MOST_SAMPLES] if sample
     ]
     if count:
         begin, pre, device, both = rows
-        block = number(frame.meta, "block", 0, 1 << 20)
-        found.append(TimesBlock(device, both, pre, begin, block))
+        block = np.full(count, number(frame.meta, "block", 0, 1 << 20), np.int64)
+        found.append(
+            RawTimes(begin_ns=begin, pre_ns=pre, device_ns=device, end_to_end_ns=both, block=block)
+        )
     return [*found, Progress(done, total, _note(frame.meta))]
 
 

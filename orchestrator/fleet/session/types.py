@@ -241,51 +241,15 @@ class MeasurePolicy:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How many inferences have been timed, of about how many; `note` says what else goes on."""
-
-    done: int
-    total: int
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class TimesBlock:
-    """Raw times of the next inferences, int64 nanoseconds (n,) each, in order.
-
-    Attributes:
-        device_ns: inside the native run call.
-        end_to_end_ns: with preprocessing before and copies after it, on the board.
-        pre_ns: preprocessing alone.
-        begin_ns: when each began, since the first block did.
-        block: the number of the block, of all of them.
-    """
-
-    device_ns: NDArray[np.int64]
-    end_to_end_ns: NDArray[np.int64]
-    pre_ns: NDArray[np.int64]
-    begin_ns: NDArray[np.int64]
-    block: int = 0
-
-
-@dataclass(frozen=True)
 class SensorSample:
-    """The board's sensors within a measurement; `at_s` since its first block began."""
+    """A board's sensors; `at_s`, since its first block began, only within a measurement."""
 
     values: Mapping[str, Any]
 
-
-@dataclass(frozen=True)
-class FeatureBlock:
-    """Features of images `start`, `start` + 1, ...: float32 (n, dim).
-
-    `failed` names the images that have none, by index in the source, with the reason; their rows
-    are NaN.
-    """
-
-    start: int
-    features: NDArray[np.float32]
-    failed: tuple[tuple[int, str], ...] = ()
+    @property
+    def within(self) -> bool:
+        """Whether it counts for the verdict on a measurement."""
+        return "at_s" in self.values
 
 
 @dataclass(frozen=True)

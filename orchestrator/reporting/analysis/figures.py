@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.data.times import TIMES, RawTimes
 from orchestrator.errors import FarmError
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.results import CellResult
 from orchestrator.scoring import ScoringError, Searches
-from orchestrator.stages.raw_times import SAMPLES, TIMES, Conditions, RawTimes, samples_from
+from orchestrator.stages.conditions import SAMPLES, Conditions, samples_from
 from orchestrator.stages.score import SEARCHES
 
 Float64 = NDArray[np.float64]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from orchestrator.data.features import Features
 from orchestrator.errors import UserError
 from orchestrator.hashing import digest
 from orchestrator.reporting.analysis.figures import searches_of
@@ -21,7 +22,7 @@ from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.export.files import with_holm
 from orchestrator.results import CellResult
 from orchestrator.scoring import Searches
-from orchestrator.stages import images, score
+from orchestrator.stages import compare, image_rows, score
 from orchestrator.store.artifacts import Held
 from orchestrator.store.features import SUMMARY
 
@@ -187,9 +188,7 @@ def policy_of(run: Run, row: CellResult, asked: Asked) -> dict[str, Any]:
     }
 
 
-def with_distractors(
-    gallery: score.Features, searched: Iterable[str], count: int
-) -> score.Features:
+def with_distractors(gallery: Features, searched: Iterable[str], count: int) -> Features:
     """A gallery with only its first `count` identities that nobody searches for.
 
     Raises:
@@ -204,7 +203,7 @@ def with_distractors(
         )
     left_out = set(names[count:])
     keep = np.array([name not in left_out for name in gallery.ids])
-    return score.Features(
+    return Features(
         gallery.rows[keep],
         gallery.failed[keep],
         [name for name in gallery.ids if name not in left_out],
@@ -231,7 +230,7 @@ class KeptFeatures:
     """A run's features as the store keeps them; each is read and checked once."""
 
     run: Run
-    _read: dict[str, score.Features] = field(default_factory=dict)
+    _read: dict[str, Features] = field(default_factory=dict)
     _ids: dict[str, list[str]] = field(default_factory=dict)
 
     def held(self, row: CellResult, role: str) -> Held:
@@ -246,7 +245,7 @@ class KeptFeatures:
             raise self._gone(row, f"the {role} features")
         return held
 
-    def features(self, row: CellResult, role: str) -> score.Features:
+    def features(self, row: CellResult, role: str) -> Features:
         """A row's gallery or probe features with identities."""
         held = self.held(row, role)
         name = f"{held.content} {self._images(held)}"
@@ -261,7 +260,7 @@ class KeptFeatures:
             pictures = self.run.store.by_content("images", content) if self.run.store else None
             if pictures is None:
                 raise self._gone(row, f"the list of the {role} images")
-            self._ids[content] = images.read_rows(pictures.read(images.ROWS))
+            self._ids[content] = image_rows.read_rows(pictures.read(image_rows.ROWS))
         return self._ids[content]
 
     def images(self, row: CellResult, role: str) -> str:
@@ -300,7 +299,7 @@ def _row(
         "difference": None,
     }
     if reference is not None and reference.name != row.name:
-        change["difference"] = score.difference(found[reference.name][0], searches, policy)
+        change["difference"] = compare.difference(found[reference.name][0], searches, policy)
     come = dict(row.provenance)
     come["score"] = {
         **come.get("score", {}),

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.data.features import Features
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.figures import searches_of
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.analysis.rescoring import KeptFeatures
 from orchestrator.results import CellResult
-from orchestrator.stages.score import Features
 
 KINDS = tuple(
     f"{what}-{suffix}"

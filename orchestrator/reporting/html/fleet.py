@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.reporting.analysis.timeline import HEAD, Span, Timeline
 from orchestrator.reporting.html.chart import (
     BAD,
@@ -23,18 +24,9 @@ from orchestrator.reporting.html.chart import (
 )
 from orchestrator.reporting.html.times import over_seconds
 
-GROUPS = {
-    "images": "images",
-    "calibrate": "calibrate",
-    "quantize": "quantize",
-    "convert": "convert",
-    "deploy": "deploy",
-    "measure": "measure",
-    "extract": "extract",
-    "parity": "parity, score, compare",
-    "score": "parity, score, compare",
-    "compare": "parity, score, compare",
-}
+# The stages after all boards' work share a colour.
+_LAST = list(STAGE_FACTS)[7:]
+GROUPS = {name: ", ".join(_LAST) if name in _LAST else name for name in STAGE_FACTS}
 PLACES = list(dict.fromkeys(GROUPS.values()))
 THIN = 6  # steps at a time on the head that are drawn in lines of their own
 ROW = 20  # pixels of a line
@@ -91,10 +83,7 @@ def _place(lane: str, order: Sequence[str]) -> tuple[bool, int, str]:
 
 
 def idle_times(time: Timeline) -> list[tuple[str, float, float, str]]:
-    """(lane, start, end, why) of each gap before a step of a board, Unix seconds.
-
-    A gap is as many parts as it has reported reasons, and what no reason covers.
-    """
+    """(lane, start, end, why) of each gap between two steps of a board, Unix seconds."""
     found = []
     least = LEAST_IDLE * (time.ended - time.began)
     for lane in time.lanes:
@@ -103,28 +92,10 @@ def idle_times(time: Timeline) -> list[tuple[str, float, float, str]]:
         end = time.began
         for span in (span for span in time.spans if span.lane == lane):
             if span.start - end > least:
-                found += _reasons(time, lane, end, span, least)
+                why = f"before {span.step}"
+                found.append((lane, end, span.start, why))
             end = max(end, span.end)
     return found
-
-
-def _reasons(
-    time: Timeline, lane: str, end: float, span: Span, least: float
-) -> list[tuple[str, float, float, str]]:
-    """The parts of a gap from `end` to a step."""
-    made, at = [], end
-    unknown = f"no reason reported; then {span.step}"
-    for wait in time.waits:
-        start, stop = max(wait.start, at), min(wait.end, span.start)
-        if wait.lane != lane or stop <= start:
-            continue
-        if start - at > least:
-            made.append((lane, at, start, unknown))
-        made.append((lane, start, stop, wait.reason))
-        at = stop
-    if span.start - at > least:
-        made.append((lane, at, span.start, unknown))
-    return made
 
 
 def _idle(lane: str, start: float, end: float, why: str, began: float) -> dict[str, Any]:
@@ -132,7 +103,7 @@ def _idle(lane: str, start: float, end: float, why: str, began: float) -> dict[s
         "line": f"{lane}{MARK}0",
         "x": start - began,
         "x2": end - began,
-        "tip": f"{lane}\nidle for {end - start:.1f} s\n{why}",
+        "tip": f"{lane}\nidle for {end - start:.1f} s: {why}",
     }
 
 

@@ -30,8 +30,8 @@ from orchestrator.reporting.html.chart import (
     short,
     tip,
 )
-from orchestrator.stages.measure import Sustained
-from orchestrator.stages.measure import sustained as made_sustained
+from orchestrator.stages.latency import Sustained
+from orchestrator.stages.latency import sustained as made_sustained
 
 CURVES = 8
 PERCENTILES = (1, 25, 50, 75, 99)

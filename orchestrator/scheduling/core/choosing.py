@@ -14,21 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.planning.graph import HEAD_DOMAIN
+from orchestrator.planning.stage_facts import STAGE_FACTS
 
-# What others wait for comes first; long extractions and scoring fill the rest.
-ORDER = (
-    "images",
-    "calibrate",
-    "quantize",
-    "convert",
-    "deploy",
-    "measure",
-    "extract",
-    "parity",
-    "score",
-    "compare",
-)
-YIELDING = frozenset({"extract", "parity", "score", "compare"})
+_PLACE = {name: place for place, name in enumerate(STAGE_FACTS)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +45,7 @@ class Candidate:
 
 def order(step: Candidate) -> tuple[float, float, float, int, int]:
     """What comes first is smallest."""
-    return (-step.priority, step.lead, -step.rank, ORDER.index(step.stage), -step.units)
+    return (-step.priority, step.lead, -step.rank, _PLACE[step.stage], -step.units)
 
 
 def extracts_here(step: Candidate) -> bool:
@@ -89,23 +77,23 @@ def choose(
             boards.add(step.board)
         else:
             on_head += 1
-        if step.stage == "measure":
+        if STAGE_FACTS[step.stage].alone:
             measured.add(step.domain)
 
     for step in running:
         take(step)
     chosen: list[Candidate] = []
-    measuring = {step.domain for step in waiting if step.stage == "measure"}
+    measuring = {step.domain for step in waiting if STAGE_FACTS[step.stage].alone}
     for step in waiting:
         if step.domain in measured:
             continue
         if step.board in boards if step.board else on_head >= head_slots:
             continue
-        if step.stage == "measure" and step.domain in used:
+        if STAGE_FACTS[step.stage].alone and step.domain in used:
             continue
         if extracts_here(step) and extracting >= head_slots:
             continue
-        if step.stage in YIELDING and step.domain in measuring:
+        if STAGE_FACTS[step.stage].yields and step.domain in measuring:
             continue
         take(step)
         chosen.append(step)

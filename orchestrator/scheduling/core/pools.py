@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from orchestrator.planning.graph import SHARED_FROM, Step
+from orchestrator.planning.graph import Step
+from orchestrator.planning.stage_facts import SHARED_FROM
 from orchestrator.scheduling.core.boards import BoardTable
 from orchestrator.scheduling.core.steps import Steps
 
@@ -60,6 +61,6 @@ def rebound(
 
 def wanted_helpers(step: Step, usable: Callable[[Step, str], bool]) -> list[str]:
     """Boards that may help with a step, besides the one that leads it."""
-    if step.stage != "extract" or step.units < SHARED_FROM:
+    if not step.facts.shared or step.units < SHARED_FROM:
         return []
     return [name for name in step.pool if name != step.board and usable(step, name)]

@@ -13,11 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from orchestrator.planning.graph import HEAD_DOMAIN, Step
-from orchestrator.scheduling.core.choosing import YIELDING, Candidate, order
+from orchestrator.scheduling.core.choosing import Candidate, order
 from orchestrator.scheduling.core.messages import PlanView
 from orchestrator.scheduling.core.states import States, StepState
-
-POOLED = frozenset({"measure", "extract"})
 
 
 class Ready:
@@ -168,7 +166,7 @@ class Ready:
         waiting = self._states[step_id] is StepState.WAITING
         ready = waiting and not self._missing[step_id]
         step = self._steps[step_id]
-        near = waiting and not self._lacking[step_id] and step.stage in POOLED
+        near = waiting and not self._lacking[step_id] and step.facts.executes
         if step_id in self._filed and not (ready or near):
             self._leave(step_id)
             return
@@ -190,7 +188,7 @@ class Ready:
             self._open.add(step.board)
             return
         token = self._tokens[step.id] = self._tokens.get(step.id, 0) + 1
-        heap = self._head[0 if step.stage in YIELDING else 1]
+        heap = self._head[0 if step.facts.yields else 1]
         place = self.position[step.id]
         heapq.heappush(heap, (order(self.candidate(step)), place, token, step.id))
 

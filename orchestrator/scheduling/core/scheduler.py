@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from orchestrator.planning.graph import ON_BOARD, Step
+from orchestrator.planning.graph import Step
 from orchestrator.scheduling.core.boards import BoardTable, Limits
 from orchestrator.scheduling.core.choosing import Candidate, choose
 from orchestrator.scheduling.core.failures import Failures
@@ -141,7 +141,7 @@ class Scheduler:
         """Steps for other boards of their pool: theirs is out of use, or others are free."""
         if self._recheck:
             waiting = self.steps.in_state(StepState.WAITING)
-            pooled = [s for s in waiting if len(s.pool) > 1 and s.stage in ("measure", "extract")]
+            pooled = [s for s in waiting if len(s.pool) > 1 and s.facts.executes]
         else:
             pooled = self.steps.ready.near_pooled()
         if not pooled:
@@ -212,12 +212,12 @@ class Scheduler:
 
     def _as_helper(self, step: Step, board: str) -> Candidate:
         domain = self.steps.plan.boards[board].domain
-        return Candidate(helper_id(step, board), "extract", board, domain, 0)
+        return Candidate(helper_id(step, board), step.stage, board, domain, 0)
 
     def _helpers(self, ready: list[Candidate]) -> Iterator[tuple[Step, Candidate]]:
         """Boards that could help now, with nothing of their own to do."""
         underway, plan = self.steps.underway, self.steps.plan
-        led = [s for s in underway.steps.values() if s.stage == "extract" and len(s.pool) > 1]
+        led = [s for s in underway.steps.values() if s.facts.shared and len(s.pool) > 1]
         if not led:
             return
         place = self.steps.ready.position
@@ -295,7 +295,7 @@ class Scheduler:
         # A step that runs may have left the plan meanwhile, when its row moved to another board.
         wanted |= {step.board for step in underway.steps.values() if step.board}
         for step in self.steps.in_state(*UNFINISHED):
-            if step.stage not in ON_BOARD:
+            if not step.facts.on_board:
                 continue
             wanted.add(step.board)
             if len(step.pool) > 1:

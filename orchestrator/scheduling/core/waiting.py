@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 from orchestrator.planning.graph import Step
+from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.scheduling.core.boards import BoardTable
-from orchestrator.scheduling.core.choosing import YIELDING, Candidate, order
+from orchestrator.scheduling.core.choosing import Candidate, order
 from orchestrator.scheduling.core.messages import Reason, ReportWaiting, Why
 from orchestrator.scheduling.core.states import StepState
 from orchestrator.scheduling.core.steps import Steps
@@ -119,7 +120,7 @@ def held_up(
     if step.stage == "measure" and there:
         return Reason(Why.ALONE, there[0].id, step.domain)
     waits = measuring.get(step.domain)
-    if step.stage in YIELDING and waits is not None:
+    if STAGE_FACTS[step.stage].yields and waits is not None:
         return Reason(Why.MEASUREMENT, waits, step.domain)
     busy = next((each.id for each in there if each.stage == step.stage), step.id)
     return Reason(Why.PROCESSORS, busy, step.domain)

@@ -1,4 +1,4 @@
-"""An artifact of the store as what a board deploys and opens."""
+"""A deployable file as the store holds it, and as what a board deploys and opens."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.fleet.boards.board import Artifact
+from orchestrator.specs.artifact import ArtifactInterface
 from orchestrator.specs.inventory import Board
-from orchestrator.stages import convert
 from orchestrator.store.artifacts import Held
+
+FILE = "artifact"
+INTERFACE = "interface.json"
+
+
+def read_interface(data: bytes) -> ArtifactInterface:
+    """What `convert` wrote as `interface.json`."""
+    return ArtifactInterface.model_validate_json(data)
 
 
 def deployable(held: Held, board: Board, runtime: str, input_meta: Mapping[str, Any]) -> Artifact:
@@ -18,7 +26,7 @@ def deployable(held: Held, board: Board, runtime: str, input_meta: Mapping[str, 
         runtime: the one that its toolchain names.
         input_meta: the model manifest's `input`.
     """
-    interface = convert.read_interface(held.read(convert.INTERFACE))
+    interface = read_interface(held.read(INTERFACE))
     sha256 = held.manifest["facts"]["sha256"]
     used = board.runtime_for(runtime)
     return Artifact(

@@ -1,90 +1,13 @@
-"""What a measurement leaves raw: a time for each inference, and the sensors beside them."""
+"""Under which conditions a measurement was made: the sensors beside its raw times."""
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-Int64 = NDArray[np.int64]
-
-TIMES = "times.npz"
 SAMPLES = "samples.json"
-
-
-@dataclass(frozen=True, eq=False)
-class RawTimes:
-    """Times of inferences in order, int64 nanoseconds (n,) each.
-
-    Attributes:
-        device_ns: inside the native run call.
-        end_to_end_ns: from the raw image on the board to the float32 feature there.
-        pre_ns: of that, preprocessing.
-        begin_ns: when each inference began, since the first block did; never falling.
-        block: int64 (n,), the number of the block in which each was timed.
-    """
-
-    device_ns: Int64
-    end_to_end_ns: Int64
-    pre_ns: Int64
-    begin_ns: Int64
-    block: Int64
-
-    @classmethod
-    def of(cls, device_ns: Int64, end_to_end_ns: Int64) -> RawTimes:
-        """Times of which nothing else is known: one block, one inference after the other."""
-        nothing = np.zeros(len(device_ns), np.int64)
-        begin = np.concatenate([nothing[:1], np.cumsum(end_to_end_ns)[:-1]])
-        return cls(device_ns, end_to_end_ns, nothing, begin, nothing)
-
-    @classmethod
-    def joined(cls, parts: Iterable[RawTimes]) -> RawTimes:
-        """Times that came one part after the other."""
-        kept = list(parts)
-        return cls(*(np.concatenate([getattr(part, name) for part in kept]) for name in _NAMES))
-
-    @property
-    def post_ns(self) -> Int64:
-        """End to end without preprocessing and the native call: copies in and out, dequantizing."""
-        rest: Int64 = self.end_to_end_ns - self.pre_ns - self.device_ns
-        return np.maximum(rest, np.int64(0), dtype=np.int64)
-
-    @property
-    def blocks(self) -> list[Int64]:
-        """Positions of each block's inferences."""
-        return [np.flatnonzero(self.block == number) for number in np.unique(self.block)]
-
-    @property
-    def seconds(self) -> float:
-        """How long inferences ran, without the pauses between blocks."""
-        return float(self.end_to_end_ns.sum()) / 1e9
-
-    def to_bytes(self) -> bytes:
-        """The arrays as an .npz file."""
-        buffer = io.BytesIO()
-        np.savez(buffer, **{name: getattr(self, name) for name in _NAMES})
-        return buffer.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> RawTimes:
-        """The inverse of `to_bytes`; the files of earlier recipes have two of the arrays.
-
-        Raises:
-            ValueError, KeyError: it is no such file.
-        """
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            found = {name: np.asarray(file[name], np.int64) for name in _NAMES if name in file}
-        if len(found) == len(_NAMES):
-            return cls(**found)
-        return cls.of(found["device_ns"], found["end_to_end_ns"])
-
-
-_NAMES = ("device_ns", "end_to_end_ns", "pre_ns", "begin_ns", "block")
 
 
 @dataclass(frozen=True)

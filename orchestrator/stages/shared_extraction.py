@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.data.features import Features
 from orchestrator.store.features import DATA, FeatureWriter
 
 LEAST = 32
@@ -124,10 +125,10 @@ class SharedExtraction:
         """Rows that are on the disk."""
         return self.total - sum(b - a for a, b in self._writer.missing())
 
-    def write(self, start: int, features: NDArray[Any], failed: NDArray[np.bool_]) -> int:
+    def keep(self, block: Features) -> int:
         """Keep rows; returns how many there are now."""
         with self._guard:
-            self._writer.write(start, features, failed)
+            self._writer.add(block)
             self._guard.notify_all()
             return self.done
 
@@ -202,3 +203,39 @@ class SharedExtraction:
         with self._guard:
             self.closed = True
             self._guard.notify_all()
+
+
+class Extractions:
+    """The extractions under way that other boards may join, and who may. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._led: dict[str, SharedExtraction] = {}
+        self._alike: set[tuple[str, str]] = set()
+
+    @contextmanager
+    def open_to_helpers(self, step_id: str, shared: SharedExtraction) -> Iterator[None]:
+        """While a board leads it."""
+        with self._guard:
+            self._led[step_id] = shared
+        try:
+            yield
+        finally:
+            shared.close()
+            with self._guard:
+                self._led.pop(step_id, None)
+
+    def led(self, step_id: str) -> SharedExtraction | None:
+        """A step's extraction, None when no board leads it now."""
+        with self._guard:
+            return self._led.get(step_id)
+
+    def alike(self, artifact: str, board: str) -> None:
+        """A board has shown that it makes the same features of an artifact as the leader."""
+        with self._guard:
+            self._alike.add((artifact, board))
+
+    def is_alike(self, artifact: str, board: str) -> bool:
+        """Whether a board has shown that already."""
+        with self._guard:
+            return (artifact, board) in self._alike
