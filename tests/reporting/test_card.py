@@ -134,3 +134,10 @@ def test_a_leak_is_said_first_and_in_the_sentence() -> None:
     assert lines[3].startswith("Δ: ")
     assert lines[4].startswith("LEAK")
     assert "the test set leaks" in " ".join(lines[-2:])
+
+
+def test_a_part_of_the_test_set_is_said_once() -> None:
+    said = card([each.model_copy(update={"partial": True}) for each in ROWS], terminal=False)
+    table, _, rest = said.partition("\n\n")
+    assert "(partial)" not in table
+    assert "on a part of the test set" in " ".join(rest.split())

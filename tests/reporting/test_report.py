@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.events import Waiting
 from orchestrator.reporting.analysis.conclusion import conclusion
 from orchestrator.reporting.analysis.figures import (
     TimesOf,
@@ -27,11 +28,12 @@ from orchestrator.reporting.html import explained
 from orchestrator.reporting.html.accuracy import pareto
 from orchestrator.reporting.html.chart import Chart
 from orchestrator.reporting.html.curves import probit
+from orchestrator.reporting.html.fleet import idle_times
 from orchestrator.reporting.html.report import report_html, write_report
 from orchestrator.reporting.html.times import sustained
 from orchestrator.stages.conditions import Conditions
 
-from .made import Row, Size, fleet, make_run, raw, sensors, times_ns, troubles
+from .made import T0, Row, Size, fleet, make_run, raw, sensors, times_ns, troubles
 
 
 class Page(HTMLParser):
@@ -78,7 +80,7 @@ def specs(text: str) -> dict[str, Any]:
 
 def data(spec: Any) -> list[dict[str, Any]]:
     """All data of a chart."""
-    return [row for layer in spec["layer"] for row in layer["data"]["values"]]
+    return [row for rows in spec["datasets"].values() for row in rows]
 
 
 def without_scripts(text: str) -> str:
@@ -151,6 +153,16 @@ def test_colours_come_from_the_style_sheet_only(text: str) -> None:
     used = set(re.findall(r"var\(--[a-z0-9-]+\)", json.dumps(drawn)))
     assert "var(--series-0)" in used
     assert all(f"{name[4:-1]}:" in text for name in used)
+
+
+def test_no_layer_is_drawn_from_nothing(text: str, tmp_path: Path) -> None:
+    """Vega complains of the extent of no data, as where no row has a TAR."""
+    rows = [Row("ref", reference=True), Row("x", lot=1)]
+    few = report_html(load_run(make_run(tmp_path, "a", rows, size=Size(40, 20))))
+    assert "n/a" in few
+    for spec in (*specs(text).values(), *specs(few).values()):
+        assert all(spec["datasets"].values())
+        assert {layer["data"]["name"] for layer in spec["layer"]} == set(spec["datasets"])
 
 
 def test_every_chart_has_a_text_and_its_figures_as_a_table(text: str) -> None:
@@ -229,6 +241,27 @@ def test_the_timeline_has_attempts_failures_and_lost_boards(folder: Path) -> Non
     assert failed == ["extract/lost"]
     assert [(lane, reason) for lane, _, _, reason in when.down] == [("rk", "no answer")]
     assert len(when.telemetry["vim3"]) == 19
+
+
+def test_an_idle_board_has_the_reported_reason(tmp_path: Path) -> None:
+    def waiting(second: float, why: str, subject: str = "") -> Waiting:
+        return Waiting(at=T0 + second, boards=("vim3",), why=why, subject=subject)  # type: ignore[arg-type]
+
+    reasons = (waiting(0.5, "ray"), waiting(5, "input", "convert/x"), waiting(7, ""))
+    rows = [Row("ref", "This host", "host", reference=True), Row("x", lot=1)]
+    when = timeline(load_run(make_run(tmp_path, "a", rows, extra=reasons)).events)
+    assert [(w.lane, w.start - T0, w.end - T0, w.reason) for w in when.waits] == [
+        ("vim3", 0.5, 5, "starting Ray"),
+        ("vim3", 5, 7, "waiting for convert/x"),
+    ]
+    idle = [each for each in idle_times(when) if each[0] == "vim3"]
+    assert [(round(start - T0, 1), round(end - T0, 1), why) for _, start, end, why in idle] == [
+        (0, 0.5, "no reason reported; then measure/x"),
+        (0.5, 5, "starting Ray"),
+        (5, 7, "waiting for convert/x"),
+        (7, 11, "no reason reported; then measure/x"),
+        (14, 15, "no reason reported; then extract/x"),
+    ]
 
 
 def test_a_run_without_store_or_without_rows_still_has_a_report(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from orchestrator.events import (
     StepFinished,
     StepStarted,
     Telemetry,
+    Waiting,
 )
+from orchestrator.reporting.waiting import words
 
 HEAD = "head"  # the lane of steps that compute; `this-host` is often a board's name
 Outcome = Literal["done", "retried", "failed", "unfinished"]
@@ -36,6 +38,16 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """Why a board that has steps to do did none from `start` to `end`, Unix seconds."""
+
+    lane: str
+    start: float
+    end: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class Mark:
     """Something that happened to a board at one moment."""
 
@@ -52,6 +64,7 @@ class Timeline:
         spans: steps in order of their start. Time between two sessions of a run is left out:
             what a resumed run did later is moved up by it.
         down: (lane, start, end, reason) while a board was unreachable or unfit.
+        waits: reported reasons of idle boards; logs of earlier versions have none.
         marks: warnings and errors.
         telemetry: by board: (Unix seconds, degrees Celsius, MHz), either of them None.
     """
@@ -60,6 +73,7 @@ class Timeline:
     ended: float = 0.0
     spans: list[Span] = field(default_factory=list)
     down: list[tuple[str, float, float, str]] = field(default_factory=list)
+    waits: list[Wait] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     telemetry: dict[str, list[tuple[float, float | None, float | None]]] = field(
         default_factory=dict
@@ -79,11 +93,12 @@ def timeline(events: Iterable[Event]) -> Timeline:
     made = Timeline()
     running: dict[str, StepStarted] = {}
     down: dict[str, BoardChanged] = {}
+    waiting: dict[str, Waiting] = {}
     pause = 0.0
     for event in events:
         if isinstance(event, RunStarted) and made.began:
             pause = max(0.0, event.at - made.ended)
-            _close(made, running, down)
+            _close(made, running, down, waiting)
         if pause:
             event = event.model_copy(update={"at": event.at - pause})
         made.began = made.began or event.at
@@ -91,6 +106,10 @@ def timeline(events: Iterable[Event]) -> Timeline:
         match event:
             case StepStarted():
                 running[event.step] = event
+                _wait(made, waiting, event.board or HEAD, event.at)
+            case Waiting():
+                for board in event.boards:
+                    _wait(made, waiting, board or HEAD, event.at, event)
             case StepFinished():
                 if (begun := running.pop(event.step, None)) is not None:
                     made.spans.append(_span(begun, event.at, "done", event.summary))
@@ -119,17 +138,39 @@ def timeline(events: Iterable[Event]) -> Timeline:
                 made.marks.append(Mark(event.board, event.at, event.message))
             case _:
                 pass
-    _close(made, running, down)
+    _close(made, running, down, waiting)
     made.spans.sort(key=lambda span: span.start)
     return made
 
 
-def _close(made: Timeline, running: dict[str, StepStarted], down: dict[str, BoardChanged]) -> None:
+def _wait(
+    made: Timeline,
+    waiting: dict[str, Waiting],
+    lane: str,
+    at: float,
+    begins: Waiting | None = None,
+) -> None:
+    """End what the lane waited for, and begin what it waits for now."""
+    was = waiting.pop(lane, None)
+    if was is not None and at > was.at:
+        made.waits.append(Wait(lane, was.at, at, words(was)))
+    if begins is not None and begins.why:
+        waiting[lane] = begins
+
+
+def _close(
+    made: Timeline,
+    running: dict[str, StepStarted],
+    down: dict[str, BoardChanged],
+    waiting: dict[str, Waiting],
+) -> None:
     """End what is still open where the log, or a session of a run, ends."""
     for begun in running.values():
         made.spans.append(_span(begun, made.ended, "unfinished", "no end in the log"))
     for board, was in down.items():
         made.down.append((board, was.at, made.ended, was.reason))
+    for lane in list(waiting):
+        _wait(made, waiting, lane, made.ended)
     running.clear()
     down.clear()
 

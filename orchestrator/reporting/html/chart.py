@@ -5,6 +5,7 @@ Colours are names of the page's style sheet: one specification serves light, dar
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,14 +53,28 @@ class Chart:
 
 def layered(layers: Iterable[Spec], *, height: int, toggles: bool = False) -> Spec:
     """Layers over each other, as wide as the page; `toggles`: field `s` can be hidden."""
+    drawn = [each for each in layers if each["data"]["values"]]  # nothing has no extent
     spec: Spec = {
         "width": "container",
         "height": height,
-        "layer": list(layers),
+        "datasets": _shared(drawn),
+        "layer": drawn,
     }
     if toggles:
         spec["params"] = [{"name": "off", "value": []}]
     return spec
+
+
+def _shared(layers: Iterable[Spec]) -> dict[str, list[Any]]:
+    """Takes the layers' data out of them, each once, by names that they then refer to."""
+    names: dict[str, str] = {}
+    found: dict[str, list[Any]] = {}
+    for each in layers:
+        values = each["data"]["values"]
+        name = names.setdefault(json.dumps(values), f"d{len(names)}")
+        found[name] = values
+        each["data"] = {"name": name}
+    return found
 
 
 def layer(

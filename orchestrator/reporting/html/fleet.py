@@ -83,7 +83,10 @@ def _place(lane: str, order: Sequence[str]) -> tuple[bool, int, str]:
 
 
 def idle_times(time: Timeline) -> list[tuple[str, float, float, str]]:
-    """(lane, start, end, why) of each gap between two steps of a board, Unix seconds."""
+    """(lane, start, end, why) of each gap before a step of a board, Unix seconds.
+
+    A gap is as many parts as it has reported reasons, and what no reason covers.
+    """
     found = []
     least = LEAST_IDLE * (time.ended - time.began)
     for lane in time.lanes:
@@ -92,10 +95,28 @@ def idle_times(time: Timeline) -> list[tuple[str, float, float, str]]:
         end = time.began
         for span in (span for span in time.spans if span.lane == lane):
             if span.start - end > least:
-                why = f"before {span.step}"
-                found.append((lane, end, span.start, why))
+                found += _reasons(time, lane, end, span, least)
             end = max(end, span.end)
     return found
+
+
+def _reasons(
+    time: Timeline, lane: str, end: float, span: Span, least: float
+) -> list[tuple[str, float, float, str]]:
+    """The parts of a gap from `end` to a step."""
+    made, at = [], end
+    unknown = f"no reason reported; then {span.step}"
+    for wait in time.waits:
+        start, stop = max(wait.start, at), min(wait.end, span.start)
+        if wait.lane != lane or stop <= start:
+            continue
+        if start - at > least:
+            made.append((lane, at, start, unknown))
+        made.append((lane, start, stop, wait.reason))
+        at = stop
+    if span.start - at > least:
+        made.append((lane, at, span.start, unknown))
+    return made
 
 
 def _idle(lane: str, start: float, end: float, why: str, began: float) -> dict[str, Any]:
@@ -103,7 +124,7 @@ def _idle(lane: str, start: float, end: float, why: str, began: float) -> dict[s
         "line": f"{lane}{MARK}0",
         "x": start - began,
         "x2": end - began,
-        "tip": f"{lane}\nidle for {end - start:.1f} s: {why}",
+        "tip": f"{lane}\nidle for {end - start:.1f} s\n{why}",
     }
 
 

@@ -108,6 +108,8 @@ def card_table(
     rank1 = names.index("Rank1")
     if head:
         shape.insert(rank1 + 1, Column(head))
+    if all(result.partial for result in results):  # the sentence below says it once
+        results = [result.model_copy(update={"partial": False}) for result in results]
     full = [row(result, True, more) for result in results]
     brief = [row(result, False, more) for result in results]
     levels: list[Callable[[Cells, Cells], Cells]] = [
