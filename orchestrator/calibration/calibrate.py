@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import version as installed
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +30,7 @@ from orchestrator.graphs.prepare import RECIPE as PREPARED
 from orchestrator.graphs.prepare import fingerprint, prepare
 from orchestrator.graphs.scratch import scratch
 from orchestrator.graphs.sessions import faithful_session
+from orchestrator.installed import installed
 
 # Raised when a table may differ for the same images; part of every key made from it.
 RECIPE = 1

@@ -11,7 +11,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from orchestrator.errors import UserError
 from orchestrator.hashing import digest, sha256_bytes, sha256_file
+from orchestrator.installed import installed
 from orchestrator.intake import RECIPE
 from orchestrator.intake.checking import refuse_quantized
 from orchestrator.intake.inputs import image_input

@@ -39,9 +39,12 @@ KEY = "ssh-ed25519 AAAA"
 M, B, F = "matrix.yaml", "device_inventory.yaml", "models/face.yaml"
 
 
+MODEL = YAML(typ="safe").load((ROOT / "models/synthface-mfn.yaml").read_text())
+
+
 def base() -> dict[str, Any]:
     """A matrix, an inventory and a model manifest, as data."""
-    model = YAML(typ="safe").load((ROOT / "models/synthface-mfn.yaml").read_text())
+    model = copy.deepcopy(MODEL)
     return {
         M: {
             "models": ["face"],

@@ -17,7 +17,8 @@ import orchestrator
 from .project import ROOT
 
 # What the build reads; the package itself is as small as it can be.
-FILES = ("pyproject.toml", "README.md", "LICENSE", "models/LICENSE", ".gitattributes")
+FILES = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "models/LICENSE")
+GIT_FILES = (".gitattributes", ".git_archival.txt")
 BUILD = """\
 import json, os, pathlib, sys
 from setuptools import build_meta
@@ -45,8 +46,11 @@ def test_the_version_is_the_tag_in_a_clone_an_archive_and_an_sdist(tmp_path: Pat
     tagged = tmp_path / "tagged"
     (tagged / "orchestrator").mkdir(parents=True)
     (tagged / "models").mkdir()
-    (tagged / "orchestrator" / "__init__.py").touch()
-    for name in (*FILES, ".git_archival.txt"):
+    (tagged / "agents").mkdir()
+    for package in ("orchestrator", "agents"):
+        (tagged / package / "__init__.py").touch()
+    (tagged / "orchestrator" / "agents").symlink_to("../agents")
+    for name in (*FILES, *GIT_FILES):
         shutil.copy(ROOT / name, tagged / name)
     git(tagged, "init", "-q")
     git(tagged, "add", "-A")
@@ -66,6 +70,7 @@ def test_the_version_is_the_tag_in_a_clone_an_archive_and_an_sdist(tmp_path: Pat
         with tarfile.open(file) as packed:
             packed.extractall(tmp_path, filter="data")
     (tmp_path / "facefarm-7.8.9").rename(tmp_path / "sdist")
+    assert (tmp_path / "sdist" / "orchestrator" / "agents" / "__init__.py").is_file()
     # What somebody copied without git: the archive's file was never filled in.
     built = shutil.ignore_patterns(".git", "dist", "*.egg-info")
     shutil.copytree(tagged, tmp_path / "copied", ignore=built)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version as installed
-
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.graphs import prepare, qdq
+from orchestrator.installed import installed
 from orchestrator.toolchains import emit, finish
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.descriptor import Descriptor

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from orchestrator.graphs.describe import describe_proto
 from orchestrator.graphs.scratch import scratch
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.hashing import sha256_bytes
+from orchestrator.installed import installed
 from orchestrator.toolchains import rknn_files, vendor_rules
 from orchestrator.toolchains.base import Artifact, Calibrator, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.descriptor import Descriptor

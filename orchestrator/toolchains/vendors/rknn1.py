@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from importlib.metadata import version as installed
 from typing import Any
 
 import onnx
@@ -19,6 +18,7 @@ from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError
 from orchestrator.graphs import edit, prepare
 from orchestrator.hashing import sha256_bytes
+from orchestrator.installed import installed
 from orchestrator.toolchains import rknn_files, vendor_rules
 from orchestrator.toolchains.base import Artifact, Calibrator, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.converter_host import Host, OverSsh, Returned, ThisComputer

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from orchestrator.errors import ToolchainError, UserError
 from orchestrator.graphs import edit, prepare, stamp
 from orchestrator.graphs.describe import describe_proto
 from orchestrator.graphs.scratch import scratch
+from orchestrator.installed import installed
 from orchestrator.toolchains import finish, twin, vendor_rules
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.descriptor import Descriptor

@@ -6,11 +6,11 @@ Engines are tied to a GPU and a TensorRT version, so nothing of the vendor's run
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.metadata import version as installed
 
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError
 from orchestrator.graphs import prepare, qdq
+from orchestrator.installed import installed
 from orchestrator.toolchains import emit, finish, tensorrt_rules
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.descriptor import Descriptor
