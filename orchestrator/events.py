@@ -229,6 +229,7 @@ class Waiting(Base):
     - `processors`: as many extractions as there are processors run in `domain`, `subject` is one;
     - `same`: `subject`, a running step, makes the same, which the store then has;
     - `retry`: `subject`, a step of the board's own that failed, is tried again after a pause;
+    - `board`: somebody else uses the board, `subject` says who; until it is connected;
     - empty: nothing is waited for any more.
 
     `domain` is empty where it does not matter. Looked at once a second, and boards that wait for
@@ -237,7 +238,7 @@ class Waiting(Base):
 
     event: Literal["waiting"] = "waiting"
     boards: tuple[str, ...]
-    why: Literal["", "ray", "input", "measurement", "alone", "processors", "same", "retry"]
+    why: Literal["", "ray", "input", "measurement", "alone", "processors", "same", "retry", "board"]
     subject: str = ""
     domain: str = ""
 

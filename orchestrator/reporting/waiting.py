@@ -18,5 +18,6 @@ def words(event: Waiting) -> str:
         "alone": f"waiting to be alone on {place} (until {event.subject} ends)",
         "processors": f"waiting: all processors of {place} are busy",
         "same": f"waiting: {event.subject} makes the same",
+        "board": f"waiting: {event.subject}",
         "retry": f"trying {event.subject} again in a moment",
     }[event.why]

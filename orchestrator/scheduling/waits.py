@@ -6,7 +6,7 @@ import time
 
 from orchestrator.cluster.interfaces import Head
 from orchestrator.events import Waiting
-from orchestrator.scheduling.core.messages import ReportWaiting
+from orchestrator.scheduling.core.messages import Reason, ReportWaiting, Why
 from orchestrator.scheduling.reporter import Reporter
 
 OFTEN_S = 1.0
@@ -20,6 +20,7 @@ class Waits:
         self._ray, self._reporter = ray, reporter
         self._said: bool | None = None
         self._next = 0.0
+        self._busy: dict[str, Reason] = {}  # who uses boards: each attempt to connect finds it
 
     def tell(self) -> None:
         """Report whether Ray is waited for, where that changed."""
@@ -39,6 +40,13 @@ class Waits:
     def report(self, instruction: ReportWaiting) -> None:
         """Report why boards wait."""
         boards, reason = instruction.boards, instruction.reason
+        if reason is not None and reason.why is Why.BOARD:
+            if all(self._busy.get(board) == reason for board in boards):
+                return
+            self._busy |= dict.fromkeys(boards, reason)
+        else:
+            for board in boards:
+                self._busy.pop(board, None)
         if reason is None:
             self._reporter.emit(Waiting(boards=boards, why=""))
             return

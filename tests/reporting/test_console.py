@@ -150,6 +150,18 @@ def test_an_idle_board_says_what_it_waits_for_until_it_works(event: Waiting, sai
     assert "x ready 1 step to go" in words_of([begun, ready, event, over])
 
 
+def test_a_board_that_somebody_else_uses_says_who_as_long_as_it_is_tried() -> None:
+    begun = plan(StepInfo(id="a", stage="extract", board="x", seconds=100.0))
+    tries = BoardChanged(at=T0, board="x", state="connecting", executed_by="board")
+    refused = tries.model_copy(update={"reason": "x: x is in use by run 7 since 10:02"})
+    who = Waiting(at=T0, boards=("x",), why="board", subject="x is in use by run 7 since 10:02")
+    again = tries.model_copy(update={"at": T0 + 9})
+    said = "x waiting in use by run 7 since 10:02 9 s"
+    assert said in words_of([begun, tries, refused, who, again])
+    ready = BoardChanged(at=T0 + 9, board="x", state="ready", executed_by="board")
+    assert "x ready 1 step to go" in words_of([begun, tries, refused, who, again, ready])
+
+
 def test_a_board_that_connects_says_how_long_and_that_ray_starts() -> None:
     begun = plan(StepInfo(id="a", stage="extract", board="x", seconds=100.0))
     begins = BoardChanged(at=T0, board="x", state="connecting", executed_by="board")

@@ -20,9 +20,12 @@ from orchestrator.scheduling.core.messages import (
     Failure,
     GiveUp,
     PlanView,
+    Reason,
     Recover,
     Release,
+    ReportWaiting,
     ResolvePlan,
+    Why,
 )
 from orchestrator.scheduling.core.states import BoardState, InvalidTransition
 from orchestrator.scheduling.error_labels import failure_of
@@ -95,7 +98,9 @@ def test_queueing_never_counts_as_failing_and_names_who_has_the_board() -> None:
 def test_who_queues_looks_whether_the_other_run_made_what_is_wanted() -> None:
     boards = BoardTable(LIMITS)
     boards.connecting("b", 0.0)
-    assert ResolvePlan() in boards.connect_failed("b", BUSY, 1.0)
+    found = boards.connect_failed("b", BUSY, 1.0)
+    assert ResolvePlan() in found
+    assert ReportWaiting(("b",), Reason(Why.BOARD, "b is in use by ann@lab")) in found
     boards.connecting("b", 2.0)
     assert ResolvePlan() not in boards.connect_failed("b", SILENT, 3.0)
 

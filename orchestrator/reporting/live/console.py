@@ -198,14 +198,14 @@ class View:
     def _idle(self, board: BoardLine) -> tuple[str, str]:
         """Why a board does nothing, and for how long."""
         waits, now = board.waiting, self._clock()
+        if waits is not None:
+            said = words(waits).removeprefix("waiting").removeprefix(":").strip()
+            return said.removeprefix(f"{board.name} is "), _seconds(now - waits.at)
         if board.reason:
-            return board.reason.splitlines()[0], ""
+            return board.reason.splitlines()[0].removeprefix(f"{board.name}: "), ""
         if board.state == "connecting":
             ray = self._state.host_waits
             return (words(ray) if ray else ""), _seconds(now - (ray.at if ray else board.since))
-        if waits is not None:
-            said = words(waits).removeprefix("waiting").removeprefix(":").strip()
-            return said, _seconds(now - waits.at)
         left = board.steps_left
         if board.state not in ("ready", "waiting"):
             return "", ""

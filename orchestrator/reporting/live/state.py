@@ -90,6 +90,13 @@ class BoardLine:
     waiting: Waiting | None = None
 
 
+def _still_waits(waiting: Waiting, news: BoardChanged) -> bool:
+    """Whether a reason of waiting holds after a board's news."""
+    if waiting.why == "board":  # it is tried again and again meanwhile
+        return news.state == "connecting"
+    return news.state == "ready"
+
+
 @dataclass
 class RunState:
     """Everything a reader may show of a run."""
@@ -324,7 +331,7 @@ class RunState:
         changed = (line.state, line.reason) != (event.state, event.reason)
         if changed:
             line.since = event.at
-        if event.state != "ready":
+        if line.waiting is not None and not _still_waits(line.waiting, event):
             line.waiting = None
         line.state, line.reason = event.state, event.reason
         line.executed_by = event.executed_by

@@ -25,10 +25,13 @@ from orchestrator.scheduling.core.messages import (
     GiveUp,
     Instruction,
     PlanView,
+    Reason,
     Recover,
     Release,
     ReportBoard,
+    ReportWaiting,
     ResolvePlan,
+    Why,
 )
 from orchestrator.scheduling.core.states import BoardState, States
 
@@ -190,7 +193,8 @@ class BoardTable:
             busy = failure.kind is FailureKind.BOARD_BUSY
             say = ReportBoard(board, "connecting", failure.error.message)
             # Whoever has the board may be making just what is wanted of it.
-            return [say, ResolvePlan()] if busy else [say]
+            who = Reason(Why.BOARD, failure.error.message.removeprefix(f"{board}: "))
+            return [say, ReportWaiting((board,), who), ResolvePlan()] if busy else [say]
         reason = self.error(board) or failure.error
         if recoverable and (recovery := self.recover(board, reason)) is not None:
             return [recovery]

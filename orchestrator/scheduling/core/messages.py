@@ -350,13 +350,15 @@ class Why(Enum):
     """The subject, a running step, makes the same."""
     RETRY = "retry"
     """The subject, a step of the board's own, is tried again after a pause."""
+    BOARD = "board"
+    """Somebody else uses the board; the subject says who."""
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a board waits. `subject` is the id of a step; `domain` is where that matters the board's.
+    """Why a board waits: boards that wait for the same have equal reasons.
 
-    Boards that wait for the same have equal reasons.
+    `subject` is the id of a step, or who uses a board; `domain` is the board's, where it matters.
     """
 
     why: Why
