@@ -182,7 +182,7 @@ def test_the_times_of_two_rows_make_a_chart_and_of_one_a_sentence(
     folder = make_run(tmp_path, "a", [Row("ref", reference=True), Row("x", executed_by="twin")])
     alone = report_html(load_run(folder))
     assert "accuracy-time" not in specs(alone)
-    assert "needs two rows with a valid time of their own board; one of 2 has it (1 A311D" in alone
+    assert "needs two rows with a valid time of their own board; this run has one (1 A311D" in alone
 
 
 def test_rows_of_one_hardware_are_named_by_their_quantization(tmp_path: Path) -> None:
@@ -428,6 +428,13 @@ def test_a_kept_explanation_is_drawn_and_a_damaged_one_left_out(tmp_path: Path) 
     text = report_html(load_run(folder))
     assert "Layers against float32" in text
     assert "First bad layer: conv1&lt;b&gt;." in text
+    rows = data(specs(text)["layers-0"])
+    assert [(row["row"], row["s"], row["colour"]) for row in rows if "row" in row] == [
+        ("1 conv1<b>", 0, "var(--bad)"),
+        ("2 fc", 0, "var(--series-0)"),
+        ("1 conv1<b>", 1, "var(--bad)"),
+        ("2 fc", 1, "var(--series-0)"),
+    ]
     assert "<b>" not in text
     path.write_text("{")
     assert "Layers against float32" not in report_html(load_run(folder))

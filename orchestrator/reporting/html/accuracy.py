@@ -46,10 +46,10 @@ def too_few(rows: Sequence[CellResult], names: Mapping[str, str]) -> str:
     for row in found:
         assert row.latency is not None
         only = f" ({names[row.name]}, {row.latency.device.p50_ms:.1f} ms)"
-    count = "none" if not found else "one"
+    count = "one" if found else "none"
     return (
-        f"Rank-1 against time needs two rows with a valid time of their own board; {count} of "
-        f"{len(rows)} has it{only}."
+        "Rank-1 against time needs two rows with a valid time of their own board; this run has "
+        f"{count}{only}."
     )
 
 

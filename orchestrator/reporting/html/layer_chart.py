@@ -34,6 +34,7 @@ def layer_chart(place: int, found: Mapping[str, Any]) -> Chart:
     colour = BAD if _matters(found) else WARN
     points = [
         {
+            "s": 0,
             "row": f"{n} {plain(str(each['name']))}",
             "own": each["own_channel_db"],
             "reached": each["reached_db"],
@@ -49,9 +50,8 @@ def layer_chart(place: int, found: Mapping[str, Any]) -> Chart:
         title=plain(f"{found['cell']}: {found['scheme']}"),
         alt=f"Quantization error of {len(layers)} layers of {plain(str(found['cell']))}; the "
         f"noisiest is {named}.",
-        caption=f"{_said(found)} Bars: the layer's own error, given float32 inputs; "
-        f"{'red' if colour == BAD else 'amber'}: {named}. Line: with every error before it. "
-        "Dashed: the median of the layers' own.",
+        caption=f"{_said(found)} Own error: given float32 inputs; "
+        f"{'red' if colour == BAD else 'amber'}: {named}. Dashed: the median of the layers' own.",
         spec=_spec(points, found["usual_channel_db"]),
         head=("Layer", "Operator", "Own, dB", "Own cosine", "Reached, dB", "Reached cosine"),
         body=[
@@ -65,6 +65,8 @@ def layer_chart(place: int, found: Mapping[str, Any]) -> Chart:
             )
             for each in layers[:LINES]
         ],
+        series=("own error", "with every error before it"),
+        dashes=False,
         tall=len(layers) > 40,
     )
 
@@ -76,28 +78,40 @@ def _matters(found: Mapping[str, Any]) -> bool:
 
 
 def _spec(points: list[dict[str, Any]], usual: float) -> Spec:
+    reached = [point | {"s": 1} for point in points]
     unit = "signal to quantization noise, dB (higher is better)"
     y = lines([point["row"] for point in points])
     x = number("own", unit, zero=True)
     return layered(
         [
-            layer({"type": "bar", "height": 10}, points, x=x, y=y, color=own(), tooltip=tip()),
+            layer(
+                {"type": "bar", "height": 10},
+                points,
+                toggles=True,
+                x=x,
+                y=y,
+                color=own(),
+                tooltip=tip(),
+            ),
             rule_at("x", usual, FAINT, strokeDash=[4, 3]),
             layer(
                 {"type": "line", "color": SERIES[1], "strokeWidth": 2, "orient": "vertical"},
-                points,
+                reached,
+                toggles=True,
                 x=number("reached", unit, zero=True),
                 y=y,
             ),
             layer(
                 {"type": "point", "color": SERIES[1], "filled": True, "size": 30, "opacity": 1},
-                points,
+                reached,
+                toggles=True,
                 x=number("reached", unit, zero=True),
                 y=y,
                 tooltip=tip(),
             ),
         ],
         height=ROW * len(points),
+        toggles=True,
     )
 
 
