@@ -66,7 +66,7 @@ with EmulatedFleet(state / "emulated") as fleet:
         link.deploy(artifact, smoke_test.model())
         assert link.open(artifact).provider == "CPU"
         blocks = sorted(link.extract(Images(), 8), key=lambda block: block.start)
-        print(*np.concatenate([block.features for block in blocks])[:, 0].tolist())
+        print(*np.concatenate([block.rows for block in blocks])[:, 0].tolist())
     finally:
         link.close()
 """
@@ -88,9 +88,8 @@ def recipes() -> dict[str, tuple[str, str]]:
     found = {}
     for title, text in re.findall(r"^## Add a (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S):
         files = FILE.findall(text)
-        assert len(files) < 2, f"'Add a {title}' is one new file"
-        if files:
-            found[title] = files[0]
+        assert len(files) == 1, f"'Add a {title}' is one new file"
+        found[title] = files[0]
     return found
 
 
@@ -120,7 +119,7 @@ def done(farm: Path, folder: Path, *words: str) -> str:
 
 def test_each_recipe_is_one_short_file() -> None:
     found = recipes()
-    assert {"kind of board", "column", "runtime", "toolchain"} <= set(found)
+    assert {"kind of board", "column", "runtime", "toolchain", "command"} <= set(found)
     for title, (path, text) in found.items():
         assert len([line for line in text.splitlines() if line.strip()]) <= MOST_LINES, title
         assert (ROOT / path).parent.is_dir(), path
@@ -158,3 +157,9 @@ def test_a_new_runtime_runs_on_an_emulated_board(changed: Path, tmp_path: Path) 
     prepared = (smoke_test.images().astype(float) - smoke_test.MEAN) / smoke_test.STD
     wanted = prepared.reshape(len(prepared), -1).mean(axis=1)
     assert [float(word) for word in told.split()] == pytest.approx(list(wanted), abs=1e-6)
+
+
+def test_a_new_command_is_in_the_help_and_runs(changed: Path, tmp_path: Path) -> None:
+    farm = ("-m", "orchestrator.cli.main")
+    assert "greet somebody" in done(changed, tmp_path, *farm, "--help")
+    assert done(changed, tmp_path, *farm, "hello", "Ada") == "Hello, Ada\n"

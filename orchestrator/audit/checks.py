@@ -10,7 +10,7 @@ import numpy as np
 
 from orchestrator.audit.near import near_pairs
 from orchestrator.audit.prints import Prints, join
-from orchestrator.audit.words import shown_name
+from orchestrator.audit.sentences import shown_name
 from orchestrator.counting import form, share
 from orchestrator.results import AuditExample, AuditFinding, AuditImage
 

@@ -20,7 +20,7 @@ from orchestrator.calibration import explain as explain_layers
 from orchestrator.data.features import Features
 from orchestrator.errors import UserError
 from orchestrator.events import Event, StepProgress, StepStarted
-from orchestrator.execution.local_backend import carry_out, encode
+from orchestrator.execution.local_backend import encode, run_here
 from orchestrator.execution.results_builder import held
 from orchestrator.planning.cells import Cell, Encoder
 from orchestrator.preflight.planner import Plan
@@ -123,7 +123,7 @@ def explain_cell(
     work = _Work(plan, cell.probe, hear)
     targets = plan.graph.targets[cell.name]
     sources = plan.graph.steps[targets.score].inputs
-    carry_out(plan, (targets.artifact, sources["probe_images"], sources["gallery_images"]), hear)
+    run_here(plan, (targets.artifact, sources["probe_images"], sources["gallery_images"]), hear)
     work.load(targets.artifact, sources)
     report = work.layers(layer_images)
     named = report.first_bad or report.worst

@@ -48,15 +48,15 @@ def host_plan(request: Request) -> Plan:
     Raises:
         UserError: something in the files is wrong.
     """
-    return make_plan(request, places=stand_in, facts=host_facts())
+    return make_plan(request, places=substitute, facts=host_facts())
 
 
-def stand_in(board: Board) -> Board:
+def substitute(board: Board) -> Board:
     """An emulated board in the place of a real or simulated one; others as they are."""
     here = isinstance(board.transport, LocalTransportSpec) and board.runtime.name == "onnxruntime"
     if here or isinstance(board.transport, EmulatedTransportSpec):
         return board
-    return board.stand_in(
+    return board.substitute(
         transport=EmulatedTransportSpec(),
         runtime=RuntimeOptions(name="onnxruntime", faithful=True),
         contention_domain=THIS_HOST,
@@ -72,7 +72,7 @@ def host_facts() -> BoardFacts:
     return board_facts(describe(Telemetry()))
 
 
-def carry_out(plan: Plan, targets: Iterable[str], hear: Callable[[Event], None]) -> None:
+def run_here(plan: Plan, targets: Iterable[str], hear: Callable[[Event], None]) -> None:
     """Run what is missing until the store holds `targets`.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.audit.words import shortened
+from orchestrator.audit.sentences import shortened
 from orchestrator.hashing import digest
 from orchestrator.planning.cells import Cell
 from orchestrator.planning.versions import mismatches

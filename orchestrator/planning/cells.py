@@ -19,7 +19,7 @@ from orchestrator.specs.quantization import Quantization
 from orchestrator.specs.runtimes import runtimes
 
 
-class Offer(Protocol):
+class ToolchainCapabilities(Protocol):
     """What a toolchain or its twin declares: read here as data, never called."""
 
     @property
@@ -95,11 +95,11 @@ class Encoder:
     @property
     def maker(self) -> str:
         """Under which name what makes its artifact is offered: `tengine`, `tengine twin`."""
-        return offer_name(self.toolchain, self.twin)
+        return capability_name(self.toolchain, self.twin)
 
 
-def offer_name(toolchain: str, twin: bool) -> str:
-    """Name of a toolchain's or its twin's offer."""
+def capability_name(toolchain: str, twin: bool) -> str:
+    """The name under which a toolchain's, or its twin's, capabilities are kept."""
     return f"{toolchain} twin" if twin else toolchain
 
 
@@ -187,27 +187,27 @@ def expand(
     inventory: Inventory,
     kinds: Mapping[str, Kind],
     models: Collection[str],
-    offers: Mapping[str, Offer],
+    capabilities: Mapping[str, ToolchainCapabilities],
 ) -> list[Cell]:
     """All cells of a matrix, in its order, impossible ones included.
 
     Args:
         matrix, inventory, kinds: validated specs whose references have been checked.
         models: the names of the matrix's models.
-        offers: what toolchains and twins declare, by `offer_name`.
+        capabilities: what toolchains and twins declare, by `capability_name`.
 
     Raises:
         UserError: two cells would have one name, or nothing is left to do.
     """
     namer = _Namer(matrix, inventory, models)
     references = {
-        model: _reference(matrix, inventory, kinds, offers, model, namer) for model in models
+        model: _reference(matrix, inventory, kinds, capabilities, model, namer) for model in models
     }
     cells: list[Cell] = []
     for row in crossed(matrix, inventory, models):
         if matrix.wants(**row.facts):
             encoder, reason = _encoder(
-                row.model, row.entry, row.quantization, row.pool, kinds, offers, namer
+                row.model, row.entry, row.quantization, row.pool, kinds, capabilities, namer
             )
             cells.append(_cell(encoder, reason, row.entry, row.gallery, references[row.model]))
     _check_names(cells, matrix.source.file)
@@ -313,17 +313,17 @@ def _encoder(
     quantization: Quantization,
     pool: tuple[Board, ...],
     kinds: Mapping[str, Kind],
-    offers: Mapping[str, Offer],
+    capabilities: Mapping[str, ToolchainCapabilities],
     namer: _Namer,
 ) -> tuple[Encoder, str]:
     board = pool[0]
     kind = kinds[board.kind]
     toolchain = board.toolchain_for(entry.toolchain)
     twin = board.executed_by == "emulated" and toolchain != "onnxruntime"
-    offer = offers.get(offer_name(toolchain, twin))
-    runtime = offer.runtime if offer else kind.runtime
-    if board.executed_by == "simulator" and offer is not None:
-        runtime = offer.simulator or runtime
+    can = capabilities.get(capability_name(toolchain, twin))
+    runtime = can.runtime if can else kind.runtime
+    if board.executed_by == "simulator" and can is not None:
+        runtime = can.simulator or runtime
     native = board.runtime_for(runtime).providers
     encoder = Encoder(
         model=model,
@@ -335,45 +335,49 @@ def _encoder(
         pool=tuple(member.name for member in pool),
         name=namer.name(model, board.name, quantization, toolchain),
         provider=_executing(board, runtime, native[0]) if native else "",
-        target=kind.target if offer is not None and offer.targets else "",
-        calibrates=offer is not None and offer.calibrates,
-        simulator=offer.simulator if offer is not None else "",
+        target=kind.target if can is not None and can.targets else "",
+        calibrates=can is not None and can.calibrates,
+        simulator=can.simulator if can is not None else "",
     )
     is_own = toolchain in (kind.toolchain, "onnxruntime")
     if not is_own and any(other.toolchain == toolchain for other in kinds.values()):
         reason = f"{board.name} is a {kind.hardware}, which runs {kind.toolchain}, not {toolchain}"
         return encoder, reason
-    return encoder, _impossible(quantization, board, kind, encoder, offer)
+    return encoder, _impossible(quantization, board, kind, encoder, can)
 
 
 def _impossible(
-    quantization: Quantization, board: Board, kind: Kind, encoder: Encoder, offer: Offer | None
+    quantization: Quantization,
+    board: Board,
+    kind: Kind,
+    encoder: Encoder,
+    can: ToolchainCapabilities | None,
 ) -> str:
     toolchain = encoder.toolchain
-    if offer is None and encoder.twin:
+    if can is None and encoder.twin:
         return (
             f"{board.name} is emulated, and farm has no twin of {toolchain!r} to run there; "
             "`toolchain: onnxruntime` runs a plain QDQ file instead"
         )
-    if offer is None:
+    if can is None:
         return (
             f"{board.name} needs the toolchain {toolchain!r}, which this farm does not have; "
             "`toolchain: onnxruntime` runs an ONNX file on the board's CPU instead"
         )
-    if encoder.simulated and not offer.simulator:
+    if encoder.simulated and not can.simulator:
         return (
             f"{board.name} is a simulator, and the toolchain {toolchain!r} has none; "
             "`transport: emulated` runs the twin instead"
         )
-    if offer.targets and encoder.target not in offer.targets:
+    if can.targets and encoder.target not in can.targets:
         return (
             f"{toolchain} makes no file for {encoder.target or kind.hardware}, only for "
-            f"{', '.join(offer.targets)}"
+            f"{', '.join(can.targets)}"
         )
-    if quantization.is_given and offer.no_given(encoder.model):
-        return f"{toolchain} {offer.no_given(encoder.model)}"
-    if offer.missing:
-        return f"{board.name} needs the toolchain {toolchain!r}: {offer.missing}"
+    if quantization.is_given and can.no_given(encoder.model):
+        return f"{toolchain} {can.no_given(encoder.model)}"
+    if can.missing:
+        return f"{board.name} needs the toolchain {toolchain!r}: {can.missing}"
     if quantization.is_given:
         return ""
     scheme = (quantization.dtype, quantization.granularity, quantization.symmetry)
@@ -381,26 +385,26 @@ def _impossible(
     if toolchain == kind.toolchain and not kind.accepts(quantization):
         return (
             f"{kind.hardware} cannot run {scheme_words(scheme)}: "
-            f"{kind.rule} takes only {kind.offers}"
+            f"{kind.rule} takes only {kind.supported}"
         )
-    if scheme not in offer.schemes:
-        return f"{toolchain} cannot make {scheme_words(scheme)}: {_offered(offer.schemes)}"
-    if quantization.has_helpers and offer.calibrates:
+    if scheme not in can.schemes:
+        return f"{toolchain} cannot make {scheme_words(scheme)}: {_declared(can.schemes)}"
+    if quantization.has_helpers and can.calibrates:
         return (
             f"{toolchain} calibrates and quantizes by itself: accuracy helpers "
             "(equalize, bias_correction) do not reach it"
         )
-    if quantization.keep_float and not offer.keeps_float:
+    if quantization.keep_float and not can.keeps_float:
         return f"{toolchain}'s files have no float layers; leave keep_float out"
-    if not quantization.is_float and quantization.calibrator not in offer.calibrators:
+    if not quantization.is_float and quantization.calibrator not in can.calibrators:
         return (
             f"{toolchain} has no calibrator {quantization.calibrator!r}: it offers "
-            f"{', '.join(sorted(offer.calibrators))}"
+            f"{', '.join(sorted(can.calibrators))}"
         )
     return ""
 
 
-def _offered(schemes: Iterable[tuple[str, str | None, str | None]]) -> str:
+def _declared(schemes: Iterable[tuple[str, str | None, str | None]]) -> str:
     return "it takes only " + " or ".join(sorted(scheme_words(scheme) for scheme in schemes))
 
 
@@ -408,7 +412,7 @@ def _reference(
     matrix: Matrix,
     inventory: Inventory,
     kinds: Mapping[str, Kind],
-    offers: Mapping[str, Offer],
+    capabilities: Mapping[str, ToolchainCapabilities],
     model: str,
     namer: _Namer,
 ) -> Encoder | None:
@@ -419,7 +423,9 @@ def _reference(
     for quantization in entry.quantization:
         for pool in _pools(entry, inventory):
             if quantization.dtype == "float32":
-                encoder, reason = _encoder(model, entry, quantization, pool, kinds, offers, namer)
+                encoder, reason = _encoder(
+                    model, entry, quantization, pool, kinds, capabilities, namer
+                )
                 if not reason:
                     return encoder
     return None

@@ -130,7 +130,7 @@ def build(
         matrix, models, boards: validated specs, models and boards by name.
         image_sets: (model, role) to its images.
         facts: board name to what is known of it; missing boards have keys only after probing.
-        versions: version of each toolchain and twin by `cells.offer_name`, and of our
+        versions: version of each toolchain and twin by `cells.capability_name`, and of our
             calibration under `CALIBRATION`.
     """
     builder = _Builder(matrix, models, boards, image_sets, facts, versions, bound or {})
@@ -406,8 +406,8 @@ class _Builder:
         inputs = {"images": self._images(encoder.model, "probe", cell), "features": probe}
         here = encoder.runtime == "onnxruntime"
         # What calibrates by itself has a twin too, from our table.
-        stand_in = replace(encoder, executed_by="twin", target="", calibrates=False)
-        twin = encoder if here else stand_in
+        substitute = replace(encoder, executed_by="twin", target="", calibrates=False)
+        twin = encoder if here else substitute
         quantization = encoder.quantization
         known = twin.maker in self._versions and quantization.calibrator in TABLE_CALIBRATORS
         if not quantization.is_float and known:

@@ -31,7 +31,7 @@ _VIRTUAL_FIRMWARE = (
 
 
 @dataclass(frozen=True)
-class Seen:
+class Evidence:
     """What a board's files say of it; empty where they say nothing.
 
     Attributes:
@@ -54,7 +54,7 @@ class Seen:
     firmware: tuple[str, ...] = ()
 
     @classmethod
-    def by_agent(cls, machine: str, told: Mapping[str, Any]) -> Seen:
+    def by_agent(cls, machine: str, told: Mapping[str, Any]) -> Evidence:
         """What an agent told.
 
         Args:
@@ -99,7 +99,7 @@ class Judgement:
         return f"{ANOTHER}: {words}" if words else ""
 
 
-def emulator(kind: Kind, seen: Seen) -> str:
+def emulator(kind: Kind, seen: Evidence) -> str:
     """By what a board shows that it is an emulator's; empty where it shows nothing of the kind.
 
     A virtual machine is no board, but may well be the computer that a kind without a device tree
@@ -122,7 +122,7 @@ def emulator(kind: Kind, seen: Seen) -> str:
     return f"its firmware says {', '.join(firmware)}: a virtual machine" if firmware else ""
 
 
-def judge(kind: Kind, seen: Seen) -> Judgement:
+def judge(kind: Kind, seen: Evidence) -> Judgement:
     """Whether a board may be of a kind. A kind without a device tree is any computer."""
     stands_in = emulator(kind, seen)
     contradicts, unseen = {}, []
@@ -148,7 +148,7 @@ def fitting(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
 # Each look gives None where nothing is told, an empty text where it fits, else what speaks against.
 
 
-def _tree(kind: Kind, seen: Seen) -> str | None:
+def _tree(kind: Kind, seen: Evidence) -> str | None:
     known = kind.signatures
     if not seen.compatible:
         return None
@@ -165,7 +165,7 @@ def _tree(kind: Kind, seen: Seen) -> str | None:
     return f"its device tree says {names}{model}, {own}"
 
 
-def _soc(kind: Kind, seen: Seen) -> str | None:
+def _soc(kind: Kind, seen: Evidence) -> str | None:
     known = kind.signatures
     if fitting(seen.soc, known.soc):
         return ""
@@ -176,7 +176,7 @@ def _soc(kind: Kind, seen: Seen) -> str | None:
     return None if known.soc else ""
 
 
-def _driver(kind: Kind, seen: Seen) -> str | None:
+def _driver(kind: Kind, seen: Evidence) -> str | None:
     known = kind.signatures.accelerators
     if not known or set(known) & set(seen.accelerators):
         return ""

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from orchestrator.errors import FarmError, UserError
 from orchestrator.hashing import digest
 from orchestrator.intake.running import outputs_of, session_of
-from orchestrator.planning.cells import offer_name
-from orchestrator.preflight.capabilities import Offered
+from orchestrator.planning.cells import capability_name
+from orchestrator.preflight.capabilities import DeclaredCapabilities
 from orchestrator.preflight.model import take_in
 from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.matrix import Matrix
@@ -42,7 +42,8 @@ class Given:
         dtype, granularity, symmetry: as its nodes say; `as given` where they say several things.
         words: the same for a person, with how much of it is quantized.
         cosine, lowest: mean and least cosine to the float32 model's features, over `images`.
-        reasons: offer to why its toolchain cannot take the file; empty where it can.
+        reasons: by `capability_name`, why that toolchain cannot take the file; empty where it
+            can.
     """
 
     dtype: str
@@ -67,18 +68,18 @@ def examine(
     matrix: Matrix,
     inventory: Inventory,
     models: Mapping[str, ModelSpec],
-    offers: Mapping[str, Offered],
+    capabilities: Mapping[str, DeclaredCapabilities],
     state: Path,
-) -> tuple[dict[str, Given], dict[str, Offered]]:
+) -> tuple[dict[str, Given], dict[str, DeclaredCapabilities]]:
     """Look at the quantized file of every model that an entry deploys `as-given`.
 
     Args:
         matrix, inventory, models: validated specs whose references have been checked.
-        offers: by `cells.offer_name`.
+        capabilities: by `cells.capability_name`.
         state: farm's own folder.
 
     Returns:
-        what was found, by model, and the offers with their reasons.
+        what was found, by model, and the capabilities with their reasons.
 
     Raises:
         UserError: a model has no such file, or one that is not quantized, does not fit the float32
@@ -88,23 +89,23 @@ def examine(
     for model, maker in _asked(matrix, inventory, models):
         makers.setdefault(model, set()).add(maker)
     found = {
-        model: _looked_at(models[model], matrix, offers, sorted(names), state)
+        model: _looked_at(models[model], matrix, capabilities, sorted(names), state)
         for model, names in makers.items()
     }
     told = {
         name: replace(
-            offer,
+            can,
             qdq_reasons={model: given.reasons.get(name, "") for model, given in found.items()},
         )
-        for name, offer in offers.items()
+        for name, can in capabilities.items()
     }
-    return found, told if found else dict(offers)
+    return found, told if found else dict(capabilities)
 
 
 def _asked(
     matrix: Matrix, inventory: Inventory, models: Mapping[str, ModelSpec]
 ) -> Iterator[tuple[str, str]]:
-    """(model, offer) of every row that deploys a given file."""
+    """(model, `capability_name`) of every row that deploys a given file."""
     problems: list[Problem] = []
     for i, entry in enumerate(matrix.entries):
         if not any(quantization.is_given for quantization in entry.quantization):
@@ -121,14 +122,14 @@ def _asked(
             for board in entry.boards.select(inventory):
                 toolchain = board.toolchain_for(entry.toolchain)
                 twin = board.executed_by == "emulated" and toolchain != "onnxruntime"
-                yield name, offer_name(toolchain, twin)
+                yield name, capability_name(toolchain, twin)
     fail(problems)
 
 
 def _looked_at(
     model: ModelSpec,
     matrix: Matrix,
-    offers: Mapping[str, Offered],
+    capabilities: Mapping[str, DeclaredCapabilities],
     makers: Collection[str],
     state: Path,
 ) -> Given:
@@ -147,7 +148,7 @@ def _looked_at(
     # The float32 model as every step uses it.
     model = take_in(model, {(model.name, "calibration"): rows}, state).spec
     assert model.quantized is not None
-    asked = [name for name in makers if name in offers and not offers[name].refuses_qdq]
+    asked = [name for name in makers if name in capabilities and not capabilities[name].refuses_qdq]
     key = digest(
         {
             "model": model.sha256,
@@ -155,7 +156,7 @@ def _looked_at(
             "preprocessing": model.input_meta,
             "images": [rows.fingerprint(), IMAGES],
             "recipes": [qdq.RECIPE, prepare.RECIPE],
-            "makers": {name: offers[name].version for name in asked},
+            "makers": {name: capabilities[name].version for name in asked},
         }
     )
     kept = state / "given" / f"{key}.json"

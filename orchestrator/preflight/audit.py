@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.audit.words import refusal, shown_name
+from orchestrator.audit.sentences import refusal, shown_name
 from orchestrator.errors import UserError
 from orchestrator.hashing import digest
 from orchestrator.results import AuditFinding

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import UserError
-from orchestrator.planning.cells import offer_name
+from orchestrator.planning.cells import capability_name
 from orchestrator.plugins import toolchain_names
 from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.yamlfile import fail, nearest
@@ -15,7 +15,7 @@ from orchestrator.toolchains.given import UNSAID
 
 
 @dataclass(frozen=True)
-class Offered:
+class DeclaredCapabilities:
     """A toolchain's (or its twin's) declaration as the plan reads it."""
 
     runtime: str
@@ -38,8 +38,8 @@ class Offered:
         return f"cannot take the quantized file of {model}: {reason}" if reason else ""
 
 
-def offers_of(inventory: Inventory) -> dict[str, Offered]:
-    """Every toolchain and twin by its offer's name, with what the inventory says of them.
+def capabilities_of(inventory: Inventory) -> dict[str, DeclaredCapabilities]:
+    """Every toolchain and twin by its `capability_name`, with what the inventory says of them.
 
     Raises:
         UserError: the inventory names a toolchain that there is not, or sets one up wrongly.
@@ -51,14 +51,16 @@ def offers_of(inventory: Inventory) -> dict[str, Offered]:
         if name not in names:
             text = f"unknown toolchain {name!r}{nearest(name, names)}"
             fail([inventory.source.problem(("toolchains", name), text)])
-    offers = {}
+    capabilities = {}
     for name in names:
         chain = _built(inventory, name)
-        offers[offer_name(name, twin=False)] = _offered(chain, chain.capabilities.runtime or name)
+        capabilities[capability_name(name, twin=False)] = _declared(
+            chain, chain.capabilities.runtime or name
+        )
     for name in toolchains.twin_names():
         twin = toolchains.twin_toolchain(name)
-        offers[offer_name(name, twin=True)] = _offered(twin, "onnxruntime")
-    return offers
+        capabilities[capability_name(name, twin=True)] = _declared(twin, "onnxruntime")
+    return capabilities
 
 
 def _built(inventory: Inventory, name: str) -> Any:
@@ -74,12 +76,12 @@ def _built(inventory: Inventory, name: str) -> Any:
         raise
 
 
-def _offered(chain: Any, runtime: str) -> Offered:
+def _declared(chain: Any, runtime: str) -> DeclaredCapabilities:
     can = chain.capabilities
     schemes: set[tuple[str, str | None, str | None]] = set(can.schemes)
     schemes |= {(dtype, None, None) for dtype in can.float_types}
     missing: tuple[str, ...] = chain.missing() if hasattr(chain, "missing") else ()
-    return Offered(
+    return DeclaredCapabilities(
         runtime,
         frozenset(schemes),
         frozenset(can.calibrators),

@@ -26,14 +26,14 @@ from orchestrator.planning.graph import (
     identity_of,
     only,
 )
-from orchestrator.planning.identity import Seen, emulator
+from orchestrator.planning.identity import Evidence, emulator
 from orchestrator.planning.paces import Observation, Paces
 from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
 from orchestrator.planning.work import Work, least_seconds, work_of
 from orchestrator.preflight.as_given import Given, examine
 from orchestrator.preflight.audit import audit_of
 from orchestrator.preflight.caches import FactsFile, PacesFile
-from orchestrator.preflight.capabilities import Offered, offers_of
+from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of
 from orchestrator.preflight.model import TakenIn, hold_against_file, take_in
 from orchestrator.preflight.settings import refuse_idle
 from orchestrator.preflight.unsupported import with_reasons
@@ -74,7 +74,7 @@ class Plan:
     boards: dict[str, Board]
     models: dict[str, ModelSpec]
     cells: list[Cell]
-    offers: dict[str, Offered]
+    capabilities: dict[str, DeclaredCapabilities]
     tools: dict[str, dict[str, Any]]
     rows: dict[tuple[str, str], Any]
     store: Store
@@ -105,7 +105,7 @@ class Plan:
             self.boards,
             sets,
             self.facts,
-            {name: offer.version for name, offer in self.offers.items()}
+            {name: can.version for name, can in self.capabilities.items()}
             | {CALIBRATION: _calibration_version(), GIVEN: _given_version()},
             self.bound,
         )
@@ -123,7 +123,7 @@ class Plan:
         board, facts = self.boards[name], self.facts.get(name)
         if facts is None or board.executed_by != "board":
             return ""
-        return emulator(load_kinds()[board.kind], Seen.by_agent(facts.machine, facts.identity))
+        return emulator(load_kinds()[board.kind], Evidence.by_agent(facts.machine, facts.identity))
 
     def executed_by(self, name: str) -> ExecutedBy:
         """What a board's results may be called, as far as is known."""
@@ -336,15 +336,15 @@ def make_plan(
         inventory = inventory.model_copy(update={"boards": placed})
     kinds = load_kinds()
     models = load_models(matrix)
-    offers = offers_of(inventory)
+    capabilities = capabilities_of(inventory)
     check_references(matrix, inventory, kinds, models)
-    given, offers = examine(matrix, inventory, models, offers, Path(request.state))
-    cells = expand(matrix, inventory, kinds, list(models), offers)
+    given, capabilities = examine(matrix, inventory, models, capabilities, Path(request.state))
+    cells = expand(matrix, inventory, kinds, list(models), capabilities)
     refuse_idle(
         matrix,
         written,
         list(models),
-        cells if places is None else expand(matrix, written, kinds, list(models), offers),
+        cells if places is None else expand(matrix, written, kinds, list(models), capabilities),
     )
     cells = only(cells, request.only, request.matrix)
     used = {name: models[name] for name in models if any(c.model == name for c in cells)}
@@ -362,7 +362,7 @@ def make_plan(
         boards=boards,
         models={name: found.spec for name, found in taken.items()},
         cells=cells,
-        offers=offers,
+        capabilities=capabilities,
         given=given,
         tools={name: told.to_options() for name, told in inventory.toolchains.items()},
         rows=rows,
@@ -386,11 +386,11 @@ def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
     """
     matrix = load_matrix(Path(request.matrix))
     real = load_inventory(Path(request.inventory))
-    models, kinds, offers = load_models(matrix), load_kinds(), offers_of(real)
+    models, kinds, capabilities = load_models(matrix), load_kinds(), capabilities_of(real)
     check_references(matrix, real, kinds, models)
     inventory = real.model_copy(update={"boards": boards})
     cells = only(
-        expand(matrix, inventory, kinds, list(models), offers), request.only, request.matrix
+        expand(matrix, inventory, kinds, list(models), capabilities), request.only, request.matrix
     )
     nowhere = Path(request.state) / "simulated"
     plan = Plan(
@@ -399,7 +399,7 @@ def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
         boards={board.name: board for board in boards},
         models={name: models[name] for name in models if any(c.model == name for c in cells)},
         cells=cells,
-        offers=offers,
+        capabilities=capabilities,
         tools={},
         rows=image_rows(matrix, models, cells, request),
         store=Store(nowhere / "store"),

@@ -52,7 +52,7 @@ def take_inventory(plan: Plan, inventory: Inventory) -> Changes:
                 plan.bound.setdefault(step.id, step.board)
         boards = plan.boards | {name: now[name] for name in new}
         merged = inventory.model_copy(update={"boards": tuple(boards.values())})
-        cells = expand(plan.matrix, merged, load_kinds(), list(plan.models), plan.offers)
+        cells = expand(plan.matrix, merged, load_kinds(), list(plan.models), plan.capabilities)
         cells = only(cells, plan.request.only, plan.request.matrix)
         cells = with_reasons(cells, {name: kept.impossible for name, kept in plan.intake.items()})
         rows = image_rows(plan.matrix, plan.models, cells, plan.request)

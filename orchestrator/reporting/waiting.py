@@ -7,7 +7,7 @@ from orchestrator.events import Waiting
 THIS_HOST = "this-host"
 
 
-def words(event: Waiting) -> str:
+def waiting_text(event: Waiting) -> str:
     """Why somebody waits; empty where nothing is waited for."""
     place = "this host" if event.domain == THIS_HOST else event.domain
     return {

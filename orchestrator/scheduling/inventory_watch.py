@@ -14,7 +14,7 @@ EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class InventoryReading:
     """What became of the file: an inventory, or the words why it is none just now."""
 
     inventory: Inventory | None
@@ -33,7 +33,7 @@ class InventoryWatch:
         self._stamp = self._now()
         self._next = 0.0
 
-    def changed(self) -> Seen | None:
+    def changed(self) -> InventoryReading | None:
         """The inventory when it changed since the last call, else None."""
         moment = time.monotonic()
         if moment < self._next:
@@ -44,9 +44,9 @@ class InventoryWatch:
             return None
         self._stamp = stamp
         try:
-            return Seen(load_inventory(self._path))
+            return InventoryReading(load_inventory(self._path))
         except UserError as error:
-            return Seen(None, error.message)
+            return InventoryReading(None, error.message)
 
     def _now(self) -> tuple[int, int, int]:
         try:

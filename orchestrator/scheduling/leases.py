@@ -130,7 +130,7 @@ class Leases:
     def _describe(self, name: str, found: BoardFacts) -> None:
         """Remember what a board is, and say before its work begins that it is another or none."""
         board = self._plan.boards[name]
-        offer = self._plan.offers.get(board.toolchain_for("auto"))
+        offer = self._plan.capabilities.get(board.toolchain_for("auto"))
         toolkit = offer.version if offer is not None and not offer.missing else ""
         described = describe(board, found.machine, found.identity, found.runtimes, toolkit)
         doubt = f"an emulator: {described.emulator}" if described.emulator else ""

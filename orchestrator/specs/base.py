@@ -13,7 +13,15 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, core_sc
 
 from orchestrator.deprecation import Renamed
 from orchestrator.specs.old_names import take_old_names
-from orchestrator.specs.yamlfile import PathKey, Problem, Source, fail, nearest, read_yaml, words
+from orchestrator.specs.yamlfile import (
+    PathKey,
+    Problem,
+    Source,
+    fail,
+    nearest,
+    quoted_words,
+    read_yaml,
+)
 
 T = TypeVar("T")
 
@@ -199,7 +207,7 @@ def _problem(details: ErrorDetails, cls: type[Spec], source: Source) -> Problem:
         where = f" in {name}" if name else ""
         text = f"missing key {str(loc[-1])!r}{where}"
     elif kind == "literal_error":
-        valid = words(str(context.get("expected", "")))
+        valid = quoted_words(str(context.get("expected", "")))
         text = f"{name}: {_shown(details)} is not a valid value{nearest(details['input'], valid)}"
     elif kind == "farm":
         if "key" in context:

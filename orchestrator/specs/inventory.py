@@ -395,7 +395,7 @@ class Board(Spec):
             return kind.toolchain
         return self.runtime.name
 
-    def stand_in(self, **update: Any) -> Board:
+    def substitute(self, **update: Any) -> Board:
         """A copy with `update`, of which `auto` means what it means for this one."""
         copy = self.model_copy(update=update)
         copy._auto = self.toolchain_for("auto")

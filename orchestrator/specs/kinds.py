@@ -89,7 +89,7 @@ class Kind(FileSpec):
         return quantization.scheme in self.schemes
 
     @property
-    def offers(self) -> str:
+    def supported(self) -> str:
         """What this kind runs, in words: `uint8 per-tensor asymmetric`."""
         ways = [f"{s.dtype} {s.granularity} {s.symmetry}" for s in self.schemes]
         return ", ".join(["float32"] * self.float32 + ["float16"] * self.float16 + ways)

@@ -261,6 +261,6 @@ def _short(value: object) -> str:
 
 
 @cache
-def words(expected: str) -> tuple[str, ...]:
+def quoted_words(expected: str) -> tuple[str, ...]:
     """The quoted words in pydantic's `'a', 'b' or 'c'`."""
     return tuple(expected.split("'")[1::2])

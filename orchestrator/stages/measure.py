@@ -106,7 +106,7 @@ def judged(
     """
     if emulator or facts is None:
         return replace(conditions, emulator=emulator)
-    seen = identity.Seen.by_agent(facts.machine, facts.identity)
+    seen = identity.Evidence.by_agent(facts.machine, facts.identity)
     found = identity.judge(load_kinds()[kind], seen)
     return replace(
         conditions, stranger=found.stranger, untold=found.unseen, emulator=found.emulator

@@ -90,7 +90,9 @@ class Plan:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def make_plan(recipe: Recipe, *, find_links: Sequence[str] = (), python: str | None = None) -> Plan:
+def installation_plan(
+    recipe: Recipe, *, find_links: Sequence[str] = (), python: str | None = None
+) -> Plan:
     """Look for an interpreter that has wheels, and for a CPU build of torch.
 
     Raises:

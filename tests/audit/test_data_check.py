@@ -196,3 +196,23 @@ def test_what_is_not_there_is_wrong_input(tmp_path, capsys) -> None:
     folder = clean_set(tmp_path / "set")
     assert main(["data", "check", str(folder), "--sheet", str(tmp_path / "no/x.png")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_false_alarms_are_counted_at_the_matrix_rates(tmp_path, check) -> None:
+    folder = clean_set(tmp_path / "set")
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text(
+        "models: synthface-mfn\n"
+        "test_set: {folder: set}\n"
+        "scoring: {far: [0.5, 0.25], table_far: 0.5}\n"
+        "entries:\n- {name: all, boards: this-host, quantization: float32}\n"
+    )
+    _, plain = check(folder)
+    _, found = check(folder, "--matrix", str(matrix))
+    assert "at FAR 0.001" in plain["false-alarms"]["sentence"]
+    assert plain["false-alarms"]["severity"] == "warning"
+    said = found["false-alarms"]
+    assert "at FAR 0.5, " in said["sentence"]
+    assert "at FAR 0.25" in said["sentence"]
+    assert "at FAR 0.001" not in said["sentence"]
+    assert (said["severity"], said["count"]) == ("note", 4), "half of 9 searches"

@@ -43,7 +43,8 @@ def test_the_default_project_lacks_nothing(
     assert code == 0, found
     assert found["matrix.yaml"]["state"] == "ok"
     assert found["rv1126"]["state"] == "note"
-    assert found["rv1126"]["mend"] == "farm boards check rv1126"
+    assert found["rv1126"]["fix"] == "farm boards check rv1126"
+    assert found["rv1126"]["mend"] == found["rv1126"]["fix"], "its old name works until 0.3"
     assert not (project / ".farm").exists()
 
 
@@ -97,7 +98,7 @@ def test_wrong_files_are_findings(project: Path, capsys: pytest.CaptureFixture[s
     code, found = findings(capsys)
     assert code == 1
     assert "matrix.yaml:1: " in found["matrix.yaml"]["text"]
-    assert found["device_inventory.yaml"]["mend"] == "farm boards add user@host"
+    assert found["device_inventory.yaml"]["fix"] == "farm boards add user@host"
 
 
 def test_schemas_are_printed_and_written(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

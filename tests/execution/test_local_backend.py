@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.execution.local_backend import host_facts, stand_in
+from orchestrator.execution.local_backend import host_facts, substitute
 from orchestrator.specs.inventory import THIS_HOST, Board
 
 
@@ -17,7 +17,7 @@ def board(transport: Any, kind: str = "rk3588") -> Board:
 @pytest.mark.parametrize("transport", [{"ssh": {"host": "192.0.2.1"}}, "simulator"])
 def test_a_real_or_simulated_board_is_replaced_by_an_emulated_one(transport: Any) -> None:
     given = board(transport)
-    found = stand_in(given)
+    found = substitute(given)
     assert found.executed_by == "emulated"
     assert (found.runtime.name, found.runtime.faithful) == ("onnxruntime", True)
     assert found.contention_domain == THIS_HOST
@@ -26,7 +26,7 @@ def test_a_real_or_simulated_board_is_replaced_by_an_emulated_one(transport: Any
 
 def test_this_host_and_emulated_boards_stay_as_they_are() -> None:
     for given in (board("local", "host-cpu"), board("emulated")):
-        assert stand_in(given) is given
+        assert substitute(given) is given
 
 
 def test_this_hosts_facts_name_the_runtime_that_computes() -> None:

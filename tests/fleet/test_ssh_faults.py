@@ -18,7 +18,7 @@ from orchestrator.fleet.emulated.boards import EmulatedAddress
 from orchestrator.fleet.transport import ssh_connection
 from orchestrator.fleet.transport.deadline import Expired
 from orchestrator.fleet.transport.ssh import SshTransport
-from orchestrator.fleet.transport.ssh_errors import translated
+from orchestrator.fleet.transport.ssh_errors import as_farm_errors
 from tests.faulty_proxy import Relay, Weather
 from tests.fleet.conftest import transport_to, wait_until
 from tests.fleet.peers import server
@@ -239,7 +239,7 @@ def test_keys_are_renewed_while_channels_close(impatient_board: SshTransport) ->
 def test_a_channel_too_many_is_told() -> None:
     refusal = paramiko.ChannelException(2, "Connect failed\x1b[31m")
     with pytest.raises(TransientError, match="refused a new channel") as seen:
-        with translated("b", "testing"):
+        with as_farm_errors("b", "testing"):
             raise refusal
     assert "\x1b" not in str(seen.value)
     assert "MaxSessions" in seen.value.hint

@@ -177,7 +177,7 @@ def observed(plan: Plan) -> dict[str, Any]:
         "recovery": {board.name: [rungs(board), longest_s(board, 1.0)] for board in boards},
         "toolchains": [
             plan.tools,
-            {name: [offer.version, offer.missing] for name, offer in plan.offers.items()},
+            {name: [offer.version, offer.missing] for name, offer in plan.capabilities.items()},
         ],
         "figures": plan.matrix.scoring.model_dump(),
         "provenance": {name: model.about for name, model in plan.models.items()},

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.planning.identity import DRIVER, PROCESSOR, SOC, TREE, Seen, emulator, judge
+from orchestrator.planning.identity import DRIVER, PROCESSOR, SOC, TREE, Evidence, emulator, judge
 from orchestrator.specs.kinds import load_kinds
 
 KINDS = load_kinds()
 BOARDS = {
-    "vim3": Seen(
+    "vim3": Evidence(
         "aarch64",
         ("khadas,vim3", "amlogic,a311d", "amlogic,g12b"),
         "Khadas VIM3",
@@ -20,102 +20,106 @@ BOARDS = {
         ("galcore",),
     ),
     # The vendor's Linux 4.9.
-    "vim3, vendor's kernel": Seen("aarch64", ("amlogic, g12b",), "Khadas VIM3", (), ("galcore",)),
-    "vim3l": Seen(
+    "vim3, vendor's kernel": Evidence(
+        "aarch64", ("amlogic, g12b",), "Khadas VIM3", (), ("galcore",)
+    ),
+    "vim3l": Evidence(
         "aarch64",
         ("khadas,vim3l", "amlogic,sm1"),
         "Khadas VIM3L",
         ("Amlogic Meson SM1 (S905D3)",),
         ("galcore",),
     ),
-    "odroid n2": Seen(
+    "odroid n2": Evidence(
         "aarch64",
         ("hardkernel,odroid-n2", "amlogic,s922x", "amlogic,g12b"),
         "Hardkernel ODROID-N2",
         ("Amlogic Meson G12B (S922X)",),
     ),
-    "imx8mp": Seen(
+    "imx8mp": Evidence(
         "aarch64",
         ("fsl,imx8mp-evk", "fsl,imx8mp"),
         "NXP i.MX8MPlus EVK board",
         ("Freescale i.MX i.MX8MP",),
         ("galcore",),
     ),
-    "verdin imx8mp": Seen("aarch64", ("toradex,verdin-imx8mp", "fsl,imx8mp"), "Toradex Verdin"),
-    "imx8mm": Seen(
+    "verdin imx8mp": Evidence("aarch64", ("toradex,verdin-imx8mp", "fsl,imx8mp"), "Toradex Verdin"),
+    "imx8mm": Evidence(
         "aarch64",
         ("fsl,imx8mm-evk", "fsl,imx8mm"),
         "FSL i.MX8MM EVK board",
         ("Freescale i.MX i.MX8MM",),
         ("galcore",),
     ),
-    "rv1126": Seen(
+    "rv1126": Evidence(
         "armv7l",
         ("rockchip,rv1126-evb-ddr3-v13", "rockchip,rv1126"),
         "Rockchip RV1126 EVB DDR3 V13 Board",
         (),
         ("galcore",),
     ),
-    "rv1126b": Seen(
+    "rv1126b": Evidence(
         "aarch64",
         ("rockchip,rv1126b-evb1-v11", "rockchip,rv1126b"),
         "Luckfox Aura",
         (),
         ("rknpu",),
     ),
-    "xavier nx": Seen(
+    "xavier nx": Evidence(
         "aarch64",
         ("nvidia,p3449-0000+p3668-0001", "nvidia,p3509-0000+p3668-0001", "nvidia,tegra194"),
         "NVIDIA Jetson Xavier NX Developer Kit",
         ("Tegra 25",),
         ("nvgpu",),
     ),
-    "agx xavier": Seen(
+    "agx xavier": Evidence(
         "aarch64", ("nvidia,p2972-0000", "nvidia,tegra194"), "Jetson-AGX", ("Tegra 25",), ("nvgpu",)
     ),
-    "orin nano": Seen(
+    "orin nano": Evidence(
         "aarch64",
         ("nvidia,p3768-0000+p3767-0003-super", "nvidia,p3767-0003", "nvidia,tegra234"),
         "NVIDIA Jetson Orin NX Engineering Reference Developer Kit Super",  # a vendor's mistake
         ("Tegra 35",),
         ("nvgpu", "nvidia"),
     ),
-    "orin nx": Seen(
+    "orin nx": Evidence(
         "aarch64",
         ("nvidia,p3768-0000+p3767-0000", "nvidia,p3767-0000", "nvidia,tegra234"),
         "NVIDIA Orin NX Developer Kit",
         ("Tegra 35",),
         ("nvgpu",),
     ),
-    "agx orin": Seen(
+    "agx orin": Evidence(
         "aarch64",
         ("nvidia,p3737-0000+p3701-0008", "nvidia,p3701-0008", "nvidia,tegra234"),
         "NVIDIA Jetson AGX Orin Developer Kit",
         ("Tegra 35",),
         ("nvgpu",),
     ),
-    "orin on a carrier": Seen("aarch64", ("acme,carrier", "nvidia,tegra234"), "ACME"),
-    "rk3588": Seen(
+    "orin on a carrier": Evidence("aarch64", ("acme,carrier", "nvidia,tegra234"), "ACME"),
+    "rk3588": Evidence(
         "aarch64", ("radxa,rock-5b", "rockchip,rk3588"), "Radxa ROCK 5B", (), ("rknpu",)
     ),
-    "rk3588s": Seen(
+    "rk3588s": Evidence(
         "aarch64",
         ("rockchip,rk3588s-orangepi-5-pro", "rockchip,rk3588"),
         "Orange Pi 5 Pro",
         ("jep106:043b jep106:043b:3588",),
     ),
-    "rk3568": Seen("aarch64", ("radxa,rock-3a", "rockchip,rk3568"), "Radxa ROCK 3 Model A"),
-    "raspberry pi 4": Seen(
+    "rk3568": Evidence("aarch64", ("radxa,rock-3a", "rockchip,rk3568"), "Radxa ROCK 3 Model A"),
+    "raspberry pi 4": Evidence(
         "aarch64", ("raspberrypi,4-model-b", "brcm,bcm2711"), "Raspberry Pi 4 Model B Rev 1.4"
     ),
-    "raspberry pi 4, 32 bits": Seen(
+    "raspberry pi 4, 32 bits": Evidence(
         "armv7l", ("raspberrypi,4-model-b", "brcm,bcm2711"), "Raspberry Pi 4 Model B Rev 1.4"
     ),
     # A container has the board's processor and hides its firmware.
-    "container": Seen("aarch64"),
-    "container on a vim3": Seen("aarch64", (), "", ("Amlogic Meson G12B (A311D)",), ("galcore",)),
-    "pc": Seen("x86_64"),
-    "pc with a card": Seen("x86_64", (), "", (), ("nvidia",)),
+    "container": Evidence("aarch64"),
+    "container on a vim3": Evidence(
+        "aarch64", (), "", ("Amlogic Meson G12B (A311D)",), ("galcore",)
+    ),
+    "pc": Evidence("x86_64"),
+    "pc with a card": Evidence("x86_64", (), "", (), ("nvidia",)),
 }
 WHOLE: tuple[tuple[str, str], ...] = (
     ("vim3", "khadas-vim3"),
@@ -195,9 +199,9 @@ def test_the_words() -> None:
 
 
 def test_an_agent_of_before_and_odd_words_tell_nothing() -> None:
-    assert Seen.by_agent("aarch64", {}) == Seen("aarch64")
+    assert Evidence.by_agent("aarch64", {}) == Evidence("aarch64")
     odd = {"compatible": "khadas,vim3", "soc": None, "accelerators": {"galcore": 1}, "model": None}
-    assert Seen.by_agent("aarch64", odd) == Seen("aarch64")
+    assert Evidence.by_agent("aarch64", odd) == Evidence("aarch64")
 
 
 A311D, HOST = KINDS["khadas-vim3"], KINDS["host-cpu"]
@@ -208,15 +212,15 @@ CORTEX_A72 = ("0x41 0xd08",)
     ("seen", "by"),
     [
         # Debian's qemu-aarch64-static on a PC: uname is the board's, /proc/cpuinfo the PC's.
-        (Seen("aarch64", processors="x86", firmware=("Dell Inc.",)), "/proc/cpuinfo is of x86"),
-        (Seen("armv7l", processors="x86"), "says armv7l and its /proc/cpuinfo is of x86"),
-        (Seen("armv7l", processors="arm64"), "/proc/cpuinfo is of arm64"),
-        (Seen("x86_64", processors="arm64"), "/proc/cpuinfo is of arm64"),
+        (Evidence("aarch64", processors="x86", firmware=("Dell Inc.",)), "/proc/cpuinfo is of x86"),
+        (Evidence("armv7l", processors="x86"), "says armv7l and its /proc/cpuinfo is of x86"),
+        (Evidence("armv7l", processors="arm64"), "/proc/cpuinfo is of arm64"),
+        (Evidence("x86_64", processors="arm64"), "/proc/cpuinfo is of arm64"),
         # qemu-system-aarch64 -cpu max: everything else may be hidden.
-        (Seen("aarch64", processors="arm64", cores=("0x00 0x051",)), "0x00 0x051"),
+        (Evidence("aarch64", processors="arm64", cores=("0x00 0x051",)), "0x00 0x051"),
     ],
 )
-def test_another_processor_executes(seen: Seen, by: str) -> None:
+def test_another_processor_executes(seen: Evidence, by: str) -> None:
     for kind in (A311D, HOST):
         assert by in emulator(kind, seen)
 
@@ -226,16 +230,16 @@ def test_another_processor_executes(seen: Seen, by: str) -> None:
     [
         # qemu-system-aarch64 -M virt -cpu cortex-a72
         (
-            Seen("aarch64", ("linux,dummy-virt",), "linux,dummy-virt", cores=CORTEX_A72),
+            Evidence("aarch64", ("linux,dummy-virt",), "linux,dummy-virt", cores=CORTEX_A72),
             "its device tree says linux,dummy-virt: a virtual machine",
         ),
-        (Seen("aarch64", firmware=("QEMU", "QEMU Virtual Machine")), "its firmware says QEMU"),
-        (Seen("aarch64", firmware=("QEMU fw_cfg",)), "its firmware says QEMU fw_cfg"),
-        (Seen("aarch64", firmware=("Amazon EC2", "a1.medium")), "its firmware says Amazon EC2"),
-        (Seen("x86_64", processors="x86", firmware=("xen",)), "its firmware says xen"),
+        (Evidence("aarch64", firmware=("QEMU", "QEMU Virtual Machine")), "its firmware says QEMU"),
+        (Evidence("aarch64", firmware=("QEMU fw_cfg",)), "its firmware says QEMU fw_cfg"),
+        (Evidence("aarch64", firmware=("Amazon EC2", "a1.medium")), "its firmware says Amazon EC2"),
+        (Evidence("x86_64", processors="x86", firmware=("xen",)), "its firmware says xen"),
     ],
 )
-def test_a_virtual_machine_is_no_board_but_may_be_a_computer(seen: Seen, by: str) -> None:
+def test_a_virtual_machine_is_no_board_but_may_be_a_computer(seen: Evidence, by: str) -> None:
     assert by in emulator(A311D, seen)
     assert emulator(HOST, seen) == ""
 
@@ -248,12 +252,12 @@ def test_no_board_is_taken_for_an_emulator(board: str) -> None:
 
 def test_what_executes_natively_is_no_emulator() -> None:
     for seen in (
-        Seen("armv8l", processors="arm32"),  # 32-bit programs on a 64-bit kernel
-        Seen("aarch64", processors="arm64", cores=("0x41 0xd03", "0x41 0xd09")),
-        Seen("x86_64", processors="x86", firmware=("Dell Inc.", "PowerEdge R640")),
-        Seen("riscv64", processors=""),
+        Evidence("armv8l", processors="arm32"),  # 32-bit programs on a 64-bit kernel
+        Evidence("aarch64", processors="arm64", cores=("0x41 0xd03", "0x41 0xd09")),
+        Evidence("x86_64", processors="x86", firmware=("Dell Inc.", "PowerEdge R640")),
+        Evidence("riscv64", processors=""),
         # NVIDIA's own DMI on Jetsons.
-        Seen("aarch64", processors="arm64", firmware=("NVIDIA", "NVIDIA Jetson Orin Nano")),
+        Evidence("aarch64", processors="arm64", firmware=("NVIDIA", "NVIDIA Jetson Orin Nano")),
     ):
         for kind in KINDS.values():
             assert emulator(kind, seen) == ""

@@ -14,7 +14,7 @@ from orchestrator.planning.cells import Cell, as_executed, expand
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import Graph, ImageSet, build, only
 from orchestrator.planning.resolving import resolve
-from orchestrator.preflight.capabilities import Offered, offers_of
+from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of
 from orchestrator.preflight.planner import encoder_backend
 from orchestrator.specs.inventory import Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
@@ -26,8 +26,8 @@ INT8: Any = ("int8", "per-channel", "symmetric")
 UINT8: Any = ("uint8", "per-tensor", "asymmetric")
 
 
-def offer(runtime: str, *schemes: Any, missing: str = "") -> Offered:
-    return Offered(runtime, frozenset(schemes), frozenset({"minmax"}), "1", missing)
+def offer(runtime: str, *schemes: Any, missing: str = "") -> DeclaredCapabilities:
+    return DeclaredCapabilities(runtime, frozenset(schemes), frozenset({"minmax"}), "1", missing)
 
 
 OFFERS = {
@@ -41,7 +41,7 @@ OFFERS = {
 }
 INT8_WORDS = "int8 per-channel asymmetric"
 INT8_RKNN: Any = ("int8", "per-channel", "asymmetric")
-RKNN = Offered(
+RKNN = DeclaredCapabilities(
     "rknn",
     frozenset({INT8_RKNN}),
     frozenset({"minmax", "mmse"}),
@@ -54,7 +54,7 @@ FACTS = BoardFacts("x86_64", "some cpu", "3.11", {"onnxruntime": "1.32.0"})
 
 
 def rknn_plan(
-    tmp_path: Path, kind: str, place: str, offer: Offered = RKNN, scheme: str = ""
+    tmp_path: Path, kind: str, place: str, offer: DeclaredCapabilities = RKNN, scheme: str = ""
 ) -> tuple[list[Cell], Graph]:
     """A plan of one board of a kind, with that offer of `rknn`."""
     head = (ROOT / "matrix.yaml").read_text().split("entries:")[0]
@@ -64,7 +64,7 @@ def rknn_plan(
         f"boards:\n  - {{name: here, kind: {kind}, transport: {place}}}\n"
     )
     inventory = load_inventory(tmp_path / "inventory.yaml")
-    return planned(matrix_of(tmp_path, text), inventory, offers={**OFFERS, "rknn": offer})
+    return planned(matrix_of(tmp_path, text), inventory, capabilities={**OFFERS, "rknn": offer})
 
 
 def matrix_of(tmp_path: Path, text: str | None = None) -> Any:
@@ -86,10 +86,10 @@ def planned(
     matrix: Any,
     inventory: Inventory,
     facts: BoardFacts = FACTS,
-    offers: dict[str, Offered] = OFFERS,
+    capabilities: dict[str, DeclaredCapabilities] = OFFERS,
 ) -> tuple[list[Cell], Graph]:
     models = load_models(matrix, verify=False)
-    cells = expand(matrix, inventory, load_kinds(), list(models), offers)
+    cells = expand(matrix, inventory, load_kinds(), list(models), capabilities)
     sets = {
         (name, role): ImageSet(role, f"{role} 0", 10)
         for name in models
@@ -245,7 +245,7 @@ def test_the_name_of_a_board_changes_its_latency_but_not_its_features(tmp_path: 
     assert before["measure/khadas-vim3"] != after["measure/vim3-b"]
 
 
-def test_clocks_are_held_with_leave_only_and_never_for_a_stand_in(tmp_path: Path) -> None:
+def test_clocks_are_held_with_leave_only_and_never_for_a_substitute(tmp_path: Path) -> None:
     text = (ROOT / "matrix.yaml").read_text()
     pinned = text.replace("  min_count: 200", "  min_count: 200\n  clocks: pinned")
     pinned = pinned.replace("  min_count: 200", "  min_count: 200\n  cool_below_c: 50")
@@ -257,8 +257,8 @@ def test_clocks_are_held_with_leave_only_and_never_for_a_stand_in(tmp_path: Path
 
     host = policy(inventory_of(tmp_path), "measure/this-host")
     assert (host["clocks"], host["cool_below_c"]) == ("pinned", 50.0)
-    stand_in = policy(inventory_of(tmp_path), "measure/khadas-vim3")
-    assert (stand_in["clocks"], stand_in["cool_below_c"]) == ("untouched", None)
+    substitute = policy(inventory_of(tmp_path), "measure/khadas-vim3")
+    assert (substitute["clocks"], substitute["cool_below_c"]) == ("untouched", None)
     protected = ("    kind: host-cpu\n", "    kind: host-cpu\n    clocks: untouched\n")
     assert policy(inventory_of(tmp_path, protected), "measure/this-host")["clocks"] == "untouched"
 
@@ -463,7 +463,7 @@ def test_a_mistake_in_the_inventorys_toolchains_is_said_with_its_line(
     boards = "boards:\n  - {name: a, kind: rv1126, transport: {ssh: {host: h}}}\ntoolchains:\n"
     (tmp_path / "inventory.yaml").write_text(f"{boards}  {text}\n")
     with pytest.raises(UserError, match=words):
-        offers_of(load_inventory(tmp_path / "inventory.yaml"))
+        capabilities_of(load_inventory(tmp_path / "inventory.yaml"))
 
 
 def test_the_inventorys_toolchains_reach_the_plan(tmp_path: Path) -> None:
@@ -471,7 +471,7 @@ def test_the_inventorys_toolchains_reach_the_plan(tmp_path: Path) -> None:
         "boards:\n  - {name: a, kind: rv1126, transport: {ssh: {host: h}}}\n"
         "toolchains:\n  rknn1: {python: /p, version: 1.7.3, ssh: {host: converter}}\n"
     )
-    offer = offers_of(load_inventory(tmp_path / "inventory.yaml"))["rknn1"]
+    offer = capabilities_of(load_inventory(tmp_path / "inventory.yaml"))["rknn1"]
     assert not offer.missing
     assert "rknn-toolkit 1.7.3" in offer.version
     assert (offer.runtime, offer.targets[0], offer.calibrates) == ("rknn", "rv1126", True)
@@ -488,7 +488,7 @@ def test_what_only_emulators_execute_is_emulated_and_a_pool_keeps_its_boards(
     boards = "".join(f"  - {{name: {name}, kind: rk3588, {ssh}}}\n" for name in ("one", "two"))
     (tmp_path / "inventory.yaml").write_text("boards:\n" + boards)
     matrix, inventory = matrix_of(tmp_path, text), load_inventory(tmp_path / "inventory.yaml")
-    cells, _ = planned(matrix, inventory, offers={**OFFERS, "rknn": RKNN})
+    cells, _ = planned(matrix, inventory, capabilities={**OFFERS, "rknn": RKNN})
     assert as_executed(cells, ()) == cells
 
     (cell,) = as_executed(cells, {"one"})

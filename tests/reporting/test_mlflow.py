@@ -57,11 +57,11 @@ def test_rows_are_logged_once_with_their_figures_and_files(tmp_path: Path) -> No
     assert by_name["one"]["status"] == "FINISHED"
     assert {"results.json", "table.md"} <= set(by_name["one"]["files"])
     results = {c["name"]: c for c in json.loads((folder / "results.json").read_text())["cells"]}
-    host, stand_in = by_name["ref"], by_name["substitute"]
+    host, substitute = by_name["ref"], by_name["substitute"]
     assert host["metrics"]["rank1"] == results["ref"]["rank1"]["value"]
     assert host["metrics"]["device_p50_ms"] == results["ref"]["latency"]["device"]["p50_ms"]
-    assert stand_in["params"]["executed_by"] == "emulated"
-    assert not any(name.startswith(("device", "end_to_end")) for name in stand_in["metrics"])
+    assert substitute["params"]["executed_by"] == "emulated"
+    assert not any(name.startswith(("device", "end_to_end")) for name in substitute["metrics"])
 
 
 @pytest.mark.slow

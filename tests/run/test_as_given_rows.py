@@ -10,7 +10,7 @@ import pytest
 from orchestrator.diagnosis.explain import explain_cell
 from orchestrator.errors import UserError
 from orchestrator.events import Event
-from orchestrator.execution.local_backend import carry_out, host_plan
+from orchestrator.execution.local_backend import host_plan, run_here
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.stages import parity
 from orchestrator.stages.quantize import inputs_of
@@ -39,7 +39,7 @@ def test_twins_execute_the_given_file_itself(tmp_path: Path, quantized: bytes) -
     assert {cells[name].probe.executed_by for name in ("nx-lab", "nx-lab*", "rk")} == {"twin"}
     targets = {name: plan.graph.targets[name] for name in cells}
     wanted = [step for t in targets.values() for step in (t.score, t.parity)]
-    carry_out(plan, wanted, unheard)
+    run_here(plan, wanted, unheard)
 
     def file(stage: str, step: str, name: str) -> Path:
         held = plan.store.lookup(stage, plan.resolution.keys[step])

@@ -88,10 +88,10 @@ def test_each_kind_accepts_what_the_matrix_asks_of_it(matrix, inventory):
 
 def test_vendors_rules():
     kinds = load_kinds()
-    assert kinds["jetson-xavier-nx"].offers == "float32, float16, int8 per-channel symmetric"
+    assert kinds["jetson-xavier-nx"].supported == "float32, float16, int8 per-channel symmetric"
     for name in ("khadas-vim3", "imx8mp"):
-        assert kinds[name].offers == "uint8 per-tensor asymmetric"
-    assert kinds["rv1126"].offers == "float16, uint8 per-tensor asymmetric"
+        assert kinds[name].supported == "uint8 per-tensor asymmetric"
+    assert kinds["rv1126"].supported == "float16, uint8 per-tensor asymmetric"
     assert not kinds["rv1126"].accepts(Quantization(dtype="float32"))
     assert all(kind.name == name for name, kind in kinds.items())
 

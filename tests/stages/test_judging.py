@@ -70,7 +70,7 @@ def test_a_board_without_sensors_is_judged_by_its_times_and_says_what_is_unseen(
 
 
 def test_a_pc_that_the_inventory_calls_a_board_is_suspect() -> None:
-    judged = identity.judge(load_kinds()["khadas-vim3"], identity.Seen("x86_64"))
+    judged = identity.judge(load_kinds()["khadas-vim3"], identity.Evidence("x86_64"))
     seen = Conditions(samples({}, {}, {}), {}, judged.stranger, judged.unseen)
     verdict, found = judge(times(STEADY), seen, POLICY, "board")
     assert verdict == "SUSPECT"

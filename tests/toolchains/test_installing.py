@@ -120,12 +120,12 @@ def test_a_computer_or_python_without_wheels_is_told_what_has_them(root: Path, m
     with pytest.raises(
         UserError, match=r"needs Python 3\.8, 3\.9, 3\.10, 3\.11, 3\.12; /bin/sh is no"
     ):
-        installing.make_plan(recipes.RKNN, python="/bin/sh")
+        installing.installation_plan(recipes.RKNN, python="/bin/sh")
     with pytest.raises(UserError, match="no such folder"):
-        installing.make_plan(recipes.RKNN, find_links=["/no/such/folder"])
+        installing.installation_plan(recipes.RKNN, find_links=["/no/such/folder"])
     monkeypatch.setattr(installing.platform, "machine", lambda: "riscv64")
     with pytest.raises(UserError, match="no wheels for Linux on riscv64, only for Linux on x86_64"):
-        installing.make_plan(recipes.RKNN)
+        installing.installation_plan(recipes.RKNN)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_cpu_build_of_torch_is_preferred(monkeypatch, root: Path, available, t
     monkeypatch.setattr(installing, "_versions", versions)
     monkeypatch.setattr(installing.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(installing, "interpreters", lambda *_: iter([(11, "/p")]))
-    made = installing.make_plan(recipes.RKNN)
+    made = installing.installation_plan(recipes.RKNN)
     assert (made.torch, made.cpu) == (torch, cpu)
     assert made.gigabytes == (1.6 if cpu else 7.0)
     names = [name for name, _ in made.steps]
@@ -157,7 +157,7 @@ def test_an_index_that_is_out_of_reach_is_said_with_the_way_around(monkeypatch, 
     with pytest.raises(
         TransientError, match=r"no wheel of rknn-toolkit2 2\.5\.0 for Python 3.11, 3.10"
     ) as e:
-        installing.make_plan(recipes.RKNN)
+        installing.installation_plan(recipes.RKNN)
     assert "--find-links DIR" in e.value.hint
 
 
@@ -175,7 +175,7 @@ def test_the_command_line(root: Path, capsys: pytest.CaptureFixture[str]):
 
 def test_nobody_agrees_to_a_licence_unasked(root: Path, monkeypatch, capsys):
     known = installing.Plan(recipes.RKNN, "/p", 11, "torch==2.13.0+cpu", True, ())
-    monkeypatch.setattr(installing, "make_plan", lambda *_, **__: known)
+    monkeypatch.setattr(installing, "installation_plan", lambda *_, **__: known)
     assert main(["toolchain", "install", "rknn"]) == 2
     told = capsys.readouterr()
     assert "RKNN SDK License" in told.out

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.audit.words import leak_notes
+from orchestrator.audit.sentences import leak_notes
 from orchestrator.cli.results.taking import take
 from orchestrator.reporting.analysis.compare import (
     Change,

@@ -108,7 +108,7 @@ def _kept(arguments: ToScore) -> int:
 
 
 def _cross(arguments: ToScore, run: Any, asked: Any) -> int:
-    from orchestrator.audit.words import leak_notes
+    from orchestrator.audit.sentences import leak_notes
     from orchestrator.reporting.analysis.crossing import cross_run
     from orchestrator.reporting.tables.crosstable import CROSS, cross_text, scored_tables
 

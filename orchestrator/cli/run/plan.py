@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.audit.words import heading
+from orchestrator.audit.sentences import heading
 from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.planning.cells import Cell
 from orchestrator.preflight.planner import Plan, make_plan

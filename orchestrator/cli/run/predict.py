@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.events import Event, StepProgress, StepStarted
-from orchestrator.execution.local_backend import carry_out, host_plan
+from orchestrator.execution.local_backend import host_plan, run_here
 from orchestrator.execution.results_builder import held
 from orchestrator.planning.cells import Cell
 from orchestrator.preflight.planner import Plan, encoder_backend
@@ -37,7 +37,7 @@ def show_predictions(request: Request, console: Console) -> int:
         if step_id is not None
     ]
     with heard_by(console) as hear:
-        carry_out(made, targets, hear)
+        run_here(made, targets, hear)
     console.print(table(made, console.width))
     console.print()
     reasons = {cell.name: cell.reason for cell in made.cells if cell.reason}
@@ -94,7 +94,7 @@ def _figures(made: Plan, cell: Cell) -> tuple[str, str, str]:
 
 @contextmanager
 def heard_by(console: Console) -> Iterator[Any]:
-    """A listener for `carry_out`: a bar on a terminal, a line a step elsewhere."""
+    """A listener for `run_here`: a bar on a terminal, a line a step elsewhere."""
     if not console.is_terminal:
         yield lambda event: _line(console, event)
         return

@@ -1,4 +1,4 @@
-"""`farm data check`: the audit of a folder of faces, without a model, a matrix or a board."""
+"""`farm data check`: the audit of a folder of faces, without a board."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from orchestrator.counting import counted
 
 if TYPE_CHECKING:
     from orchestrator.audit.checks import Images
@@ -17,14 +19,21 @@ LEAKS = 1
 
 
 def check(
-    folder: Path, *, calibration: str | None, manifest: str | None, sheet: str | None, as_json: bool
+    folder: Path,
+    *,
+    calibration: str | None,
+    manifest: str | None,
+    matrix: str | None,
+    sheet: str | None,
+    as_json: bool,
 ) -> int:
-    """Audit and tell; 1 when there are leaks."""
+    """Audit and report; 1 when there are leaks. The false-alarm rates are the matrix's, if any."""
     from orchestrator.audit.alarms import false_alarms
     from orchestrator.audit.checks import audit, leaks
-    from orchestrator.specs.matrix import ScoringPolicy
+    from orchestrator.specs.matrix import ScoringPolicy, load_matrix
     from orchestrator.specs.model import load_model
 
+    policy = ScoringPolicy() if matrix is None else load_matrix(matrix).scoring
     model = None if manifest is None else load_model(Path(manifest))
     size = None if model is None else model.input.size
     sets = _sets(folder, calibration, size)
@@ -33,7 +42,6 @@ def check(
     if model is not None:
         found += _colours(model, sets)
     if "gallery" in sets and "probe" in sets:
-        policy = ScoringPolicy()
         identities = sets["probe"].identities, sets["gallery"].identities
         found.append(false_alarms(*identities, policy.far, policy.table_far))
     if sheet:
@@ -120,11 +128,13 @@ def _images(role: Any, rows: Rows) -> Images:
 
 
 def _show(found: list[AuditFinding], sets: dict[str, Rows]) -> None:
-    from orchestrator.audit.words import example_lines
+    from orchestrator.audit.sentences import example_lines
 
     for role, rows in sets.items():
-        whom = "" if role == "calibration" else f" of {len(set(rows.identities)):,} identities"
-        print(f"{role}: {len(rows):,} images{whom}")
+        whom = (
+            "" if role == "calibration" else f" of {counted(len(set(rows.identities)), 'identity')}"
+        )
+        print(f"{role}: {counted(len(rows), 'image')}{whom}")
     for note in _notes(sets):
         print(note)
     for finding in found:
@@ -140,8 +150,8 @@ def _notes(sets: dict[str, Rows]) -> list[str]:
 
 
 def _write_sheet(file: Path, found: list[AuditFinding], sets: dict[str, Rows]) -> None:
+    from orchestrator.audit.sentences import shown_name
     from orchestrator.audit.sheet import draw
-    from orchestrator.audit.words import shown_name
     from orchestrator.errors import UserError
 
     places = {

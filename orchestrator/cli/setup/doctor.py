@@ -10,12 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from orchestrator.deprecation import deprecate, with_old_names
+
 if TYPE_CHECKING:
     from orchestrator.specs.inventory import Board, Inventory, JumpHost
 
 DISTRIBUTION = "facefarm"
 FREE_BYTES = 2 << 30
 INVENTORY = "device_inventory.yaml"
+FIX = deprecate("mend", "fix", remove_in="0.3")
 
 
 State = Literal["ok", "note", "missing"]
@@ -29,13 +32,13 @@ class Finding:
         state: `ok`; `note`, work is possible without it; `missing`, it is not.
         about: what was looked at.
         text: what was found.
-        mend: what to type or change; empty when nothing is to be done.
+        fix: what to type or change; empty when nothing is to be done.
     """
 
     state: State
     about: str
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ def doctor(arguments: ToExamine, *, as_json: bool) -> int:
         if not as_json:
             _show(finding)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in found], indent=1))
+        FIX.warn("farm doctor --json")
+        print(json.dumps([with_old_names(asdict(finding), FIX) for finding in found], indent=1))
     return 1 if any(finding.state == "missing" for finding in found) else 0
 
 
@@ -83,15 +87,15 @@ def _show(finding: Finding) -> None:
     print(f"{finding.state:<8}{headline(finding.about)}: {lines[0]}")
     for line in lines[1:]:
         print(f"        {line}")
-    for line in finding.mend.splitlines():
+    for line in finding.fix.splitlines():
         print(f"        > {headline(line, 300)}")
 
 
 def _python() -> Iterator[Finding]:
     version = ".".join(map(str, sys.version_info[:3]))
     fits = (3, 11) <= sys.version_info[:2] < (3, 14)
-    mend = "" if fits else "make setup PYTHON=/path/to/python3.12"
-    yield Finding("ok" if fits else "missing", "Python", version, mend)
+    fix = "" if fits else "make setup PYTHON=/path/to/python3.12"
+    yield Finding("ok" if fits else "missing", "Python", version, fix)
 
 
 def _packages() -> Iterator[Finding]:
@@ -204,13 +208,13 @@ def _place(name: str, place: JumpHost, usual: bool) -> Iterator[Finding]:
             yield Finding("missing", name, error.message.removeprefix(f"{name}: "), error.hint)
     elif not usual:
         target = f"{place.user}@{place.host}" if place.user else place.host
-        mend = f"ssh-keygen -t ed25519\nssh-copy-id -p {place.port} {target}"
-        yield Finding("missing", name, "no private key to log in with", mend)
+        fix = f"ssh-keygen -t ed25519\nssh-copy-id -p {place.port} {target}"
+        yield Finding("missing", name, "no private key to log in with", fix)
     known = Path("~/.ssh/known_hosts").expanduser()
     if not (place.host_key or pins_of_user(place.host, place.port, known)):
-        mend = f"farm boards remove {name}\nfarm boards add {place.host}:{place.port} --name {name}"
+        fix = f"farm boards remove {name}\nfarm boards add {place.host}:{place.port} --name {name}"
         text = f"the host key of {place.host}:{place.port} is not pinned"
-        yield Finding("missing", name, text, mend)
+        yield Finding("missing", name, text, fix)
 
 
 def _toolchains(inventory: Inventory) -> Iterator[Finding]:
@@ -261,13 +265,13 @@ def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:
             yield Finding("note", board.name, words)
         if described.contradicts:
             text = f"{described.contradicts}; it is {described.board}"
-            mend = f"farm boards show {board.name}"
-            yield Finding("note", board.name, text, f"correct its `kind:` or address\n{mend}")
+            fix = f"farm boards show {board.name}"
+            yield Finding("note", board.name, text, f"correct its `kind:` or address\n{fix}")
         if standing.state == "ready":
             yield Finding("ok", board.name, "ready")
         elif standing.drained:
-            mend = f"farm boards undrain {board.name}"
-            yield Finding("note", board.name, standing.reason, mend)
+            fix = f"farm boards undrain {board.name}"
+            yield Finding("note", board.name, standing.reason, fix)
         else:
             known_bad = standing.refusal(board.runtime.name) or standing.state == "unreachable"
             text = f"{standing.state}: {standing.reason}"

@@ -21,7 +21,7 @@ def install(name: str, *, find_links: Sequence[str], python: str | None, agreed:
     if there is not None and there.packages.get(recipe.package) == recipe.version:
         print(f"{recipe.package} {recipe.version} is installed already, in {there.folder}")
         return 0
-    plan = installing.make_plan(recipe, find_links=list(find_links), python=python)
+    plan = installing.installation_plan(recipe, find_links=list(find_links), python=python)
     _state(plan)
     if not agreed and not _agreed():
         print("nothing was done")

@@ -19,7 +19,7 @@ from orchestrator.fleet.boards.addressing import contact
 from orchestrator.fleet.boards.board import Address, BoardLink, Deadlines
 from orchestrator.fleet.boards.entry import identity
 from orchestrator.fleet.session.types import AgentFacts
-from orchestrator.planning.identity import Seen, judge
+from orchestrator.planning.identity import Evidence, judge
 from orchestrator.planning.versions import of_runtimes
 from orchestrator.specs.inventory import Board
 from orchestrator.specs.kinds import load_kinds
@@ -109,13 +109,13 @@ def describe(
     Nothing is said of what is a substitute for a board on this host.
 
     Args:
-        machine, told: as `Seen.by_agent` takes them, with the board's `drivers` in `told`.
+        machine, told: as `Evidence.by_agent` takes them, with the board's `drivers` in `told`.
         runtimes: name to version.
         toolkit: what makes the board's files here, with its version.
     """
     if board.executed_by != "board":
         return NOT_DESCRIBED
-    seen = Seen.by_agent(machine, told)
+    seen = Evidence.by_agent(machine, told)
     judged = judge(load_kinds()[board.kind], seen)
     return Described(
         board=str(seen),

@@ -20,7 +20,7 @@ from orchestrator.errors import BoardError
 from orchestrator.fleet.session.types import clean_text
 from orchestrator.fleet.transport.channel import Transport
 from orchestrator.fleet.transport.commands import ITS_OWN_PYTHON, said
-from orchestrator.planning.identity import SOC, TREE, Seen, fitting, judge
+from orchestrator.planning.identity import SOC, TREE, Evidence, fitting, judge
 from orchestrator.specs.kinds import Kind
 from orchestrator.specs.runtimes import Descriptor, board_runtimes, runtimes
 
@@ -176,9 +176,9 @@ class BoardProbe:
     writable: tuple[str, ...] = ()
 
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> Evidence:
         """What names the board, as it is judged."""
-        return Seen(self.machine, self.compatible, self.model, self.chips, self.accelerators)
+        return Evidence(self.machine, self.compatible, self.model, self.chips, self.accelerators)
 
     @property
     def runtimes(self) -> dict[str, str]:

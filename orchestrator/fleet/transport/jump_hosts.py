@@ -16,7 +16,7 @@ from orchestrator.errors import TransientError, UserError
 from orchestrator.fleet.transport.deadline import Deadline, Expired
 from orchestrator.fleet.transport.known_keys import HostKey, Pin, check_host_key, pins_of_user
 from orchestrator.fleet.transport.ssh_connection import WINDOW, Connection
-from orchestrator.fleet.transport.ssh_errors import translated
+from orchestrator.fleet.transport.ssh_errors import as_farm_errors
 from orchestrator.fleet.transport.ssh_keys import offered_keys
 from orchestrator.fleet.transport.untrusted import one_line
 
@@ -111,7 +111,7 @@ class Way:
             has_rsa = has_rsa or key.get_name() == "ssh-rsa"
             connection.auth_timeout = max(0.1, deadline.remaining())
             try:
-                with translated(self.board, f"logging in as {user}"):
+                with as_farm_errors(self.board, f"logging in as {user}"):
                     try:
                         more = connection.auth_publickey(user, key)
                     except paramiko.BadAuthenticationType as error:
@@ -189,7 +189,7 @@ def _shake_hands(
         over: the connection to the host before, through which this one goes.
     """
     doing = f"connecting to {host}:{port}"
-    with translated(board, doing):
+    with as_farm_errors(board, doing):
         sock: Any
         if over is not None:
             sock = _forwarded(board, over, host, port, deadline)

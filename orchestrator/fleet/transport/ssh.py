@@ -27,7 +27,7 @@ from orchestrator.fleet.transport.ssh_channel import (
     no_shell,
 )
 from orchestrator.fleet.transport.ssh_connection import WINDOW
-from orchestrator.fleet.transport.ssh_errors import translated
+from orchestrator.fleet.transport.ssh_errors import as_farm_errors
 from orchestrator.fleet.transport.untrusted import headline, one_line, quote
 
 OUTPUT_LIMIT = 1 << 20
@@ -183,7 +183,7 @@ class SshTransport:
     ) -> Iterator[tuple[Any, Deadline]]:
         """A channel with `command` running in it, closed at the end unless it is to be kept."""
         deadline = Deadline(timeout_s)
-        with translated(self.board, doing):
+        with as_farm_errors(self.board, doing):
             channel, guard = self._execute(command, deadline, doing)
             try:
                 yield channel, deadline
@@ -288,7 +288,7 @@ class SshTransport:
     @contextmanager
     def _sftp(self, deadline: Deadline) -> Iterator[Any]:
         """An SFTP client, or None when the board has no such subsystem."""
-        with translated(self.board, "sending a file"):
+        with as_farm_errors(self.board, "sending a file"):
             channel = self._open_channel(deadline)
             with Guard(channel, deadline.remaining()) as guard, contextlib.closing(channel):
                 try:

@@ -11,7 +11,7 @@ import paramiko
 
 from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.transport.marks import Answer
-from orchestrator.fleet.transport.ssh_errors import translated
+from orchestrator.fleet.transport.ssh_errors import as_farm_errors
 from orchestrator.fleet.transport.untrusted import printable, quote
 
 STDERR_TAIL = 8192
@@ -157,7 +157,7 @@ class SshChannel:
 
     def read(self, limit: int) -> bytes:
         while True:
-            with translated(self._board, "reading from a command"):
+            with as_farm_errors(self._board, "reading from a command"):
                 data: bytes = self._channel.recv(limit)
             if not data:
                 self._ended()
@@ -181,7 +181,7 @@ class SshChannel:
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")
         size = max(1, int(self._channel.out_max_packet_size) - 64)
-        with self._write_lock, translated(self._board, "writing to a command"):
+        with self._write_lock, as_farm_errors(self._board, "writing to a command"):
             while view:
                 sent = self._channel.send(bytes(view[:size]))
                 if sent == 0:
@@ -190,7 +190,7 @@ class SshChannel:
 
     def close_stdin(self) -> None:
         """Tell the command that its stdin has ended."""
-        with translated(self._board, "ending a command's input"):
+        with as_farm_errors(self._board, "ending a command's input"):
             self._channel.shutdown_write()
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ _OLD_SERVER = (
 
 
 @contextmanager
-def translated(board: str, doing: str) -> Iterator[None]:
+def as_farm_errors(board: str, doing: str) -> Iterator[None]:
     """Turn what paramiko and sockets raise inside into farm's exceptions.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.audit.words import leak_notes
+from orchestrator.audit.sentences import leak_notes
 from orchestrator.columns.texts import p_text
 from orchestrator.results import CellResult, Difference
 

@@ -17,7 +17,7 @@ from orchestrator.events import (
     Telemetry,
     Waiting,
 )
-from orchestrator.reporting.waiting import words
+from orchestrator.reporting.waiting import waiting_text
 
 HEAD = "head"  # the lane of steps that compute; `this-host` is often a board's name
 Outcome = Literal["done", "retried", "failed", "unfinished"]
@@ -153,7 +153,7 @@ def _wait(
     """End what the lane waited for, and begin what it waits for now."""
     was = waiting.pop(lane, None)
     if was is not None and at > was.at:
-        made.waits.append(Wait(lane, was.at, at, words(was)))
+        made.waits.append(Wait(lane, was.at, at, waiting_text(was)))
     if begins is not None and begins.why:
         waiting[lane] = begins
 

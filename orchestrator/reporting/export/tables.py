@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from orchestrator.audit.words import beside_table
+from orchestrator.audit.sentences import beside_table
 from orchestrator.columns import columns as optional_columns
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.history import Run

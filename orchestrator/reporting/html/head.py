@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from orchestrator.audit.words import leak_notes
+from orchestrator.audit.sentences import leak_notes
 from orchestrator.counting import counted
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.results import CellResult

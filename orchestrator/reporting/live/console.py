@@ -29,7 +29,7 @@ from orchestrator.reporting.durations import between, duration
 from orchestrator.reporting.live.state import BoardLine, Running, RunState
 from orchestrator.reporting.tables.fitting import Column, fits, fitted
 from orchestrator.reporting.tables.table import extra, footnotes, headings, row, serious_notes
-from orchestrator.reporting.waiting import words
+from orchestrator.reporting.waiting import waiting_text
 from orchestrator.results import CellResult
 
 TAIL = 6
@@ -199,13 +199,14 @@ class View:
         """Why a board does nothing, and for how long."""
         waits, now = board.waiting, self._clock()
         if waits is not None:
-            said = words(waits).removeprefix("waiting").removeprefix(":").strip()
+            said = waiting_text(waits).removeprefix("waiting").removeprefix(":").strip()
             return said.removeprefix(f"{board.name} is "), _seconds(now - waits.at)
         if board.reason:
             return board.reason.splitlines()[0].removeprefix(f"{board.name}: "), ""
         if board.state == "connecting":
             ray = self._state.host_waits
-            return (words(ray) if ray else ""), _seconds(now - (ray.at if ray else board.since))
+            since = ray.at if ray else board.since
+            return (waiting_text(ray) if ray else ""), _seconds(now - since)
         left = board.steps_left
         if board.state not in ("ready", "waiting"):
             return "", ""

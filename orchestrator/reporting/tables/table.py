@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from orchestrator.audit.words import beside_table, leak_notes
+from orchestrator.audit.sentences import beside_table, leak_notes
 from orchestrator.columns import asked, columns
 from orchestrator.columns.base import Text
 from orchestrator.columns.optional.energy import energy_text

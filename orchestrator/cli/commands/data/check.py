@@ -33,12 +33,23 @@ list with the columns file, identity, role.""",
     metavar="FILE",
     help="a model's manifest: images must have its size; their colour order is looked at",
 )
+@click.option(
+    "--matrix",
+    type=types.FILE,
+    metavar="FILE",
+    help="a matrix, whose scoring: far and table_far count (0.1 to 0.0001; 0.001)",
+)
 @options.as_json()
 @click.option(
     "--sheet", type=types.FILE, metavar="FILE", help="write a picture (PNG) of the suspects"
 )
 def command(
-    folder: str, calibration: str | None, model: str | None, as_json: bool, sheet: str | None
+    folder: str,
+    calibration: str | None,
+    model: str | None,
+    matrix: str | None,
+    as_json: bool,
+    sheet: str | None,
 ) -> int:
     """Compare them."""
     from pathlib import Path
@@ -46,5 +57,10 @@ def command(
     from orchestrator.cli.setup.data import check
 
     return check(
-        Path(folder), calibration=calibration, manifest=model, sheet=sheet, as_json=as_json
+        Path(folder),
+        calibration=calibration,
+        manifest=model,
+        matrix=matrix,
+        sheet=sheet,
+        as_json=as_json,
     )
