@@ -1,4 +1,4 @@
-"""Two artifacts timed again on one board, in turns, so that nothing but them differs.
+"""Two artifacts timed again on one board, interleaved, so that nothing but them differs.
 
 Two runs lie days apart: a warmer room, another load or a newer kernel looks like a regression.
 Here the board is held once and both are timed in rounds, in the order AB BA AB ..., so that drift
@@ -65,7 +65,7 @@ def measure_again(
     say: Callable[[str], None] = lambda text: None,
     rounds: int = ROUNDS,
 ) -> Again:
-    """Time two artifacts on a board in turns.
+    """Time two artifacts on a board, interleaved.
 
     Args:
         policy: the measurement policy; its minima are shared out over the rounds.

@@ -1,4 +1,4 @@
-"""Normalization of pixels that is part of the graph: told from the first nodes."""
+"""Normalization of pixels that is part of the graph: found in its first nodes."""
 
 from __future__ import annotations
 

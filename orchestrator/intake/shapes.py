@@ -1,4 +1,4 @@
-"""Shapes and types of all tensors of a model, as far as they can be told from the file."""
+"""Shapes and types of all tensors of a model, as far as they can be read from the file."""
 
 from __future__ import annotations
 

@@ -122,8 +122,8 @@ def _tensorrt(own: str, facts: Mapping[str, Any], library: str) -> list[str]:
     if runtime and built and runtime[:3] != built[:3]:
         words.append(
             f"the engine was built by TensorRT {_dotted(built)}, the board runs "
-            f"{_dotted(runtime)}: an engine fits one version only; `farm boards wipe` has it built "
-            "anew"
+            f"{_dotted(runtime)}: an engine fits one version only; `farm boards wipe` has it "
+            "rebuilt"
         )
     if runtime and file and runtime[:3] != file[:3]:
         words.append(

@@ -123,7 +123,8 @@ class Leases:
                     Note(
                         level="warning",
                         board=name,
-                        message=f"{name} is not as it was: planned again ({change(known, found)})",
+                        message=f"{name} changed since it was planned: replanning "
+                        f"({change(known, found)})",
                     )
                 )
 

@@ -207,7 +207,7 @@ class _Simulator:
             self._look()
 
     def result(self, bound_s: float, bound_by: str) -> Simulation:
-        """What came of it; what did not finish has failed."""
+        """The result; what did not finish has failed."""
         done = frozenset(step.id for step in self._core.steps.in_state(StepState.DONE))
         failed = frozenset(self._graph.steps) - done
         spans, waited = tuple(self._spans), dict(self._waited)
@@ -368,7 +368,7 @@ def lower_bound(
         names = step.pool or ("",)
         work[step.pool] += min(seconds(step, name) for name in names)
     loads = [
-        (total / (len(pool) or head_slots), f"the work of {pool_name(pool) or 'this head'}")
+        (total / (len(pool) or head_slots), f"the work of {pool_name(pool) or 'this machine'}")
         for pool, total in work.items()
     ]
     shared: dict[str, float] = defaultdict(float)

@@ -1,4 +1,4 @@
-"""Encoders of one board measured in turns: A B B A A B, so that what changes the board meets all.
+"""Encoders of one board, interleaved: A B B A A B, so that what changes the board meets all.
 
 The measure stage does this with all encoders of a board, the gate's second look with its two.
 """
@@ -75,7 +75,7 @@ class Series:
 def take_turns(
     series: Sequence[Series], rounds: int, heard: Callable[[Series, BoardNews], None]
 ) -> list[Series]:
-    """Measure encoders in turns; every other round goes backwards, so that drift meets all alike.
+    """Measure interleaved; every other round goes backwards, so that drift meets all alike.
 
     Args:
         rounds: of each encoder.

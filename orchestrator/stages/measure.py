@@ -1,4 +1,4 @@
-"""measure: single inferences timed on a board, in turns with its other encoders."""
+"""measure: single inferences timed on a board, interleaved with its other encoders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOCK_S = 0.5
 
 
 def run(work: Work) -> Made:
-    """Measure the step's encoder, in turns with the board's others where the policy has rounds."""
+    """Measure the step's encoder, interleaved with the board's others where there are rounds."""
     rounds = work.step.params["policy"]["rounds"]
     with contextlib.ExitStack() as held:
         others = _others(work, held) if rounds > 1 else []

@@ -1,4 +1,4 @@
-"""Which preprocessing a model was trained with, told from a few faces: colour order, mean, std.
+"""Which preprocessing a model was trained with, found on a few faces: colour order, mean, std.
 
 Each variant embeds the same faces. The right one tells people apart best: judged by its separation,
 how far a face's own identity scores above strangers, in standard deviations of strangers' scores.

@@ -95,7 +95,7 @@ def test_who_gets_work_is_read_from_the_fleet_log_and_failures_are_written_there
     assert last.returncode == 0, last.stdout + last.stderr
     assert set(project.cells()) == {"this-host", "rv", "vim3", "bad"}
     notes = [e.message for e in project.events() if e.event == "note"]
-    assert any("rv is not as it was: planned again" in note for note in notes), notes
+    assert any("rv changed since it was planned: replanning" in note for note in notes), notes
     made = {e.step for e in project.events() if e.event == "step_finished" and not e.cached}
     assert "extract/rv/probe" not in made  # under its true version it was in the store
     assert "extract/vim3/probe" in made

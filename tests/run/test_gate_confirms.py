@@ -52,7 +52,7 @@ def test_a_real_slow_down_fails_and_one_that_is_gone_does_not(project: Project) 
     recorded(second, 3.0)
     done = project.farm(*LIMIT, second.name, "--baseline", first.name)
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "measured again in turns" in done.stdout
+    assert "measured again, interleaved" in done.stdout
     assert "round 6 of 6" in done.stderr
 
     unhurt = first.with_name("29991231-slow")

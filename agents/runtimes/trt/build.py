@@ -180,7 +180,7 @@ def _first_to_go() -> None:
 
 
 def main(asked: str) -> int:
-    """Build what the file `asked` requests and write what came of it beside it."""
+    """Build what the file `asked` requests and write the result beside it."""
     _first_to_go()
     with open(asked) as file:
         request = json.load(file)

@@ -57,7 +57,7 @@ def _check_once(places: Places, asked: Sequence[str], *, as_json: bool) -> int:
 
 
 def toolkits_of(inventory: Inventory, boards: Iterable[Board]) -> dict[str, str]:
-    """What makes each board's files on this head, with its version; empty where nothing does."""
+    """What makes each board's files on this machine, with its version; empty where nothing does."""
     found: dict[str, str] = {}
     for board in boards:
         name = board.toolchain_for("auto")

@@ -41,7 +41,7 @@ from orchestrator.cli.parsing import Section, declare, options, types
 @click.option(
     "--no-confirm",
     is_flag=True,
-    help="fail on a slow-down without measuring both again, in turns, on the board",
+    help="fail on a slow-down without measuring both again, interleaved, on the board",
 )
 @click.option(
     "--format",

@@ -1,4 +1,4 @@
-"""What `farm gate` does before a slow-down closes it: both artifacts are timed again, in turns."""
+"""Before a slow-down fails `farm gate`, both artifacts are timed again, interleaved."""
 
 from __future__ import annotations
 

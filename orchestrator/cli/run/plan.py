@@ -206,6 +206,6 @@ def _steps(made: Plan, width: int) -> Table:
         else:
             state = Text("not needed", "dim")
         key = made.resolution.keys.get(step.id)
-        where = _pool(step.pool) or "this head"
+        where = _pool(step.pool) or "this machine"
         rows.append([step.id, where, key[:12] if key else "after its inputs", state])
     return fitted(STEP_COLUMNS, rows, width)

@@ -71,7 +71,7 @@ def fleet(boards: tuple[Board, ...], counts: Mapping[str, int]) -> list[Board]:
 
 
 def show(request: Request, text: str, console: Console) -> int:
-    """Simulate the whole matrix from an empty store and print what came of it."""
+    """Simulate the whole matrix from an empty store and print the result."""
     counts = wanted(text)
     inventory = load_inventory(Path(request.inventory))
     boards = fleet(inventory.boards, counts)
@@ -112,7 +112,7 @@ def _table(graph: Graph, done: Simulation, slots: int) -> Table:
         count = len(pool) or slots
         share = sum(busy.get(name, 0.0) for name in names) / max(done.makespan_s * count, 1e-9)
         waited = done.waited_s.get(pool_name(pool), 0.0)
-        title = pool_name(pool) or f"this head ({slots} at a time)"
+        title = pool_name(pool) or f"this machine ({slots} at a time)"
         rows.append((share, (title, str(count), f"{100 * share:.0f} %", duration(waited))))
     for _, row in sorted(rows, key=lambda each: -each[0])[:SHOWN]:
         table.add_row(*row)

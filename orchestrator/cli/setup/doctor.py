@@ -1,4 +1,4 @@
-"""`farm doctor`: what is missing on this head and on the boards, and the command that fixes it."""
+"""`farm doctor`: what is missing on this machine and the boards, and how to fix it."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def _login(inventory: Inventory) -> Iterator[Finding]:
     from orchestrator.fleet.transport.ssh_keys import offered_keys
     from orchestrator.specs.inventory import SshTransportSpec
 
-    usual = any(offered_keys("this head", None, True))
+    usual = any(offered_keys("this machine", None, True))
     for board in inventory.boards:
         if isinstance(board.transport, SshTransportSpec):
             for place in (*board.transport.jump, board.transport):

@@ -2,8 +2,8 @@
 
 A row fails on accuracy when its rate fell by more than the limit and the fall is significant
 (paired, Holm over the rows); it fails on latency when its ratio exceeds the limit and the interval
-of the ratio lies above 1, and does so again when both are measured once more, in turns. Where the
-data cannot tell, the gate says how much they could have told.
+of the ratio lies above 1, and does so again when both are measured once more, interleaved. Where
+the data cannot tell, the gate says how much they could have told.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from orchestrator.reporting.analysis.history import Run
 RATES = ("rank1", "tar")
 UNCONFIRMED = "time from one session each, not confirmed by measuring again"
 
-# Measures a row's both artifacts again in turns: the ratios by percentile, or why it could not.
+# Measures a row's both artifacts again, interleaved: the ratios by percentile, or why it could not.
 Confirm = Callable[[RowPair], dict[int, Slower] | str]
 
 
@@ -208,10 +208,12 @@ def _time(
     if isinstance(found, str):
         said.append(Remark(pair.name, "fail", f"{text} ({found})"))
     elif _over(found[percentile], limit):
-        text += f", and {_slower_text(found[percentile])} measured again in turns"
+        text += f", and {_slower_text(found[percentile])} measured again, interleaved"
         said.append(Remark(pair.name, "fail", text))
     else:
-        text += f", but {_slower_text(found[percentile])} measured again in turns: not confirmed"
+        text += (
+            f", but {_slower_text(found[percentile])} measured again, interleaved: not confirmed"
+        )
         said.append(Remark(pair.name, "warn", text))
     return 1
 

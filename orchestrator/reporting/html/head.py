@@ -1,4 +1,4 @@
-"""The page's head: what was measured, on what, when, and what came of it."""
+"""The page's head: what was measured, on what, when, and with what result."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ class View:
         for board in boards:
             table.add_row(*self._board_row(board, wide, widest))
         for running in head:
-            first = [Text("this head", style="dim"), Text("")]
+            first = [Text("this machine", style="dim"), Text("")]
             table.add_row(*self._cells(first, self._step(running), running, wide, widest))
         return table
 

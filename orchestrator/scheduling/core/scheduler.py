@@ -238,7 +238,7 @@ class Scheduler:
     def _explain(self, _: Explain, now: float) -> list[Instruction]:
         return list(self._reasons.changes(now))
 
-    # -- what came of it -----------------------------------------------------------------------
+    # -- results -----------------------------------------------------------------------
 
     def _ended(self, step: Step) -> None:
         self.steps.underway.end(step)
