@@ -197,11 +197,12 @@ def test_rows_with_one_reason_share_a_line() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_false_alarms_and_detections_over_200_pairs(tmp_path: Path) -> None:
-    """100 pairs that differ by noise alone, 100 with a planted fall of some 4 points."""
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("pairs", [20, pytest.param(100, marks=pytest.mark.soak)])
+def test_false_alarms_and_detections(tmp_path: Path, pairs: int) -> None:
+    """Pairs that differ by noise alone, and as many with a planted fall of some 4 points."""
     alarms = found = 0
-    for number in range(100):
+    for number in range(pairs):
         x, y = Row("x", lot=10 + 4 * number), Row("y", lot=11 + 4 * number)
         base = run(tmp_path, f"b{number}", x, y, size=BIG)
         again = Row("y", lot=13 + 4 * number)
@@ -210,6 +211,6 @@ def test_false_alarms_and_detections_over_200_pairs(tmp_path: Path) -> None:
         worse = run(tmp_path, f"w{number}", fallen, again, size=BIG)
         alarms += not gate(base, noise, ["rank1=0.5"]).passed
         found += not gate(base, worse, ["rank1=0.5"]).passed
-    print(f"false alarms {alarms} of 100, detections {found} of 100")
-    assert alarms <= 10
-    assert found >= 90
+    print(f"false alarms {alarms} of {pairs}, detections {found} of {pairs}")
+    assert alarms <= 0.1 * pairs
+    assert found >= 0.9 * pairs
