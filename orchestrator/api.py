@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from orchestrator.driving.start import DriverProcess
 from orchestrator.errors import UserError
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.reporting.analysis.compare import RunComparison, compare_runs
@@ -34,7 +35,6 @@ from orchestrator.reporting.tables.listing import newest_with_rows
 from orchestrator.request import Request, find_inventory
 from orchestrator.results import CellResult
 from orchestrator.running import folder_of, follow, request_of
-from orchestrator.scheduling.start import DriverProcess
 from orchestrator.scoring import Searches
 
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from orchestrator.driving.start import PROMPT_BACK_S, DriverProcess, how_ended
 from orchestrator.errors import UserError
 from orchestrator.events import EventReader
 from orchestrator.reporting.analysis.history import find_run
 from orchestrator.reporting.live.console import View
 from orchestrator.request import Request
-from orchestrator.scheduling.start import PROMPT_BACK_S, DriverProcess, how_ended
 from orchestrator.store.run_folder import EVENTS, LOG, REQUEST
 
 POLL_S = 0.1

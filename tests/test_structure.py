@@ -91,7 +91,7 @@ MAY_READ_VERSION = {
     "orchestrator.reporting.export.files": "results.json",
     "orchestrator.reporting.html.report": "the report's last line",
     "orchestrator.stages.work": "provenance of what is committed to the store",
-    "orchestrator.scheduling.session": "the first event of a run",
+    "orchestrator.driving.session": "the first event of a run",
 }
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.compute import translated
+from orchestrator.cluster.errors import NodeLost
 from orchestrator.cluster.host_actor import BOARDS_PER_HOST, actor_class, portable
-from orchestrator.cluster.interfaces import BoardNews, Head, ImageFile
-from orchestrator.cluster.own import NodeLost
+from orchestrator.cluster.interfaces import BoardNews, ImageFile
+from orchestrator.cluster.ray_cluster import RayCluster
 from orchestrator.cluster.remote_images import sent
 from orchestrator.errors import FarmError, TransientError
 from orchestrator.fleet.boards.addressing import address_of
@@ -47,7 +48,7 @@ class Boards:
         self,
         state: Path,
         run: str,
-        ray_head: Head,
+        cluster: RayCluster,
         deadlines: Deadlines,
         keep_images: bool = False,
         stop: threading.Event | None = None,
@@ -59,7 +60,7 @@ class Boards:
         self._keep_images = keep_images
         self._emulated = EmulatedFleet(state / "emulated")
         self._owner = f"{getpass.getuser()}@{socket.gethostname()} run {run} pid {os.getpid()}"
-        self._ray = ray_head
+        self._cluster = cluster
         self._guard = threading.Lock()
         self._hosts: list[_Host] = []
         self._of: dict[str, _Host] = {}
@@ -72,7 +73,7 @@ class Boards:
             self._emulated.stop(board.name)
             return ""
         address = self._address(board) if rung == "reboot" else None
-        if not self._ray.site_of(board):
+        if not self._cluster.site_of(board):
             return climb(board, rung, address, self._stop)
         import ray
 
@@ -112,10 +113,10 @@ class Boards:
         # This host's own images lie here anyway.
         keep = self._keep_images and address.transport != "local"
         address = replace(address, images="keep" if keep else "clear")
-        self._ray.wait()
+        self._cluster.wait()
         import ray
 
-        self._sites[board.name] = self._ray.site_of(board)
+        self._sites[board.name] = self._cluster.site_of(board)
         host = self._host(board.name)
         limit = self._deadlines.meet_s + GRACE_S + (PROOF_S if runtimes else 0.0)
         with translated(f"{board.name}: connecting"), self._buried(board.name):
@@ -240,9 +241,9 @@ class Boards:
         with placing:
             if (found := self._with_room(board, site)) is not None:
                 return found
-            node = self._ray.node_of(site)
-            start = actor_class(self._per_host).options(**self._ray.at(node)).remote
-            host = _Host(start("" if site else self._ray.folder), site, node, {board})
+            node = self._cluster.node_of(site)
+            start = actor_class(self._per_host).options(**self._cluster.at(node)).remote
+            host = _Host(start("" if site else self._cluster.folder), site, node, {board})
             with self._guard:
                 self._hosts.append(host)
                 self._of[board] = host
@@ -262,7 +263,7 @@ class Boards:
     def _seen_from(self, host: _Host, error: FarmError) -> FarmError:
         """An error with the node that met it: its keys, names and network are not the driver's."""
         plain = portable(error)
-        where = f" (seen from node {self._ray.words(host.node)})"
+        where = f" (seen from node {self._cluster.words(host.node)})"
         return type(plain)(plain.message + where, plain.hint)
 
     @contextlib.contextmanager
@@ -286,11 +287,11 @@ class Boards:
                 dead = self._of.get(board)
             self._forget(dead)
             if dead is not None:
-                self._ray.doubt(dead.node)
-            if dead is not None and dead.site and self._ray.lost(dead.node):
+                self._cluster.doubt(dead.node)
+            if dead is not None and dead.site and self._cluster.lost(dead.node):
                 raise NodeLost(
-                    f"{board}: node {self._ray.words(dead.node)}, which drives it, is gone from "
-                    "the Ray cluster",
+                    f"{board}: node {self._cluster.words(dead.node)}, which drives it, is gone "
+                    "from the Ray cluster",
                 ) from error
             raise
 

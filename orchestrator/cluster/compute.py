@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from orchestrator.cluster.interfaces import Head
-from orchestrator.cluster.own import worker_environment
+from orchestrator.cluster.environment import worker_environment
+from orchestrator.cluster.ray_cluster import RayCluster
 from orchestrator.errors import FarmError, TransientError
 
 POLL_S = 0.25
@@ -23,8 +23,8 @@ class Compute:
     processor would round otherwise: what a run makes must not depend on where Ray puts it.
     """
 
-    def __init__(self, ray_head: Head, stop: threading.Event) -> None:
-        self._head, self._stop = ray_head, stop
+    def __init__(self, cluster: RayCluster, stop: threading.Event) -> None:
+        self._cluster, self._stop = cluster, stop
 
     def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call `function(*arguments)` in a Ray worker.
@@ -33,12 +33,12 @@ class Compute:
             TransientError: the worker died, or the run is being stopped.
             FarmError: what the function raised.
         """
-        self._head.wait()
+        self._cluster.wait()
         import ray
 
         remote = ray.remote(max_retries=0, **self._options(function))(_in_folder)
         given = (self._put(argument) for argument in arguments)
-        reference = remote.remote(self._head.folder, function, *given)
+        reference = remote.remote(self._cluster.folder, function, *given)
         while True:
             if self._stop.is_set():
                 ray.cancel(reference, force=True)
@@ -57,13 +57,13 @@ class Compute:
             TransientError: the worker died, or the run is being stopped.
             FarmError: what the function raised.
         """
-        self._head.wait()
+        self._cluster.wait()
         import ray
 
         options = self._options(function)
         remote = ray.remote(num_returns="streaming", max_retries=0, **options)(_stream_in_folder)
         given = (self._put(argument) for argument in arguments)
-        stream = remote.remote(self._head.folder, function, *given)
+        stream = remote.remote(self._cluster.folder, function, *given)
         while True:
             if self._stop.is_set():
                 ray.cancel(stream, force=True)
@@ -90,7 +90,7 @@ class Compute:
             TransientError: a worker died again and again, or the run is being stopped.
             FarmError: what the function raised.
         """
-        self._head.wait()
+        self._cluster.wait()
         import ray
 
         remote = ray.remote(max_retries=2, **self._options(function))(_in_folder)
@@ -98,7 +98,7 @@ class Compute:
         running: dict[Any, Any] = {}
         while True:
             while len(running) < at_a_time and (argument := next(waiting, None)) is not None:
-                running[remote.remote(self._head.folder, function, argument)] = argument
+                running[remote.remote(self._cluster.folder, function, argument)] = argument
             if not running:
                 return
             ready, _ = ray.wait(list(running), timeout=POLL_S)
@@ -116,7 +116,7 @@ class Compute:
             "name": function.__name__,
             "num_cpus": 1,
             "runtime_env": worker_environment(),
-            **self._head.here(),
+            **self._cluster.here(),
         }
 
     def _put(self, argument: Any) -> Any:

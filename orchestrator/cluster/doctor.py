@@ -45,19 +45,21 @@ def main(address: str, inventory: str) -> None:
     """Join and print what was found."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever Ray prints
-    from orchestrator.cluster.joined import JoinedRay
+    from orchestrator.cluster.joined import ExistingCluster
+    from orchestrator.cluster.ray_cluster import RayCluster
     from orchestrator.specs.inventory import load_inventory
 
     told: Told = {"problem": "", "hint": "", "words": []}
-    joined = JoinedRay(address)
+    cluster = RayCluster(ExistingCluster(address), load_inventory(inventory).boards)
+    cluster.start()
     try:
-        joined.join(load_inventory(inventory).boards)
-        told["words"] = [text for _, text in joined.notes]
+        cluster.wait()
+        told["words"] = [text for _, text in cluster.notes]
     except FarmError as error:
         told["problem"], told["hint"] = error.message, error.hint
     answer.write(json.dumps(told))
     answer.close()
-    joined.stop()
+    cluster.stop()
 
 
 if __name__ == "__main__":

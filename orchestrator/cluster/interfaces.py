@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from orchestrator.data.features import Features
 from orchestrator.data.progress import Progress
 from orchestrator.data.times import RawTimes
-from orchestrator.errors import TransientError
 from orchestrator.events import Event
 from orchestrator.fleet.boards.board import Artifact
 from orchestrator.fleet.session.types import Building, MeasureFacts, ModelFacts, SensorSample
-from orchestrator.specs.inventory import Board
 
 T = TypeVar("T")
-Level = Literal["info", "warning"]
 
 
 @dataclass(frozen=True)
@@ -61,65 +58,6 @@ class Computes(Protocol):
         self, function: Callable[[Any], Any], arguments: Iterable[Any], at_a_time: int
     ) -> Iterator[tuple[Any, Any]]:
         """Call a function on each argument."""
-
-
-class Head(Protocol):
-    """The Ray that a run uses: one of its own (`LocalRay`), or one that it joined (`JoinedRay`).
-
-    Attributes:
-        cpus: how many computing tasks it runs at once.
-        folder: the run's working directory on this host.
-        notes: what a person should read of it.
-    """
-
-    cpus: int
-    folder: str
-    notes: list[tuple[Level, str]]
-
-    @property
-    def up(self) -> bool:
-        """Whether tasks can be given to it."""
-
-    def start(self) -> None:
-        """Begin starting; returns at once."""
-
-    def wait(self, timeout_s: float = 300.0) -> None:
-        """Until it is up.
-
-        Raises:
-            RayDown: it does not come up.
-        """
-
-    def ended(self) -> TransientError | None:
-        """What is said once it is gone, None while it is not."""
-
-    def here(self) -> dict[str, Any]:
-        """Ray options of what needs this host's files."""
-
-    def site_of(self, board: Board) -> str:
-        """The site from which a board is driven; empty for this host."""
-
-    def node_of(self, site: str) -> str:
-        """The node on which a new host actor for a site goes.
-
-        Raises:
-            TransientError: the site has none now.
-        """
-
-    def at(self, node_id: str) -> dict[str, Any]:
-        """Ray options of what goes on that node."""
-
-    def doubt(self, node_id: str) -> None:
-        """A host actor died on a node."""
-
-    def lost(self, node_id: str) -> bool:
-        """Whether a node is gone."""
-
-    def words(self, node_id: str) -> str:
-        """A node for a person."""
-
-    def stop(self) -> None:
-        """End it, or leave it where it is not the run's own."""
 
 
 class BoardCalls(Protocol):

@@ -7,6 +7,7 @@ their network. Boards whose entry names no site are driven from the driver's nod
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,15 @@ def reach(text: str, timeout_s: float = REACH_S) -> Reached:
             f"between, or leave --ray-address out for a head of farm's own",
         ) from error
     shown = f"[{peer}]" if ":" in peer else peer
-    return Reached(f"{shown}:{port}", peer == "::1" or peer.startswith("127."))
+    return Reached(f"{shown}:{port}", is_loopback(f"{shown}:{port}"))
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address (IP:port) is one of this host's loopback: only this host reaches it."""
+    try:
+        return ipaddress.ip_address(address.rpartition(":")[0].strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def site_of(board: Board, here: Node) -> str:

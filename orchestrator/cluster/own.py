@@ -1,78 +1,58 @@
-"""A local Ray head that is on loopback only, asks for a token, and stays quiet.
+"""A Ray cluster of one node that farm starts for a run: on loopback only, behind a token, quiet.
 
-Called in the driver process, whose stdout and stderr already go to the run's log file: every byte
+Used in the driver process, whose stdout and stderr already go to the run's log file: every byte
 that Ray or its workers print lands there.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import secrets
 import shutil
 import tempfile
-import threading
 import traceback
 from pathlib import Path
-from typing import Any
 
-from orchestrator.cluster.interfaces import Level
-from orchestrator.cluster.watch import HeadWatch
+from orchestrator.cluster import environment
+from orchestrator.cluster.errors import RayDown
+from orchestrator.cluster.nodes import is_loopback
 from orchestrator.errors import TransientError, UserError
-from orchestrator.specs.inventory import Board
 
 STARTS = 2
+HINT = "see driver.log in the run's folder; `farm resume` tries again"
 OBJECT_STORE_BYTES = 512 << 20
 # The kernel's (unix(7): sun_path has 108 bytes with its zero).
 LONGEST_SOCKET = 107
 
 
-class RayDown(TransientError):
-    """Ray did not come up on this host: no board's fault."""
+class OwnHead:
+    """The way into a cluster that is started for this run, and ends with it.
 
+    Args:
+        state: farm's own folder, where its token is.
+        cpus: how many computing tasks it runs at once.
+    """
 
-class NodeLost(RayDown):
-    """A site has no node of the cluster (any more): no board's fault."""
+    shared = False
+    within_s = 300.0
 
-
-class LocalRay:
-    """Starts Ray in the background, so that the work that needs no Ray can begin meanwhile."""
-
-    def __init__(self, state_dir: Path, cpus: int) -> None:
-        self._state_dir, self.cpus = state_dir, cpus
-        self.folder = os.getcwd()
-        self.notes: list[tuple[Level, str]] = []
-        self._watch = HeadWatch()
-        self._error: BaseException | None = None
-        self._ready = threading.Event()
-        self._stopped = threading.Event()
+    def __init__(self, state: Path, cpus: int) -> None:
+        self._cpus = cpus
         self._temp = _temp_folder()
-        self._thread = threading.Thread(target=self._start, name="ray-start", daemon=True)
-        _environment(_token_file(state_dir))
+        environment.set_for_own_head(_token_file(state))
 
-    def start(self) -> None:
-        """Begin starting; returns at once."""
-        self._thread.start()
+    @property
+    def late(self) -> RayDown:
+        """What is said when it takes too long."""
+        return RayDown(f"Ray did not start within {self.within_s:.0f} s", HINT)
 
-    def wait(self, timeout_s: float = 300.0) -> None:
-        """Wait until Ray is up.
+    def enter(self) -> str:
+        """Start Ray and join it; its address (IP:port).
 
         Raises:
             RayDown: it did not come up, or not on loopback.
         """
-        if not self._ready.wait(timeout_s):
-            raise RayDown(
-                f"Ray did not start within {timeout_s:.0f} s",
-                "see driver.log in the run's folder; `farm resume` tries again",
-            )
-        if self._error is not None:
-            raise RayDown(
-                f"Ray did not start: {self._error}",
-                "see driver.log in the run's folder; `farm resume` tries again",
-            ) from self._error
-
-    def _start(self) -> None:
         try:
             from orchestrator.cluster import ray_patches
 
@@ -81,13 +61,11 @@ class LocalRay:
             import ray
 
             self._init()
-            check_loopback(ray.get_runtime_context().gcs_address)
+            address: str = ray.get_runtime_context().gcs_address
+            check_loopback(address)
         except BaseException as error:
-            self._error = error
-        finally:
-            self._ready.set()
-        # Ray's processes die with the thread that started them (prctl PDEATHSIG), so it stays.
-        self._stopped.wait()
+            raise RayDown(f"Ray did not start: {error}", HINT) from error
+        return address
 
     def _init(self) -> None:
         """Start Ray; on a busy machine it may give itself up after 30 s, so it is asked again."""
@@ -96,7 +74,7 @@ class LocalRay:
         for attempt in range(STARTS):
             try:
                 ray.init(
-                    num_cpus=self.cpus,
+                    num_cpus=self._cpus,
                     include_dashboard=False,
                     log_to_driver=True,
                     logging_level=logging.ERROR,
@@ -106,61 +84,13 @@ class LocalRay:
                 )
                 return
             except Exception:
-                if attempt == STARTS - 1 or self._stopped.is_set():
+                if attempt == STARTS - 1:
                     raise
                 traceback.print_exc()
                 ray.shutdown()
 
-    @property
-    def up(self) -> bool:
-        """Whether it has started."""
-        return self._ready.is_set() and self._error is None
-
-    def ended(self) -> TransientError | None:
-        """What is said when a process of the head has ended."""
-        name = self._watch.ended() if self.up else ""
-        if not name:
-            return None
-        return RayDown(
-            f"Ray's {name} process on this host ended, so this run cannot go on",
-            "`farm resume` goes on from what is finished; was memory short? see driver.log",
-        )
-
-    def here(self) -> dict[str, Any]:
-        """Options of what computes: it has one node."""
-        return {}
-
-    def site_of(self, board: Board) -> str:
-        """All boards are driven from this host."""
-        return ""
-
-    def node_of(self, site: str) -> str:
-        """It has one node."""
-        return ""
-
-    def at(self, node_id: str) -> dict[str, Any]:
-        """Options of a host actor: it has one node."""
-        return {}
-
-    def doubt(self, node_id: str) -> None:
-        """It is there, or all of Ray has ended."""
-
-    def lost(self, node_id: str) -> bool:
-        """Never: it is there, or all of Ray has ended."""
-        return False
-
-    def words(self, node_id: str) -> str:
-        """The one node for a person."""
-        return "this host"
-
-    def stop(self) -> None:
-        """Shut Ray down and remove its folder."""
-        self._ready.wait(20)
-        import ray
-
-        if ray.is_initialized():
-            ray.shutdown()
-        self._stopped.set()
+    def leave(self) -> None:
+        """Remove its folder, once Ray has been shut down."""
         shutil.rmtree(self._temp, ignore_errors=True)
 
 
@@ -170,34 +100,11 @@ def check_loopback(address: str) -> None:
     Raises:
         TransientError: `address` (host:port) is not a loopback address.
     """
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback(address):
         raise TransientError(
             f"Ray listens on {address}, not on loopback only, so it was stopped",
             "this Ray version ignores RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0: use the pinned one",
         )
-
-
-def _environment(token_file: Path) -> None:
-    # Read by Ray when it is imported, so they must be set before.
-    os.environ.update(
-        RAY_USAGE_STATS_ENABLED="0",
-        RAY_AUTH_MODE="token",
-        RAY_AUTH_TOKEN_PATH=str(token_file),
-        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
-        RAY_SCHEDULER_EVENTS="0",
-        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
-        # On a busy machine Ray's own helpers take longer than its 30 s, and the raylet gives up.
-        RAY_agent_register_timeout_ms="180000",
-    )
-    # glibc keeps what is freed in an arena for every few threads; host actors have hundreds.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
-    os.environ.pop("RAY_ADDRESS", None)
-    os.environ.pop("RAY_AUTH_TOKEN", None)
 
 
 def short_folder(given: str, process: int) -> str:
@@ -241,19 +148,3 @@ def _token_file(state_dir: Path) -> Path:
     with os.fdopen(handle, "w") as file:
         file.write(secrets.token_hex(32))
     return path
-
-
-def worker_environment() -> dict[str, Any]:
-    """Ray runtime environment of farm's tasks: one BLAS thread each, as many tasks as cores."""
-    return {
-        "env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **farm_variables()},
-    }
-
-
-def farm_variables() -> dict[str, str]:
-    """What of this process's environment farm and its toolchains go by.
-
-    A cluster's workers have that of whoever started the cluster.
-    """
-    named = ("PATH", "HOME", "XDG_DATA_HOME", "TMPDIR", "SSH_AUTH_SOCK")
-    return {k: v for k, v in os.environ.items() if k.startswith("FARM_") or k in named}

@@ -1,55 +1,63 @@
-"""Whether the processes of a local Ray head live. Ray itself waits a minute or ends the driver."""
+"""Whether the processes of a Ray cluster that a run needs still listen.
+
+Ray itself waits for a minute and then ends the driver without a word.
+"""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import threading
+import time
+from collections.abc import Mapping
 
-HEAD = ("gcs_server", "raylet")
+from orchestrator.cluster.nodes import reach
+from orchestrator.errors import UserError
+
+SILENT_S = 15.0
+LOOK_EVERY_S = 1.0
+REACH_S = 5.0
 
 
-class HeadWatch:
-    """Looks at this process's children that are Ray's head. Used from one thread."""
+class ProcessWatch:
+    """Looks at listening processes now and then, in a thread of its own. Thread-safe.
 
-    def __init__(self) -> None:
-        self._pids: dict[str, int] = {}
+    Args:
+        addresses: a process's name to its HOST:PORT.
+    """
+
+    def __init__(self, addresses: Mapping[str, str]) -> None:
+        self._addresses = dict(addresses)
+        self._silent_since: dict[str, float] = {}
+        self._refused: set[str] = set()
+        self._closing = threading.Event()
+        threading.Thread(target=self._watch, name="ray-watch", daemon=True).start()
 
     def ended(self) -> str:
-        """Name of a head process that has ended, empty while none has (or none has started)."""
-        if len(self._pids) < len(HEAD):
-            self._pids |= _children()
-        for name, pid in self._pids.items():
-            if _parent_and_state(pid) is None:
-                return name
-        return ""
+        """Name of a process that has ended or cannot be reached any more; empty while all can."""
+        now = time.monotonic()
+        silent = self._silent_since.copy()
+        return next((name for name, since in silent.items() if self._is_over(name, now, since)), "")
 
+    def _is_over(self, name: str, now: float, since: float) -> bool:
+        return name in self._refused or now - since >= SILENT_S
 
-def _children() -> dict[str, int]:
-    found = {}
-    for task in Path("/proc/self/task").iterdir():
-        try:
-            pids = (task / "children").read_text().split()
-        except OSError:
-            continue
-        for pid in map(int, pids):
-            name = _name(pid)
-            if name in HEAD and _parent_and_state(pid) is not None:
-                found[name] = pid
-    return found
+    def look(self) -> None:
+        """Look at each once."""
+        for name, address in self._addresses.items():
+            try:
+                reach(address, REACH_S)
+            except UserError as error:
+                self._silent_since.setdefault(name, time.monotonic())
+                # A host that answers so has nobody listening there; a network may come back.
+                if isinstance(error.__cause__, ConnectionRefusedError):
+                    self._refused.add(name)
+            else:
+                self._silent_since.pop(name, None)
+                self._refused.discard(name)
 
+    def _watch(self) -> None:
+        while not self._closing.wait(LOOK_EVERY_S):
+            self.look()
 
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _parent_and_state(pid: int) -> tuple[int, str] | None:
-    """Of a living child of ours; None when it has ended."""
-    try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    parent, state = int(words[1]), words[0]
-    return (parent, state) if parent == os.getpid() and state not in "ZX" else None
+    def close(self) -> None:
+        """Look no more."""
+        self._closing.set()

@@ -20,7 +20,7 @@ from pathlib import Path
 from orchestrator.cluster.boards import Boards
 from orchestrator.cluster.compute import Compute
 from orchestrator.cluster.host_actor import boards_per_host
-from orchestrator.cluster.interfaces import Head
+from orchestrator.cluster.ray_cluster import RayCluster
 from orchestrator.errors import FarmError, UserError
 from orchestrator.events import (
     Note,
@@ -58,7 +58,7 @@ class Driver:
         reporter: its event log, with the plan in it.
         stop: set when the run is to end early.
         deadlines: how long what may take.
-        ray: not started yet.
+        ray: being entered, or entered already.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Driver:
         reporter: Reporter,
         stop: threading.Event,
         deadlines: Deadlines,
-        ray: Head,
+        ray: RayCluster,
         ended: Iterable[str] = (),
     ) -> None:
         self._plan, self._stop, self._ray = plan, stop, ray
@@ -114,7 +114,6 @@ class Driver:
 
     def run(self) -> int:
         """Run to the end; returns the exit code (0 complete, 1 incomplete, 4 bug, 130 stopped)."""
-        self._ray.start()
         for level, text in self._ray.notes:
             self._reporter.emit(Note(level=level, message=text))
         self._waits.tell()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.cluster.own import RayDown
+from orchestrator.cluster.errors import RayDown
 from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
 from orchestrator.events import ErrorClass
 from orchestrator.fleet.boards.board import BoardBusy, Untrusted

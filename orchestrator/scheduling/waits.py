@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from orchestrator.cluster.interfaces import Head
+from orchestrator.cluster.ray_cluster import RayCluster
 from orchestrator.events import Waiting
 from orchestrator.scheduling.core.messages import Reason, ReportWaiting, Why
 from orchestrator.scheduling.reporter import Reporter
@@ -16,7 +16,7 @@ OFTEN_S = 1.0
 class Waits:
     """Reports reasons of waiting; used from the driver's thread."""
 
-    def __init__(self, ray: Head, reporter: Reporter) -> None:
+    def __init__(self, ray: RayCluster, reporter: Reporter) -> None:
         self._ray, self._reporter = ray, reporter
         self._said: bool | None = None
         self._next = 0.0

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.cluster.interfaces import ImageFile
-from orchestrator.cluster.joined import JoinedRay
+from orchestrator.cluster.joined import ExistingCluster
 from orchestrator.cluster.nodes import Node, check_farm, check_sites, reach, site_of
 from orchestrator.cluster.probe import look
 from orchestrator.cluster.remote_images import SentRows, sent
@@ -204,7 +204,7 @@ def chained(outer: Exception, cause: Exception) -> Exception:
     ],
 )
 def test_what_ray_says_of_a_cluster_is_said_for_a_person(error: Exception, words: str) -> None:
-    found = JoinedRay("h:1").refused(error)
+    found = ExistingCluster("h:1").refused(error)
     assert isinstance(found, UserError)
     assert words in found.message
     assert found.hint

@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 START = """
 import os, subprocess, sys
 from pathlib import Path
-from orchestrator.cluster.own import LocalRay
-head = LocalRay(Path(sys.argv[1]), 1)
+from orchestrator.cluster.own import OwnHead
+from orchestrator.cluster.ray_cluster import RayCluster
+head = RayCluster(OwnHead(Path(sys.argv[1]), 1))
 head.start()
 head.wait()
 import ray

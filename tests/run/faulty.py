@@ -188,7 +188,7 @@ def agent_of(project: Faulty, board: str) -> list[int]:
 
 def driver_of(project: Faulty) -> list[int]:
     """The driver of a project's newest run and the process that watches it."""
-    return processes("orchestrator.scheduling.process", project.latest.resolve().name)
+    return processes("orchestrator.driving.process", project.latest.resolve().name)
 
 
 def ssh_board(name: str, kind: str, sshd: SshdAddress, port: int, key: Path, work: Path) -> str:

@@ -115,7 +115,7 @@ def extracting(event: Event) -> bool:
 
 def of_the_run(space: Space) -> list[str]:
     """What runs in a space for a run: host actors, tasks and agents."""
-    names = ("ray::Host", "agent-", "orchestrator.scheduling")
+    names = ("ray::Host", "agent-", "orchestrator.driving")
     return [line for line in space.run("ps", "-eo", "args").splitlines() if line.startswith(names)]
 
 

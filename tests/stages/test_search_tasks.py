@@ -92,10 +92,11 @@ import sys, threading
 from pathlib import Path
 import numpy as np
 from orchestrator.cluster.compute import Compute
-from orchestrator.cluster.own import LocalRay
+from orchestrator.cluster.own import OwnHead
+from orchestrator.cluster.ray_cluster import RayCluster
 from orchestrator.stages import score, search_tasks
 from tests.stages.test_search_tasks import POLICY, sides
-head = LocalRay(Path(sys.argv[1]), 2)
+head = RayCluster(OwnHead(Path(sys.argv[1]), 2))
 head.start()
 compute = Compute(head, threading.Event())
 gallery, probes = sides()

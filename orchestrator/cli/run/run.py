@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from orchestrator.driving.start import DriverProcess
 from orchestrator.request import Request
-from orchestrator.scheduling.start import DriverProcess
 
 
 @dataclass(frozen=True)

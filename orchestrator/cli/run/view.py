@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.cli.run.event_lines import EventLines
+from orchestrator.driving.start import DriverProcess
 from orchestrator.reporting.analysis.history import EVENTS
 from orchestrator.reporting.export.files import write_results
 from orchestrator.reporting.live.card import print_card
@@ -15,7 +16,6 @@ from orchestrator.reporting.live.console import Detail, View
 from orchestrator.reporting.live.ending import last_words
 from orchestrator.reporting.live.state import RunState
 from orchestrator.running import Ended, follow
-from orchestrator.scheduling.start import DriverProcess
 
 
 def show(driver: DriverProcess, detail: Detail, *, as_json: bool) -> int:

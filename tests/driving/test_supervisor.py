@@ -12,7 +12,7 @@ from orchestrator.fleet.transport.processes import is_zombie
 SUPERVISED = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from orchestrator.scheduling import supervisor
+from orchestrator.driving import supervisor
 from orchestrator.store.going import going
 supervisor.ORPHANS_S = 0.2
 folder = Path(sys.argv[1])

@@ -1,6 +1,6 @@
 """The driver's process: plans a request and runs it. It alone writes event log and store.
 
-`python -m orchestrator.scheduling.process RUN_FOLDER` takes its job from standard input and
+`python -m orchestrator.driving.process RUN_FOLDER` takes its job from standard input and
 answers on standard output, both as `start_messages` says. It stops in good order on SIGTERM, and
 when its standard input ends: then whoever started it is gone.
 
@@ -19,9 +19,9 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+from orchestrator.driving.start_messages import Answers, Crashed, Job, Refused
+from orchestrator.driving.supervisor import STOPS, Supervisor
 from orchestrator.errors import FarmError
-from orchestrator.scheduling.start_messages import Answers, Crashed, Job, Refused
-from orchestrator.scheduling.supervisor import STOPS, Supervisor
 from orchestrator.store.going import mark_ending
 from orchestrator.store.places import explained
 
@@ -99,7 +99,7 @@ def _drive(job: Job, answers: Answers, planned: Callable[[int], None]) -> NoRetu
     code = 0
     try:
         stop.listen()
-        from orchestrator.scheduling.session import Session
+        from orchestrator.driving.session import Session
 
         session = Session(job, stop.event, answers)
         session.plan()

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from orchestrator.driving.start_messages import Begun, Crashed, Job, Refused, Said, messages
 from orchestrator.request import Request
-from orchestrator.scheduling.start_messages import Begun, Crashed, Job, Refused, Said, messages
 from orchestrator.store.run_folder import new_name
 
 PROMPT_BACK_S = 2.3
@@ -57,7 +57,7 @@ class DriverProcess:
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.scheduling.process", str(self.folder)],
+            [sys.executable, "-m", "orchestrator.driving.process", str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # a Ctrl-C in the terminal is the console's to hand on

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.driving.start import DriverProcess
 from orchestrator.request import Request
-from orchestrator.scheduling.start import DriverProcess
+from tests.driving.spy import Seen, Spy
 from tests.patience import BUSY
 from tests.run.project import FLOAT, HOST, Project
-from tests.scheduling.spy import Seen, Spy
 
-DRIVER = "orchestrator.scheduling.process"
+DRIVER = "orchestrator.driving.process"
 # Tengine's file for a real board needs its vendor's tool, which is not installed here.
 NEVER = "  - {name: never, boards: vim3, quantization: uint8 per-tensor asymmetric}\n"
 REAL = "  - {name: vim3, kind: khadas-vim3, transport: {ssh: {host: 192.0.2.1}}}\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.cluster.nodes import reach
+from orchestrator.driving.start_messages import Answers, Begun, Job
 from orchestrator.errors import TransientError, UserError
 from orchestrator.events import (
     CellFinished,
@@ -27,7 +28,6 @@ from orchestrator.execution.results_builder import cell_result, held
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.request import Request
 from orchestrator.scheduling.reporter import Reporter
-from orchestrator.scheduling.start_messages import Answers, Begun, Job
 from orchestrator.store.collecting import using
 from orchestrator.store.going import going, is_ending, mark_ending
 from orchestrator.store.places import check_place, check_writable
@@ -35,7 +35,7 @@ from orchestrator.store.run_folder import EVENTS, LATEST, LOG, REQUEST, make_fol
 from orchestrator.version import __version__
 
 if TYPE_CHECKING:
-    from orchestrator.cluster.interfaces import Head
+    from orchestrator.cluster.ray_cluster import RayCluster
     from orchestrator.scheduling.driver import Driver
 
 CLEAN_UP_S = 6.0
@@ -131,8 +131,10 @@ class Session:
         if not self._planned.resolution.todo:
             return 1 if _impossible(self._planned) else 0
         driver: Driver | None = None
+        cluster: RayCluster | None = None
         try:
-            driver = self._driver()
+            cluster = self._cluster()
+            driver = self._driver(cluster)
             with using(self._planned.store.root):
                 code = driver.run()
         except BaseException as error:
@@ -145,6 +147,8 @@ class Session:
         deadline.start()
         if driver is not None:
             driver.clean_up()
+        elif cluster is not None:
+            cluster.stop()
         return code
 
     @property
@@ -173,17 +177,33 @@ class Session:
         reporter.emit(RunFinished(exit_code=code, outcome=outcome, cached=not impossible))
         reporter.close()
 
-    def _driver(self) -> Driver:
-        # Late: what the store holds needs neither boards nor Ray.
+    def _cluster(self) -> RayCluster:
+        """The Ray that the run was asked to use: one of its own comes up while other work begins.
+
+        Raises:
+            UserError, RayDown: a cluster that is to be joined cannot be or does not fit, or the
+                run is being stopped.
+        """
+        # Late, as all that what the store holds does not need.
+        from orchestrator.cluster.ray_cluster import RayCluster
+
+        request = self._job.request
+        boards = self._planned.boards_in_use()
+        cluster = RayCluster.named(request.ray_address, Path(request.state), boards)
+        cluster.start()
+        if cluster.shared:
+            cluster.wait(self._stop)
+        return cluster
+
+    def _driver(self, cluster: RayCluster) -> Driver:
         from orchestrator.fleet.boards.board import Deadlines
         from orchestrator.scheduling.driver import Driver
 
         assert self._reporter is not None
         plan, stop = self._planned, self._stop
         deadlines = Deadlines.from_environment()
-        ray = _ray_for(plan, stop)
         ended = [row.cell for row in self._rows]
-        return Driver(plan, self._job.folder.name, self._reporter, stop, deadlines, ray, ended)
+        return Driver(plan, self._job.folder.name, self._reporter, stop, deadlines, cluster, ended)
 
     def _failed(self, error: BaseException, *, begun: bool) -> int:
         """Say how a run ended that its driver could not end; the exit code."""
@@ -202,23 +222,6 @@ class Session:
                 self._reporter.emit(Note(level="error", message=str(error)))
             self._reporter.emit(RunFinished(exit_code=code, outcome=outcome, message=message))
         return code
-
-
-def _ray_for(plan: Plan, stop: threading.Event) -> Head:
-    """The Ray that a run was asked to use; one of its own is not started yet.
-
-    Raises:
-        UserError, RayDown: a cluster that is to be joined cannot be or does not fit, or the run
-            is being stopped.
-    """
-    from orchestrator.cluster.joined import JoinedRay
-    from orchestrator.cluster.own import LocalRay
-
-    if not plan.request.ray_address:
-        return LocalRay(Path(plan.request.state), os.cpu_count() or 1)
-    joined = JoinedRay(plan.request.ray_address)
-    joined.join_unless(stop, plan.boards_in_use())
-    return joined
 
 
 def _impossible(plan: Plan) -> bool:
