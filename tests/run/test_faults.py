@@ -224,7 +224,7 @@ def test_a_killed_ray_worker_spoils_neither_the_screen_nor_the_run(project: Proj
     )
     killed = False
     everything = ""
-    end = time.monotonic() + 100
+    end = time.monotonic() + 500  # a busy machine takes minutes
     while time.monotonic() < end:
         try:
             text = child.read_nonblocking(65536, timeout=0.2)
