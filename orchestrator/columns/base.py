@@ -35,6 +35,7 @@ class Part:
         drop: a narrow terminal goes without the column of the highest number first; 0: never.
         right: whether it holds figures, which end at the right.
         wraps: whether its texts may take several lines.
+        names: whether it says which row it is; it stays where two rows look alike without it.
     """
 
     heading: str
@@ -42,6 +43,7 @@ class Part:
     drop: int = 1
     right: bool = False
     wraps: bool = False
+    names: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ def _rank1(result: CellResult, with_interval: bool) -> str:
 
 
 PUBLISHED = (
-    Part("Hardware", _hardware, drop=0),
-    Part("Provider", lambda result, _: result.provider, drop=6),
-    Part("Type", lambda result, _: result.type, drop=7),
-    Part("Backend", lambda result, _: result.backend, drop=3),
+    Part("Hardware", _hardware, drop=0, names=True),
+    Part("Provider", lambda result, _: result.provider, drop=6, names=True),
+    Part("Type", lambda result, _: result.type, drop=7, names=True),
+    Part("Backend", lambda result, _: result.backend, drop=3, names=True),
     Part("Time", time_text, drop=0, right=True, wraps=True),
-    Part("Granularity", lambda result, _: result.granularity or "-", drop=5),
-    Part("Symmetry", lambda result, _: result.symmetry or "-", drop=4),
+    Part("Granularity", lambda result, _: result.granularity or "-", drop=5, names=True),
+    Part("Symmetry", lambda result, _: result.symmetry or "-", drop=4, names=True),
     Part("Rank1", _rank1, drop=0, right=True),
     Part("TAR@FAR<={far}", lambda result, wide: tar_text(result.tar, wide), drop=0, right=True),
 )

@@ -79,8 +79,15 @@ def bytes_text(count: int | None) -> str:
 
 
 def row_name(result: CellResult, results: Sequence[CellResult]) -> str:
-    """The row's hardware, with its quantization where several rows have that hardware."""
+    """The row's hardware, with its quantization where several rows have that hardware, and with
+    the row's own name where even so several are called alike."""
     if sum(other.hardware == result.hardware for other in results) < 2:
         return result.hardware
+    named = _quantized(result)
+    alike = sum(_quantized(other) == named for other in results) > 1
+    return f"{named} ({result.name})" if alike else named
+
+
+def _quantized(result: CellResult) -> str:
     words = (result.hardware, result.dtype, result.granularity, result.symmetry)
     return " ".join(word for word in words if word)

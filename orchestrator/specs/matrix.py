@@ -81,7 +81,7 @@ class TablePolicy(Spec):
 
     `difference` from float32 in points with its interval, `size` of the artifact, peak `memory` of
     the process that ran it, `energy` of one inference where a rail is measured, `model` (which
-    stands there anyway when there are several).
+    stands there anyway when there are several), `row`: its name (the same where rows look alike).
     """
 
     columns: OneOrMany[Column] = ()

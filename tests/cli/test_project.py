@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
-from orchestrator.cli.main import main
+from orchestrator.cli.main import command_line, main
 from orchestrator.cli.parsing.root import find_root
 from orchestrator.errors import UserError
 from orchestrator.store.places import check_place, check_writable
@@ -116,22 +118,60 @@ def test_who_only_reads_makes_no_folder(
     assert not (project / ".farm").exists()
 
 
+ARGUMENTS = {
+    **{("boards", name): [name] for name in ("add", "show", "check", "who", "drain", "undrain")},
+    **{("boards", name): ["x"] for name in ("remove", "wipe")},
+    ("boards", "release"): ["x", "--reason", "y"],
+    ("compare",): ["a", "b"],
+    ("explain",): ["ref"],
+    ("gate",): ["--max-drop", "rank1=1"],
+}
+
+
+def with_option(option: str) -> list[tuple[str, ...]]:
+    """Every command that has an option."""
+
+    def found(group: click.Command, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        if isinstance(group, click.Group):
+            ctx = click.Context(group)
+            for name in group.list_commands(ctx):
+                command = group.get_command(ctx, name)
+                assert command is not None
+                yield from found(command, (*words, name))
+        elif any(option in param.opts for param in group.params):
+            yield words
+
+    return list(found(command_line(), ()))
+
+
 @pytest.mark.parametrize("option", ["--state", "--runs"])
-@pytest.mark.parametrize("command", ["run", "plan", "explain", "gc"])
-def test_a_file_in_the_place_of_a_folder_is_wrong_input(
-    command: str,
-    option: str,
+def test_a_file_in_the_place_of_a_folder_is_wrong_input_for_every_command(
+    option: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    (project / "file").touch()
+    commands = with_option(option)
+    assert len(commands) > 15
+    for words in commands:
+        code, _, err = farm(capsys, *words, *ARGUMENTS.get(words, []), option, "file/below")
+        assert code == 2, (words, err)
+        assert f"{option} file/below cannot be used: file is a file, not a folder" in err
+        assert f"{option} DIR" in err
+        assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "words", [("boards", "drain", "rv1126"), ("boards", "check", "this-host")], ids=" ".join
+)
+def test_a_fleet_log_that_cannot_be_written_is_wrong_input(
+    words: tuple[str, ...],
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(project)
-    (project / "file").touch()
-    words = [command, *(["ref"] if command == "explain" else []), option, "file/below"]
-    code, _, err = farm(capsys, *words)
-    assert code == 2
-    assert f"{option} file/below cannot be used: file is a file, not a folder" in err
-    assert f"{option} DIR" in err
+    code, _, err = farm(capsys, *words, "--runs", "/proc/farm")
+    assert (code, "--runs /proc/farm cannot be used" in err) == (2, True), err
     assert "Traceback" not in err
 
 

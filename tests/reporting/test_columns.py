@@ -57,11 +57,11 @@ def test_a_row_without_figures_has_every_field_and_a_dash():
         assert all(value is None for value in column.values(with_none).values()), name
         texts = [part.text(with_none, True) for part in column.parts]
         assert all(texts), name
-        assert name in ("model", "size") or set(texts) == {DASH}, name
+        assert name in ("model", "row", "size") or set(texts) == {DASH}, name
 
 
 def test_a_file_in_the_folder_is_a_column_everywhere(new_column: None):
-    rows = [result(failed_images=3), result(name="c")]
+    rows = [result(failed_images=3), result(name="c", hardware="Another")]
     assert "failed" in column_names()
     head, _, first, second, *_ = markdown(rows, {}, ["failed"]).splitlines()
     assert head.endswith("| Failed |")

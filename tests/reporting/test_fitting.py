@@ -23,9 +23,11 @@ from orchestrator.cli.run.predict import table as predictions
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.reporting.analysis.compare import compare_runs
 from orchestrator.reporting.analysis.history import load_run
+from orchestrator.reporting.live.card import card_table
 from orchestrator.reporting.live.console import first_notes, print_table, results_table
 from orchestrator.reporting.tables.fitting import Column, fitted, fitting_columns
 from orchestrator.reporting.tables.listing import listed, trend
+from orchestrator.reporting.tables.table import footnotes
 from orchestrator.request import Request
 from orchestrator.specs.inventory import load_inventory
 from orchestrator.store.fleet_log import Standing
@@ -220,3 +222,48 @@ def test_a_console_has_at_most_four_lines_of_footnotes(project: Path) -> None:
     assert [line[:9] for line in shown[::2]] == ["LEAK a a ", "3 skipped", "1 more no"]
     assert shown[1].endswith(" …")
     assert max(map(len, shown)) <= 80
+
+
+@given(
+    st.lists(st.tuples(*[st.sampled_from(["a", "bb", "cccc dd"])] * 4), min_size=2, max_size=5),
+    st.integers(8, 60),
+)
+def test_columns_that_tell_rows_apart_stay(rows: list[tuple[str, ...]], width: int) -> None:
+    columns = [
+        Column("Who", names=True),
+        Column("Figure", 1),
+        Column("How", 3, names=True),
+        Column("What", 2, names=True),
+    ]
+    kept = fitting_columns(columns, rows, width)
+    assert len({tuple(row[i] for i in kept if columns[i].names) for row in rows}) == len(
+        {(row[0], row[2], row[3]) for row in rows}
+    )
+
+
+def two_of_a_board(project: Path) -> list[Any]:
+    """Rows of one board in two quantizations, and in one with two options, all else equal."""
+    run = load_run(project / "runs" / sorted_names(project)[0])
+    one = next(row for row in run.results if row.name == "vim3")
+    other = {"granularity": "per-channel", "symmetry": "symmetric", "name": "vim3-channel"}
+    return [one, one.model_copy(update=other), one.model_copy(update={"name": "vim3-equalized"})]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("drawn", [card_table, results_table])
+def test_rows_of_one_board_stay_apart(project: Path, drawn: Any, width: int) -> None:
+    lines = shown(drawn(two_of_a_board(project), ("difference", "size"), width), width)
+    body = [line for line in lines[1:] if line.strip()]
+    assert len({" ".join(line.split()) for line in body if "A311D" in line}) == 3
+    assert any("vim3-equ" in line for line in body)  # at 60 columns cut off, with a mark
+    assert all(len(line) <= width for line in lines)
+
+
+def test_footnotes_name_the_row_where_a_board_has_several(project: Path) -> None:
+    rows = [row.model_copy(update={"warnings": [row.name]}) for row in two_of_a_board(project)]
+    notes = footnotes(rows, {})
+    for name in ("vim3", "vim3-equalized"):
+        named = [note for note in notes if note.endswith(f"({name}): {name}")]
+        assert len(named) == 1
+        assert named[0].startswith("A311D ")
+    assert any(note.endswith(": vim3-channel") and "per-channel" in note for note in notes)

@@ -99,6 +99,7 @@ def add(adding: Adding, wanted: Wanted) -> int:
     """
     inventory, name = adding.places.inventory, wanted.name
     _check_free(inventory, name)
+    adding.places.check_log()
     kinds = load_kinds()
     if wanted.kind is not None and wanted.kind not in kinds:
         raise UserError(f"--kind: unknown kind {wanted.kind!r}{nearest(wanted.kind, kinds)}")

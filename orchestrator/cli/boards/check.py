@@ -33,7 +33,7 @@ def check_boards(
 
 
 def _check_once(places: Places, asked: Sequence[str], *, as_json: bool) -> int:
-    fleet = Fleet.of(places)
+    fleet = Fleet.of(places, writes=True)
     everyone = "all" in asked
     names = [b.name for b in fleet.inventory.boards] if everyone else asked
     boards = [fleet.named(name) for name in dict.fromkeys(names)]

@@ -12,6 +12,7 @@ from orchestrator.store.fleet_log import FleetLog
 
 def remove(places: Places, name: str) -> int:
     """Take an entry out."""
+    places.check_log()
     remove_board(places.inventory, name)
     FleetLog(places.runs).append(Removed(board=name, by=by()))
     say(f"{name}: taken out of {places.inventory}")
@@ -20,7 +21,7 @@ def remove(places: Places, name: str) -> int:
 
 def drain(places: Places, name: str, reason: str) -> int:
     """No new work."""
-    fleet = Fleet.of(places)
+    fleet = Fleet.of(places, writes=True)
     board = fleet.named(name)
     fleet.log.append(Drained(board=board.name, by=by(), reason=printed(reason)))
     say(f"{board.name}: gets no new work until `farm boards undrain {board.name}`")
@@ -29,7 +30,7 @@ def drain(places: Places, name: str, reason: str) -> int:
 
 def undrain(places: Places, name: str) -> int:
     """Work again."""
-    fleet = Fleet.of(places)
+    fleet = Fleet.of(places, writes=True)
     board = fleet.named(name)
     if not fleet.standings[board.name].drained:
         print(f"farm: {board.name} was not drained", file=sys.stderr)

@@ -29,6 +29,16 @@ class Places:
         """As they were typed."""
         return cls(Path(inventory), Path(state), Path(runs))
 
+    def check_log(self) -> None:
+        """Refuse a folder of runs that the fleet's log cannot be written in.
+
+        Raises:
+            UserError: it cannot be used.
+        """
+        from orchestrator.store.places import check_writable
+
+        check_writable(self.runs, "--runs")
+
 
 @dataclass(frozen=True)
 class Fleet:
@@ -39,11 +49,14 @@ class Fleet:
     standings: dict[str, Standing]
 
     @classmethod
-    def of(cls, places: Places) -> Fleet:
+    def of(cls, places: Places, *, writes: bool = False) -> Fleet:
         """Read both.
 
+        Args:
+            writes: whether the log will be written.
+
         Raises:
-            UserError: the inventory is missing or wrong.
+            UserError: the inventory is missing or wrong, or the log cannot be written.
         """
         from orchestrator.fleet.boards.entry import identity
         from orchestrator.specs.inventory import load_inventory
@@ -51,6 +64,8 @@ class Fleet:
 
         inventory = load_inventory(places.inventory)
         log = FleetLog(places.runs)
+        if writes:
+            places.check_log()
         ids = {board.name: identity(board) for board in inventory.boards}
         return cls(inventory, log, log.standings(ids))
 

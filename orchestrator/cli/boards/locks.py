@@ -30,7 +30,7 @@ def release(places: Places, name: str, reason: str) -> int:
     reason = printed(reason)
     if not reason:
         raise UserError("the reason is empty", "its holder will read it: --reason 'board is mine'")
-    fleet = Fleet.of(places)
+    fleet = Fleet.of(places, writes=True)
     board = fleet.named(name)
     doing = "farm boards release"
     with reaching(places, doing) as address, contact(address(board)) as commands:
@@ -42,7 +42,7 @@ def release(places: Places, name: str, reason: str) -> int:
 
 def wipe(places: Places, name: str) -> int:
     """Remove farm's files."""
-    fleet = Fleet.of(places)
+    fleet = Fleet.of(places, writes=True)
     board = fleet.named(name)
     with reaching(places, "farm boards wipe") as address, contact(address(board)) as commands:
         gone = commands.wipe()

@@ -102,7 +102,7 @@ def card_table(
     head, lines = bars(results) if drawn else ("", [])
     parts = [*PUBLISHED, *asked(columns, results)]
     shape = [
-        Column(name, drop=part.drop, right=part.right)
+        Column(name, drop=part.drop, right=part.right, names=part.names)
         for name, part in zip(names, parts, strict=True)
     ]
     rank1 = names.index("Rank1")

@@ -356,7 +356,7 @@ def results_table(results: Sequence[CellResult], columns: Sequence[str], width: 
     more = extra(columns, results)
     parts = [*PUBLISHED, *asked(columns, results)]
     shape = [
-        Column(name, drop=part.drop, right=part.right, wraps=part.wraps)
+        Column(name, drop=part.drop, right=part.right, wraps=part.wraps, names=part.names)
         for name, part in zip(headings(results, more), parts, strict=True)
     ]
     with_intervals = [row(result, True, more) for result in results]

@@ -25,12 +25,14 @@ class Column:
         drop: 0 stays; of the others the highest goes first where not all fit.
         right: whether it is set right.
         wraps: whether its text may take several lines, broken between words.
+        names: whether it says which row it is; without it two rows may look alike.
     """
 
     name: str
     drop: int = 0
     right: bool = False
     wraps: bool = False
+    names: bool = False
 
 
 def fitted(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> Table:
@@ -60,15 +62,35 @@ def fitted(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
 def fitting_columns(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
 ) -> list[int]:
-    """Places of the columns that fit, in their order."""
+    """Places of the columns that fit, in their order.
+
+    A column that tells two rows apart stays as long as no other does.
+    """
     shown = list(range(len(columns)))
     while True:
         texts = [[_text(row[i]) for i in shown] for row in rows]
         least = [_least(columns[i], [row[n] for row in texts]) for n, i in enumerate(shown)]
-        most = max((columns[i].drop for i in shown), default=0)
-        if sum(least) + GAP * (len(least) - 1) <= width or not most or len(shown) < 2:
+        may_go = [
+            i for i in reversed(shown) if columns[i].drop and _dispensable(i, shown, columns, rows)
+        ]
+        if sum(least) + GAP * (len(least) - 1) <= width or not may_go or len(shown) < 2:
             return shown
-        shown.remove(next(i for i in reversed(shown) if columns[i].drop == most))
+        shown.remove(max(may_go, key=lambda i: columns[i].drop))
+
+
+def _dispensable(
+    place: int, shown: Sequence[int], columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
+) -> bool:
+    """Whether rows stay told apart without the column at `place`, as far as they are with it."""
+    if not columns[place].names:
+        return True
+    naming = [i for i in shown if columns[i].names]
+    left = [i for i in naming if i != place]
+
+    def kinds(places: Sequence[int]) -> int:
+        return len({tuple(_text(row[i]).plain for i in places) for row in rows})
+
+    return kinds(left) == kinds(naming)
 
 
 def fits(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> bool:

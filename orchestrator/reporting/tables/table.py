@@ -92,7 +92,7 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
     suspect = [r for r in results if r.verdict == "SUSPECT"]
     notes.extend(f"{row_name(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect)
     notes.extend(
-        f"{result.hardware}: {counted(result.failed_images, 'image')} failed and "
+        f"{row_name(result, results)}: {counted(result.failed_images, 'image')} failed and "
         f"{'counts as a miss' if result.failed_images == 1 else 'count as misses'}"
         for result in results
         if result.failed_images
@@ -145,7 +145,7 @@ def _warnings(results: Sequence[CellResult]) -> list[str]:
     rows: dict[str, list[str]] = {}
     for result in results:
         for warning in result.warnings:
-            rows.setdefault(warning, []).append(result.hardware)
+            rows.setdefault(warning, []).append(row_name(result, results))
     return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in rows.items()]
 
 
@@ -168,7 +168,7 @@ def _different_paces(results: Sequence[CellResult]) -> list[str]:
 def _shared(emulated: Sequence[CellResult]) -> list[str]:
     by_artifact: dict[str, list[str]] = {}
     for result in emulated:
-        name = result.hardware.rstrip("*")
+        name = row_name(result, emulated).rstrip("*")
         names = by_artifact.setdefault(result.artifact_sha256, [])
         if name not in names:
             names.append(name)
@@ -190,7 +190,7 @@ def _differences(results: Sequence[CellResult]) -> list[str]:
             "No row's Rank-1 differs significantly from float32's (McNemar, Holm over "
             f"{counted(len(compared), 'comparison')}): do not rank the rows."
         ]
-    names = ", ".join(result.hardware for result in real)
+    names = ", ".join(row_name(result, results) for result in real)
     return [f"↓ ↑ Rank-1 differs significantly from float32's (McNemar, Holm, p < 0.05): {names}."]
 
 
