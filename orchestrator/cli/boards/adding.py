@@ -99,7 +99,6 @@ def add(adding: Adding, wanted: Wanted) -> int:
     """
     inventory, name = adding.places.inventory, wanted.name
     _check_free(inventory, name)
-    adding.places.check_log()
     kinds = load_kinds()
     if wanted.kind is not None and wanted.kind not in kinds:
         raise UserError(f"--kind: unknown kind {wanted.kind!r}{nearest(wanted.kind, kinds)}")
@@ -114,6 +113,7 @@ def add(adding: Adding, wanted: Wanted) -> int:
         ssh["jump"] = [_hop(place) for place in way]
     approved = approve(name, target, wanted.host_key, ask=adding.ask, way=way)
     ssh["host_key"] = approved.line
+    adding.places.check_log()
     found = _looked_at(name, target, approved, way)
     for line in probe_lines(found):
         say(f"  {line}")
