@@ -22,7 +22,7 @@ def conclusion(rows: Sequence[CellResult], total: int | None = None) -> str:
     Returns:
         a sentence, with what limits it: a part of the test set, a leak, warnings, missing rows.
     """
-    missing = (len(rows) if total is None else total) - len(rows)
+    missing = max(0, (total or 0) - len(rows))
     if not rows:
         return NOTHING if missing <= 1 else f"None of {missing} rows has a result."
     compared = [row for row in rows if row.difference is not None]
