@@ -178,6 +178,20 @@ def test_rows_of_emulated_boards_end_one_after_the_other() -> None:
         assert sum(o.start <= span.start < o.stop for o in extracting) <= 2
 
 
+def test_the_last_extractions_share_the_processors() -> None:
+    """Three of 20 s on two processors take 30 s together, in turn they would take 40."""
+    names = tuple("abc")
+    steps = {n: Step(n, "extract", pool=(n,), board=n) for n in names}
+    done = simulate(
+        Graph(steps, {}),
+        dict.fromkeys(names, HEAD_DOMAIN),
+        lambda *_: 20.0,
+        head_slots=2,
+        processors={HEAD_DOMAIN: 2},
+    )
+    assert done.makespan_s == 30.0
+
+
 def test_scoring_begins_as_soon_as_its_features_are_there() -> None:
     """On boards of their own: the row of a fast board is scored while a slow one extracts."""
     graph = graph_of([("fast",), ("slow",)])

@@ -89,14 +89,15 @@ def test_a_measurement_keeps_its_domain_waiting_and_waits_for_it() -> None:
 
 
 def test_more_emulated_boards_than_processors_wait_for_one() -> None:
-    names = ("a", "b", "c", "d")
+    names = ("a", "b", "c", "d", "e")
     told = Told(
         [on(f"extract/{n}", "extract", n) for n in names], dict.fromkeys(names, HEAD_DOMAIN)
     )
     assert told.started == {"extract/a", "extract/b"}
-    assert told.said() == [(("c", "d"), "processors", "extract/a")]
+    assert told.said() == [(("c", "d", "e"), "processors", "extract/a")]
     assert told.end("extract/a") == {"extract/c"}
-    assert told.said() == [(("d",), "processors", "extract/b")]
+    assert told.said() == [(("d", "e"), "processors", "extract/b")]
+    assert told.end("extract/b") == {"extract/d", "extract/e"}  # the last ones share
 
 
 def test_a_retry_and_a_twin_are_named() -> None:

@@ -5,7 +5,7 @@
   while one waits, no new extraction or scoring starts there that would keep it waiting.
 - Steps on the head share this host's domain, as many at a time as it has processors. Beside them,
   as many emulated boards extract: more would only slow each other down, and no row would end
-  before the last.
+  before the last. Only the last of them share what there is.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def extracts_here(step: Candidate) -> bool:
 
 
 def choose(
-    ready: Iterable[Candidate], running: Iterable[Candidate], head_slots: int
+    ready: Iterable[Candidate], running: Iterable[Candidate], head_slots: int, to_come: int = 0
 ) -> list[Candidate]:
     """The candidates to start now.
 
@@ -62,6 +62,7 @@ def choose(
         ready: steps all of whose inputs are there and whose board is connected, in plan order.
         running: steps under way.
         head_slots: how many steps may run on the head at a time.
+        to_come: extractions on the head's processors that wait, ready or not.
     """
     waiting = sorted(ready, key=order)
     boards: set[str] = set()
@@ -82,6 +83,9 @@ def choose(
 
     for step in running:
         take(step)
+    # The last ones share: of three on two processors, one would else be left to itself at the end.
+    left = extracting + max(to_come, sum(map(extracts_here, waiting)))
+    at_a_time = head_slots if left >= 2 * head_slots else left
     chosen: list[Candidate] = []
     measuring = {step.domain for step in waiting if STAGE_FACTS[step.stage].alone}
     for step in waiting:
@@ -91,7 +95,7 @@ def choose(
             continue
         if STAGE_FACTS[step.stage].alone and step.domain in used:
             continue
-        if extracts_here(step) and extracting >= head_slots:
+        if extracts_here(step) and extracting >= at_a_time:
             continue
         if STAGE_FACTS[step.stage].yields and step.domain in measuring:
             continue

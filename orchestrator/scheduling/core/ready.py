@@ -30,6 +30,7 @@ class Ready:
     Attributes:
         since: ready steps, and when each became so.
         position: a step's place in the plan; equals start in this order.
+        extractions: steps that wait, ready or not, to extract on the head's processors.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Ready:
         self._open: set[str] = set()  # boards whose line is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
         self._near_pooled: set[str] = set()
+        self.extractions: set[str] = set()
         self._missing: dict[str, int] = {}  # sources that are not done
         self._lacking: dict[str, int] = {}  # the same without deploys
         self.after: dict[str, list[str]] = {step_id: [] for step_id in self._steps}
@@ -162,8 +164,15 @@ class Ready:
             0.0 if in_turn else plan.ranks.get(step.id, 0.0),
         )
 
+    def _extracts_here(self, step: Step) -> bool:
+        return step.stage == "extract" and self._plan.boards[step.board].domain == HEAD_DOMAIN
+
     def _update(self, step_id: str, now: float) -> None:
         waiting = self._states[step_id] is StepState.WAITING
+        if waiting and self._extracts_here(self._steps[step_id]):
+            self.extractions.add(step_id)
+        else:
+            self.extractions.discard(step_id)
         ready = waiting and not self._missing[step_id]
         step = self._steps[step_id]
         near = waiting and not self._lacking[step_id] and step.facts.executes

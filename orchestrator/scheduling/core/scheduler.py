@@ -186,7 +186,9 @@ class Scheduler:
         )
         helpers = {candidate.id: (step, candidate) for step, candidate in self._helpers(ready)}
         candidates = [*ready, *(candidate for _, candidate in helpers.values())]
-        for chosen in choose(candidates, underway.candidates.values(), self._slots):
+        for chosen in choose(
+            candidates, underway.candidates.values(), self._slots, len(self.steps.ready.extractions)
+        ):
             if chosen.id in helpers:
                 step = helpers[chosen.id][0]
                 underway.help(step, chosen)
