@@ -1,36 +1,39 @@
 """Two artifacts timed again on one board, interleaved, so that nothing but them differs.
 
 Two runs lie days apart: a warmer room, another load or a newer kernel looks like a regression.
-Here the board is held once and both are timed in rounds, in the order AB BA AB ..., so that drift
-falls on both alike.
+Here the board is held once, and both are measured and judged as the measure stage does it.
 """
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
+import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from orchestrator.cluster.host_actor import HostActor
+from orchestrator.cluster.interfaces import BoardNews, ImageFile
 from orchestrator.data.times import RawTimes
-from orchestrator.fleet.boards.addressing import address_of
-from orchestrator.fleet.boards.board import BoardLink
+from orchestrator.fleet.boards.addressing import address_of, me
 from orchestrator.fleet.emulated.boards import EmulatedFleet
+from orchestrator.planning.facts import board_facts
 from orchestrator.specs.inventory import Board
+from orchestrator.specs.kinds import load_kinds
 from orchestrator.stages.deployable import FILE, deployable
+from orchestrator.stages.interleaved import Series, merged, share, take_turns
+from orchestrator.stages.latency import pack
+from orchestrator.stages.measure import judged
 from orchestrator.store.artifacts import Held
 from orchestrator.store.contention_lock import working_in
 
 ROUNDS = 6
 IMAGES = 4
 _LEAST_S = 0.5
+_LEAST_COUNT = 10
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,16 @@ class Kept:
 
 @dataclass(frozen=True, eq=False)
 class Again:
-    """Device times of the second look, milliseconds in order, float64 (n,) each."""
+    """The second look.
 
-    first_ms: NDArray[np.float64]
-    second_ms: NDArray[np.float64]
+    Attributes:
+        first, second: raw times of both artifacts.
+        doubts: why a verdict on them is not VALID; empty when both are.
+    """
+
+    first: RawTimes
+    second: RawTimes
+    doubts: tuple[str, ...]
 
 
 def measure_again(
@@ -75,56 +84,72 @@ def measure_again(
     Raises:
         FarmError: the board is not reached, is in use, or fails.
     """
-    asked = {key: value for key, value in policy.items() if key != "rounds"}
-    asked["min_duration_s"] = max(_LEAST_S, policy["min_duration_s"] / rounds)
-    asked["min_count"] = max(10, -(-int(policy["min_count"]) // rounds))
-    asked |= {"blocks": 1, "pause_s": 0.0}
-    emulated = EmulatedFleet(state / "emulated")
-    owner = f"{getpass.getuser()}@{socket.gethostname()} gate pid {os.getpid()}"
+    asked = dict(policy) | {
+        "rounds": rounds,
+        "blocks": rounds,
+        "pause_s": 0.0,
+        "min_duration_s": max(rounds * _LEAST_S, policy["min_duration_s"]),
+        "min_count": max(rounds * _LEAST_COUNT, int(policy["min_count"])),
+        "max_duration_s": rounds * policy["max_duration_s"],
+    }
+    emulated, host = EmulatedFleet(state / "emulated"), HostActor()
     try:
-        link = BoardLink(address_of(board, owner=owner, state=state, emulated=emulated))
-        try:
-            say(f"{board.name}: connecting")
-            link.connect()
-            return _rounds(link, board, (first, second), asked, say, rounds)
-        finally:
-            link.close()
+        say(f"{board.name}: connecting")
+        address = address_of(board, owner=me("gate"), state=state, emulated=emulated)
+        facts = board_facts(host.connect(address, board))
+        with (
+            tempfile.TemporaryDirectory(prefix="farm-") as folder,
+            working_in(
+                board.contention_domain,
+                alone=True,
+                stop=threading.Event(),
+                waiting=lambda: say(f"{board.name}: waiting for another run to end there"),
+            ),
+        ):
+            both = [_series(host, board, kept, asked, Path(folder)) for kept in (first, second)]
+            take_turns(both, rounds, _Telling(board.name, rounds, say))
+        times: list[RawTimes] = []
+        doubts: list[str] = []
+        for series in both:
+            raw, conditions = merged(series.rounds)
+            kind = board.kind
+            made = pack(raw, judged(conditions, kind, facts), asked, board.executed_by, {})
+            times.append(raw)
+            doubts += [] if made.facts["verdict"] == "VALID" else made.facts["reasons"]
+        return Again(times[0], times[1], tuple(dict.fromkeys(doubts)))
     finally:
+        host.close()
         emulated.close()
 
 
-def _rounds(
-    link: BoardLink,
-    board: Board,
-    both: tuple[Kept, Kept],
-    policy: Mapping[str, Any],
-    say: Callable[[str], None],
-    rounds: int,
-) -> Again:
-    artifacts = []
-    for kept in both:
-        artifact = deployable(kept.held, board, kept.runtime, kept.input_meta)
-        link.deploy(artifact, kept.held.read(FILE))
-        artifacts.append(artifact)
-    times: tuple[list[Any], list[Any]] = ([], [])
-    with working_in(
-        board.contention_domain,
-        alone=True,
-        stop=threading.Event(),
-        waiting=lambda: say(f"{board.name}: waiting for another run to end there"),
-    ):
-        for number in range(rounds):
-            say(f"{board.name}: round {number + 1} of {rounds}")
-            for which in (0, 1) if number % 2 == 0 else (1, 0):
-                link.open(artifacts[which])
-                for news in link.measure(_images(both[which].input_meta), policy):
-                    if isinstance(news, RawTimes):
-                        times[which].append(news.device_ns)
-    first, second = (np.concatenate(parts).astype(np.float64) / 1e6 for parts in times)
-    return Again(first, second)
-
-
-def _images(input_meta: Mapping[str, Any]) -> NDArray[np.uint8]:
+def _series(
+    host: HostActor, board: Board, kept: Kept, policy: Mapping[str, Any], folder: Path
+) -> Series:
+    """An artifact, deployed and ready to be measured."""
+    artifact = deployable(kept.held, board, kept.runtime, kept.input_meta)
+    for _ in host.deploy(board.name, artifact, kept.held.read(FILE)):
+        pass
     # What a convolution takes does not depend on the pixels.
-    shape = (IMAGES, int(input_meta["height"]), int(input_meta["width"]), 3)
-    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    shape = (IMAGES, int(kept.input_meta["height"]), int(kept.input_meta["width"]), 3)
+    path = folder / f"{artifact.name}.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    images = ImageFile(str(path), ((0, IMAGES),))
+    sensors = load_kinds()[board.kind].sensors.model_dump(mode="json")
+
+    def measure() -> Iterator[BoardNews]:
+        return host.measure(board.name, artifact, images, share(policy), sensors)
+
+    return Series(measure)
+
+
+class _Telling:
+    """Says each round once."""
+
+    def __init__(self, board: str, rounds: int, say: Callable[[str], None]) -> None:
+        self._board, self._rounds, self._say, self._said = board, rounds, say, 0
+
+    def __call__(self, series: Series, news: BoardNews) -> None:
+        under_way = len(series.rounds) + 1
+        if under_way > self._said:
+            self._said = under_way
+            self._say(f"{self._board}: round {under_way} of {self._rounds}")

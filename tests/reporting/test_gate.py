@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.analysis.compare import compare_runs, grouped, normal_p, ratio_interval
-from orchestrator.reporting.analysis.gate import Judgement, judge, parse_limits
+from orchestrator.reporting.analysis.compare import (
+    Slower,
+    compare_runs,
+    grouped,
+    normal_p,
+    ratio_interval,
+)
+from orchestrator.reporting.analysis.gate import Judgement, SecondLook, judge, parse_limits
 from orchestrator.reporting.analysis.history import Run, load_run
 from orchestrator.reporting.tables.published import NOT_COMPARABLE, load_published
 from orchestrator.stages.score import SEARCHES
@@ -80,6 +86,26 @@ def test_a_slower_board_fails_only_beyond_the_limit(tmp_path: Path) -> None:
     assert "not confirmed by measuring again" in judged.failures[0]
     assert gate(first, second, [], ["p50=30%"]).passed
     assert gate(second, first, [], ["p50=10%"]).passed
+
+
+@pytest.mark.parametrize("ratio", [1.2, 1.0])
+@pytest.mark.parametrize("doubts", [(), ("throttled: cpu at step 3",)])
+def test_a_second_look_in_doubt_neither_confirms_nor_clears(
+    tmp_path: Path, ratio: float, doubts: tuple[str, ...]
+) -> None:
+    first = run(tmp_path, "a", Row("x", median_ms=20))
+    second = run(tmp_path, "b", Row("x", median_ms=24, time_lot=5))
+    found = SecondLook({50: Slower(ratio, ratio - 0.01, ratio + 0.01)}, doubts)
+    limits = parse_limits([], ["p50=10%"])
+    judged = judge(compare_runs(first, second), second, limits, lambda pair: found)
+    (said,) = judged.failures or judged.warnings
+    if doubts:
+        assert not judged.passed
+        assert "; undecided: " in said
+        assert said.endswith("measured again, interleaved, but SUSPECT: throttled: cpu at step 3")
+    else:
+        assert judged.passed is (ratio == 1.0)
+        assert ("not confirmed" in said) is (ratio == 1.0)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from orchestrator.errors import FarmError
 from orchestrator.execution.second_look import Kept, measure_again
-from orchestrator.reporting.analysis.compare import RowPair, Slower, slower
-from orchestrator.reporting.analysis.gate import Confirm
+from orchestrator.reporting.analysis.compare import RowPair, slower
+from orchestrator.reporting.analysis.gate import Confirm, SecondLook
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.results import CellResult
 from orchestrator.specs.inventory import load_inventory
@@ -21,7 +21,7 @@ NOT = "not confirmed by measuring again: "
 def confirming(baseline: Run, candidate: Run, console: Console) -> Confirm:
     """A gate's way to measure a row of two runs again."""
 
-    def confirm(pair: RowPair) -> dict[int, Slower] | str:
+    def confirm(pair: RowPair) -> SecondLook | str:
         try:
             first, second = _kept(baseline, pair.first), _kept(candidate, pair.second)
             if isinstance(first, str) or isinstance(second, str):
@@ -42,7 +42,8 @@ def confirming(baseline: Run, candidate: Run, console: Console) -> Confirm:
             )
         except (FarmError, KeyError) as error:
             return f"{NOT}{error}"
-        return slower(again.first_ms, again.second_ms)
+        first_ms, second_ms = again.first.device_ns / 1e6, again.second.device_ns / 1e6
+        return SecondLook(slower(first_ms, second_ms), again.doubts)
 
     return confirm
 

@@ -2,8 +2,9 @@
 
 A row fails on accuracy when its rate fell by more than the limit and the fall is significant
 (paired, Holm over the rows); it fails on latency when its ratio exceeds the limit and the interval
-of the ratio lies above 1, and does so again when both are measured once more, interleaved. Where
-the data cannot tell, the gate says how much they could have told.
+of the ratio lies above 1, and does so again when both are measured once more, interleaved. A
+second look that is SUSPECT decides nothing: the row fails as undecided, with the reason. Where the
+data cannot tell, the gate says how much they could have told.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -29,8 +30,22 @@ from orchestrator.reporting.analysis.history import Run
 RATES = ("rank1", "tar")
 UNCONFIRMED = "time from one session each, not confirmed by measuring again"
 
-# Measures a row's both artifacts again, interleaved: the ratios by percentile, or why it could not.
-Confirm = Callable[[RowPair], dict[int, Slower] | str]
+
+@dataclass(frozen=True)
+class SecondLook:
+    """A row's both artifacts measured again, interleaved.
+
+    Attributes:
+        ratios: by percentile.
+        doubts: why these times are SUSPECT; such times neither confirm a slow-down nor clear it.
+    """
+
+    ratios: Mapping[int, Slower]
+    doubts: tuple[str, ...] = ()
+
+
+# Measures a row's both artifacts again, or says why it could not.
+Confirm = Callable[[RowPair], SecondLook | str]
 
 
 @dataclass(frozen=True)
@@ -183,7 +198,7 @@ def _rate(pair: RowPair, rate: str, limit: float, said: list[Remark]) -> int:
     return 1
 
 
-def _once(pair: RowPair, confirm: Confirm) -> Callable[[], dict[int, Slower] | str]:
+def _once(pair: RowPair, confirm: Confirm) -> Callable[[], SecondLook | str]:
     return functools.cache(lambda: confirm(pair))
 
 
@@ -192,7 +207,7 @@ def _time(
     percentile: int,
     limit: float,
     said: list[Remark],
-    again: Callable[[], dict[int, Slower] | str] | None,
+    again: Callable[[], SecondLook | str] | None,
 ) -> int:
     """Judge a time; 1, since a pair with a time can be judged."""
     assert pair.time is not None
@@ -207,14 +222,16 @@ def _time(
     found = again() if again is not None else UNCONFIRMED
     if isinstance(found, str):
         said.append(Remark(pair.name, "fail", f"{text} ({found})"))
-    elif _over(found[percentile], limit):
-        text += f", and {_slower_text(found[percentile])} measured again, interleaved"
+        return 1
+    ratio = found.ratios[percentile]
+    again_text = f"{_slower_text(ratio)} measured again, interleaved"
+    if found.doubts:
+        text += f"; undecided: {again_text}, but SUSPECT: {'; '.join(found.doubts)}"
         said.append(Remark(pair.name, "fail", text))
+    elif _over(ratio, limit):
+        said.append(Remark(pair.name, "fail", f"{text}, and {again_text}"))
     else:
-        text += (
-            f", but {_slower_text(found[percentile])} measured again, interleaved: not confirmed"
-        )
-        said.append(Remark(pair.name, "warn", text))
+        said.append(Remark(pair.name, "warn", f"{text}, but {again_text}: not confirmed"))
     return 1
 
 
