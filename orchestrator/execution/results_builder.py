@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.audit.sentences import shortened
 from orchestrator.hashing import digest
 from orchestrator.planning.cells import Cell
+from orchestrator.planning.graph import CellTargets
 from orchestrator.planning.versions import mismatches
 from orchestrator.preflight.planner import Plan, encoder_backend
 from orchestrator.results import CellResult, Latency
@@ -25,35 +27,41 @@ EMULATED = UNTIMED | {
 }
 
 
+@dataclass(frozen=True)
+class _CellHeld:
+    """What the store holds of one cell's steps; None where the cell has no such step.
+
+    Features are None too when only what was made of them is left.
+    """
+
+    artifact: Held
+    parity: Held
+    score: Held
+    measure: Held | None
+    compare: Held | None
+    gallery: Held | None
+    probe: Held | None
+
+
 def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
     """The row's figures, or None while one of its steps is missing."""
     targets = plan.graph.targets[cell.name]
-    score = held(plan, targets.score)
-    measure = held(plan, targets.measure) if targets.measure else None
-    artifact = held(plan, targets.artifact)
-    parity = held(plan, targets.parity)
-    compare = held(plan, targets.compare) if targets.compare else None
-    if score is None or artifact is None or parity is None:
-        return None
-    if targets.measure and measure is None:
-        return None
-    if targets.compare and compare is None:
+    found = _held_of(plan, targets)
+    if found is None:
         return None
     board = plan.boards[cell.board]
     untimed = SIMULATED if cell.probe.simulated else EMULATED
-    timed = measure.manifest["facts"] if measure else untimed
-    latency = {key: timed.get(key) for key in Latency.model_fields} if measure else None
-    figures = score.manifest["facts"]
+    timed = found.measure.manifest["facts"] if found.measure else untimed
+    latency = {key: timed.get(key) for key in Latency.model_fields} if found.measure else None
+    figures = found.score.manifest["facts"]
     quantization = cell.probe.quantization
-    intake = plan.intake.get(cell.model)
-    gallery, probe = held(plan, targets.gallery), held(plan, targets.probe)
     return CellResult.model_validate(
         {
             "name": cell.name,
             "hardware": plan.hardware(cell),
             "provider": board.provider,
             "type": board.type,
-            "backend": _backend(cell, artifact),
+            "backend": _backend(cell, found.artifact),
             "board": cell.board,
             "kind": cell.kind,
             "executed_by": cell.probe.executed_by,
@@ -70,45 +78,73 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "rank1": figures["rank1"],
             "tar": figures["tar"],
             "tar_all": figures["tar_all"],
-            "difference": compare.manifest["facts"] if compare else None,
+            "difference": found.compare.manifest["facts"] if found.compare else None,
             "failed_images": figures["failed"],
             "verdict": timed["verdict"],
             "verdict_reason": timed["reason"],
             "verdict_reasons": timed["reasons"],
-            "artifact_sha256": artifact.manifest["facts"]["sha256"],
-            "artifact_bytes": artifact.manifest["facts"]["bytes"],
-            "warnings": [
-                *figures["warnings"],
-                *timed["notes"],
-                *_mismatches(cell, artifact, probe, measure),
-                *parity.manifest["facts"]["warnings"],
-                *(intake.warnings if intake else ()),
-            ],
+            "artifact_sha256": found.artifact.manifest["facts"]["sha256"],
+            "artifact_bytes": found.artifact.manifest["facts"]["bytes"],
+            "warnings": _warnings(plan, cell, found, timed["notes"]),
             "helpers": _helpers(plan, targets.artifact),
-            "provenance": {
-                "model_sha256": plan.models[cell.model].sha256,
-                "model": plan.models[cell.model].about,
-                "preprocessing": plan.models[cell.model].input.model_dump(mode="json"),
-                **({"intake": intake.to_dict()} if intake and intake.changes else {}),
-                "artifact": artifact.manifest["provenance"],
-                **({"given": asdict(plan.given[cell.model])} if quantization.is_given else {}),
-                "gallery": {
-                    "executed_by": cell.gallery.executed_by,
-                    "encoder": cell.gallery.name,
-                    **(gallery.manifest["provenance"] if gallery else {}),
-                },
-                "probe": probe.manifest["provenance"] if probe else {},
-                "parity": parity.manifest["facts"],
-                "measure": measure.manifest["provenance"] if measure else {},
-                "score": score.manifest["provenance"],
-                "keys": {
-                    stage: plan.resolution.keys[step]
-                    for stage, step in vars(targets).items()
-                    if step is not None
-                },
-            },
+            "provenance": _provenance(plan, cell, found),
         }
     )
+
+
+def _held_of(plan: Plan, targets: CellTargets) -> _CellHeld | None:
+    score = held(plan, targets.score)
+    measure = held(plan, targets.measure) if targets.measure else None
+    artifact = held(plan, targets.artifact)
+    parity = held(plan, targets.parity)
+    compare = held(plan, targets.compare) if targets.compare else None
+    if score is None or artifact is None or parity is None:
+        return None
+    if targets.measure and measure is None:
+        return None
+    if targets.compare and compare is None:
+        return None
+    gallery, probe = held(plan, targets.gallery), held(plan, targets.probe)
+    return _CellHeld(artifact, parity, score, measure, compare, gallery, probe)
+
+
+def _warnings(plan: Plan, cell: Cell, found: _CellHeld, notes: Sequence[str]) -> list[str]:
+    intake = plan.intake.get(cell.model)
+    return [
+        *found.score.manifest["facts"]["warnings"],
+        *notes,
+        *_mismatches(cell, found.artifact, found.probe, found.measure),
+        *found.parity.manifest["facts"]["warnings"],
+        *(intake.warnings if intake else ()),
+    ]
+
+
+def _provenance(plan: Plan, cell: Cell, found: _CellHeld) -> dict[str, Any]:
+    """By what each of the row's steps was made, and the keys under which the store holds them."""
+    model, intake = plan.models[cell.model], plan.intake.get(cell.model)
+    is_given = cell.probe.quantization.is_given
+    return {
+        "model_sha256": model.sha256,
+        "model": model.about,
+        "preprocessing": model.input.model_dump(mode="json"),
+        **({"intake": intake.to_dict()} if intake and intake.changes else {}),
+        "artifact": found.artifact.manifest["provenance"],
+        **({"given": asdict(plan.given[cell.model])} if is_given else {}),
+        "gallery": {
+            "executed_by": cell.gallery.executed_by,
+            "encoder": cell.gallery.name,
+            **(found.gallery.manifest["provenance"] if found.gallery else {}),
+        },
+        "probe": found.probe.manifest["provenance"] if found.probe else {},
+        "parity": found.parity.manifest["facts"],
+        "measure": found.measure.manifest["provenance"] if found.measure else {},
+        "score": found.score.manifest["provenance"],
+        "keys": {
+            stage: plan.resolution.keys[step]
+            for stage, step in vars(plan.graph.targets[cell.name]).items()
+            if step is not None
+        },
+    }
 
 
 def _backend(cell: Cell, artifact: Held) -> str:

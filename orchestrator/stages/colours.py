@@ -33,6 +33,9 @@ _RESAMPLES = 8000
 
 Side = Literal["", "all", "gallery", "probe"]
 
+_Features = dict[tuple[str, bool], NDArray[np.float64]]
+"""(gallery or probe, whether red and blue were exchanged) to (identities, dimensions)."""
+
 
 @dataclass(frozen=True)
 class Colours:
@@ -155,31 +158,33 @@ def compare_colours(
         None with fewer than eight identities whose features are finite, of which nothing can be
         said.
     """
-    count = len(gallery)
-    if count < FEW:
+    if len(gallery) < FEW:
         return None
-    done, total = 0, 4 * count
-    features: dict[tuple[str, bool], NDArray[np.float64]] = {}
+    done, total = 0, 4 * len(gallery)
+
+    def embedded(image: NDArray[np.uint8], exchanged: bool) -> NDArray[np.float32]:
+        nonlocal done
+        turned = image[..., ::-1] if exchanged else image
+        found = embed(preprocess(turned[None], colour_order=colour, mean=mean, std=std))
+        done += 1
+        if progress is not None:
+            progress(done, total)
+        return found
+
+    features: _Features = {}
     for exchanged in (False, True):
         for side, images in (("gallery", gallery), ("probe", probes)):
-            made = []
-            for image in images:
-                fed = preprocess(
-                    image[None, ..., ::-1] if exchanged else image[None],
-                    colour_order=colour,
-                    mean=mean,
-                    std=std,
-                )
-                made.append(embed(fed))
-                done += 1
-                if progress is not None:
-                    progress(done, total)
+            made = [embedded(image, exchanged) for image in images]
             features[side, exchanged] = np.stack(made).astype(np.float64)
     finite = np.logical_and.reduce([np.isfinite(f).all(axis=1) for f in features.values()])
     if int(finite.sum()) < FEW:
         return None
-    features = {which: found[finite] for which, found in features.items()}
-    count = int(finite.sum())
+    return _judged({which: found[finite] for which, found in features.items()})
+
+
+def _judged(features: _Features) -> Colours:
+    """What features that are finite say, each image's with its red and blue as they are and not."""
+    count = len(features["gallery", False])
     judged: dict[Side, tuple[NDArray[np.bool_], NDArray[np.float64]]] = {
         which: judge(
             features["gallery", which in ("all", "gallery")],

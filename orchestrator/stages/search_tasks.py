@@ -8,7 +8,7 @@ the ranks.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -127,29 +127,10 @@ def search_sharded(
         )
     except scoring.ScoringError as error:
         raise UserError(f"scoring: {error}") from error
-    blocks = max(1, math.ceil(len(probes.rows) * row_bytes / part_bytes))
-    edges = np.linspace(0, len(probes.rows), blocks + 1).astype(int)
-    spans = [slice(int(low), int(high)) for low, high in pairwise(edges) if high > low]
-
-    def tasks() -> Iterator[Task]:
-        for number, span in enumerate(spans):
-            searched = np.array(probes.rows[span])
-            for rows in shards:
-                yield Task(
-                    number,
-                    np.array(gallery.rows[rows]),
-                    searched,
-                    gallery.failed[rows],
-                    probes.failed[span],
-                    tuple(gallery.ids[row] for row in rows),
-                    tuple(probes.ids[span]),
-                    known[span],
-                    fusion,
-                )
-
+    spans = _spans(len(probes.rows), max(1, math.ceil(len(probes.rows) * row_bytes / part_bytes)))
     total, done = len(gallery.rows) * len(probes.rows), 0
     parts: dict[int, list[Searches | None]] = {number: [] for number in range(len(spans))}
-    for task, found in run(search_task, tasks()):
+    for task, found in run(search_task, _tasks(gallery, probes, shards, spans, known, fusion)):
         parts[task.block].append(found)
         done += task.pairs
         yield Progress(done, total)
@@ -161,3 +142,34 @@ def search_sharded(
         yield scoring.join_probes(trials, merged)
     except scoring.ScoringError as error:
         raise UserError(f"scoring: {error}") from error
+
+
+def _spans(count: int, blocks: int) -> list[slice]:
+    """Rows cut into about equal blocks, none empty."""
+    edges = np.linspace(0, count, blocks + 1).astype(int)
+    return [slice(int(low), int(high)) for low, high in pairwise(edges) if high > low]
+
+
+def _tasks(
+    gallery: Features,
+    probes: Features,
+    shards: Sequence[NDArray[np.intp]],
+    spans: Sequence[slice],
+    known: NDArray[np.float32],
+    fusion: str,
+) -> Iterator[Task]:
+    """Every shard against every block; rows are copied only as their task is asked for."""
+    for number, span in enumerate(spans):
+        searched = np.array(probes.rows[span])
+        for rows in shards:
+            yield Task(
+                number,
+                np.array(gallery.rows[rows]),
+                searched,
+                gallery.failed[rows],
+                probes.failed[span],
+                tuple(gallery.ids[row] for row in rows),
+                tuple(probes.ids[span]),
+                known[span],
+                fusion,
+            )

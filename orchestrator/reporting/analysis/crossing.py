@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from orchestrator.reporting.analysis.rescoring import (
 )
 from orchestrator.results import CellResult
 from orchestrator.stages import score
+
+if TYPE_CHECKING:
+    from orchestrator import scoring
 
 
 def cross_run(run: Run, asked: Asked, progress: Progress | None = None) -> list[dict[str, Any]]:
@@ -46,6 +50,46 @@ def cross_run(run: Run, asked: Asked, progress: Progress | None = None) -> list[
     return [_table(run, rows, kept, asked, progress) for rows in groups.values()]
 
 
+@dataclass
+class _Encoder:
+    """Rows of which the probe features are equal.
+
+    Attributes:
+        rows: their names.
+        hardware: that they stand for, each once.
+        first: of the rows.
+        enrolling: the latest of them whose own encoder enrolled the gallery; None where all are
+            mixed.
+    """
+
+    first: CellResult
+    rows: list[str] = field(default_factory=list)
+    hardware: list[str] = field(default_factory=list)
+    enrolling: CellResult | None = None
+
+    def add(self, row: CellResult) -> None:
+        """One more row."""
+        self.rows.append(row.name)
+        if (name := row.hardware.rstrip("*")) not in self.hardware:
+            self.hardware.append(name)
+        if not row.mixed:
+            self.enrolling = row
+
+    def features(self, kept: KeptFeatures, space: str) -> scoring.EncoderFeatures:
+        """What this encoder has extracted."""
+        from orchestrator import scoring
+
+        probes = kept.features(self.first, "probe")
+        gallery = kept.features(self.enrolling, "gallery") if self.enrolling else None
+        return scoring.EncoderFeatures(
+            space=space,
+            gallery=gallery.rows if gallery else None,
+            probes=probes.rows,
+            failed_gallery=gallery.failed if gallery else None,
+            failed_probes=probes.failed,
+        )
+
+
 def _table(
     run: Run,
     rows: Sequence[CellResult],
@@ -57,35 +101,18 @@ def _table(
 
     first = rows[0]
     policy = policy_of(run, first, asked)
-    merged: dict[str, dict[str, Any]] = {}
-    enrolled: dict[str, str] = {}
+    encoders: dict[str, _Encoder] = {}
     for row in rows:
-        probe = kept.held(row, "probe").content
-        one = merged.setdefault(probe, {"rows": [], "names": [], "by": row.executed_by, "row": row})
-        one["rows"].append(row.name)
-        if (name := row.hardware.rstrip("*")) not in one["names"]:
-            one["names"].append(name)
-        if not row.mixed:
-            one["gallery"] = row
-            enrolled[kept.held(row, "gallery").content] = probe
-    encoders: dict[str, scoring.EncoderFeatures] = {}
-    for probe, one in merged.items():
-        probes = kept.features(one["row"], "probe")
-        gallery = kept.features(one["gallery"], "gallery") if "gallery" in one else None
-        encoders[probe] = scoring.EncoderFeatures(
-            space=space_of(first),
-            gallery=gallery.rows if gallery else None,
-            probes=probes.rows,
-            failed_gallery=gallery.failed if gallery else None,
-            failed_probes=probes.failed,
-        )
-    names = _names(merged)
+        content = kept.held(row, "probe").content
+        encoders.setdefault(content, _Encoder(row)).add(row)
+    features = {key: each.features(kept, space_of(first)) for key, each in encoders.items()}
+    names = _names(encoders)
     trials = scoring.TrialSet(
         np.array(kept.features(first, "gallery").ids), np.array(kept.features(first, "probe").ids)
     )
     try:
         found = scoring.cross(
-            encoders,
+            features,
             trials,
             fusion=policy["fusion"],
             progress=(lambda done, total: progress("cross table", done, total))
@@ -97,31 +124,25 @@ def _table(
     pairs = []
     for (gallery_of, probe), searches in found.items():
         facts = score.figures(searches, policy)
-        pairs.append(
-            {
-                "gallery": names[gallery_of],
-                "probe": names[probe],
-                "rank1": facts["rank1"],
-                "tar": facts["tar"],
-            }
-        )
+        pair = {"gallery": names[gallery_of], "probe": names[probe]}
+        pairs.append(pair | {"rank1": facts["rank1"], "tar": facts["tar"]})
     return {
         "model": first.model,
         "test_set": first.test_set.hash,
         "policy": policy,
         "encoders": [
-            {"name": names[probe], "rows": one["rows"], "executed_by": one["by"]}
-            for probe, one in merged.items()
+            {"name": names[key], "rows": one.rows, "executed_by": one.first.executed_by}
+            for key, one in encoders.items()
         ],
         "pairs": pairs,
     }
 
 
-def _names(merged: dict[str, dict[str, Any]]) -> dict[str, str]:
+def _names(encoders: Mapping[str, _Encoder]) -> dict[str, str]:
     """Encoders by the hardware they stand for; by their first row where that is not enough."""
-    names = {probe: ", ".join(one["names"]) for probe, one in merged.items()}
+    names = {key: ", ".join(one.hardware) for key, one in encoders.items()}
     twice = {name for name in names.values() if list(names.values()).count(name) > 1}
     return {
-        probe: f"{name} ({merged[probe]['rows'][0]})" if name in twice else name
-        for probe, name in names.items()
+        key: f"{name} ({encoders[key].rows[0]})" if name in twice else name
+        for key, name in names.items()
     }
