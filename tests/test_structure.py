@@ -58,12 +58,6 @@ LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "orchestrator.intake.normalizing._normalize",
         "orchestrator.planning.graph._artifact",
     ),
-    "to do: not split yet": (
-        "orchestrator.execution.results_builder.cell_result",
-        "orchestrator.reporting.analysis.crossing._table",
-        "orchestrator.stages.colours.compare_colours",
-        "orchestrator.stages.search_tasks.search_sharded",
-    ),
 }
 
 # Classes with more attributes than MAX_ATTRIBUTES that are no plain data, by the reason.
@@ -78,9 +72,6 @@ LARGE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "to do: not split yet": (
         "agents.session.session.Session",
         "orchestrator.fleet.session.link.SessionLink",
-        "orchestrator.scheduling.core.ready.Ready",
-        "orchestrator.scheduling.driver.Driver",
-        "orchestrator.scheduling.observing.Observer",
     ),
 }
 

@@ -6,22 +6,19 @@ done (`core/`). Everything but steps and connections happens in one thread.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.cluster.boards import Boards
 from orchestrator.cluster.compute import Compute
 from orchestrator.cluster.host_actor import boards_per_host
 from orchestrator.cluster.ray_cluster import RayCluster
-from orchestrator.errors import FarmError, UserError
+from orchestrator.errors import FarmError
 from orchestrator.events import (
     Note,
     RunFinished,
@@ -35,16 +32,15 @@ from orchestrator.fleet.boards.board import Deadlines
 from orchestrator.planning.graph import Step
 from orchestrator.preflight.caches import FactsFile
 from orchestrator.preflight.planner import Plan
-from orchestrator.preflight.replanning import take_inventory
+from orchestrator.scheduling.background import Background
 from orchestrator.scheduling.core import messages as m
 from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.core.states import UNSUCCESSFUL
 from orchestrator.scheduling.error_labels import error_class, failure_of
-from orchestrator.scheduling.inventory_watch import InventoryWatch
 from orchestrator.scheduling.learning import Learning
 from orchestrator.scheduling.leases import CONNECTIONS, Leases
 from orchestrator.scheduling.plan_reports import PlanReports
-from orchestrator.scheduling.plan_view import plan_view
+from orchestrator.scheduling.plan_upkeep import PlanUpkeep
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.scheduling.waits import Waits
 
@@ -89,26 +85,21 @@ class Driver:
         self._learning = Learning(plan, max(1, ray.cpus), reporter.emit)
         reporter.follow(self._learning.take)
         self._waits = Waits(ray, self._reporter)
-        self._inventory = InventoryWatch(Path(plan.request.inventory))
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        # A board may be connected and another's step run at any time; threads are made at need.
-        most = max(128, 2 * len(plan.boards) + 32)
-        self._threads = ThreadPoolExecutor(max_workers=most, thread_name_prefix="step")
+        # A board may be connected and another's step run at any time.
+        self._background = Background(max(128, 2 * len(plan.boards) + 32))
         self._core = Scheduler(deadlines, max(1, ray.cpus), CONNECTIONS)
         self._reports = PlanReports(plan, self._core.steps, self._reporter, ended)
-        self._has_news = False  # the store or the fleet log received something
-        self._replan: set[str] = set()  # boards that are not as the plan believes
+        self._upkeep = PlanUpkeep(plan, self._reports, self._reporter, self._handle)
         self._leases = Leases(
             plan,
             self._boards,
             self._reporter,
             FactsFile(state),
             handle=self._handle,
-            replan=self._replan.add,
-            post=self._inbox.put,
+            replan=self._upkeep.note_board,
             bug=self._note_bug,
             stopping=stop.is_set,
-            threads=self._threads,
+            background=self._background,
         )
         self._bug = self._lost_head = False
 
@@ -117,11 +108,9 @@ class Driver:
         for level, text in self._ray.notes:
             self._reporter.emit(Note(level=level, message=text))
         self._waits.tell()
-        self._take_plan()
+        self._upkeep.tell()
         while not self._stop.is_set():
-            changed = self._plan.book.read(self._plan.boards)
-            self._look_at_inventory()
-            self._plan_again(refusals_changed=changed)
+            self._upkeep.look()
             self._handle(m.Look())
             self._handle(m.ReachBoards())
             self._reports.rows()
@@ -133,70 +122,13 @@ class Driver:
             if self._waits.due():
                 self._handle(m.Explain())
             self._learning.tell()
-            self._take_news()
+            # All of it: a look goes through the whole plan, one for each word would take too long.
+            self._background.take(wait_s=0.5)
         return self._finish()
-
-    def _take_news(self) -> None:
-        """Wait for what threads have to say, and take in all of it before the next look around.
-
-        A look goes through the whole plan, so a look for each word would grow with its square.
-        """
-        with contextlib.suppress(queue.Empty):
-            self._inbox.get(timeout=0.5)()
-            while True:
-                self._inbox.get_nowait()()
 
     def _note_bug(self, error: BaseException) -> None:
         self._bug = True
         traceback.print_exception(error)
-
-    # -- the plan ------------------------------------------------------------------------------
-
-    def _take_plan(self, *, inspected: bool = False) -> None:
-        self._handle(m.PlanChanged(plan_view(self._plan), inspected))
-
-    def _plan_again(self, *, refusals_changed: bool) -> None:
-        """Keys again, and the plan where boards turned out not to be as it believed.
-
-        Once for all that has come since the last look.
-        """
-        boards = set(self._replan)
-        self._replan.clear()
-        rows = self._plan.cell_infos() if boards else ()
-        if boards:
-            self._plan.settle()
-        elif self._has_news:
-            self._plan.resolve()
-        if boards or self._has_news or refusals_changed:
-            self._has_news = False
-            self._take_plan()
-        if boards:
-            changed = rows != self._plan.cell_infos()  # who executes them is another than believed
-            self._reports.plan(board=boards.pop() if len(boards) == 1 else "", cells=changed)
-
-    def _look_at_inventory(self) -> None:
-        """Boards that were added join the run, those that were taken out are drained."""
-        seen = self._inventory.changed()
-        if seen is None:
-            return
-        try:
-            if seen.inventory is None:
-                raise UserError(seen.problem)
-            changes = take_inventory(self._plan, seen.inventory)
-        except UserError as error:
-            text = f"the inventory changed and is not used as it is now: {error.message}"
-            self._reporter.emit(Note(level="warning", message=text))
-            return
-        self._take_plan()
-        if changes.joined:
-            self._reports.plan(cells=True)
-        for names, words in (
-            (changes.joined, "joined the run"),
-            (changes.left, "was taken out of the inventory: it ends what it does, no more"),
-            (changes.ignored, "has another entry now, which counts from the next run on"),
-        ):
-            for name in names:
-                self._reporter.emit(Note(level="info", board=name, message=f"{name} {words}"))
 
     # -- the core's instructions ---------------------------------------------------------------
 
@@ -214,15 +146,11 @@ class Driver:
             case m.Help(step, board):
                 self._help(step, board)
             case m.MoveSteps(moved):
-                self._plan.bound |= moved
-                self._plan.settle()
-                self._handle(m.StepsMoved(moved, plan_view(self._plan)))
+                self._upkeep.move_steps(moved)
             case m.InspectStore():
-                self._plan.forget()
-                self._plan.resolve()
-                self._take_plan(inspected=True)
+                self._upkeep.inspect_store()
             case m.ResolvePlan():
-                self._has_news = True
+                self._upkeep.note_news()
             case m.Connect():
                 self._leases.connect(instruction)
             case m.Release(board):
@@ -264,12 +192,12 @@ class Driver:
                 outcome = self._executor.run(step, key)
             except BaseException as error:
                 progressed = self._executor.advanced(step.id)
-                self._inbox.put(lambda error=error: self._failed(step, error, progressed))  # type: ignore[misc]
+                self._background.post(lambda error=error: self._failed(step, error, progressed))  # type: ignore[misc]
             else:
                 seconds = time.monotonic() - began
-                self._inbox.put(lambda: self._finished(step, key, outcome, seconds))
+                self._background.post(lambda: self._finished(step, key, outcome, seconds))
 
-        self._threads.submit(work)
+        self._background.submit(work)
 
     def _failed(self, step: Step, error: BaseException, progressed: bool) -> None:
         if not isinstance(error, FarmError) and not self._stop.is_set():
@@ -297,7 +225,7 @@ class Driver:
             runtime = step.extra["runtime"] if step.facts.executes else None
             worked = None if outcome.cached else runtime
             self._leases.step_done(step.board, worked, self._executor.heat.get(step.board))
-        self._has_news = True
+        self._upkeep.note_news()
 
     def _help(self, step: Step, board: str) -> None:
         self._leases.say(board, "busy", f"helps with {step.id}")
@@ -306,11 +234,11 @@ class Driver:
             try:
                 self._executor.help(step, board)
             except BaseException as error:
-                self._inbox.put(lambda error=error: self._help_ended(step, board, error))  # type: ignore[misc]
+                self._background.post(lambda error=error: self._help_ended(step, board, error))  # type: ignore[misc]
             else:
-                self._inbox.put(lambda: self._help_ended(step, board, None))
+                self._background.post(lambda: self._help_ended(step, board, None))
 
-        self._threads.submit(work)
+        self._background.submit(work)
 
     def _help_ended(self, step: Step, board: str, error: BaseException | None) -> None:
         if error is None:

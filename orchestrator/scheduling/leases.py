@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from orchestrator.cluster.boards import Boards
@@ -20,6 +19,7 @@ from orchestrator.fleet.boards.recovery import Rung
 from orchestrator.planning.facts import BoardFacts, board_facts, change
 from orchestrator.preflight.caches import FactsFile
 from orchestrator.preflight.planner import Plan
+from orchestrator.scheduling.background import Background
 from orchestrator.scheduling.core.messages import (
     Connect,
     Connected,
@@ -46,9 +46,9 @@ class Leases:
     Args:
         handle: tells the core what happened.
         replan: told of boards that are not as the plan believes.
-        post: runs a function in the driver's thread, from any other.
         bug: told of exceptions that are farm's own.
         stopping: whether the run is being stopped.
+        background: from which the driver's thread takes what is posted.
     """
 
     def __init__(
@@ -60,16 +60,15 @@ class Leases:
         *,
         handle: Callable[[Event], None],
         replan: Callable[[str], None],
-        post: Callable[[Callable[[], None]], None],
         bug: Callable[[BaseException], None],
         stopping: Callable[[], bool],
-        threads: ThreadPoolExecutor,
+        background: Background,
     ) -> None:
         self._plan, self._boards = plan, boards
         self._reporter, self._facts = reporter, facts
-        self._handle, self._post, self._bug = handle, post, bug
+        self._handle, self._bug = handle, bug
         self._replan = replan
-        self._threads, self._stopping = threads, stopping
+        self._background, self._stopping = background, stopping
         self._told: dict[str, dict[str, str]] = {}
         self._described: dict[str, Described] = {}
         self._worked: dict[str, set[str]] = {}
@@ -96,11 +95,11 @@ class Leases:
             try:
                 facts = self._boards.connect(board, runtimes)
             except BaseException as error:
-                self._post(lambda error=error: self._not_connected(name, error))  # type: ignore[misc]
+                self._background.post(lambda error=error: self._not_connected(name, error))  # type: ignore[misc]
             else:
-                self._post(lambda: self._connected(name, facts))
+                self._background.post(lambda: self._connected(name, facts))
 
-        self._threads.submit(work)
+        self._background.submit(work)
 
     def _connected(self, name: str, facts: dict[str, Any]) -> None:
         check = facts.pop("check", None)
@@ -172,9 +171,9 @@ class Leases:
 
         def work() -> None:
             problem = self._boards.recover(board, cast(Rung, rung))
-            self._post(lambda: self._recovery_ended(instruction, problem))
+            self._background.post(lambda: self._recovery_ended(instruction, problem))
 
-        self._threads.submit(work)
+        self._background.submit(work)
 
     def _recovery_ended(self, instruction: Recover, problem: str) -> None:
         name = instruction.board

@@ -6,6 +6,7 @@ The same fold serves the driver, which learns from its own run, and whoever read
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from orchestrator.events import (
     BoardChanged,
@@ -31,6 +32,41 @@ GOES_ON = frozenset(name for name, facts in STAGE_FACTS.items() if facts.resumes
 """Stages that go on from what an earlier attempt has kept."""
 AT_ONCE = 0.1
 """Of a step's time: what it says so soon to have done was kept."""
+
+
+@dataclass
+class _Attempt:
+    """What a running step has said.
+
+    Attributes:
+        since: when it was started; None where nobody said so.
+        done, total: its units, as last told.
+        first: when it said for the first time how far it was, and how far.
+    """
+
+    since: float | None = None
+    done: int = 0
+    total: int = 0
+    first: tuple[float, int] | None = None
+
+    def progressed(self, event: StepProgress) -> None:
+        """It has said how far it is."""
+        self.done, self.total = event.done, event.total
+        if self.first is None:
+            self.first = (event.at, event.done)
+
+    def kept(self, ended: float) -> float | None:
+        """The share, 0 to 1, that was done before it; None where it said too little, too late.
+
+        Args:
+            ended: when it did, Unix seconds.
+        """
+        if not self.total or self.first is None:
+            return None
+        first_at, done = self.first
+        began = ended if self.since is None else self.since
+        soon = first_at - began < AT_ONCE * (ended - began)
+        return done / self.total if soon else None
 
 
 class Observer:
@@ -65,9 +101,7 @@ class Observer:
         self._domains: dict[str, str] = {}
         self._delayed: set[str] = set()  # on the head, before Ray is up
         self._connecting: set[str] = set()
-        self._done: dict[str, tuple[int, int]] = {}  # progress of running steps
-        self._first: dict[str, tuple[float, int]] = {}  # the first of it, and when
-        self._since: dict[str, float] = {}
+        self._attempts: dict[str, _Attempt] = {}
 
     def domain(self, board: str) -> str:
         """A board's contention domain, as far as a step on it says."""
@@ -77,8 +111,8 @@ class Observer:
 
     def share(self, step: str) -> float | None:
         """How much of a running step is done, 0 to 1; None where it does not say."""
-        done, total = self._done.get(step, (0, 0))
-        return done / total if total else None
+        attempt = self._attempts.get(step)
+        return attempt.done / attempt.total if attempt and attempt.total else None
 
     def take(self, event: Event) -> list[Observation]:
         """Take an event in; returns what it adds to the observations."""
@@ -103,8 +137,7 @@ class Observer:
                 self._start(event)
             case StepProgress():
                 if not event.note:
-                    self._done[event.step] = (event.done, event.total)
-                    self._first.setdefault(event.step, (event.at, event.done))
+                    self._attempts.setdefault(event.step, _Attempt()).progressed(event)
             case StepFinished():
                 self._finish(event)
             case StepFailed():
@@ -186,9 +219,7 @@ class Observer:
 
     def _start(self, event: StepStarted) -> None:
         self.state[event.step] = "running"
-        self._since[event.step] = event.at
-        self._done.pop(event.step, None)
-        self._first.pop(event.step, None)
+        self._attempts[event.step] = _Attempt(event.at)
         if not event.board and event.stage != "images" and not self.ray:
             self._delayed.add(event.step)
             return
@@ -202,13 +233,11 @@ class Observer:
         seconds = self._end(event.step, event.board, event.at)
         self.state[event.step] = "done"
         info = self.steps.get(event.step)
-        _, total = self._done.pop(event.step, (0, 0))
-        first_at, kept = self._first.pop(event.step, (event.at, 0))
-        began = self._since.pop(event.step, event.at)
+        attempt = self._attempts.pop(event.step, _Attempt())
         if event.cached or info is None or not info.work or seconds <= 0:
             return
         units = info.units if event.units is None else event.units
-        soon = first_at - began < AT_ONCE * (event.at - began)
-        if info.stage in GOES_ON and total and soon:
-            units = max(1, round(units * (1 - kept / total)))
+        kept = attempt.kept(event.at) if info.stage in GOES_ON else None
+        if kept is not None:
+            units = max(1, round(units * (1 - kept)))
         self._see(Work.from_text(info.work), seconds, units, info.least)

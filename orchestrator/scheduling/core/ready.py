@@ -12,10 +12,84 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from orchestrator.planning.graph import HEAD_DOMAIN, Step
+from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
 from orchestrator.scheduling.core.choosing import Candidate, order
 from orchestrator.scheduling.core.messages import PlanView
 from orchestrator.scheduling.core.states import States, StepState
+
+
+class Sources:
+    """How many of its sources each step still lacks.
+
+    Attributes:
+        after: the steps that a step is a source of.
+    """
+
+    def __init__(self, graph: Graph, is_done: Callable[[str], bool]) -> None:
+        self._steps = graph.steps
+        self._lacking: dict[str, int] = {}
+        self._lacking_a_deploy: dict[str, int] = {}
+        self.after: dict[str, list[str]] = {step_id: [] for step_id in graph.steps}
+        for step_id in graph.steps:
+            sources = set(graph.sources(step_id))
+            missing = [source for source in sources if not is_done(source)]
+            deploys = sum(graph.steps[source].stage == "deploy" for source in missing)
+            self._lacking[step_id] = len(missing)
+            self._lacking_a_deploy[step_id] = deploys
+            for source in sources:
+                self.after[source].append(step_id)
+
+    def count(self, step_id: str, *, done: bool) -> None:
+        """A step is done, or is no longer; each of those after it is to be looked at again."""
+        change = -1 if done else 1
+        deploy = self._steps[step_id].stage == "deploy"
+        for each in self.after[step_id]:
+            self._lacking[each] += change
+            self._lacking_a_deploy[each] += change if deploy else 0
+
+    def are_there(self, step_id: str) -> bool:
+        """Whether a step lacks nothing."""
+        return not self._lacking[step_id]
+
+    def are_near(self, step_id: str) -> bool:
+        """Whether a step lacks nothing but deploys."""
+        return self._lacking[step_id] == self._lacking_a_deploy[step_id]
+
+
+class HeadQueue:
+    """Ready steps of the head, the first to start in front.
+
+    A step that leaves stays in its heap until it comes to the front: its token no longer counts.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, int] = {}  # which entry of a heap still counts
+        self._heaps: tuple[list[Any], list[Any]] = ([], [])  # those that yield to measuring, others
+
+    def join(self, step: Step, rank: tuple[Any, ...]) -> None:
+        """A step is ready; the lowest rank is in front, and no two have the same."""
+        token = self._tokens[step.id] = self._tokens.get(step.id, 0) + 1
+        heapq.heappush(self._heaps[0 if step.facts.yields else 1], (rank, token, step.id))
+
+    def leave(self, step_id: str) -> None:
+        """A step is not ready any more, if it was."""
+        if step_id in self._tokens:
+            self._tokens[step_id] += 1
+
+    def add_to(self, found: list[str], allowed: Callable[[str], bool], slots: int) -> None:
+        """Append up to `slots` steps that are allowed, of each kind."""
+        for heap in self._heaps:
+            looked_at: list[Any] = []
+            most = len(found) + slots
+            while heap and len(found) < most:
+                entry = heapq.heappop(heap)
+                step_id = entry[-1]
+                if self._tokens.get(step_id) == entry[-2]:
+                    looked_at.append(entry)
+                    if allowed(step_id):
+                        found.append(step_id)
+            for entry in looked_at:
+                heapq.heappush(heap, entry)
 
 
 class Ready:
@@ -30,6 +104,7 @@ class Ready:
     Attributes:
         since: ready steps, and when each became so.
         position: a step's place in the plan; equals start in this order.
+        sources: what each step still lacks.
         extractions: steps that wait, ready or not, to extract on the head's processors.
     """
 
@@ -45,25 +120,15 @@ class Ready:
         self.position = {step_id: number for number, step_id in enumerate(self._steps)}
         self.since: dict[str, float] = {}
         self._filed: dict[str, str] = {}  # the board under which a step is filed
-        self._tokens: dict[str, int] = {}  # which entry of a heap still counts
-        self._head: tuple[list[Any], list[Any]] = ([], [])  # those that yield to measuring, others
+        self._head = HeadQueue()
         self._lines: dict[str, dict[str, None]] = {}  # ready steps by board
         self._open: set[str] = set()  # boards whose line is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
         self._near_pooled: set[str] = set()
         self.extractions: set[str] = set()
-        self._missing: dict[str, int] = {}  # sources that are not done
-        self._lacking: dict[str, int] = {}  # the same without deploys
-        self.after: dict[str, list[str]] = {step_id: [] for step_id in self._steps}
+        self.sources = Sources(plan.graph, lambda source: states[source] is StepState.DONE)
         sizes = Counter([*(board.domain for board in plan.boards.values()), HEAD_DOMAIN])
         self._shared = {n for n, board in plan.boards.items() if sizes[board.domain] > 1}
-        for step_id in self._steps:
-            sources = set(plan.graph.sources(step_id))
-            missing = [s for s in sources if states[s] is not StepState.DONE]
-            self._missing[step_id] = len(missing)
-            self._lacking[step_id] = sum(self._steps[s].stage != "deploy" for s in missing)
-            for source in sources:
-                self.after[source].append(step_id)
         for step_id in self._steps:
             self._update(step_id, since.get(step_id, now))
 
@@ -73,11 +138,8 @@ class Ready:
             return
         self._update(step_id, now)
         if StepState.DONE in (before, after):
-            change = -1 if after is StepState.DONE else 1
-            deploy = self._steps[step_id].stage == "deploy"
-            for each in self.after[step_id]:
-                self._missing[each] += change
-                self._lacking[each] += 0 if deploy else change
+            self.sources.count(step_id, done=after is StepState.DONE)
+            for each in self.sources.after[step_id]:
                 self._update(each, now)
 
     def refile(self, step_id: str) -> None:
@@ -131,18 +193,7 @@ class Ready:
             for step_id in self._lines[name]
             if allowed(step_id)
         ]
-        for heap in self._head:
-            looked_at: list[Any] = []
-            most = len(found) + slots
-            while heap and len(found) < most:
-                entry = heapq.heappop(heap)
-                step_id = entry[-1]
-                if self._tokens.get(step_id) == entry[-2]:
-                    looked_at.append(entry)
-                    if allowed(step_id):
-                        found.append(step_id)
-            for entry in looked_at:
-                heapq.heappush(heap, entry)
+        self._head.add_to(found, allowed, slots)
         found.sort(key=self.position.__getitem__)
         return [self.candidate(self._steps[step_id]) for step_id in found]
 
@@ -173,9 +224,9 @@ class Ready:
             self.extractions.add(step_id)
         else:
             self.extractions.discard(step_id)
-        ready = waiting and not self._missing[step_id]
+        ready = waiting and self.sources.are_there(step_id)
         step = self._steps[step_id]
-        near = waiting and not self._lacking[step_id] and step.facts.executes
+        near = waiting and self.sources.are_near(step_id) and step.facts.executes
         if step_id in self._filed and not (ready or near):
             self._leave(step_id)
             return
@@ -196,17 +247,13 @@ class Ready:
             self._lines.setdefault(step.board, {})[step.id] = None
             self._open.add(step.board)
             return
-        token = self._tokens[step.id] = self._tokens.get(step.id, 0) + 1
-        heap = self._head[0 if step.facts.yields else 1]
-        place = self.position[step.id]
-        heapq.heappush(heap, (order(self.candidate(step)), place, token, step.id))
+        self._head.join(step, (order(self.candidate(step)), self.position[step.id]))
 
     def _leave(self, step_id: str) -> None:
         board = self._filed.pop(step_id)
         self.since.pop(step_id, None)
         self._near_pooled.discard(step_id)
-        if step_id in self._tokens:
-            self._tokens[step_id] += 1
+        self._head.leave(step_id)
         for lines in (self._lines, self._near):
             line = lines.get(board, {})
             line.pop(step_id, None)

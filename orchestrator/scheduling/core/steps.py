@@ -77,7 +77,7 @@ class Steps:
         self.ready.moved(step_id, before, to, now)
         if to in UNSUCCESSFUL:
             position = self.ready.position
-            for each in self.ready.after.get(step_id, ()):
+            for each in self.ready.sources.after.get(step_id, ()):
                 heapq.heappush(self._blocked, (position[each], each))
 
     def take_plan(self, plan: PlanView, inspected: bool, now: float) -> None:
@@ -103,7 +103,7 @@ class Steps:
             (self.ready.position[each], each)
             for step_id in graph.steps
             if self._states[step_id] in UNSUCCESSFUL
-            for each in self.ready.after[step_id]
+            for each in self.ready.sources.after[step_id]
         ]
         heapq.heapify(self._blocked)
 
@@ -138,7 +138,7 @@ class Steps:
             and self.plan.resolution.keys.get(step_id) is None
             and any(
                 self._states[each] is StepState.WAITING
-                for each in self.ready.after.get(step_id, ())
+                for each in self.ready.sources.after.get(step_id, ())
             )
         )
 

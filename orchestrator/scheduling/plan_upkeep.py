@@ -1,0 +1,115 @@
+"""Keeps a run's plan true: to the store, to what boards say of themselves, to the inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from orchestrator.errors import UserError
+from orchestrator.events import Note
+from orchestrator.preflight.planner import Plan
+from orchestrator.preflight.replanning import take_inventory
+from orchestrator.scheduling.core import messages as m
+from orchestrator.scheduling.inventory_watch import InventoryWatch
+from orchestrator.scheduling.plan_reports import PlanReports
+from orchestrator.scheduling.plan_view import plan_view
+from orchestrator.scheduling.reporter import Reporter
+
+
+class PlanUpkeep:
+    """Notes what the plan does not know yet, and brings it up to date; of the driver's thread.
+
+    Args:
+        reports: say what changed in the plan.
+        handle: tells the core of the plan as it is now.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        reports: PlanReports,
+        reporter: Reporter,
+        handle: Callable[[m.Event], None],
+    ) -> None:
+        self._plan, self._reports, self._reporter = plan, reports, reporter
+        self._handle = handle
+        self._inventory = InventoryWatch(Path(plan.request.inventory))
+        self._has_news = False
+        self._changed_boards: set[str] = set()
+
+    def note_news(self) -> None:
+        """The store or the fleet log received something."""
+        self._has_news = True
+
+    def note_board(self, name: str) -> None:
+        """A board is not as the plan believes."""
+        self._changed_boards.add(name)
+
+    def tell(self, *, inspected: bool = False) -> None:
+        """Give the core the plan.
+
+        Args:
+            inspected: the store was read again.
+        """
+        self._handle(m.PlanChanged(plan_view(self._plan), inspected))
+
+    def move_steps(self, moved: Mapping[str, str]) -> None:
+        """Steps of a pool have other boards now, by step."""
+        self._plan.bound |= moved
+        self._plan.settle()
+        self._handle(m.StepsMoved(moved, plan_view(self._plan)))
+
+    def inspect_store(self) -> None:
+        """Look at the store again: something in it was discarded."""
+        self._plan.forget()
+        self._plan.resolve()
+        self.tell(inspected=True)
+
+    def look(self) -> None:
+        """Take in what the fleet log, the inventory, boards and the store say by now."""
+        refusals_changed = self._plan.book.read(self._plan.boards)
+        self._look_at_inventory()
+        self._plan_again(refusals_changed=refusals_changed)
+
+    def _plan_again(self, *, refusals_changed: bool) -> None:
+        """Keys again, and the plan where boards turned out not to be as it believed.
+
+        Once for all that has come since the last look.
+        """
+        boards = set(self._changed_boards)
+        self._changed_boards.clear()
+        rows = self._plan.cell_infos() if boards else ()
+        if boards:
+            self._plan.settle()
+        elif self._has_news:
+            self._plan.resolve()
+        if boards or self._has_news or refusals_changed:
+            self._has_news = False
+            self.tell()
+        if boards:
+            changed = rows != self._plan.cell_infos()  # who executes them is another than believed
+            self._reports.plan(board=boards.pop() if len(boards) == 1 else "", cells=changed)
+
+    def _look_at_inventory(self) -> None:
+        """Boards that were added join the run, those that were taken out are drained."""
+        seen = self._inventory.changed()
+        if seen is None:
+            return
+        try:
+            if seen.inventory is None:
+                raise UserError(seen.problem)
+            changes = take_inventory(self._plan, seen.inventory)
+        except UserError as error:
+            text = f"the inventory changed and is not used as it is now: {error.message}"
+            self._reporter.emit(Note(level="warning", message=text))
+            return
+        self.tell()
+        if changes.joined:
+            self._reports.plan(cells=True)
+        for names, words in (
+            (changes.joined, "joined the run"),
+            (changes.left, "was taken out of the inventory: it ends what it does, no more"),
+            (changes.ignored, "has another entry now, which counts from the next run on"),
+        ):
+            for name in names:
+                self._reporter.emit(Note(level="info", board=name, message=f"{name} {words}"))
