@@ -29,10 +29,10 @@ LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "its documented arguments are most of it": (
         "orchestrator.fleet.session.client.measure",
         "orchestrator.scoring.paired.compare",
+        "orchestrator.scoring.searching.search",
     ),
     "one check after the other, each on what the one before read": (
         "orchestrator.preflight.as_given._looked_at",
-        "orchestrator.preflight.planner.make_plan",
         "orchestrator.specs.references.check_references",
     ),
     "one drawing, whose order of random numbers decides its pixels": (
@@ -52,7 +52,6 @@ LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "passes over the same arrays": (
         "orchestrator.calibration.calibrate.calibrate",
-        "orchestrator.scoring.searching.search",
     ),
     "one change after the other, in the order that they need": (
         "orchestrator.intake.normalizing._normalize",

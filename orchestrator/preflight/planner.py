@@ -39,7 +39,7 @@ from orchestrator.preflight.settings import refuse_idle
 from orchestrator.preflight.unsupported import with_reasons
 from orchestrator.request import Request
 from orchestrator.results import AuditFinding
-from orchestrator.specs.inventory import Board, load_inventory
+from orchestrator.specs.inventory import Board, Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import load_matrix, load_models
 from orchestrator.specs.model import ModelSpec
@@ -328,31 +328,21 @@ def make_plan(
     Raises:
         UserError: something in the files is wrong; nothing has been started.
     """
-    matrix = load_matrix(Path(request.matrix))
-    inventory = load_inventory(Path(request.inventory))
-    written = inventory
+    matrix, state = load_matrix(Path(request.matrix)), Path(request.state)
+    written = inventory = load_inventory(Path(request.inventory))
     if places is not None:
-        placed = tuple(places(board) for board in inventory.boards)
-        inventory = inventory.model_copy(update={"boards": placed})
-    kinds = load_kinds()
+        placed = tuple(places(board) for board in written.boards)
+        inventory = written.model_copy(update={"boards": placed})
     models = load_models(matrix)
     capabilities = capabilities_of(inventory)
-    check_references(matrix, inventory, kinds, models)
-    given, capabilities = examine(matrix, inventory, models, capabilities, Path(request.state))
-    cells = expand(matrix, inventory, kinds, list(models), capabilities)
-    refuse_idle(
-        matrix,
-        written,
-        list(models),
-        cells if places is None else expand(matrix, written, kinds, list(models), capabilities),
-    )
-    cells = only(cells, request.only, request.matrix)
+    check_references(matrix, inventory, load_kinds(), models)
+    given, capabilities = examine(matrix, inventory, models, capabilities, state)
+    cells = _asked_for(request, matrix, inventory, written, list(models), capabilities)
     used = {name: models[name] for name in models if any(c.model == name for c in cells)}
     for model in used.values():
         hold_against_file(model)
     rows = image_rows(matrix, used, cells, request)
-    taken = {name: take_in(model, rows, Path(request.state)) for name, model in used.items()}
-    cells = with_reasons(cells, {name: found.impossible for name, found in taken.items()})
+    taken = {name: take_in(model, rows, state) for name, model in used.items()}
     boards = {board.name: board for board in inventory.boards}
     book = FleetBook(Path(request.runs), by)
     book.read(boards)
@@ -361,21 +351,41 @@ def make_plan(
         matrix=matrix,
         boards=boards,
         models={name: found.spec for name, found in taken.items()},
-        cells=cells,
+        cells=with_reasons(cells, {name: found.impossible for name, found in taken.items()}),
         capabilities=capabilities,
         given=given,
         tools={name: told.to_options() for name, told in inventory.toolchains.items()},
         rows=rows,
-        store=Store(Path(request.state) / "store"),
+        store=Store(state / "store"),
         book=book,
         intake=taken,
-        facts=dict.fromkeys(boards, facts)
-        if facts
-        else FactsFile(Path(request.state)).load(boards),
+        facts=dict.fromkeys(boards, facts) if facts else FactsFile(state).load(boards),
     )
-    plan.audit = audit_of(matrix, plan.rows, plan.models, Path(request.state))
+    plan.audit = audit_of(matrix, plan.rows, plan.models, state)
     plan.bind()
     return plan
+
+
+def _asked_for(
+    request: Request,
+    matrix: Any,
+    inventory: Inventory,
+    written: Inventory,
+    models: list[str],
+    capabilities: dict[str, DeclaredCapabilities],
+) -> list[Cell]:
+    """The rows that a person asked for, on what is taken in the place of the inventory's boards.
+
+    Raises:
+        UserError: a setting that no row of the inventory as it is written uses; no such row.
+    """
+    kinds = load_kinds()
+    cells = expand(matrix, inventory, kinds, models, capabilities)
+    real = cells
+    if inventory is not written:
+        real = expand(matrix, written, kinds, models, capabilities)
+    refuse_idle(matrix, written, models, real)
+    return only(cells, request.only, request.matrix)
 
 
 def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -86,6 +87,39 @@ def search(
     Raises:
         ScoringError: unusable input, with set, row and identity.
     """
+    _check(gallery, probes, trials, fusion, known_mate)
+    if min(workers, tile, block) < 1:
+        raise ScoringError("workers, tile and block must be at least 1")
+    gallery_out = check_mask(failed_gallery, "gallery", trials.gallery_ids.size)
+    probes_out = check_mask(failed_probes, "probes", trials.probe_ids.size)
+    templates = _templates(gallery, trials, gallery_out, fusion)
+    alive = np.flatnonzero(~probes_out)
+    has_mate = _have_mates(trials.mate_codes[alive], templates)
+    product = _choose(method, templates, alive.size, gallery.shape[1], bool(tar_pairs_far))
+    prepared = _Prepared(
+        probes, trials, templates, alive, has_mate, known_mate, product, workers, tile, block
+    )
+    found = prepared.run(tar_pairs_far, ranks, progress, guess=guess)
+    if not found.top.proved:  # the sample misled; not seen, but nothing rules it out
+        found = prepared.run(tar_pairs_far, ranks, progress, guess=False)
+    return Searches(
+        mate=found.mate,
+        impostor=found.impostor,
+        mated=trials.probe_mated,
+        failed=probes_out,
+        identity=trials.probe_codes,
+        rank=found.rank if ranks else None,
+        gallery_size=int(trials.gallery_names.size),
+        gallery_failed=int((~templates.present).sum()),
+        pairs=found.top.thresholds(),
+        fusion=fusion,
+        method="float32" if product is None else "int8",
+    )
+
+
+def _check(
+    gallery: Float32, probes: Float32, trials: TrialSet, fusion: Fusion, known_mate: Float32 | None
+) -> None:
     check_matrix(gallery, "gallery", trials.gallery_ids.size)
     check_matrix(probes, "probes", trials.probe_ids.size)
     if known_mate is not None and known_mate.shape != trials.probe_ids.shape:
@@ -99,86 +133,130 @@ def search(
         )
     if fusion not in ("mean", "max"):
         raise ScoringError(f"fusion {fusion!r}: 'mean' or 'max' expected")
-    if min(workers, tile, block) < 1:
-        raise ScoringError("workers, tile and block must be at least 1")
-    gallery_out = check_mask(failed_gallery, "gallery", trials.gallery_ids.size)
-    probes_out = check_mask(failed_probes, "probes", trials.probe_ids.size)
-    templates = Templates(
-        gallery,
-        trials.gallery_ids,
-        trials.gallery_codes,
-        trials.gallery_names.size,
-        gallery_out,
-        fusion,
-    )
-    alive = np.flatnonzero(~probes_out)
-    code = trials.mate_codes[alive]
-    has_mate = code >= 0
-    has_mate[has_mate] = templates.present[code[has_mate]]
-    trials_of_pairs = alive.size * templates.identities - int(has_mate.sum())
-    product = _choose(method, templates, alive.size, gallery.shape[1], bool(tar_pairs_far))
-    top = _TopOfAll(tar_pairs_far, trials_of_pairs, tile * block)
-    if guess and trials_of_pairs >= GUESSED_PAIRS and not templates.several:
-        top.guess(_sample(probes, alive, templates, trials))
 
-    size = trials.probe_ids.size
-    mate = np.full(size, np.nan, np.float32)
-    impostor = np.full(size, np.nan, np.float32)
-    rank = np.zeros(size, np.int64)
-    total = alive.size * templates.count
-    by_identity = templates.of_identity()
-    for start in range(0, alive.size, RESIDENT):
-        rows = alive[start : start + RESIDENT]
-        unit = _unit_probes(probes, rows, trials.probe_ids, workers)
-        own = _own_pairs(trials.mate_codes[rows], has_mate[start : start + RESIDENT], *by_identity)
-        mine = (
-            mate_scores(unit, templates, own, workers) if known_mate is None else known_mate[rows]
-        )
-        report = _scaled(progress, start * templates.count, rows.size, total)
-        mate[rows] = mine
-        if product is not None:
-            fast = FirstPass(templates, unit, own, product, tile, block)
-            impostor[rows], _ = fast.run(workers, report)
-            if ranks:
-                rank[rows] = _ranks(templates, unit, mine, impostor[rows], own, workers)
-            continue
-        sweep = scan.Sweep(templates, unit, mine, own, ranks, top.collector(), tile, block)
-        found = sweep.run(workers, report)
-        impostor[rows] = np.maximum.reduce([part.impostor for part in found])
-        above = np.add.reduce([part.above for part in found])
-        rank[rows] = np.where(np.isnan(mine), 0, 1 + above)
-        top.merge([part.pairs for part in found if part.pairs is not None])
-    if not top.proved:  # the sample misled; not seen, but nothing rules it out
-        return search(
-            gallery,
-            probes,
-            trials,
-            fusion=fusion,
-            failed_gallery=failed_gallery,
-            failed_probes=failed_probes,
-            workers=workers,
-            ranks=ranks,
-            tar_pairs_far=tar_pairs_far,
-            progress=progress,
-            method=method,
-            tile=tile,
-            block=block,
-            known_mate=known_mate,
-            guess=False,
-        )
-    return Searches(
-        mate=mate,
-        impostor=impostor,
-        mated=trials.probe_mated,
-        failed=probes_out,
-        identity=trials.probe_codes,
-        rank=rank if ranks else None,
-        gallery_size=int(trials.gallery_names.size),
-        gallery_failed=int((~templates.present).sum()),
-        pairs=top.thresholds(),
-        fusion=fusion,
-        method="float32" if product is None else "int8",
-    )
+
+def _templates(
+    gallery: Float32, trials: TrialSet, failed: NDArray[np.bool_], fusion: Fusion
+) -> Templates:
+    identities = trials.gallery_names.size
+    codes = trials.gallery_codes
+    return Templates(gallery, trials.gallery_ids, codes, identities, failed, fusion)
+
+
+def _have_mates(codes: NDArray[np.intp], templates: Templates) -> NDArray[np.bool_]:
+    """Whether an identity, by its code or -1, has a template."""
+    found = codes >= 0
+    found[found] = templates.present[codes[found]]
+    return found
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was found of each probe, ``(P,)``: NaN, NaN and 0 of one that failed.
+
+    Attributes:
+        rank: 0 without a mate, and of all where ranks are not asked for.
+        top: the best scores over all pairs.
+    """
+
+    mate: Float32
+    impostor: Float32
+    rank: NDArray[np.int64]
+    top: _TopOfAll
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A search whose input is checked and whose gallery is prepared.
+
+    Attributes:
+        alive: rows of the probes that did not fail.
+        has_mate: whether there is a template of their identity, bool ``(len(alive),)``.
+        product: of the fast pass; None for the sweep in single precision.
+    """
+
+    probes: Float32
+    trials: TrialSet
+    templates: Templates
+    alive: NDArray[np.intp]
+    has_mate: NDArray[np.bool_]
+    known_mate: Float32 | None
+    product: IntegerProduct | None
+    workers: int
+    tile: int
+    block: int
+
+    def run(
+        self,
+        fars: tuple[float, ...],
+        ranks: bool,
+        progress: Callable[[int, int], None] | None,
+        *,
+        guess: bool,
+    ) -> _Found:
+        """Search all probes, as many at a time as are held normalized."""
+        templates = self.templates
+        pairs = self.alive.size * templates.identities - int(self.has_mate.sum())
+        top = _TopOfAll(fars, pairs, self.tile * self.block)
+        if guess and pairs >= GUESSED_PAIRS and not templates.several:
+            top.guess(_sample(self.probes, self.alive, templates, self.trials))
+        size = self.trials.probe_ids.size
+        nothing = np.full(size, np.nan, np.float32)
+        found = _Found(nothing, nothing.copy(), np.zeros(size, np.int64), top)
+        total = self.alive.size * templates.count
+        by_identity = templates.of_identity()
+        for start in range(0, self.alive.size, RESIDENT):
+            here = slice(start, start + RESIDENT)
+            rows = self.alive[here]
+            unit = _unit_probes(self.probes, rows, self.trials.probe_ids, self.workers)
+            own = _own_pairs(self.trials.mate_codes[rows], self.has_mate[here], *by_identity)
+            if self.known_mate is None:
+                found.mate[rows] = mate_scores(unit, templates, own, self.workers)
+            else:
+                found.mate[rows] = self.known_mate[rows]
+            report = _scaled(progress, start * templates.count, rows.size, total)
+            if self.product is not None:
+                self._first_pass(rows, unit, own, found, self.product, ranks, report)
+            else:
+                self._sweep(rows, unit, own, found, ranks, report)
+        return found
+
+    def _first_pass(
+        self,
+        rows: NDArray[np.intp],
+        unit: Float32,
+        own: scan.MatePairs,
+        found: _Found,
+        product: IntegerProduct,
+        ranks: bool,
+        report: Callable[[int], None] | None,
+    ) -> None:
+        """The integer product rules out; only probes that miss are ranked."""
+        templates, workers = self.templates, self.workers
+        fast = FirstPass(templates, unit, own, product, self.tile, self.block)
+        found.impostor[rows], _ = fast.run(workers, report)
+        if ranks:
+            mate, impostor = found.mate[rows], found.impostor[rows]
+            found.rank[rows] = _ranks(templates, unit, mate, impostor, own, workers)
+
+    def _sweep(
+        self,
+        rows: NDArray[np.intp],
+        unit: Float32,
+        own: scan.MatePairs,
+        found: _Found,
+        ranks: bool,
+        report: Callable[[int], None] | None,
+    ) -> None:
+        """Single-precision products of all pairs."""
+        mate, top = found.mate[rows], found.top
+        collector = top.collector()
+        sweep = scan.Sweep(self.templates, unit, mate, own, ranks, collector, self.tile, self.block)
+        parts = sweep.run(self.workers, report)
+        found.impostor[rows] = np.maximum.reduce([part.impostor for part in parts])
+        above = np.add.reduce([part.above for part in parts])
+        found.rank[rows] = np.where(np.isnan(mate), 0, 1 + above)
+        top.merge([part.pairs for part in parts if part.pairs is not None])
 
 
 def _sample(
@@ -214,24 +292,15 @@ def mates(
     """
     gallery_out = check_mask(failed_gallery, "gallery", trials.gallery_ids.size)
     probes_out = check_mask(failed_probes, "probes", trials.probe_ids.size)
-    templates = Templates(
-        gallery,
-        trials.gallery_ids,
-        trials.gallery_codes,
-        trials.gallery_names.size,
-        gallery_out,
-        fusion,
-    )
+    templates = _templates(gallery, trials, gallery_out, fusion)
     result = np.full(trials.probe_ids.size, np.nan, np.float32)
     alive = np.flatnonzero(~probes_out)
     by_identity = templates.of_identity()
     for start in range(0, alive.size, RESIDENT):
         rows = alive[start : start + RESIDENT]
         codes = trials.mate_codes[rows]
-        has_mate = codes >= 0
-        has_mate[has_mate] = templates.present[codes[has_mate]]
         unit = _unit_probes(probes, rows, trials.probe_ids, workers)
-        own = _own_pairs(codes, has_mate, *by_identity)
+        own = _own_pairs(codes, _have_mates(codes, templates), *by_identity)
         result[rows] = mate_scores(unit, templates, own, workers)
     return result
 
