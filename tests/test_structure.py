@@ -50,9 +50,7 @@ LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
         "orchestrator.fleet.emulated.server._run_command",
         "orchestrator.store.artifacts.commit",
     ),
-    "passes over the same arrays": (
-        "orchestrator.calibration.calibrate.calibrate",
-    ),
+    "passes over the same arrays": ("orchestrator.calibration.calibrate.calibrate",),
     "one change after the other, in the order that they need": (
         "orchestrator.intake.normalizing._normalize",
         "orchestrator.planning.graph._artifact",
