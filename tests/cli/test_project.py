@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -19,6 +20,9 @@ import pytest
 from orchestrator.cli.main import command_line, main
 from orchestrator.cli.parsing.root import find_root
 from orchestrator.errors import UserError
+from orchestrator.preflight import model
+from orchestrator.preflight.model import _fresh
+from orchestrator.specs.model import ModelSpec
 from orchestrator.store.places import check_place, check_writable
 from tests.reporting.made import Row, make_run
 
@@ -100,7 +104,6 @@ def test_a_boards_own_folder_and_a_strangers_project_are_none(
         ("gc",),
         ("runs",),
         ("boards", "list"),
-        ("plan",),
         ("doctor",),
         ("report",),
     ],
@@ -116,6 +119,29 @@ def test_who_only_reads_makes_no_folder(
     main(list(command))
     capsys.readouterr()
     assert not (project / ".farm").exists()
+
+
+def test_a_plan_keeps_what_it_found_of_the_model_and_makes_nothing_else(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (".farm", "runs"):
+        shutil.rmtree(project / name)
+    monkeypatch.chdir(project)
+    before = set(project.rglob("*"))
+    computed: list[str] = []
+
+    def fresh(spec: ModelSpec, *rest: Any) -> Any:
+        computed.append(spec.name)
+        return _fresh(spec, *rest)
+
+    monkeypatch.setattr(model, "_fresh", fresh)
+    for _ in range(2):  # as two processes: only the disk is remembered
+        monkeypatch.setattr(model, "_remembered", {})
+        assert farm(capsys, "plan")[0] == 0
+    assert computed == ["synthface-ir"]
+    made = {str(path.relative_to(project)) for path in set(project.rglob("*")) - before}
+    assert {name for name in made if not name.endswith(".json")} == {".farm", ".farm/models"}
+    assert len(made) == 3
 
 
 ARGUMENTS = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import subprocess
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +25,7 @@ from orchestrator.reporting.analysis.figures import (
     measured,
     numbered,
 )
-from orchestrator.reporting.analysis.history import load_run
+from orchestrator.reporting.analysis.history import Run, load_run
 from orchestrator.reporting.analysis.timeline import HEAD, timeline
 from orchestrator.reporting.html import explained
 from orchestrator.reporting.html.accuracy import pareto
@@ -31,6 +34,7 @@ from orchestrator.reporting.html.curves import probit
 from orchestrator.reporting.html.fleet import idle_times
 from orchestrator.reporting.html.report import report_html, write_report
 from orchestrator.reporting.html.times import sustained
+from orchestrator.reporting.tables.table import NAMED, footnotes, markdown
 from orchestrator.stages.conditions import Conditions
 
 from .made import T0, Row, Size, fleet, make_run, raw, sensors, times_ns, troubles
@@ -438,3 +442,70 @@ def test_a_kept_explanation_is_drawn_and_a_damaged_one_left_out(tmp_path: Path) 
     assert "<b>" not in text
     path.write_text("{")
     assert "Layers against float32" not in report_html(load_run(folder))
+
+
+def five_hundred(folder: Path) -> Run:
+    """A run of 500 rows made from a real one's result, told apart in all that tells rows apart."""
+    run = load_run(folder)
+    results = []
+    for number in range(500):
+        one = run.results[min(number, 1)]
+        name = f"jetson-orin-nano-{number:03}"
+        apart = hashlib.sha256(name.encode()).hexdigest()
+        rank1 = one.rank1.model_copy(update={"value": (one.rank1.value or 0) - number / 1e4})
+        assert one.latency is not None
+        device = one.latency.device.model_copy(update={"p50_ms": 10 + number / 7})
+        keys = one.provenance["keys"]
+        changed = {
+            "name": name,
+            "board": name,
+            "hardware": f"Jetson Orin Nano {number:03}",
+            "rank1": rank1,
+            "latency": one.latency.model_copy(update={"device": device}),
+            "verdict": "SUSPECT" if number % 3 == 1 else "VALID",
+            "verdict_reason": f"the spread is {number} %" if number % 3 == 1 else "",
+            "failed_images": number % 2,
+            "warnings": ["few false alarms"],
+            "artifact_sha256": apart,
+            "provenance": one.provenance
+            | {
+                "measure": one.provenance["measure"] | {"board_name": name, "raw": apart},
+                "keys": keys | {"artifact": apart, "probe": apart[::-1]},
+            },
+        }
+        results.append(one.model_copy(update=changed))
+    return replace(run, results=tuple(results))
+
+
+def test_five_hundred_rows_make_a_page_that_opens(folder: Path, tmp_path: Path) -> None:
+    run = five_hundred(folder)
+    path = tmp_path / "a b" / "report.html"
+    path.parent.mkdir()
+    write_report(run, path)
+    text = path.read_text()
+    assert len(text.encode()) < 2_500_000
+    page = Page(text)
+    leads = f"../{os.path.relpath(run.folder, tmp_path)}/results.json"
+    assert {link for link in page.links if link[:1] != "#"} == {leads}
+    assert {link[1:] for link in page.links if link[:1] == "#"} <= set(page.ids)
+    # What finds a figure again stays with its row.
+    last = text[text.index('<details id="p500">') :]
+    assert all(f"{run.results[-1].provenance['keys'][key]}" in last for key in ("probe", "score"))
+    bars = [row for row in specs(text)["accuracy-time"]["datasets"].values() if "low" in row[0]]
+    assert min(len(rows) for rows in bars) < 20
+
+
+def test_notes_of_five_hundred_rows_can_be_read_and_table_md_names_all(folder: Path) -> None:
+    run = five_hundred(folder)
+    notes = footnotes(run.results, dict.fromkeys(map(str, range(90)), "lost"), most=NAMED)
+    assert len(notes) < 30
+    assert max(map(len, notes)) < 400
+    said = " ".join(notes)
+    assert "and 494 more rows (see table.md): few false alarms" in said
+    assert "161 more rows are SUSPECT (see table.md)." in said
+    assert "244 more rows have images that failed (see table.md)." in said
+    assert "202 mJ (VDD_IN, 9.5 W); and 494 more (see table.md)" in said  # the energy column
+    assert "No result for 0, 1, 2, 3, 4, 5 and 84 more rows (see table.md): lost" in said
+    whole = markdown(run.results, {})
+    assert all(f"Jetson Orin Nano {number:03}, " in whole for number in range(499))
+    assert "more row" not in whole

@@ -28,7 +28,7 @@ from orchestrator.reporting.html.chart import (
 )
 from orchestrator.results import CellResult
 
-NAMED = 40  # points that carry a name
+NAMED = 40  # points that carry a name; of more, only those on the line have a bar
 AXIS_MS = {"format": "~g", "labelOverlap": "greedy"}
 
 
@@ -97,10 +97,11 @@ def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Ch
         padding=40,
     )
     y = number("rate", "Rank-1, %", padding=16)
+    bars = points if len(found) <= NAMED else [points[i] for i in front]
     layers = [
         *_bands(rows),
         *_front([points[i] for i in front], x, y),
-        layer({"type": "rule"}, points, x=x, y=number("low"), y2={"field": "high"}, color=own()),
+        layer({"type": "rule"}, bars, x=x, y=number("low"), y2={"field": "high"}, color=own()),
         layer(
             {"type": "point", "filled": True, "size": 80, "opacity": 1},
             points,
@@ -112,13 +113,16 @@ def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Ch
         *_labels(points, x, y),
     ]
     best = [names[found[i].name] for i in front]
+    barred = "Bars: the interval of Rank-1"
+    if len(found) > NAMED:
+        barred += ", of the rows on the line"
     return Chart(
         ident="accuracy-time",
         title="Rank-1 against time",
         alt=f"Rank-1 of {len(found)} rows against their median time; no other row is both faster "
         f"and more accurate than {', '.join(best)}.",
-        caption="The line joins rows that no other row beats in both (Pareto). Bars: the "
-        "interval of Rank-1; grey band: float32's. Red and green differ significantly from "
+        caption=f"The line joins rows that no other row beats in both (Pareto). {barred}; "
+        "grey band: float32's. Red and green differ significantly from "
         "float32. Rows without a valid time are not here.",
         spec=layered(layers, height=340),
         head=("Row", "Median, ms", "Rank-1, %", "Interval", "On the Pareto line"),

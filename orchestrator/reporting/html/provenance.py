@@ -1,18 +1,84 @@
-"""What stands behind each figure of a row, as `name  value` lines."""
+"""What stands behind each figure of a row, as `name  value` lines.
+
+All of it is in results.json. Where so many rows would make a page that no browser likes to open,
+the page tells once what is the same in all rows, and of the rest what finds it again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.columns.texts import far_text
 from orchestrator.results import CellResult
 
 NAME = 36  # characters
+MOST = 700_000  # characters of all rows together
+FINDS = ("key", "sha256", "model_sha256", "executed_by", "verdict")
+Line = tuple[str, str]
 
 
-def provenance(row: CellResult) -> list[dict[str, str]]:
-    """Blocks of lines with the identifier that a figure's link leads to."""
+@dataclass(frozen=True)
+class Block:
+    """The lines, (name, value), behind one figure; `id` is where the figure's link leads to."""
+
+    id: str
+    title: str
+    lines: tuple[Line, ...]
+
+    @property
+    def text(self) -> str:
+        """One line of text each, the values below each other."""
+        width = min(NAME, max((len(name) for name, _ in self.lines), default=0))
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in self.lines)
+
+    def only(self, lines: Sequence[Line]) -> Block:
+        """The same block with these lines."""
+        return Block(self.id, self.title, tuple(lines))
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a page tells of where its figures come from.
+
+    Attributes:
+        shared: what is the same in all rows and left out of theirs; empty where nothing was
+            left out.
+        rows: the blocks of each row.
+        shortened: whether only results.json has all.
+    """
+
+    shared: tuple[Block, ...]
+    rows: tuple[tuple[Block, ...], ...]
+    shortened: bool
+
+
+def provenances(rows: Sequence[CellResult]) -> Provenance:
+    """Of all rows, at most about `MOST` characters and what finds the rest."""
+    whole = [tuple(_blocks(row)) for row in rows]
+    if _size(whole) <= MOST:
+        return Provenance((), tuple(whole), False)
+    common = set.intersection(*({(b.id, line) for b in row for line in b.lines} for row in whole))
+    shared = [b.only([x for x in b.lines if (b.id, x) in common]) for b in whole[0]]
+    own = [
+        tuple(b.only([x for x in b.lines if (b.id, x) not in common]) for b in row) for row in whole
+    ]
+    shortened = _size(own) > MOST
+    if shortened:
+        own = [tuple(b.only([x for x in b.lines if _finds(x[0])]) for b in row) for row in own]
+    return Provenance(tuple(b for b in shared if b.lines), tuple(own), shortened)
+
+
+def _size(rows: Sequence[Sequence[Block]]) -> int:
+    return sum(len(block.text) for row in rows for block in row)
+
+
+def _finds(name: str) -> bool:
+    return name.rpartition(".")[2] in FINDS
+
+
+def _blocks(row: CellResult) -> list[Block]:
     come = row.provenance
     keys = come.get("keys", {})
     latency = row.latency
@@ -61,14 +127,11 @@ def _accuracy(row: CellResult) -> dict[str, Any]:
     }
 
 
-def _block(ident: str, title: str, parts: Mapping[str, Any]) -> dict[str, str]:
-    lines = list(_flat(parts))
-    width = min(NAME, max((len(name) for name, _ in lines), default=0))
-    text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines)
-    return {"id": ident, "title": title, "text": text}
+def _block(ident: str, title: str, parts: Mapping[str, Any]) -> Block:
+    return Block(ident, title, tuple(_flat(parts)))
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[Line]:
     for name, inner in value.items():
         path = f"{prefix}{name}"
         if isinstance(inner, Mapping):

@@ -5,42 +5,54 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from orchestrator.reporting.analysis.conclusion import conclusion
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.html.chart import Chart
 from orchestrator.reporting.html.head import alerts, facts, heading
+from orchestrator.reporting.html.provenance import provenances
 from orchestrator.reporting.html.rows import columns as columns_of
 from orchestrator.reporting.html.rows import table_rows, verdicts
 from orchestrator.reporting.html.sections import Section, sections
-from orchestrator.reporting.tables.table import footnotes
+from orchestrator.reporting.tables.table import NAMED, footnotes
 from orchestrator.reporting.text import plain
 from orchestrator.version import __version__
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+RESULTS = "results.json"
 ROOM = "orchestrator.reporting.html"
 LIBRARY = ("vendor/vega.min.js", "vendor/vega-lite.min.js", "vendor/vega-interpreter.min.js")
 
 
 def write_report(run: Run, path: Path, columns: Sequence[str] = ()) -> None:
     """Write the report of a run, replacing an older one in one step."""
-    text = report_html(run, columns)
+    text = report_html(run, columns, results=_link(run.folder / RESULTS, path.parent))
     partial = path.with_name(f".{path.name}.part")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
-def report_html(run: Run, columns: Sequence[str] = ()) -> str:
+def _link(file: Path, folder: Path) -> str:
+    """What leads from a page in `folder` to a file."""
+    return quote(PurePath(os.path.relpath(file, folder)).as_posix())
+
+
+def report_html(run: Run, columns: Sequence[str] = (), *, results: str = RESULTS) -> str:
     """The report as text, with `columns` beside the usual ones.
 
     What the store no longer has is left out, and said.
+
+    Args:
+        results: where the page finds the run's results.json.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
@@ -68,7 +80,9 @@ def report_html(run: Run, columns: Sequence[str] = ()) -> str:
         columns=columns_of(run.results, columns),
         rows=table_rows(run.results, columns),
         verdict_line=verdicts(run.results),
-        notes=[plain(note) for note in footnotes(run.results, run.failures)],
+        notes=[plain(note) for note in footnotes(run.results, run.failures, most=NAMED)],
+        provenance=provenances(run.results),
+        results=results,
         sections=found,
         scripts=[Markup(source) for source in sources],
         script_hashes=Markup(" ".join(map(_hash, sources))),

@@ -8,7 +8,6 @@ from typing import Any
 from orchestrator.columns import asked as columns_of
 from orchestrator.columns.base import Part
 from orchestrator.columns.texts import far_text, interval, p_text, percent, tar_text
-from orchestrator.reporting.html.provenance import provenance
 from orchestrator.results import CellResult, Estimate
 
 NUMBERS = ("#", "Time", "Rank1", "Δ Rank1")
@@ -81,7 +80,6 @@ def _row(number: int, row: CellResult) -> dict[str, Any]:
         "change_class": "" if not significant else "worse" if value < 0 else "better",
         "verdict": row.verdict,
         "reason": row.verdict_reason,
-        "provenance": provenance(row),
     }
 
 

@@ -21,7 +21,7 @@ from orchestrator.columns.texts import (
     tar_text,
     time_text,
 )
-from orchestrator.counting import counted
+from orchestrator.counting import counted, form
 from orchestrator.reporting.tables.causes import causes
 from orchestrator.results import YARDSTICK, CellResult
 
@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 COLUMNS = tuple(part.heading for part in PUBLISHED)
+NAMED = 6  # rows that a note of a page names before it counts the others
 
 
 def extra(names: Sequence[str], results: Sequence[CellResult]) -> list[tuple[str, Text]]:
@@ -70,10 +71,17 @@ def headings(
     return (*published, *(name for name, _ in more))
 
 
-def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> list[str]:
-    """What must be said beside the figures."""
+def footnotes(
+    results: Sequence[CellResult], failures: Mapping[str, str], *, most: int | None = None
+) -> list[str]:
+    """What must be said beside the figures.
+
+    Args:
+        most: so many rows a note names, and so many notes of a kind there are, before the others
+            are counted; None names all, as table.md does.
+    """
     notes: list[str] = serious_notes(results)
-    missing = [f"No result for {', '.join(c.rows)}: {c.what}" for c in causes(failures)]
+    missing = [f"No result for {_names(c.rows, most)}: {c.what}" for c in causes(failures)]
     if not results:
         return missing
     first = results[0]
@@ -88,16 +96,9 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
         f"{counted(test.unknown, 'unknown probe')}{difficulty}; [{100 * confidence:g} % interval]; "
         f"FAR is per search; the threshold allows {tar.k} false alarm{'s' * (tar.k != 1)}."
     )
-    notes.extend(_differences(results))
-    suspect = [r for r in results if r.verdict == "SUSPECT"]
-    notes.extend(f"{row_name(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect)
-    notes.extend(
-        f"{row_name(result, results)}: {counted(result.failed_images, 'image')} failed and "
-        f"{'counts as a miss' if result.failed_images == 1 else 'count as misses'}"
-        for result in results
-        if result.failed_images
-    )
-    notes.extend(_warnings(results))
+    notes.extend(_differences(results, most))
+    notes.extend(_row_notes(results, most))
+    notes.extend(_warnings(results, most))
     notes.extend(note for note in beside_table(results) if note not in notes)
     notes.extend(missing)
     if any(result.mixed for result in results):
@@ -113,18 +114,58 @@ def footnotes(results: Sequence[CellResult], failures: Mapping[str, str]) -> lis
                 else "."
             )
         )
-        notes.extend(_shared(emulated))
+        notes.extend(_shared(emulated, most))
     if any(result.executed_by == "simulator" for result in results):
         notes.append(
             f"{DASH} in Time of a simulator's row: the vendor's simulator on this host executed "
             "it; it tells accuracy and knows no time."
         )
-    notes.extend(note for column in columns().values() for note in column.footnotes(results))
-    notes.extend(_different_paces(results))
+    own = [note for column in columns().values() for note in column.footnotes(results)]
+    notes.extend(_parts(note, most) for note in own)
+    notes.extend(_different_paces(results, most))
     if any(result.partial for result in results):
         notes.append("(partial): only a part of the test set was used (--limit).")
-    notes.extend(f"{r.name}: {r.helpers}" for r in results if r.helpers)
+    helped = [result for result in results if result.helpers]
+    notes.extend(f"{result.name}: {result.helpers}" for result in helped[:most])
+    notes.extend(_others(helped, most, "has", "such a note"))
     return notes
+
+
+def _row_notes(results: Sequence[CellResult], most: int | None) -> list[str]:
+    """Of each row what only it has: a doubtful time, images that failed."""
+    suspect = [r for r in results if r.verdict == "SUSPECT"]
+    failed = [r for r in results if r.failed_images]
+    return [
+        *(f"{row_name(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect[:most]),
+        *_others(suspect, most, "is", "SUSPECT"),
+        *(
+            f"{row_name(r, results)}: {counted(r.failed_images, 'image')} failed and "
+            f"{'counts as a miss' if r.failed_images == 1 else 'count as misses'}"
+            for r in failed[:most]
+        ),
+        *_others(failed, most, "has", "images that failed"),
+    ]
+
+
+def _names(names: Sequence[str], most: int | None) -> str:
+    """`a, b and 480 more rows`, or all of them; one more is named, not counted."""
+    if most is None or len(names) <= most + 1:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {counted(len(names) - most, 'more row')} (see table.md)"
+
+
+def _parts(note: str, most: int | None) -> str:
+    """A column's note with a part for each row, `;` between them, or the first of them."""
+    parts = note.split("; ")
+    if most is None or len(parts) <= most + 1:
+        return note
+    return f"{'; '.join(parts[:most])}; and {len(parts) - most:,} more (see table.md)"
+
+
+def _others(rows: Sequence[CellResult], most: int | None, verb: str, what: str) -> list[str]:
+    """A note that counts the rows that have no note of their own."""
+    left = 0 if most is None else len(rows) - most
+    return [f"{counted(left, 'more row')} {form(left, verb)} {what} (see table.md)."] * (left > 0)
 
 
 def serious_notes(results: Sequence[CellResult]) -> list[str]:
@@ -140,32 +181,35 @@ def _doubt(result: CellResult) -> str:
     return "it has no Time, which would be another board's, SUSPECT"
 
 
-def _warnings(results: Sequence[CellResult]) -> list[str]:
+def _warnings(results: Sequence[CellResult], most: int | None) -> list[str]:
     """Each warning once, with the rows that it is of."""
     rows: dict[str, list[str]] = {}
     for result in results:
         for warning in result.warnings:
             rows.setdefault(warning, []).append(row_name(result, results))
-    return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in rows.items()]
+    return [f"{_names(list(dict.fromkeys(names)), most)}: {text}" for text, names in rows.items()]
 
 
-def _different_paces(results: Sequence[CellResult]) -> list[str]:
+def _different_paces(results: Sequence[CellResult], most: int | None) -> list[str]:
     """Encoders of one board that were measured while its processor was of different speed."""
     by_board: dict[str, list[tuple[float, str]]] = {}
     for result in results:
         if result.latency is not None and result.latency.yardstick_ms:
             pair = (result.latency.yardstick_ms, row_name(result, results))
             by_board.setdefault(result.board, []).append(pair)
-    return [
+    notes = [
         f"{slow[1]} and {fast[1]} were measured on {board} while its processor was of different "
         f"speed (the same piece of work took {slow[0]:.2f} and {fast[0]:.2f} ms): compare their "
         "times with care."
         for board, pairs in by_board.items()
         if (slow := max(pairs))[0] > (1 + YARDSTICK) * (fast := min(pairs))[0]
     ]
+    if most is None or len(notes) <= most:
+        return notes
+    return [*notes[:most], f"The same holds for {counted(len(notes) - most, 'more board')}."]
 
 
-def _shared(emulated: Sequence[CellResult]) -> list[str]:
+def _shared(emulated: Sequence[CellResult], most: int | None) -> list[str]:
     by_artifact: dict[str, list[str]] = {}
     for result in emulated:
         name = row_name(result, emulated).rstrip("*")
@@ -173,14 +217,20 @@ def _shared(emulated: Sequence[CellResult]) -> list[str]:
         if name not in names:
             names.append(name)
     return [
-        f"{', '.join(names[:-1])} and {names[-1]} share one artifact and one arithmetic here, "
-        "so their figures are equal."
+        f"{_together(names, most)} share one artifact and one arithmetic here, so their figures "
+        "are equal."
         for names in by_artifact.values()
         if len(names) > 1
     ]
 
 
-def _differences(results: Sequence[CellResult]) -> list[str]:
+def _together(names: Sequence[str], most: int | None) -> str:
+    if most is None or len(names) <= most + 1:
+        return f"{', '.join(names[:-1])} and {names[-1]}"
+    return _names(names, most)
+
+
+def _differences(results: Sequence[CellResult], most: int | None) -> list[str]:
     compared = [result for result in results if result.difference is not None]
     if not compared:
         return []
@@ -190,7 +240,7 @@ def _differences(results: Sequence[CellResult]) -> list[str]:
             "No row's Rank-1 differs significantly from float32's (McNemar, Holm over "
             f"{counted(len(compared), 'comparison')}): do not rank the rows."
         ]
-    names = ", ".join(row_name(result, results) for result in real)
+    names = _names([row_name(result, results) for result in real], most)
     return [f"↓ ↑ Rank-1 differs significantly from float32's (McNemar, Holm, p < 0.05): {names}."]
 
 
@@ -208,7 +258,7 @@ def html(
         )
         body = "".join(f"<tr>{cells}</tr>" for cells in rows)
         parts.append(f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>")
-    notes = "".join(f"<li>{escape(note)}</li>" for note in footnotes(results, failures))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in footnotes(results, failures, most=NAMED))
     return "".join([*parts, f"<ul>{notes}</ul>" if notes else ""])
 
 
