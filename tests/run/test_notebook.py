@@ -50,6 +50,7 @@ def executed(project: Project) -> nbformat.NotebookNode:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # Ray has to start, on a machine that may be busy
 def test_every_cell_runs_and_shows_what_it_says(executed: nbformat.NotebookNode) -> None:
     shown = [
         {kind for output in cell.outputs for kind in output.get("data", {})}
@@ -64,6 +65,7 @@ def test_every_cell_runs_and_shows_what_it_says(executed: nbformat.NotebookNode)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # Ray has to start, on a machine that may be busy
 def test_the_api_gives_what_results_json_says(
     executed: nbformat.NotebookNode, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
