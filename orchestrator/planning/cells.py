@@ -370,10 +370,8 @@ def _impossible(
             "`transport: emulated` runs the twin instead"
         )
     if can.targets and encoder.target not in can.targets:
-        return (
-            f"{toolchain} makes no file for {encoder.target or kind.hardware}, only for "
-            f"{', '.join(can.targets)}"
-        )
+        wanted = encoder.target or f"{kind.hardware} (the kind {kind.name} has no `target:`)"
+        return f"{toolchain} makes no file for {wanted}, only for {', '.join(can.targets)}"
     if quantization.is_given and can.no_given(encoder.model):
         return f"{toolchain} {can.no_given(encoder.model)}"
     if can.missing:

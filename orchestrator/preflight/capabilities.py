@@ -10,6 +10,7 @@ from orchestrator.errors import UserError
 from orchestrator.planning.cells import capability_name
 from orchestrator.plugins import toolchain_names
 from orchestrator.specs.inventory import Inventory
+from orchestrator.specs.kinds import Kind
 from orchestrator.specs.yamlfile import fail, nearest
 from orchestrator.toolchains.given import UNSAID
 
@@ -61,6 +62,35 @@ def capabilities_of(inventory: Inventory) -> dict[str, DeclaredCapabilities]:
         twin = toolchains.twin_toolchain(name)
         capabilities[capability_name(name, twin=True)] = _declared(twin, "onnxruntime")
     return capabilities
+
+
+def check_kinds(
+    inventory: Inventory,
+    kinds: Mapping[str, Kind],
+    capabilities: Mapping[str, DeclaredCapabilities],
+) -> None:
+    """Check that what runs on a kind of board is what its toolchain's files need.
+
+    Raises:
+        UserError: a kind that the inventory uses names a runtime that would never run.
+    """
+    problems = []
+    for name in sorted({board.kind for board in inventory.boards}):
+        kind = kinds[name]
+        can = capabilities.get(capability_name(kind.toolchain, twin=False))
+        if can is None or can.runtime == kind.runtime:
+            continue
+        fits = sorted(
+            each
+            for each in toolchain_names()
+            if capabilities[capability_name(each, twin=False)].runtime == kind.runtime
+        )
+        text = (
+            f"runtime: {kind.runtime} never runs: the files of the toolchain {kind.toolchain} run "
+            f"on {can.runtime}; toolchains for {kind.runtime}: {', '.join(fits) or 'none'}"
+        )
+        problems.append(kind.source.problem(("runtime",), text))
+    fail(problems)
 
 
 def _built(inventory: Inventory, name: str) -> Any:

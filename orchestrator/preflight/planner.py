@@ -33,7 +33,7 @@ from orchestrator.planning.work import Work, least_seconds, work_of
 from orchestrator.preflight.as_given import Given, examine
 from orchestrator.preflight.audit import audit_of
 from orchestrator.preflight.caches import FactsFile, PacesFile
-from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of
+from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of, check_kinds
 from orchestrator.preflight.model import TakenIn, hold_against_file, take_in
 from orchestrator.preflight.settings import refuse_idle
 from orchestrator.preflight.unsupported import with_reasons
@@ -336,6 +336,7 @@ def make_plan(
     models = load_models(matrix)
     capabilities = capabilities_of(inventory)
     check_references(matrix, inventory, load_kinds(), models)
+    check_kinds(inventory, load_kinds(), capabilities)
     given, capabilities = examine(matrix, inventory, models, capabilities, state)
     cells = _asked_for(request, matrix, inventory, written, list(models), capabilities)
     used = {name: models[name] for name in models if any(c.model == name for c in cells)}
@@ -398,6 +399,7 @@ def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
     real = load_inventory(Path(request.inventory))
     models, kinds, capabilities = load_models(matrix), load_kinds(), capabilities_of(real)
     check_references(matrix, real, kinds, models)
+    check_kinds(real, kinds, capabilities)
     inventory = real.model_copy(update={"boards": boards})
     cells = only(
         expand(matrix, inventory, kinds, list(models), capabilities), request.only, request.matrix

@@ -14,6 +14,7 @@ from orchestrator.plugins import built_in_toolchains
 from orchestrator.specs.base import SLUG, FileSpec, Many, OneOf, Spec, load
 from orchestrator.specs.quantization import Quantization, Scheme
 from orchestrator.specs.runtimes import inventory_runtimes
+from orchestrator.specs.yamlfile import fail
 
 BoardType = Literal["GPU", "ASIC", "CPU"]
 RuntimeName = Annotated[str, OneOf(inventory_runtimes)]
@@ -57,10 +58,12 @@ class Sensors(Spec):
 class Kind(FileSpec):
     """A kind of board.
 
-    `rule` is the vendor's quantization rule in words, for messages.
+    `rule` is the vendor's quantization rule in words, for messages. `runtime` must be the one that
+    the files of `toolchain` run on.
     `schemes` are what its accelerator runs; `float32` and `float16` tell whether it runs these
     too. `machines` are what such a board may call its processor (`uname -m`); empty: anything.
-    `target` is what the toolchain calls its processor, where a file fits only one.
+    `target` is what the toolchain calls its processor, where a file fits only one: several kinds
+    may share it, as boards of one chip do.
     """
 
     name: str = Field(pattern=SLUG)
@@ -106,7 +109,11 @@ class _Kinds(Mapping[str, Kind]):
     def __getitem__(self, name: str) -> Kind:
         if name not in self._read:
             with as_file(self._files[name]) as path:
-                self._read[name] = load(Kind, path)
+                kind = load(Kind, path)
+            if kind.name != name:
+                text = f"name: {kind.name!r} in a file called {name}.yaml; write `name: {name}`"
+                fail([kind.source.problem(("name",), text)])
+            self._read[name] = kind
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:

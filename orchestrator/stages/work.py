@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from orchestrator.cluster.interfaces import BoardCalls, BoardNews, Computes, Emits
 from orchestrator.data.progress import Progress
+from orchestrator.errors import ToolchainError
 from orchestrator.events import Note, StepProgress, Telemetry
 from orchestrator.fleet.boards.board import Artifact
 from orchestrator.fleet.session.types import Building, MeasureFacts, ModelFacts, SensorSample
@@ -223,12 +224,21 @@ class Work:
                 note = f"{news.doing}: {news.seconds:.0f} s of at most {news.limit_s:.0f} s;"
                 self.progress(0, 0, unit, note)
             case ModelFacts():
+                self._check_length(news, board)
                 about.opened = news
             case MeasureFacts():
                 about.measured = news
             case SensorSample() if news.values:
                 about.sensors = news.values
                 self._show(board, news)
+
+    def _check_length(self, opened: ModelFacts, board: str) -> None:
+        model = self.services.plan.models[self.step.extra["model"]]
+        if opened.dim != model.embedding_size:
+            raise ToolchainError(
+                f"{board}: {opened.runtime} makes features of {opened.dim} numbers, the model "
+                f"{model.name} has {model.embedding_size} (`embedding_size` in its manifest)"
+            )
 
     def _show(self, board: str, sample: SensorSample) -> None:
         temperature, clock = sample.values.get("temperature_c"), pace_mhz(sample.values)

@@ -14,7 +14,7 @@ from orchestrator.planning.cells import Cell, as_executed, expand
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import Graph, ImageSet, build, only
 from orchestrator.planning.resolving import resolve
-from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of
+from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of, check_kinds
 from orchestrator.preflight.planner import encoder_backend
 from orchestrator.specs.inventory import Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
@@ -516,3 +516,18 @@ def test_what_only_emulators_execute_is_emulated_and_a_pool_keeps_its_boards(
         assert graph.steps[f"parity/{cell.probe.name}"].params.get("emulator", False) is (
             by == "emulated"
         )
+
+
+def test_a_kind_whose_toolchain_feeds_another_runtime_is_refused() -> None:
+    inventory, kinds = load_inventory(ROOT / "device_inventory.yaml"), dict(load_kinds())
+    capabilities = capabilities_of(inventory)
+    check_kinds(inventory, kinds, capabilities)
+    kinds["imx8mp"] = kinds["imx8mp"].model_copy(update={"toolchain": "onnxruntime"})
+    with pytest.raises(UserError, match=r"tengine never runs: .* run on onnxruntime; .*: tengine"):
+        check_kinds(inventory, kinds, capabilities)
+
+
+def test_every_kind_names_the_runtime_of_its_toolchain() -> None:
+    capabilities = capabilities_of(load_inventory(ROOT / "device_inventory.yaml"))
+    for kind in load_kinds().values():
+        assert capabilities[kind.toolchain].runtime == kind.runtime, kind.name

@@ -12,6 +12,9 @@ from orchestrator import columns as table
 from orchestrator.cli.parsing.options import COLUMNS
 from orchestrator.columns import asked, column_names, columns, optional
 from orchestrator.columns.texts import DASH
+from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.export import tables
+from orchestrator.reporting.live.state import RunState
 from orchestrator.reporting.tables.table import footnotes, markdown
 from orchestrator.specs.matrix import TablePolicy
 from orchestrator.specs.schema import schema_of
@@ -52,12 +55,25 @@ def test_command_line_matrix_and_schema_have_the_files_of_the_folder():
 
 
 def test_a_row_without_figures_has_every_field_and_a_dash():
-    with_none = result()
+    bare = result(emulated=True)
+    for name in ("difference", "energy", "memory"):
+        assert set(columns()[name].values(bare).values()) == {None}
     for name, column in columns().items():
-        assert all(value is None for value in column.values(with_none).values()), name
-        texts = [part.text(with_none, True) for part in column.parts]
+        fields = column.values(bare)
+        assert list(fields) == list(column.values(result())), name
+        texts = [part.text(bare, True) for part in column.parts]
         assert all(texts), name
-        assert name in ("model", "row", "size") or set(texts) == {DASH}, name
+        if fields and set(fields.values()) == {None}:
+            assert set(texts) == {DASH}, name
+
+
+def test_no_column_takes_a_field_of_the_exports(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(Path("r"), {}, (), RunState(), (result(),), {}, None)
+    own = list(columns().values())
+    monkeypatch.setattr(tables, "optional_columns", dict)
+    fields = list(tables.flat_row(run, run.results[0]))
+    fields += [field for column in own for field in column.values(result())]
+    assert [field for field in fields if fields.count(field) > 1] == []
 
 
 def test_a_file_in_the_folder_is_a_column_everywhere(new_column: None):

@@ -15,7 +15,7 @@ from orchestrator.specs import (
     load_models,
 )
 from orchestrator.specs.base import load
-from orchestrator.specs.kinds import Kind
+from orchestrator.specs.kinds import Kind, _Kinds
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -332,3 +332,9 @@ def test_a_missing_model_names_the_places(files):
 def test_a_manifest_can_be_read_without_its_file(files):
     (files / "models" / "synthface-ir.onnx").unlink()
     assert load_model(files / "models" / "synthface-ir.yaml", verify=False).embedding_size == 256
+
+
+def test_a_kind_is_called_as_its_file(tmp_path):
+    shutil.copy(ROOT / "orchestrator/kinds/rv1126.yaml", tmp_path / "copied.yaml")
+    with pytest.raises(UserError, match=r"copied.yaml:\d+: name: 'rv1126' .* `name: copied`"):
+        _Kinds(tmp_path)["copied"]
