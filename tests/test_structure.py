@@ -66,9 +66,8 @@ LARGE_CLASSES: Mapping[str, tuple[str, ...]] = {
     "one child process with its pipes, which end together": (
         "orchestrator.fleet.transport.local.LocalChannel",
     ),
-    "to do: not split yet": (
+    "one poll loop over two pipes, whose every turn looks at nearly all of it": (
         "agents.session.session.Session",
-        "orchestrator.fleet.session.link.SessionLink",
     ),
 }
 

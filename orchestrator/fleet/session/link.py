@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.agents.protocol.wire import (
@@ -38,6 +39,70 @@ _LOOK_S = 0.25
 _NO_SUCH_COMMAND = (126, 127)
 
 
+class _Inbox:
+    """Frames that nobody has fetched yet, and what they cost in memory."""
+
+    def __init__(self) -> None:
+        self._frames: deque[Frame] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @property
+    def fill(self) -> int:
+        """Bytes."""
+        return self._bytes
+
+    def put(self, frame: Frame) -> None:
+        self._frames.append(frame)
+        self._bytes += frame.cost
+
+    def fetch(self) -> Frame:
+        frame = self._frames.popleft()
+        self._bytes -= frame.cost
+        return frame
+
+    def clear(self) -> None:
+        self._frames.clear()
+        self._bytes = 0
+
+
+class _Pulse:
+    """When the agent was heard last, and how far away it is.
+
+    Attributes:
+        heartbeat_s: between two heartbeats.
+        dead_after_s: of silence.
+        heard: when something came last, on the monotonic clock.
+        rtt_s: the shortest round trip seen; 0 before the first.
+    """
+
+    def __init__(self, heartbeat_s: float, dead_after_s: float) -> None:
+        self.heartbeat_s, self.dead_after_s = heartbeat_s, dead_after_s
+        self.heard = time.monotonic()
+        self.rtt_s = 0.0
+
+    def hear(self) -> None:
+        """Something came."""
+        self.heard = time.monotonic()
+
+    def echoed(self, sent: object) -> None:
+        """A heartbeat came back; it was sent at that time if the agent says a number."""
+        if isinstance(sent, (int, float)) and not isinstance(sent, bool):
+            rtt = max(0.0, time.monotonic() - sent)
+            self.rtt_s = min(self.rtt_s, rtt) if self.rtt_s else rtt
+
+
+@dataclass
+class _Job:
+    """The latest job: its number, whether whoever waits in it is to stop, its images' window."""
+
+    number: int
+    cancelled: bool = False
+    flow: Flow | None = None
+
+
 class SessionLink:
     """One thread reads frames, one sends heartbeats; callers wait on one condition.
 
@@ -45,7 +110,6 @@ class SessionLink:
     for credit or to write. All methods may be called from any thread.
 
     Attributes:
-        rtt_s: the shortest round trip seen; 0 before the first.
         telemetry: the sensors as the latest heartbeat told them.
         model_lost: the runtime's process has ended, perhaps in a job that nobody waits for.
     """
@@ -54,26 +118,25 @@ class SessionLink:
         self, channel: Channel, board: str, heartbeat_s: float, dead_after_s: float
     ) -> None:
         self.board = board
-        self.rtt_s = 0.0
         self.model_lost = False
         self.telemetry: Mapping[str, Any] = {}
         self._channel = channel
-        self._heartbeat_s = heartbeat_s
-        self._dead_after_s = dead_after_s
+        self._pulse = _Pulse(heartbeat_s, dead_after_s)
         self._talk = Conversation(is_agent=False)
         self._decoder = Decoder(skip_noise=True)
         self._changed = threading.Condition()
         self._write_lock = threading.Lock()
-        self._inbox: deque[Frame] = deque()
-        self._inbox_bytes = 0
+        self._inbox = _Inbox()
         self._error: FarmError | None = None
         self._closing = False
-        self._heard = time.monotonic()
-        self._last_job = 0
-        self._cancelled = False
-        self._flow: Flow | None = None
+        self._job = _Job(0)
         self._reader = self._thread(self._read, "reader")
         self._beater = self._thread(self._beat, "heartbeat")
+
+    @property
+    def rtt_s(self) -> float:
+        """The shortest round trip seen; 0 before the first."""
+        return self._pulse.rtt_s
 
     @property
     def noise(self) -> str:
@@ -87,8 +150,8 @@ class SessionLink:
 
     def greet(self) -> None:
         """Answer the agent's HELLO and keep it told that somebody is here."""
-        self._heard = time.monotonic()
-        self.send(Frame(HELLO, 0, {"heartbeat_s": self._heartbeat_s}))
+        self._pulse.hear()
+        self.send(Frame(HELLO, 0, {"heartbeat_s": self._pulse.heartbeat_s}))
         self._beater.start()
 
     # ---- jobs
@@ -101,11 +164,9 @@ class SessionLink:
         """
         with self._changed:
             self._check()
-            self._last_job = job = self._last_job % MAX_JOB + 1
-            self._cancelled = False
-            self._flow = None
+            job = self._job.number % MAX_JOB + 1
+            self._job = _Job(job)
             self._inbox.clear()
-            self._inbox_bytes = 0
         self.send(Frame(kind, job, meta, payload))
         return job
 
@@ -117,14 +178,14 @@ class SessionLink:
     def use_flow(self, image_bytes: int) -> Flow:
         """Bound the running job's images by the agent's window and what the link needs."""
         with self._changed:
-            self._flow = Flow(self._talk.window, image_bytes, self.rtt_s)
-            return self._flow
+            self._job.flow = flow = Flow(self._talk.window, image_bytes, self.rtt_s)
+            return flow
 
     def cancel(self) -> None:
         """Make whoever waits within a job raise Cancelled. Never blocks."""
         with self._changed:
             if self._talk.job:
-                self._cancelled = True
+                self._job.cancelled = True
                 self._changed.notify_all()
 
     def abandon(self, job: int, wait_s: float = 2.5) -> None:
@@ -139,7 +200,6 @@ class SessionLink:
                     if left <= 0:
                         break
                     self._inbox.clear()
-                    self._inbox_bytes = 0
                     self._changed.notify_all()
                     self._changed.wait(min(left, 0.2))
                 else:
@@ -157,7 +217,7 @@ class SessionLink:
         with self._changed:
             while not self._inbox:
                 self._check()
-                if self._cancelled:
+                if self._job.cancelled:
                     raise Cancelled(f"{self.board}: stopped while {doing}")
                 now = time.monotonic()
                 if now >= end:
@@ -166,11 +226,10 @@ class SessionLink:
                         last_words=self._last_words(),
                     )
                 self._check_silence(now)
-                self._changed.wait(min(end - now, max(0.05, self._dead_after_s / 4)))
-            if self._cancelled:
+                self._changed.wait(min(end - now, max(0.05, self._pulse.dead_after_s / 4)))
+            if self._job.cancelled:
                 raise Cancelled(f"{self.board}: stopped while {doing}")
-            frame = self._inbox.popleft()
-            self._inbox_bytes -= frame.cost
+            frame = self._inbox.fetch()
             self._changed.notify_all()
             return frame
 
@@ -217,14 +276,14 @@ class SessionLink:
         size = len(frame.payload)
         with self._changed:
             while self._error is None and self._talk.job == frame.job:
-                limit = self._flow.limit if self._flow else self._talk.window
+                limit = self._job.flow.limit if self._job.flow else self._talk.window
                 if self._talk.flying + size <= max(limit, min(size, self._talk.window)):
                     break
                 self._check_silence(time.monotonic())
                 self._changed.wait(1.0)
         with self._write_lock:
             with self._changed:
-                if self._error is not None or self._talk.job != frame.job or self._cancelled:
+                if self._error is not None or self._talk.job != frame.job or self._job.cancelled:
                     return False
                 self._talk.sending(frame)
             with contextlib.suppress(FarmError):
@@ -279,11 +338,10 @@ class SessionLink:
         return type(error)(error.message, error.hint)
 
     def _check_silence(self, now: float) -> None:
-        silent = now - self._heard
+        silent, limit = now - self._pulse.heard, self._pulse.dead_after_s
         if not self._talk.answered:
             return  # an agent starts slower than it works; its first word has its own deadline
-        if silent > self._dead_after_s and self._inbox_bytes < INBOX_BYTES:
-            limit = self._dead_after_s
+        if silent > limit and self._inbox.fill < INBOX_BYTES:
             message = f"{self.board}: the agent has been silent for {silent:.1f} s"
             message += f" (silence_s: {limit:g} s)"
             hint = longer("silence_s", limit)
@@ -325,7 +383,7 @@ class SessionLink:
         try:
             while True:
                 data = self._channel.read(READ)
-                self._heard = time.monotonic()
+                self._pulse.hear()
                 if not data:
                     break
                 for frame in decoder.feed(data):
@@ -346,22 +404,18 @@ class SessionLink:
             if frame.type == BEAT:
                 self._heard_beat(frame)
                 return
-            if frame.type == FEATURES and self._flow is not None:
-                self._flow.returned(int(frame.meta.get("credit", 0)), time.monotonic())
+            if frame.type == FEATURES and self._job.flow is not None:
+                self._job.flow.returned(int(frame.meta.get("credit", 0)), time.monotonic())
             if frame.type == ERROR and frame.meta.get("model_lost"):
                 self.model_lost = True
-            self._inbox.append(frame)
-            self._inbox_bytes += frame.cost
+            self._inbox.put(frame)
             self._changed.notify_all()
-            while self._inbox_bytes > INBOX_BYTES and self._error is None:
+            while self._inbox.fill > INBOX_BYTES and self._error is None:
                 self._changed.wait(1.0)
-        self._heard = time.monotonic()
+        self._pulse.hear()
 
     def _heard_beat(self, frame: Frame) -> None:
-        echo = frame.meta.get("echo")
-        if isinstance(echo, (int, float)) and not isinstance(echo, bool):
-            rtt = max(0.0, time.monotonic() - echo)
-            self.rtt_s = min(self.rtt_s, rtt) if self.rtt_s else rtt
+        self._pulse.echoed(frame.meta.get("echo"))
         if "telemetry" in frame.meta:
             self.telemetry = clean_mapping(frame.meta["telemetry"])
 
@@ -379,5 +433,5 @@ class SessionLink:
                 if self._error is not None or self._closing:
                     return
                 self._changed.wait_for(
-                    lambda: self._error is not None or self._closing, self._heartbeat_s
+                    lambda: self._error is not None or self._closing, self._pulse.heartbeat_s
                 )
