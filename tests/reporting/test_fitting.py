@@ -15,20 +15,26 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from orchestrator.cli.boards.table import fleet_rows
+from orchestrator.cli.results.compare import _published as show_published
 from orchestrator.cli.results.compare import rows_table
 from orchestrator.cli.results.explain import layers_table
+from orchestrator.cli.results.gate import _show as show_judgement
 from orchestrator.cli.results.runs import runs_table, trend_table
 from orchestrator.cli.run.plan import show_plan
 from orchestrator.cli.run.predict import table as predictions
+from orchestrator.cli.run.view import print_last_words
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.reporting.analysis.compare import compare_runs
+from orchestrator.reporting.analysis.gate import judge, parse_limits
 from orchestrator.reporting.analysis.history import load_run
-from orchestrator.reporting.live.card import card_table
+from orchestrator.reporting.live.card import card_table, print_card
 from orchestrator.reporting.live.console import first_notes, print_table, results_table
+from orchestrator.reporting.live.ending import last_words
 from orchestrator.reporting.tables.fitting import Column, fitted, fitting_columns
 from orchestrator.reporting.tables.listing import listed, trend
 from orchestrator.reporting.tables.table import footnotes
 from orchestrator.request import Request
+from orchestrator.running import Ended
 from orchestrator.specs.inventory import load_inventory
 from orchestrator.store.fleet_log import Standing
 
@@ -267,3 +273,70 @@ def test_footnotes_name_the_row_where_a_board_has_several(project: Path) -> None
         assert len(named) == 1
         assert named[0].startswith("A311D ")
     assert any(note.endswith(": vim3-channel") and "per-channel" in note for note in notes)
+
+
+def on_terminal(width: int, say: Callable[[Console], None]) -> list[str]:
+    """What a terminal of this width gets, without its colours."""
+    console = Console(
+        width=width, file=io.StringIO(), force_terminal=True, color_system=None, highlight=False
+    )
+    say(console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def judged_lines(console: Console, project: Path) -> None:
+    first, second = (load_run(project / "runs" / name) for name in sorted_names(project)[:2])
+    refused = parse_limits(["rank1=0.5", "tar=0.5"], ["p50=10%"])
+    show_judgement(judge(compare_runs(first, second), second, refused), second, first, console)
+
+
+def published_lines(console: Console, project: Path) -> None:
+    run = load_run(project / "runs" / sorted_names(project)[0])
+    show_published(console, replace(run, results=tuple(two_of_a_board(project))), as_json=False)
+
+
+def last_lines(console: Console, project: Path) -> None:
+    run = load_run(project / "runs" / sorted_names(project)[0])
+    words = last_words(run.state, run.name, 0, cached=True)
+    words += last_words(run.state, run.name, 1)
+    print_last_words(console, words, Ended(run.folder, 0, cached=True, signal=None), run.state)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("say", [judged_lines, published_lines, last_lines])
+def test_lines_break_between_words_and_none_is_wider_than_the_terminal(
+    project: Path, say: Callable[[Console, Path], None], width: int
+) -> None:
+    lines = on_terminal(width, lambda console: say(console, project))
+    whole = words_of(on_terminal(1000, lambda console: say(console, project)))
+    assert words_of(lines) <= whole
+    # An address or a path is one word: it is copied, not read.
+    assert [line for line in lines if len(line) > width and " " in line.strip()] == []
+
+
+def test_rows_beside_the_published_table_are_told_apart(project: Path) -> None:
+    for width in WIDTHS:
+        lines = on_terminal(width, lambda console: published_lines(console, project))
+        named = [line.split()[0] for line in lines[1:4]]
+        assert named == ["vim3", "vim3-channel", "vim3-equalized"]
+
+
+def test_the_cards_legend_goes_by_parts_not_by_letters(project: Path) -> None:
+    run = load_run(project / "runs" / sorted_names(project)[0])
+    for width in range(30, 90):
+        lines = on_terminal(width, lambda console: print_card(console, run.results, 7))
+        (legend,) = [line for line in lines if line.startswith("Δ: ")]
+        assert legend.endswith(("float32's", "points", "point", "significant"))
+
+
+def test_a_runtime_is_named_once_and_an_empty_column_goes() -> None:
+    board = load_inventory(ROOT / "device_inventory.yaml").boards[0]
+    versions = {"onnxruntime": "1.32.0", "rknpu": "0.9.2"}
+    cool = fleet_rows([board], {board.name: Standing("ready", versions=versions)}, {}, 200)
+    text = "\n".join(shown(cool, 200))
+    assert text.count("1.32.0") == 1
+    assert "rknpu 0.9.2" in text
+    assert "°C" not in text
+    warm = fleet_rows([board], {board.name: Standing("ready", temperature_c=51.0)}, {}, 200)
+    assert "°C" in "\n".join(shown(warm, 200))

@@ -113,7 +113,7 @@ def test_a_second_look_in_doubt_neither_confirms_nor_clears(
     [
         (Row("x", executed_by="emulated", median_ms=90), "EMULATED"),
         (Row("x", spread=0.9, median_ms=90), "SUSPECT"),
-        (Row("x", board="another", median_ms=90), "another board: vim3 and another"),
+        (Row("x", board="another", median_ms=90), "different boards: vim3 and another"),
     ],
 )
 def test_rows_without_a_comparable_time_are_left_out_of_latency(
@@ -138,7 +138,7 @@ def test_a_gate_that_can_judge_nothing_does_not_pass(tmp_path: Path) -> None:
     second = run(tmp_path, "b", Row("x"), size=Size(200, 100))
     judged = gate(first, second, ["rank1=0.5"])
     assert "nothing could be judged" in judged.failures[0]
-    assert "ref, x: accuracy not judged: other test set: not comparable" in judged.warnings
+    assert "all rows: accuracy not judged: different test sets: not comparable" in judged.warnings
     pair = compare_runs(first, second).rows[0]
     assert pair.rank1 is None
     assert pair.tar is None
@@ -191,7 +191,7 @@ def test_the_published_table_is_as_printed_and_not_subtracted() -> None:
     row = published.row("RV1126*")
     assert row is not None
     assert (row.time_ms, row.rank1, row.tar) == (38, 77.82, 26.30)
-    assert NOT_COMPARABLE == "other model, other test set: not comparable"
+    assert NOT_COMPARABLE == "different model and test set: not comparable"
 
 
 def test_ratio_interval_covers_a_true_ratio_of_correlated_times() -> None:

@@ -153,9 +153,9 @@ def test_compare_on_the_command_line(kept: Path, capsys: pytest.CaptureFixture[s
     assert code == 0
     assert "*" in out
     code, out, _ = farm(kept, capsys, "compare", "20260101", "20260102")
-    assert "other test set: not comparable" in " ".join(out.split())
+    assert "different test sets: not comparable" in " ".join(out.split())
     code, out, _ = farm(kept, capsys, "compare", "20260101", "published")
-    assert "Other model, other test set: not comparable." in out
+    assert "Different model and test set: not comparable." in out
     assert "26.58" in out
     assert "A311D" in out
     code, out, _ = farm(kept, capsys, "compare", "published", "20260101", "--json")

@@ -185,7 +185,7 @@ def test_what_holds_of_all_rows_is_said_once(
     monkeypatch.setenv("COLUMNS", "200")
     make_run(kept, "20260104-dd", ROWS, size=Size(200, 100), limit=200)
     _, out, _ = farm(kept, capsys, "compare", "20260101", "20260104")
-    assert "all rows: other test set: not comparable" in out
+    assert "all rows: different test sets: not comparable" in out
     assert "ref, x: other test set" not in out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,13 +15,13 @@ from orchestrator.fleet.boards.health import Health
 from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.reporting.tables.fitting import Column, fitted
 from orchestrator.specs.inventory import Board, SshTransportSpec
-from orchestrator.specs.kinds import RuntimeName
+from orchestrator.specs.runtimes import inventory_runtimes
 from orchestrator.store.fleet_entries import Added, Checked, Described, Entry, Proof
 from orchestrator.store.fleet_log import Standing
 
 COLOURS = {"ready": "green", "busy": "cyan", "draining": "yellow", "unproved": "yellow"}
 SHOWN = 10
-_NO_DRIVERS = {"agent", "python", "os", "kernel", *get_args(RuntimeName)}
+_NO_DRIVERS = {"agent", "python", "os", "kernel"}
 _LONG = 400
 
 
@@ -74,7 +74,9 @@ def fleet_rows(
                 headline(told, 1000),
             ]
         )
-    return fitted(COLUMNS, rows, width)
+    # A column in which no board has anything says nothing.
+    places = [n for n, column in enumerate(COLUMNS) if not column.drop or any(r[n] for r in rows)]
+    return fitted([COLUMNS[n] for n in places], [[row[n] for n in places] for row in rows], width)
 
 
 def state_now(standing: Standing, holder: Any) -> tuple[str, str]:
@@ -230,9 +232,8 @@ def _runtime(board: Board, standing: Standing) -> str:
     """The runtime and, where the board tells them, the accelerator's driver, with versions."""
     told = standing.versions
     version = told.get(board.runtime.name, "")
-    drivers = [
-        f"{name} {headline(told[name], 24)}" for name in sorted(told) if name not in _NO_DRIVERS
-    ]
+    others = {*_NO_DRIVERS, *inventory_runtimes(), board.runtime.name}
+    drivers = [f"{name} {headline(told[name], 24)}" for name in sorted(told) if name not in others]
     return ", ".join([f"{board.runtime.name} {version}".strip(), *drivers])
 
 

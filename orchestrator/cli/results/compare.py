@@ -21,12 +21,12 @@ from orchestrator.reporting.analysis.compare import (
     grouped,
 )
 from orchestrator.reporting.analysis.history import LATEST, Run
-from orchestrator.reporting.tables.fitting import Column, fitted
+from orchestrator.reporting.tables.fitting import Column, fitted, print_line
 from orchestrator.reporting.tables.published import NOT_COMPARABLE, load_published
 from orchestrator.reporting.tables.table import DASH, far_text, percent, tar_text, time_text
 
 PUBLISHED = "published"
-PUBLISHED_COLUMNS = (("Time", 3), ("Rank1", 0), ("TAR", 1))
+PUBLISHED_COLUMNS = (("Time", 4), ("Rank1", 0), ("TAR", 1))
 
 
 def compare(runs: Path, one: str, other: str, *, as_json: bool) -> int:
@@ -144,7 +144,8 @@ def _published(console: Console, run: Run, *, as_json: bool) -> None:
         return
     far = far_text(run.results[0].tar.far_target) if run.results else far_text(published.far)
     columns = (
-        Column("Hardware"),
+        Column("Row"),
+        Column("Hardware", drop=3),
         Column("Time", drop=2, right=True),
         Column("Rank1", right=True),
         Column(f"TAR@FAR<={far}", right=True),
@@ -158,24 +159,22 @@ def _published(console: Console, run: Run, *, as_json: bool) -> None:
             else [DASH] * 3
         )
         ours = [time_text(row), percent(row.rank1.value), tar_text(row.tar, False)]
-        rows.append([row.hardware, *ours, *theirs])
+        rows.append([row.name, row.hardware, *ours, *theirs])
     console.print(fitted(columns, rows, console.width))
     console.print()
     for note in leak_notes(run.results):
         console.print(Text(note, "dim"))
     console.print(NOT_COMPARABLE[0].upper() + NOT_COMPARABLE[1:] + ".", style="bold")
-    console.print(
-        Text(
-            f"Published: {published.model} on {published.test_set}, TAR@FAR<="
-            f"{far_text(published.far)}, {published.source}",
-            "dim",
-        )
-    )
+    far = far_text(published.far)
+    said = f"Published: {published.model} on {published.test_set}, TAR@FAR<={far}:"
+    print_line(console, said, "dim")
+    print_line(console, published.source, "dim")
 
 
 def _plain(pairs: list[tuple[Any, dict[str, Any] | None]]) -> list[dict[str, Any]]:
     return [
         {
+            "name": row.name,
             "hardware": row.hardware,
             "executed_by": row.executed_by,
             "p50_ms": row.latency.device.p50_ms if row.latency else None,

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.text import Text
 
 from orchestrator.cli.results.taking import no_rows, take
+from orchestrator.counting import counted
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.compare import compare_runs
 from orchestrator.reporting.analysis.gate import Judgement, Limits, judge
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.analysis.pull_request import comment, nothing
+from orchestrator.reporting.tables.fitting import print_line
 from orchestrator.reporting.tables.listing import previous
 
 FAILED = 3
@@ -67,7 +68,7 @@ def _nothing(run: Run, form: Form) -> int:
         judgement = Judgement((why,), (), (), judged=0)
         print(json.dumps({"run": run.name, "baseline": None} | judgement.to_json(), indent=1))
     else:
-        Console(highlight=False).print(Text(f"gate failed: {why}", "bold red"), soft_wrap=True)
+        print_line(Console(highlight=False), f"gate failed: {why}", "bold red")
     return FAILED
 
 
@@ -83,15 +84,15 @@ def _baseline(runs: Path, run: Run, name: str | None) -> Run:
     return found
 
 
-def _show(judgement: Judgement, run: Run, baseline: Run) -> None:
-    console = Console(highlight=False)
+def _show(judgement: Judgement, run: Run, baseline: Run, console: Console | None = None) -> None:
+    console = console or Console(highlight=False)
     console.print(f"{run.name} against {baseline.name}", style="bold", soft_wrap=True)
     for text in judgement.failures:
-        console.print(Text(f"FAIL  {text}", "red"), soft_wrap=True)
+        print_line(console, f"FAIL  {text}", "red")
     for text in judgement.warnings:
-        console.print(Text(f"warn  {text}", "yellow"), soft_wrap=True)
+        print_line(console, f"warn  {text}", "yellow")
     for text in judgement.left_out:
-        console.print(Text(f"left  {text}", "dim"), soft_wrap=True)
+        print_line(console, f"left  {text}", "dim")
     word = "passed" if judgement.passed else f"failed ({len(judgement.failures)} FAIL)"
     style = "green" if judgement.passed else "bold red"
-    console.print(Text(f"gate {word}; {judgement.judged} figures judged", style))
+    print_line(console, f"gate {word}; {counted(judgement.judged, 'figure')} judged", style)

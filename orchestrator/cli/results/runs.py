@@ -47,7 +47,7 @@ COLUMNS = (
     Column("Outcome"),
     Column("Rows"),
     Column("Matrix", drop=4),
-    Column("Of it", drop=2),
+    Column("Part", drop=2),
 )
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.audit.sentences import heading
+from orchestrator.counting import counted
 from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.planning.cells import Cell
 from orchestrator.preflight.planner import Plan, make_plan
@@ -119,8 +120,9 @@ def show_plan(console: Console, made: Plan, *, steps: bool) -> None:
         console.print(Text(f"{names_of(cause, total)}: {cause.what}"))
     todo = made.resolution.todo
     cached = len(made.resolution.contents)
-    rows = f"{total} row" + ("s" if total != 1 else "")
-    console.print(f"{rows}; {cached} steps in the store, {len(todo)} to do")
+    console.print(
+        f"{counted(total, 'row')}; {counted(cached, 'step')} in the store, {len(todo):,} to do"
+    )
     for note in made.notes():
         console.print(Text(note, style="yellow"))
     for name, given in made.given.items():
@@ -165,9 +167,9 @@ def _rows(made: Plan, width: int) -> Table:
         if cell.reason:
             todo = Text("impossible", "red")
         elif _refusals(made, cell):
-            todo = Text(f"{count} steps, not now", "yellow")
+            todo = Text(f"{counted(count, 'step')}, not now", "yellow")
         else:
-            todo = Text(f"{count} steps") if count else Text("nothing, all cached", "green")
+            todo = Text(counted(count, "step")) if count else Text("nothing, all cached", "green")
         by, gallery = cell.probe.executed_by, cell.gallery.name
         rows.append([cell.name, made.hardware(cell), by, _pool(cell.probe.pool), gallery, todo])
     return fitted(COLUMNS, rows, width)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.text import Text
 
 from orchestrator.cli.run.event_lines import EventLines
 from orchestrator.driving.start import DriverProcess
@@ -15,6 +14,7 @@ from orchestrator.reporting.live.card import print_card
 from orchestrator.reporting.live.console import Detail, View
 from orchestrator.reporting.live.ending import last_words
 from orchestrator.reporting.live.state import RunState
+from orchestrator.reporting.tables.fitting import print_line
 from orchestrator.running import Ended, follow
 
 
@@ -56,8 +56,8 @@ def words_of(ended: Ended, state: RunState) -> list[str]:
 def print_last_words(console: Console, words: Sequence[str], ended: Ended, state: RunState) -> None:
     """The words, and where the run is written."""
     head, *rest = words
-    console.print(Text(head, "bold"), soft_wrap=True)
+    print_line(console, head, "bold")
     for line in rest:
-        console.print(Text(line), soft_wrap=True)
+        print_line(console, line)
     names = "table.md, results.json, events.jsonl" if state.results else EVENTS
-    console.print(Text(f"{ended.folder}/{names}", "dim"), soft_wrap=True)
+    print_line(console, f"{ended.folder}/{names}", "dim")

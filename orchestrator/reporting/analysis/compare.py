@@ -159,9 +159,9 @@ def _pair(run_a: Run, run_b: Run, a: CellResult, b: CellResult) -> RowPair:
     times, no_time = _times(run_a, run_b, a, b)
     pair = RowPair(a.name, a, b, "none", time=times, no_time=no_time)
     if a.test_set.hash != b.test_set.hash:
-        return replace(pair, why="other test set: not comparable")
+        return replace(pair, why="different test sets: not comparable")
     if a.tar.far_target != b.tar.far_target:
-        return replace(pair, why="other FAR in the table: not comparable")
+        return replace(pair, why="tables at different FARs: not comparable")
     available = a.tar.available and b.tar.available
     keys = [row.provenance.get("keys", {}).get("score") for row in (a, b)]
     if keys[0] is not None and keys[0] == keys[1]:
@@ -241,7 +241,7 @@ def _times(
             why = row.verdict_reason or row.verdict
             return None, f"no valid time in {run.name}: {row.verdict} ({why})"
     if (a.board, a.kind) != (b.board, b.kind):
-        return None, f"another board: {a.board} and {b.board}"
+        return None, f"different boards: {a.board} and {b.board}"
     assert a.latency is not None
     assert b.latency is not None
     raw = device_ms_of(run_a, a), device_ms_of(run_b, b)

@@ -154,18 +154,21 @@ def judge(
             again = _once(pair, confirm) if confirm is not None else None
             for percentile, limit in limits.max_slower.items():
                 times += _time(pair, percentile, limit, said, again)
-    return _judgement(said, judged=rates + times, untimed=bool(limits.max_slower) and not times)
+    total = len(compared.rows) + len(compared.only_first)
+    untimed = bool(limits.max_slower) and not times
+    return _judgement(said, total, judged=rates + times, untimed=untimed)
 
 
-def _judgement(said: Sequence[Remark], *, judged: int, untimed: bool) -> Judgement:
+def _judgement(said: Sequence[Remark], total: int, *, judged: int, untimed: bool) -> Judgement:
     failures = [f"{each.row}: {each.text}" for each in said if each.level == "fail"]
     warnings = [f"{each.row}: {each.text}" for each in said if each.level == "warn"]
-    warnings += grouped((each.row, each.text) for each in said if each.level == "unjudged")
+    unjudged = [(each.row, each.text) for each in said if each.level == "unjudged"]
+    warnings += grouped(unjudged, total)
     if untimed:
         warnings.append("--max-slower judged nothing: no row has a valid time in both runs")
     if not judged and not failures:
         failures.append("nothing could be judged: no row has what the limits ask for in both runs")
-    left_out = grouped((each.row, each.text) for each in said if each.level == "left")
+    left_out = grouped(((each.row, each.text) for each in said if each.level == "left"), total)
     return Judgement(
         tuple(failures), tuple(warnings), tuple(left_out), judged=judged, remarks=tuple(said)
     )

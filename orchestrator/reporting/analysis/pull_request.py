@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.counting import counted
 from orchestrator.reporting.analysis.compare import Change, RowPair, RunComparison
 from orchestrator.reporting.analysis.gate import Judgement, Limits, Remark
 from orchestrator.reporting.tables.table import DASH, percent, tar_text, time_text
@@ -24,7 +25,7 @@ def comment(compared: RunComparison, judgement: Judgement, limits: Limits) -> st
         MARKER,
         f"### farm gate {word}: {_code(compared.second)} against {_code(compared.first)}",
         "",
-        f"{judgement.judged} figures judged. Allowed: {_allowed(limits)}.",
+        f"{counted(judgement.judged, 'figure')} judged. Allowed: {_allowed(limits)}.",
         "",
     ]
     if compared.rows or judgement.remarks:

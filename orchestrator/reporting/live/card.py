@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +25,7 @@ from orchestrator.results import CellResult
 AROUND = 7  # lines beside rows, notes and sentence: heading, rows left, bars, blank ones, prompt
 LEAST = 3  # rows that are shown on the lowest terminal
 VERDICTS = {"SUSPECT": "yellow"}
-BARS = "Δ: Rank-1 minus float32's; full bar: {:g} point{}; coloured: significant"
+BARS = ("Δ: Rank-1 minus float32's", "full bar: {:g} point{}", "coloured: significant")
 Cells = tuple[str, ...]
 
 
@@ -59,7 +60,9 @@ def print_card(
         left = len(results) - len(shown)
         console.print(Text(f"and {left} more row{'s' * (left > 1)} in table.md", style="dim"))
     if drawn and (full := full_bar(shown)):
-        text = BARS.format(full, "" if full == 1 else "s")
+        text = "; ".join(BARS).format(full, "" if full == 1 else "s")
+        while cell_len(text) > console.width and "; " in text:  # a part less, but no word cut
+            text = text.rpartition("; ")[0]
         console.print(Text(text, "dim"), no_wrap=True, overflow="ellipsis")
     console.print()
     for line in notes:

@@ -1,17 +1,18 @@
-"""Tables that fit the terminal: columns go in a stated order, and no word is ever broken."""
+"""Tables and lines that fit the terminal: columns go in a stated order, no word is broken."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 GAP = 2  # between two columns
 LEAST = 4  # of a column that is cut off where nothing else helps
-THIN = 24  # a text in several lines should not be thinner than this
 THIN = 24  # a text in several lines should not be thinner than this
 Cell = str | Text
 
@@ -33,6 +34,25 @@ class Column:
     right: bool = False
     wraps: bool = False
     names: bool = False
+
+
+def print_line(console: Console, text: str, style: str = "") -> None:
+    """A line: on a terminal broken between words, in a file or a log kept whole.
+
+    A path or an address that is wider than the terminal stays in one piece, to be copied.
+    """
+    lines = [text]
+    if console.is_terminal:
+        after = " " * (len(text) - len(text.lstrip()))
+        lines = textwrap.wrap(
+            text,
+            console.width,
+            subsequent_indent=after,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    for line in lines:
+        console.print(Text(line, style), soft_wrap=True)
 
 
 def fitted(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 
-NOT_COMPARABLE = "other model, other test set: not comparable"
+NOT_COMPARABLE = "different model and test set: not comparable"
 
 
 @dataclass(frozen=True)
