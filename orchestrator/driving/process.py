@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
+from orchestrator.driving.captured import capture, captured
 from orchestrator.driving.start_messages import Answers, Crashed, Job, Refused
 from orchestrator.driving.supervisor import STOPS, Supervisor
 from orchestrator.errors import FarmError
@@ -98,6 +99,7 @@ def _drive(job: Job, answers: Answers, planned: Callable[[int], None]) -> NoRetu
     stop = Stop(job)
     code = 0
     try:
+        capture()
         stop.listen()
         from orchestrator.driving.session import Session
 
@@ -125,7 +127,8 @@ def _refuse(error: BaseException, job: Job, stop: Stop, answers: Answers) -> int
     if isinstance(error, FarmError):
         answers.send(Refused.of(error))
         return 2
-    answers.send(Crashed(repr(error), "".join(traceback.format_exception(error))))
+    printed = captured().decode(errors="replace")
+    answers.send(Crashed(repr(error), printed + "".join(traceback.format_exception(error))))
     return 4
 
 

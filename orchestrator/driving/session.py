@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.cluster.nodes import reach
+from orchestrator.driving.captured import captured
 from orchestrator.driving.start_messages import Answers, Begun, Job
 from orchestrator.errors import TransientError, UserError
 from orchestrator.events import (
@@ -108,6 +109,8 @@ class Session:
         held(self._lock)
         if todo:
             with open(folder / LOG, "ab") as log:
+                log.write(captured())
+                log.flush()
                 for number in (1, 2):  # from here on, whatever is printed goes there
                     os.dup2(log.fileno(), number)
         events = folder / EVENTS

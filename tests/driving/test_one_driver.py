@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -176,3 +177,15 @@ def test_a_driver_told_to_stop_at_once_leaves_no_child(endless: Project, after_s
     assert not (folder / "runs").exists()
     with driver:
         pass
+
+
+def test_what_is_printed_while_the_driver_plans_is_in_its_log(tmp_path: Path) -> None:
+    """Even what a compiled library writes past Python, and nothing of it on the terminal."""
+    code = (
+        "import os; from orchestrator.driving.captured import capture, captured\n"
+        "capture(); os.write(2, b'panicked'); os.write(2, b' at datetime.rs')\n"
+        "print(captured().decode())\n"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("panicked at datetime.rs\n", "")

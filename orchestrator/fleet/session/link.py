@@ -275,7 +275,7 @@ class SessionLink:
         """
         size = len(frame.payload)
         with self._changed:
-            while self._error is None and self._talk.job == frame.job:
+            while self._wants(frame):
                 limit = self._job.flow.limit if self._job.flow else self._talk.window
                 if self._talk.flying + size <= max(limit, min(size, self._talk.window)):
                     break
@@ -283,13 +283,18 @@ class SessionLink:
                 self._changed.wait(1.0)
         with self._write_lock:
             with self._changed:
-                if self._error is not None or self._talk.job != frame.job or self._job.cancelled:
+                if not self._wants(frame) or self._job.cancelled:
                     return False
                 self._talk.sending(frame)
             with contextlib.suppress(FarmError):
                 self._write(frame)
                 return True
         return False
+
+    def _wants(self, images: Frame) -> bool:
+        """Whether the agent still takes a job's images; its last word may wait to be fetched."""
+        talk = self._talk
+        return self._error is None and not talk.over and talk.job == images.job
 
     def _write(self, frame: Frame) -> None:
         try:
