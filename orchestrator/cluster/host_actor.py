@@ -307,7 +307,8 @@ class _Call(Generic[N, R]):
             with contextlib.suppress(queue.Empty):
                 while True:
                     last = [self._news.get_nowait()]
-            yield from last
+            if last:  # no `yield from`: Ray sends values into its generators, lists take none
+                yield last[0]
 
     def result(self) -> R:
         """What it returned; raises what it raised."""

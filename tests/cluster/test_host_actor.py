@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import threading
 
 import pytest
 
+from orchestrator.cluster import host_actor
 from orchestrator.cluster.host_actor import portable
 from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
 from orchestrator.fleet.boards.board import BoardBusy
@@ -33,3 +35,21 @@ def test_errors_survive_the_way_between_processes(error: FarmError, kind: type[F
     arrived = pickle.loads(pickle.dumps(portable(error)))
     assert type(arrived) is kind
     assert (arrived.message, arrived.hint) == (error.message, error.hint)
+
+
+def test_a_call_passes_news_on_to_whoever_sends_values_into_it():
+    """Ray drives generators with `send`, which `yield from` hands on to what it yields from."""
+    heard = threading.Event()
+
+    def work(tell):
+        tell("half way")
+        assert heard.wait(60)
+        return 42
+
+    call = host_actor._Call(work)
+    news = call.news()
+    assert news.send(None) == "half way"
+    heard.set()
+    with pytest.raises(StopIteration):
+        news.send({"from": "Ray"})
+    assert call.result() == 42
