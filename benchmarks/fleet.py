@@ -41,10 +41,10 @@ def kind_of(root: str, process: Process) -> str:
     if root == "boards":
         if process.pid == os.getpid():
             return "benchmark"
-        return "board servers" if "emulated_server" in words else "board agents"
+        return "board servers" if "emulated.server" in words else "board agents"
     for word, name in (
         ("orchestrator.cli.main", "console"),
-        ("scheduling.driver", "driver"),
+        ("orchestrator.driving", "driver"),
         ("gcs_server", "ray gcs"),
         ("raylet/raylet", "ray raylet"),
         ("ray::Host", "ray host actors"),

@@ -56,7 +56,7 @@ def test_agent_killed_runtime_killed_and_the_whole_board_killed(
                 extracts("vim3"),
                 lambda: strike([pid for a in agent_of(project, "vim3") for pid in children(a)]),
             ),
-            "board": (extracts("rv"), lambda: strike(processes("emulated_server", server))),
+            "board": (extracts("rv"), lambda: strike(processes("emulated.server", server))),
         },
     )
     assert project.ends(run) == 0, project.said[-3000:]

@@ -15,7 +15,8 @@ from orchestrator.events import Event, EventReader
 from tests.run.project import FLOAT, HOST, Project, emulated
 
 POOL = (
-    "  - {name: vim3, boards: {kind: khadas-vim3}, quantization: uint8 per-tensor asymmetric}\n"
+    "  - {name: vim3, boards: {kind: khadas-vim3}, quantization: uint8 per-tensor asymmetric,"
+    " priority: -1}\n"
     "  - {name: extra, boards: {tag: late}, quantization: uint8 per-tensor asymmetric}\n"
 )
 FIRST = emulated("a", "khadas-vim3")
@@ -43,7 +44,7 @@ def features(project: Project, cell: str) -> list[bytes]:
 def test_boards_join_and_leave_while_a_run_goes_on(tmp_path: Path) -> None:
     project = Project(tmp_path)
     late = emulated("z", "rv1126", ", tags: [late]")
-    project.write(FLOAT + POOL.splitlines(keepends=True)[0], HOST + FIRST, 500, 30)
+    project.write(FLOAT + POOL.splitlines(keepends=True)[0], HOST + FIRST, 1000, 30)
     alone = project.farm("run")
     assert alone.returncode == 0, alone.stdout + alone.stderr
     want = features(project, "a")
@@ -52,7 +53,7 @@ def test_boards_join_and_leave_while_a_run_goes_on(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "runs")
 
     inventory = tmp_path / "device_inventory.yaml"
-    project.write(FLOAT + POOL, HOST + FIRST + late, 500, 30)
+    project.write(FLOAT + POOL, HOST + FIRST + late, 1000, 30)
     with open(tmp_path / "said.txt", "w") as said:
         run = subprocess.Popen(
             project.command("run"),
