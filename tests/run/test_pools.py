@@ -65,7 +65,7 @@ def test_boards_join_and_leave_while_a_run_goes_on(tmp_path: Path) -> None:
             text=True,
         )
     try:
-        until(project, run, lambda e: e.event == "step_progress" and e.step == "extract/a/probe")
+        until(project, run, lambda e: e.event == "step_progress" and e.step == "extract/a/gallery")
         inventory.write_text("boards: [this is")  # half-saved
         time.sleep(1.5)
         inventory.write_text(
