@@ -81,7 +81,7 @@ def request_of(runs: str, name: str) -> Request:
 def follow(driver: DriverProcess, view: View) -> Ended:
     """Stay with a run to its end.
 
-    Ctrl-C and SIGTERM end the run in good order when this is the main thread.
+    Ctrl-C and SIGTERM end the run cleanly when this is the main thread.
 
     Args:
         driver: its driver process, which has just been started.

@@ -1,7 +1,7 @@
 """The driver's process: plans a request and runs it. It alone writes event log and store.
 
 `python -m orchestrator.driving.process RUN_FOLDER` takes its job from standard input and
-answers on standard output, both as `start_messages` says. It stops in good order on SIGTERM, and
+answers on standard output, both as `start_messages` says. It stops cleanly on SIGTERM, and
 when its standard input ends: then whoever started it is gone.
 
 Ray ends the process that uses it when its raylet dies, so the driver is a child of this process,
@@ -33,7 +33,7 @@ class Stop:
     """Whether the run is to stop.
 
     While the driver plans, a signal interrupts it: there is nothing to put away. Later it sets
-    `event`, and the driver ends in good order.
+    `event`, and the driver ends cleanly.
     """
 
     def __init__(self, job: Job) -> None:

@@ -123,7 +123,7 @@ class DriverProcess:
         return self._process.poll()
 
     def terminate(self) -> None:
-        """Ask it to stop in good order."""
+        """Ask it to stop cleanly."""
         self._process.terminate()
 
 
