@@ -256,7 +256,7 @@ class Forecast(Base):
 
 
 class RunFinished(Base):
-    """Last event of a run that ended by itself or was stopped in good order."""
+    """Last event of a run that ended by itself or was stopped cleanly."""
 
     event: Literal["run_finished"] = "run_finished"
     exit_code: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -24,7 +25,13 @@ class Rendering:
         """The pool, for the length of a `with`."""
         with self._guard:
             if self._pool is None:
-                self._pool = ProcessPoolExecutor(PROCESSES, mp_context=get_context("forkserver"))
+                self._pool = ProcessPoolExecutor(
+                    PROCESSES,
+                    mp_context=get_context("forkserver"),
+                    # Ctrl-C reaches them too: they end at once, without a traceback.
+                    initializer=signal.signal,
+                    initargs=(signal.SIGINT, signal.SIG_DFL),
+                )
             pool = self._pool
             self._users += 1
         try:
