@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 IN_CI := $(filter true,$(CI))
 # Tracing costs half of what a test computes: CI measures the rooms that compute most, by their tests.
 MEASURED := planning scheduling scoring specs stages store
-COVERAGE := $(MEASURED:%=--cov=orchestrator/%) --cov-report= --cov-fail-under=65
+COVERAGE := $(MEASURED:%=--cov=orchestrator/%) --cov-report= --cov-fail-under=82
 PYTEST := $(BIN)/python -m pytest
 FAST := $(PYTEST) -m "not slow" -n 3 --dist loadfile
 SLOWEST := $(if $(IN_CI),--durations=20 --durations-min=3)
