@@ -26,6 +26,7 @@ from orchestrator.specs.matrix import (
 from orchestrator.specs.model import InputSpec, ModelSpec, load_model
 from orchestrator.specs.quantization import Quantization, Scheme
 from orchestrator.specs.references import check_references
+from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
 from orchestrator.specs.testset import (
     CalibrationSpec,
     FolderCalibration,
@@ -55,6 +56,8 @@ __all__ = [
     "RenderedSet",
     "Rule",
     "RuntimeOptions",
+    "ScenesCalibration",
+    "ScenesSet",
     "Scheme",
     "ScoringPolicy",
     "SshTransportSpec",
