@@ -190,7 +190,11 @@ def project(
     measurement: str,
     deadlines: Mapping[str, float] | None = None,
 ) -> Project:
-    """Write a project whose rows are made by the toolchain `timed`."""
+    """Write a project whose rows are made by the toolchain `timed`.
+
+    Without a quantized row the matrix must not name calibration images: farm refuses them.
+    """
+    quantized = any(dtype in entries for dtype in ("int8", "uint8"))
     offer_toolchain(folder)
     (folder / "device_inventory.yaml").write_text(
         f'toolchains:\n  timed: {{options: {{ms: "{ms}"}}}}\nboards:\n' + "".join(inventory)
@@ -198,8 +202,8 @@ def project(
     (folder / "matrix.yaml").write_text(
         "models: synthface-ir\n"
         f"test_set: {{rendered: {{seed: 0, identities: {identities}, unknown: {unknown}}}}}\n"
-        "calibration: {rendered: {images: 16}}\n"
-        f"measurement: {{{measurement}}}\n"
+        + ("calibration: {rendered: {images: 16}}\n" if quantized else "")
+        + f"measurement: {{{measurement}}}\n"
         "scoring: {far: [1e-1], table_far: 1e-1, bootstrap: 100}\n"
         f"entries:\n{entries}"
     )
