@@ -59,10 +59,7 @@ LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
 
 # Classes with more attributes than MAX_ATTRIBUTES that are no plain data, by the reason.
 LARGE_CLASSES: Mapping[str, tuple[str, ...]] = {
-    "handles of one C library, freed in one order": (
-        "agents.runtimes.tengine.Runtime",
-        "agents.runtimes.trt.bindings.Runtime",
-    ),
+    "handles of one C library, freed in one order": ("agents.runtimes.trt.bindings.Runtime",),
     "one child process with its pipes, which end together": (
         "orchestrator.fleet.transport.local.LocalChannel",
     ),

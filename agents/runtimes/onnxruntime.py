@@ -16,6 +16,7 @@ Options:
     faithful: compute the dequantized graph in float32 instead of fusing QuantizeLinear and
         DequantizeLinear pairs into integer kernels, some of which saturate on x86 without VNNI.
     output: name of the output that is the feature; the first by default.
+    interface: the artifact's; where it has several `outputs`, these make up the row, in its order.
 """
 
 import importlib.util
@@ -27,7 +28,7 @@ from ..measurement import clock
 from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
 from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Descriptor, Input, check_shape, source_version
-from .support import ort_nodes
+from .support import ort_nodes, outputs
 
 CPU = ort_nodes.CPU
 DESCRIPTOR = Descriptor(
@@ -185,35 +186,28 @@ class Runtime(BaseRuntime):
             raise AgentError(USER, "the model has the inputs %s, expected one" % found)
         check_shape(self.inputs[0]["shape"], self.inputs[0]["dtype"], preprocessing)
         names = [each["name"] for each in self.outputs]
-        wanted = options.get("output") or names[0]
-        if wanted not in names:
-            raise AgentError(
-                USER, "the model has no output %r, it has %s" % (wanted, ", ".join(names))
-            )
-        self._input, self._output = self.inputs[0]["name"], wanted
-        shape = self.outputs[names.index(wanted)]["shape"]
-        sizes = shape[1:] if len(shape) > 1 else shape
-        if sizes and None not in sizes:
-            self.dim = 1
-            for size in sizes:
-                self.dim *= size
+        self._input, self._wanted = self.inputs[0]["name"], outputs.chosen(options, names)
+        counts = [_count(self.outputs[names.index(name)]["shape"]) for name in self._wanted]
+        if None not in counts:
+            self.dim = sum(count for count in counts if count is not None)
 
     def _bind(self, onnxruntime: Any, device: str) -> None:
         blank = self._numpy.zeros(self._shape, self._dtype)
         self._there = onnxruntime.OrtValue.ortvalue_from_numpy(blank, device, 0)
         self._bound = self._session.io_binding()
         self._bound.bind_ortvalue_input(self._input, self._there)
-        self._bound.bind_output(self._output, device, 0)
+        for name in self._wanted:
+            self._bound.bind_output(name, device, 0)
 
     def run(self, data: Input) -> Tuple[bytes, int]:
         array = self._numpy.frombuffer(data, dtype=self._dtype).reshape(self._shape)
         if self._bound is not None:
             return self._run_bound(array)
-        feed, wanted, run = {self._input: array}, [self._output], self._session.run
+        feed, wanted, run = {self._input: array}, self._wanted, self._session.run
         begin = clock.now_ns()
         result = run(wanted, feed)
         took = clock.now_ns() - begin
-        return self._numpy.ascontiguousarray(result[0], dtype="<f4").tobytes(), took
+        return self._row(result), took
 
     def _run_bound(self, array: Any) -> Tuple[bytes, int]:
         bound, run = self._bound, self._session.run_with_iobinding
@@ -223,8 +217,11 @@ class Runtime(BaseRuntime):
         run(bound)
         bound.synchronize_outputs()
         took = clock.now_ns() - begin
-        result = bound.get_outputs()[0].numpy()
-        return self._numpy.ascontiguousarray(result, dtype="<f4").tobytes(), took
+        return self._row([each.numpy() for each in bound.get_outputs()]), took
+
+    def _row(self, arrays: List[Any]) -> bytes:
+        tobytes = [self._numpy.ascontiguousarray(each, dtype="<f4").tobytes() for each in arrays]
+        return tobytes[0] if len(tobytes) == 1 else b"".join(tobytes)
 
     def close(self) -> None:
         self._bound = self._there = self._session = None
@@ -247,6 +244,17 @@ def _tensor(value: Any) -> Dict[str, Any]:
         "shape": shape,
         "dtype": _DTYPES.get(value.type, value.type),
     }
+
+
+def _count(shape: List[Optional[int]]) -> Optional[int]:
+    """Numbers an image; None where a size is free."""
+    sizes = shape[1:] if len(shape) > 1 else shape
+    count = 1
+    for size in sizes:
+        if size is None:
+            return None
+        count *= size
+    return count if sizes else None
 
 
 def _gpu() -> Dict[str, Any]:

@@ -3,7 +3,7 @@
 Options:
     providers: ["NPU"].
     library: path of librknnrt.so or librknn_api.so.
-    interface: the artifact's; a scale and zero point of the output are held against the file.
+    interface: the artifact's; scale and zero point of each output are compared with the file's.
 
 The file normalizes: mean and std are part of it, so what goes in is the image, raw uint8 NHWC.
 The driver gives float32 back. RKNNLite is used where no library is found but the package is there.
@@ -19,7 +19,7 @@ from ..measurement import clock
 from ..protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, AgentError
 from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Descriptor, Input, check_shape
-from .support import native, rknn_lite
+from .support import native, outputs, rknn_lite
 
 NAME = "rknn"
 DESCRIPTOR = Descriptor(
@@ -268,19 +268,22 @@ class _ByLibrary(object):
         self.version = self._versions()
         counts = InOutNum()
         self._query("the number of inputs", IN_OUT_NUM, counts)
-        if (counts.n_input, counts.n_output) != (1, 1):
+        if counts.n_input != 1:
             raise AgentError(
-                TOOLCHAIN,
-                "%s has %d inputs and %d outputs, expected one of each"
-                % (self._file, counts.n_input, counts.n_output),
+                TOOLCHAIN, "%s has %d inputs, expected one" % (self._file, counts.n_input)
             )
+        said = outputs.one_by_one(options, counts.n_output, self._file)
         self._describe_input(preprocessing)
-        self._describe_output(options)
+        self.dim = 0
+        self.outputs: List[Dict[str, Any]] = []
+        self._sizes: List[int] = []
+        for index, each in enumerate(said):
+            self._describe_output(index, each, len(said) > 1)
         self._timed_by_driver = True
         self.run(bytes(preprocessing.input_bytes))
 
     def _describe_input(self, preprocessing: Preprocessor) -> None:
-        attr, shape = self._attr(INPUT_ATTR)
+        attr, shape = self._attr(INPUT_ATTR, 0)
         if attr.fmt == NCHW and len(shape) == 4:
             shape = [shape[0], shape[2], shape[3], shape[1]]
         check_shape(list(shape), "uint8", preprocessing)
@@ -293,22 +296,27 @@ class _ByLibrary(object):
         name = attr.name.decode("utf-8", "replace")
         self.inputs = [{"name": name, "shape": list(shape), "dtype": "uint8"}]
 
-    def _describe_output(self, options: Mapping[str, Any]) -> None:
-        attr, shape = self._attr(OUTPUT_ATTR)
-        self.dim = int(attr.n_elems)
-        if self.dim < 1:
+    def _describe_output(self, index: int, said: Mapping[str, Any], of_several: bool) -> None:
+        attr, shape = self._attr(OUTPUT_ATTR, index)
+        count = int(attr.n_elems)
+        if count < 1:
             raise AgentError(TOOLCHAIN, "%s gives an output of no elements" % self._file)
-        stated = native.stated_output(options)
+        stated = native.stated_output(said)
         if stated is not None:
             affine = attr.qnt_type == AFFINE
             found = native.Quantized(attr.scale, attr.zp) if affine else None
             native.check_quantized("output", stated, found)
         name = attr.name.decode("utf-8", "replace")
+        if of_several:
+            outputs.check_size(name or str(said.get("name")), count, said)
+        self.dim += count
+        self._sizes.append(4 * count)
         # The driver dequantizes, whatever the file's own type.
-        self.outputs = [{"name": name, "shape": shape, "dtype": "float32"}]
+        self.outputs.append({"name": name, "shape": shape, "dtype": "float32"})
 
-    def _attr(self, which: int) -> Tuple[Any, List[int]]:
+    def _attr(self, which: int, index: int) -> Tuple[Any, List[int]]:
         attr = Attr2() if self._generation == 2 else Attr1()
+        attr.index = index
         self._query("the input" if which == INPUT_ATTR else "the output", which, attr)
         dims = list(attr.dims[: min(attr.n_dims, 16)])
         return attr, dims if self._generation == 2 else dims[::-1]
@@ -325,28 +333,30 @@ class _ByLibrary(object):
         self._check("rknn_query of " + what, code)
 
     def run(self, data: Input) -> Tuple[bytes, int]:
-        lib, context = self._lib, self._context
+        lib, context, count = self._lib, self._context, len(self._sizes)
         self._input.raw = bytes(data)
         self._check("rknn_inputs_set", lib.rknn_inputs_set(context, 1, self._set))
-        outputs = (RknnOutput * 1)(RknnOutput(1, 0, 0, None, 0))
+        found = (RknnOutput * count)(*[RknnOutput(1, 0, i, None, 0) for i in range(count)])
         begin = clock.now_ns()
         self._check("rknn_run", lib.rknn_run(context, None))
         # RKNN 1 may only have queued it: the result, once here, is the end of the run.
-        self._check("rknn_outputs_get", lib.rknn_outputs_get(context, 1, outputs, None))
+        self._check("rknn_outputs_get", lib.rknn_outputs_get(context, count, found, None))
         took = clock.now_ns() - begin
         try:
             if self._timed_by_driver:
                 took = self._driver_time(took)
-            size = outputs[0].size
-            if size != 4 * self.dim or not outputs[0].buf:
-                raise AgentError(
-                    BOARD,
-                    "rknn: an output of %d bytes, expected %d float32" % (size, self.dim),
-                )
-            values = ctypes.string_at(outputs[0].buf, size)
+            values = []
+            for index, size in enumerate(self._sizes):
+                each = found[index]
+                if each.size != size or not each.buf:
+                    raise AgentError(
+                        BOARD,
+                        "rknn: an output of %d bytes, expected %d float32" % (each.size, size // 4),
+                    )
+                values.append(ctypes.string_at(each.buf, size))
         finally:
-            lib.rknn_outputs_release(context, 1, outputs)
-        return values, took
+            lib.rknn_outputs_release(context, count, found)
+        return b"".join(values), took
 
     def _driver_time(self, took: int) -> int:
         """The driver's own time of the run in nanoseconds; `took` where it keeps none."""

@@ -20,6 +20,7 @@ from ..measurement import clock
 from ..protocol.errors import BOARD, TOOLCHAIN, AgentError
 from ..session.preprocess import Preprocessor
 from . import SIMULATOR, BaseRuntime, Descriptor, Input, check_shape
+from .support import outputs
 
 PACKAGE = "rknn-toolkit2"
 PROVIDER = "simulator"
@@ -71,6 +72,12 @@ class Runtime(BaseRuntime):
             os.chdir(folder)  # the toolkit writes beside itself
             self._build(folder)
             row = self._tool.infer(self._rknn, self._image(bytes(preprocessing.input_bytes)))
+            said = outputs.stated(options)
+            wanted = sum(map(outputs.numbers, said))
+            if said and wanted != row.size:
+                raise ValueError(
+                    "its outputs have %d numbers, its manifest says %d" % (row.size, wanted)
+                )
         except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
             raise AgentError(TOOLCHAIN, "the simulator's archive: %s" % error)
         finally:
@@ -78,7 +85,10 @@ class Runtime(BaseRuntime):
             shutil.rmtree(folder, ignore_errors=True)
         self.dim = int(row.size)
         self.inputs = [{"name": "input", "shape": preprocessing.shape, "dtype": "uint8"}]
-        self.outputs = [{"name": "feature", "shape": [1, self.dim], "dtype": "float32"}]
+        self.outputs = [
+            {"name": each.get("name", ""), "shape": each.get("shape"), "dtype": "float32"}
+            for each in said
+        ] or [{"name": "feature", "shape": [1, self.dim], "dtype": "float32"}]
 
     def _build(self, folder: str) -> None:
         with open(os.path.join(folder, _REQUEST)) as file:

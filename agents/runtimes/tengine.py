@@ -23,7 +23,7 @@ from ..measurement import clock
 from ..protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
 from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Descriptor, Input, check_shape
-from .support import native
+from .support import native, outputs
 
 NAME = "tengine"
 DESCRIPTOR = Descriptor(
@@ -146,7 +146,7 @@ class Runtime(BaseRuntime):
         self._prerun(options)
         if self.provider == "TIMVX":
             self._check_placement()
-        self._describe_output(options)
+        self._describe_outputs(options)
         self.run(bytes(preprocessing.input_bytes))
         if self.provider == "TIMVX":
             self.facts = _drivers()
@@ -240,15 +240,22 @@ class Runtime(BaseRuntime):
                 "cpu-fallback",
             )
 
-    def _describe_output(self, options: Mapping[str, Any]) -> None:
-        lib, graph = self._lib, self._graph
-        count = lib.get_graph_output_node_number(graph)
-        if count != 1:
-            raise AgentError(TOOLCHAIN, "%s has %d outputs, expected one" % (self._file, count))
-        tensor = lib.get_graph_output_tensor(graph, 0, 0)
+    def _describe_outputs(self, options: Mapping[str, Any]) -> None:
+        count = self._lib.get_graph_output_node_number(self._graph)
+        said = outputs.one_by_one(options, count, self._file)
+        self._outputs = [self._output(index, each) for index, each in enumerate(said)]
+        for index, made in enumerate(self._outputs):
+            if len(said) > 1:
+                outputs.check_size(made.described["name"], made.count, said[index])
+        self.dim = sum(made.count for made in self._outputs)
+        self.outputs = [made.described for made in self._outputs]
+
+    def _output(self, index: int, said: Mapping[str, Any]) -> "_Output":
+        lib = self._lib
+        tensor = lib.get_graph_output_tensor(self._graph, index, 0)
         if not tensor:
             raise self._failed(TOOLCHAIN, "get_graph_output_tensor", "the file has no output")
-        self._output, kind = tensor, lib.get_tensor_data_type(tensor)
+        kind = lib.get_tensor_data_type(tensor)
         if kind not in _TYPECODES:
             raise AgentError(
                 TOOLCHAIN,
@@ -256,28 +263,20 @@ class Runtime(BaseRuntime):
                 % (self._file, DTYPES.get(kind, "data type %d" % kind)),
             )
         shape = self._shape(tensor, "output")
-        self.dim = 1
-        for size in shape[1:] if len(shape) > 1 else shape:
-            self.dim *= size
-        self._code = _TYPECODES[kind]
-        self._bytes = self.dim * array(self._code).itemsize
+        found = self._quantization(tensor, "output", kind)
+        name = (lib.get_tensor_name(tensor) or b"").decode("utf-8", "replace")
+        described = {"name": name, "shape": shape, "dtype": DTYPES[kind]}
+        made = _Output(tensor, described, _TYPECODES[kind], found)
         size = lib.get_tensor_buffer_size(tensor)
-        if self.dim < 1 or size != self._bytes:
+        if made.count < 1 or size != made.bytes:
             raise AgentError(
                 TOOLCHAIN,
                 "%s gives %d bytes for an output of shape %s" % (self._file, size, shape),
             )
-        found = self._quantization(tensor, "output", kind)
-        stated = native.stated_output(options)
+        stated = native.stated_output(said)
         if stated is not None:
             native.check_quantized("output", stated, found)
-        self._table: Dict[int, float] = {}
-        if found is not None:
-            self._table = {
-                level: (level - found.zero_point) * found.scale for level in range(-128, 256)
-            }
-        name = (lib.get_tensor_name(tensor) or b"").decode("utf-8", "replace")
-        self.outputs = [{"name": name, "shape": shape, "dtype": DTYPES[kind]}]
+        return made
 
     def _shape(self, tensor: int, what: str) -> List[int]:
         dims = (ctypes.c_int * 8)()
@@ -306,21 +305,14 @@ class Runtime(BaseRuntime):
         took = clock.now_ns() - begin
         if result < 0:
             raise self._failed(TRANSIENT, "run_graph", "the device stopped or ran out of memory")
-        # It may lie elsewhere after each run.
-        place = self._lib.get_tensor_buffer(self._output)
-        if not place:
-            raise self._failed(TRANSIENT, "get_tensor_buffer", "there is no output")
-        return self._values(ctypes.string_at(place, self._bytes)), took
-
-    def _values(self, raw: bytes) -> bytes:
-        values: Any = array(self._code)
-        values.frombytes(raw)
-        if self._table:
-            table = self._table
-            values = array("f", [table[level] for level in values])
-        if sys.byteorder == "big":
-            values.byteswap()
-        return bytes(values.tobytes())
+        row = []
+        for output in self._outputs:
+            # It may lie elsewhere after each run.
+            place = self._lib.get_tensor_buffer(output.tensor)
+            if not place:
+                raise self._failed(TRANSIENT, "get_tensor_buffer", "there is no output")
+            row.append(output.values(ctypes.string_at(place, output.bytes)))
+        return row[0] if len(row) == 1 else b"".join(row), took
 
     def close(self) -> None:
         lib = self._lib
@@ -338,6 +330,44 @@ class Runtime(BaseRuntime):
             "tengine %s: %s failed on %s (%s): %s; what the library printed stands in the board's"
             " log" % (self.version, function, self._file, self.provider, why),
         )
+
+
+class _Output(object):
+    """One output of the graph: its tensor, and how its values become float32.
+
+    Args:
+        code: of `array`, its values' type.
+        quantized: its own scale and zero point; None where it is float32.
+    """
+
+    def __init__(
+        self,
+        tensor: int,
+        described: Dict[str, Any],
+        code: str,
+        quantized: Optional[native.Quantized],
+    ) -> None:
+        self.tensor, self.described, self._code = tensor, described, code
+        shape = described["shape"]
+        self.count = 1
+        for size in shape[1:] if len(shape) > 1 else shape:
+            self.count *= size
+        self.bytes = self.count * array(code).itemsize
+        self._table: Dict[int, float] = {}
+        if quantized is not None:
+            zero, scale = quantized.zero_point, quantized.scale
+            self._table = {level: (level - zero) * scale for level in range(-128, 256)}
+
+    def values(self, raw: bytes) -> bytes:
+        """`count` little-endian float32 of the output's bytes."""
+        values: Any = array(self._code)
+        values.frombytes(raw)
+        if self._table:
+            table = self._table
+            values = array("f", [table[level] for level in values])
+        if sys.byteorder == "big":
+            values.byteswap()
+        return bytes(values.tobytes())
 
 
 def _check_file(path: str, name: str) -> None:

@@ -5,6 +5,7 @@ Options:
     library: path on the board of libcudart, where it is not found alone, or of trtexec, which is
         then used even where there are bindings.
     output: name of the output that is the feature; the first by default.
+    interface: the artifact's; where it has several `outputs`, these make up the row, in its order.
     build_s: seconds that building an engine may take (1800).
     workspace_mb: memory for the builder's trials (512).
     fp16: let layers outside of int8 run in float16 (False).

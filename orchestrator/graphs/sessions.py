@@ -7,7 +7,11 @@ session computes the dequantized graph in float32 instead.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from orchestrator.errors import ToolchainError
 
@@ -43,3 +47,9 @@ def faithful_session(
     except Exception as error:
         text = str(error).splitlines()[0]
         raise ToolchainError(f"onnxruntime cannot load the model: {text}") from error
+
+
+def joined(outputs: Sequence[npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
+    """What a model made of one image as one row: its outputs one after another, flattened."""
+    rows = [np.asarray(output, np.float32).reshape(-1) for output in outputs]
+    return rows[0] if len(rows) == 1 else np.concatenate(rows)

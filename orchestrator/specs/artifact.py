@@ -78,16 +78,22 @@ class InputFacts(_Tensor):
 
 
 class OutputFacts(_Tensor):
-    """The output that is the feature."""
+    """An output: the feature, or a part of the row that a board sends for an image."""
 
 
 class ArtifactInterface(BaseModel):
-    """Input and output of one file."""
+    """Input and output of one file.
+
+    Attributes:
+        outputs: of a file with several outputs all of them, in the order in which they make up the
+            row that a board sends for an image; each has a scale of its own. `output` is the first.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     input: InputFacts
     output: OutputFacts
+    outputs: tuple[OutputFacts, ...] | None = None
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any], what: str) -> ArtifactInterface:

@@ -139,9 +139,9 @@ def _cosine(quantized: bytes, inputs: NDArray[np.float32], real: NDArray[np.floa
 
 
 def _features(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-    from orchestrator.graphs.sessions import faithful_session
+    from orchestrator.graphs.sessions import faithful_session, joined
 
     session = faithful_session(model, threads=1)
     name = session.get_inputs()[0].name
-    rows = [session.run(None, {name: image[None]})[0].reshape(-1) for image in inputs]
+    rows = [joined(session.run(None, {name: image[None]})) for image in inputs]
     return np.stack(rows).astype(np.float64)

@@ -9,7 +9,7 @@ import onnx
 
 from orchestrator.errors import ToolchainError
 from orchestrator.graphs import edit
-from orchestrator.graphs.describe import describe_proto
+from orchestrator.graphs.describe import ModelInfo, describe_proto
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.graphs.stamp import freeze_batch, set_opset, strip_domains
 
@@ -64,10 +64,19 @@ def onnx_facts(model: bytes) -> dict[str, Any]:
             "layout": "NCHW" if info.input.shape[1:2] == (3,) else "NHWC",
             "normalized_by": "caller",
         },
-        "output": {
-            "name": info.outputs[0].name,
-            "shape": list(info.outputs[0].shape),
-            "dtype": info.outputs[0].dtype,
-        },
+        **outputs_facts(info),
         "embedding_size": info.embedding_size,
     }
+
+
+def outputs_facts(info: ModelInfo, dtype: str | None = None) -> dict[str, Any]:
+    """What a manifest says about outputs: `output`, and all in `outputs` where there are several.
+
+    Args:
+        dtype: what the runtime gives, where that is not the graph's own.
+    """
+    found = [
+        {"name": each.name, "shape": list(each.shape), "dtype": dtype or each.dtype}
+        for each in info.outputs
+    ]
+    return {"output": found[0]} | ({"outputs": found} if len(found) > 1 else {})

@@ -23,6 +23,7 @@ from PIL import Image
 from orchestrator.errors import ToolchainError, UserError
 from orchestrator.graphs import edit, prepare, qdq, stamp
 from orchestrator.graphs.describe import describe_proto
+from orchestrator.toolchains import finish
 from orchestrator.toolchains.base import Conversion, Scheme
 from orchestrator.toolchains.process import plain_lines
 
@@ -193,11 +194,7 @@ def interface(proto: onnx.ModelProto) -> dict[str, Any]:
             "normalized_by": "model",
         },
         # The runtime is asked for floats and dequantizes by itself.
-        "output": {
-            "name": info.outputs[0].name,
-            "shape": list(info.outputs[0].shape),
-            "dtype": "float32",
-        },
+        **finish.outputs_facts(info, "float32"),
         "embedding_size": info.embedding_size,
     }
 

@@ -449,8 +449,8 @@ def test_nothing_of_a_vendor_is_imported_by_a_probe(monkeypatch, tmp_path):
 
 def test_quantized_values_become_the_nearest_float32():
     assert native.Quantized(0.1, 3) == (0.1, 3)
-    made = tengine.Runtime.__new__(tengine.Runtime)
-    made._code, made._table = "B", {level: (level - 120) * 0.007 for level in range(256)}
-    got = np.frombuffer(made._values(bytes(range(256))), "<f4")
+    described = {"name": "feature", "shape": [1, 256], "dtype": "uint8"}
+    made = tengine._Output(0, described, "B", native.Quantized(0.007, 120))
+    got = np.frombuffer(made.values(bytes(range(256))), "<f4")
     want = ((np.arange(256) - 120) * 0.007).astype(np.float32)
     np.testing.assert_array_equal(got, want)

@@ -222,11 +222,13 @@ def stated_input(preprocessing: Preprocessor) -> Optional[Quantized]:
     return Quantized(preprocessing.scale, preprocessing.zero_point)
 
 
-def stated_output(options: Mapping[str, Any]) -> Optional[Quantized]:
-    """What the manifest says of the output; None when it says nothing."""
-    interface = options.get("interface") or {}
-    output = interface.get("output") if isinstance(interface, dict) else None
-    if not isinstance(output, dict) or output.get("scale") is None:
+def stated_output(output: Mapping[str, Any]) -> Optional[Quantized]:
+    """What the manifest says of an output's scale; None when it says nothing.
+
+    Args:
+        output: as `outputs.one_by_one` has it.
+    """
+    if output.get("scale") is None:
         return None
     try:
         return Quantized(float(output["scale"]), int(output.get("zero_point") or 0))

@@ -7,13 +7,13 @@ import importlib.util
 import os
 import re
 import sys
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from ...measurement import clock
-from ...protocol.errors import BOARD, AgentError
+from ...protocol.errors import BOARD, TOOLCHAIN, AgentError
 from ...session.preprocess import Preprocessor
 from .. import Input, check_shape
-from . import native
+from . import native, outputs
 
 
 def probe() -> Optional[Dict[str, Any]]:
@@ -60,8 +60,12 @@ class ByLite(object):
         told = str(self._lite.get_sdk_version() or "").split()
         self.version = ("RKNNLite " + " ".join(told))[:200].strip()
         self.inputs = [{"name": "", "shape": shape, "dtype": "uint8"}]
+        self._said = outputs.stated(options)
         self.dim = len(self.run(bytes(preprocessing.input_bytes))[0]) // 4
-        self.outputs = [{"name": "", "shape": [1, self.dim], "dtype": "float32"}]
+        self.outputs = [
+            {"name": each.get("name", ""), "shape": each.get("shape"), "dtype": "float32"}
+            for each in self._said
+        ] or [{"name": "", "shape": [1, self.dim], "dtype": "float32"}]
 
     def _check(self, method: str, code: Any) -> None:
         if code != 0:
@@ -75,12 +79,28 @@ class ByLite(object):
     def run(self, data: Input) -> Tuple[bytes, int]:
         image = self._numpy.frombuffer(data, dtype=self._numpy.uint8).reshape(self._shape)
         begin = clock.now_ns()
-        outputs = self._lite.inference([image], data_format=["nhwc"])
+        found = self._lite.inference([image], data_format=["nhwc"])
         took = clock.now_ns() - begin
-        if not outputs:  # it does not raise
+        if not found:  # it does not raise
             raise AgentError(BOARD, "RKNNLite: inference on %s gave nothing" % self._file)
-        values = self._numpy.ascontiguousarray(outputs[0], dtype="<f4").tobytes()
-        return values, took
+        return b"".join(self._values(found)), took
+
+    def _values(self, found: List[Any]) -> List[bytes]:
+        said = self._said or [{}]
+        if self._said and len(found) != len(said):
+            raise AgentError(
+                TOOLCHAIN,
+                "%s has %d outputs, expected %d; convert the model again"
+                % (self._file, len(found), len(said)),
+            )
+        rows = []
+        for index, about in enumerate(said):
+            each = found[index]
+            row = self._numpy.ascontiguousarray(each, dtype="<f4")
+            if self._said:
+                outputs.check_size(str(about.get("name")), int(row.size), about)
+            rows.append(row.tobytes())
+        return rows
 
     def close(self) -> None:
         self._lite.release()

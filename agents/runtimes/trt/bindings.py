@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from ...protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
 from ...session.preprocess import Preprocessor
 from .. import BaseRuntime, Input, check_shape
+from ..support import outputs
 from .build import Log, made
 from .cuda import DEVICE_TO_HOST, HOST_TO_DEVICE, Cuda
 from .engine import Engine, Recipe, build_apart, provide
@@ -95,13 +96,13 @@ class Runtime(BaseRuntime):
             names = ", ".join(tensor.name for tensor in ins)
             raise AgentError(USER, "the model has the inputs %s, expected one" % names)
         check_shape(list(ins[0].shape), "float32", preprocessing)
-        wanted = options.get("output") or outs[0].name
-        chosen = [tensor for tensor in outs if tensor.name == wanted]
-        if not chosen:
-            names = ", ".join(tensor.name for tensor in outs)
-            raise AgentError(USER, "the model has no output %r, it has %s" % (wanted, names))
-        self._in, self._out = ins[0], chosen[0]
-        self.dim = self._out.count // (self._out.shape[0] if len(self._out.shape) > 1 else 1)
+        found = {tensor.name: tensor for tensor in outs}
+        wanted = outputs.chosen(options, [tensor.name for tensor in outs])
+        self._in, self._outs = ins[0], [found[name] for name in wanted]
+        self._counts = [
+            out.count // (out.shape[0] if len(out.shape) > 1 else 1) for out in self._outs
+        ]
+        self.dim = sum(self._counts)
         self._place(tensors)
         self.facts = dict(
             device,
@@ -221,7 +222,7 @@ class Runtime(BaseRuntime):
     # ---- an image
 
     def run(self, data: Input) -> Tuple[bytes, int]:
-        cuda, stream, source, result = self._cuda, self._stream, self._in, self._out
+        cuda, stream, source = self._cuda, self._stream, self._in
         raw = bytes(data) if source.dtype == "float32" else _to_half(data)
         if len(raw) != source.size:
             raise ValueError("an input of %d bytes, expected %d" % (len(raw), source.size))
@@ -235,11 +236,15 @@ class Runtime(BaseRuntime):
         if not done:
             raise AgentError(TRANSIENT, "TensorRT does not run: %s" % self._log.last(), "cuda")
         cuda.record(self._end, stream)
-        cuda.copy(C.addressof(result.host), result.device, result.size, DEVICE_TO_HOST, stream)
+        for out in self._outs:
+            cuda.copy(C.addressof(out.host), out.device, out.size, DEVICE_TO_HOST, stream)
         cuda.wait(stream)
         took = cuda.elapsed_ns(self._begin, self._end)
-        feature = bytes(result.host) if result.dtype == "float32" else _from_half(result.host)
-        return feature[: 4 * self.dim], took
+        row = b""
+        for index, out in enumerate(self._outs):
+            values = bytes(out.host) if out.dtype == "float32" else _from_half(out.host)
+            row += values[: 4 * self._counts[index]]
+        return row, took
 
     def close(self) -> None:
         # TensorRT's objects go before the memory that they were told of.

@@ -27,6 +27,7 @@ from ...host import programs
 from ...protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
 from ...session.preprocess import Preprocessor
 from .. import BaseRuntime, Input, check_shape
+from ..support import outputs
 from . import onnx_file
 from .cuda import Cuda
 from .engine import Recipe, in_time, provide
@@ -112,11 +113,7 @@ class Runtime(BaseRuntime):
         check_shape(self.inputs[0]["shape"], "float32", preprocessing)
         names = [each["name"] for each in self.outputs]
         self._input = self.inputs[0]["name"]
-        self._wanted = str(options.get("output") or names[0])
-        if self._wanted not in names:
-            raise AgentError(
-                USER, "the model has no output %r, it has %s" % (self._wanted, ", ".join(names))
-            )
+        self._wanted = outputs.chosen(options, names)
 
     def _first(self, blank: bytes) -> None:
         feature, _ = self.run(blank)
@@ -152,8 +149,8 @@ class Runtime(BaseRuntime):
 
     def _infer(self, data: Input, runs: int, seconds: float, warm_up_ms: int) -> Tuple[Any, Any]:
         """One process; what it exported as outputs and as times."""
-        outputs, times = (os.path.join(self._folder, name) for name in ("out.json", "times.json"))
-        for path in (outputs, times):
+        values, times = (os.path.join(self._folder, name) for name in ("out.json", "times.json"))
+        for path in (values, times):
             if os.path.exists(path):
                 os.unlink(path)
         with open(os.path.join(self._folder, "in.raw"), "wb") as file:
@@ -162,7 +159,7 @@ class Runtime(BaseRuntime):
             self._program,
             "--loadEngine=" + self._engine.path,
             "--loadInputs=%s:in.raw" % self._input,
-            "--exportOutput=" + outputs,
+            "--exportOutput=" + values,
             "--exportTimes=" + times,
             "--iterations=%d" % runs,
             "--duration=%d" % seconds,
@@ -176,7 +173,7 @@ class Runtime(BaseRuntime):
                 BOARD, "trtexec %s; its last lines: %s" % (ended.how, ended.tail()), "hang"
             )
         try:
-            return _read(outputs), _read(times)
+            return _read(values), _read(times)
         except (IOError, OSError, ValueError) as error:
             kind = BOARD if _memory(ended) else TOOLCHAIN
             raise AgentError(
@@ -186,12 +183,21 @@ class Runtime(BaseRuntime):
             )
 
     def run(self, data: Input) -> Tuple[bytes, int]:
-        outputs, times = self._infer(data, 1, 0, 0)
-        chosen = [each for each in outputs if each.get("name") == self._wanted]
-        values = chosen[0].get("values") if chosen else None
-        if not isinstance(values, list) or (self.dim and len(values) != self.dim):
-            raise AgentError(TOOLCHAIN, "trtexec exported no usable output %r" % self._wanted)
-        return struct.pack("<%df" % len(values), *values), compute_ns(times, 0)[-1]
+        exported, times = self._infer(data, 1, 0, 0)
+        found = {each.get("name"): each.get("values") for each in exported}
+        row: List[float] = []
+        for name in self._wanted:
+            values = found.get(name)
+            if not isinstance(values, list):
+                raise AgentError(TOOLCHAIN, "trtexec exported no usable output %r" % name)
+            row += values
+        if self.dim and len(row) != self.dim:
+            raise AgentError(
+                TOOLCHAIN,
+                "trtexec exported no usable output %r: %d numbers, expected %d"
+                % (", ".join(self._wanted), len(row), self.dim),
+            )
+        return struct.pack("<%df" % len(row), *row), compute_ns(times, 0)[-1]
 
     def times(self, data: Input, count: int, seconds: float) -> Tuple[List[int], List[int]]:
         """Many runs in one process, see `BaseRuntime.times`."""

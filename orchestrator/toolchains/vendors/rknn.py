@@ -22,7 +22,7 @@ from orchestrator.errors import ToolchainError, UserError
 from orchestrator.graphs import edit, prepare
 from orchestrator.graphs.describe import describe_proto
 from orchestrator.graphs.scratch import scratch
-from orchestrator.graphs.sessions import faithful_session
+from orchestrator.graphs.sessions import faithful_session, joined
 from orchestrator.hashing import sha256_bytes
 from orchestrator.installed import installed
 from orchestrator.toolchains import rknn_files, vendor_rules
@@ -332,7 +332,7 @@ def _held_against_float(
     name = session.get_inputs()[0].name
     # The sample's channels are in the model's order already.
     ready = preprocess(sample, mean=wanted.preprocessing["mean"], std=wanted.preprocessing["std"])
-    exact = np.concatenate([session.run(None, {name: image[None]})[0] for image in ready])
+    exact = np.stack([joined(session.run(None, {name: image[None]})) for image in ready])
     features = np.load(folder / FEATURES, allow_pickle=False)
     shape = features.shape
     cosine = float("nan")

@@ -164,6 +164,9 @@ class TengineToolchain:
         if scales is not None:
             for end in ("input", "output"):
                 facts[end] = facts[end] | _quantized(facts[end]["name"], scales)
+            if "outputs" in facts:
+                each = facts["outputs"]
+                facts["outputs"] = [one | _quantized(one["name"], scales) for one in each]
         return Artifact(data, "tmfile", facts)
 
     def _float_file(self, folder: Path, size: int) -> bytes:

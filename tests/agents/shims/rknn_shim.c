@@ -54,9 +54,10 @@ int rknn_destroy(rknn_context context)
 
 static int describe(rknn_tensor_attr* attr, int is_input)
 {
-    if (attr->index)
+    int output = attr->index;
+    if (output >= (is_input ? 1 : shim_outputs()))
         return -5;
-    uint32_t in[4] = {1, 3, file.height, file.width}, out[2] = {1, file.dim};
+    uint32_t in[4] = {1, 3, file.height, file.width}, out[2] = {1, shim_count(&file, output)};
     uint32_t nhwc[4] = {1, file.height, file.width, 3};
 #if RKNN_VERSION == 2
     memcpy(in, nhwc, sizeof in);
@@ -71,14 +72,14 @@ static int describe(rknn_tensor_attr* attr, int is_input)
 #endif
     }
     (void)nhwc;
-    strcpy(attr->name, is_input ? "data" : "feature");
-    attr->n_elems = is_input ? 3 * file.height * file.width : file.dim;
+    strcpy(attr->name, is_input ? "data" : output ? "more" : "feature");
+    attr->n_elems = is_input ? 3 * file.height * file.width : shim_count(&file, output);
     attr->size = attr->n_elems;
     attr->fmt = RKNN_VERSION == 1 ? RKNN_TENSOR_NCHW : RKNN_TENSOR_NHWC;
     attr->type = file.type == 2 ? RKNN_TENSOR_INT8 : RKNN_TENSOR_UINT8;
     attr->qnt_type = RKNN_TENSOR_QNT_AFFINE_ASYMMETRIC;
-    attr->zp = is_input ? file.in_zero : file.out_zero;
-    attr->scale = is_input ? file.in_scale : file.out_scale;
+    attr->zp = is_input ? file.in_zero : shim_zero(&file, output);
+    attr->scale = is_input ? file.in_scale : shim_scale(&file, output);
     return 0;
 }
 
@@ -98,7 +99,7 @@ int rknn_query(rknn_context context, rknn_query_cmd command, void* info, uint32_
         return code;
     switch (command) {
     case RKNN_QUERY_IN_OUT_NUM:
-        *(rknn_input_output_num*)info = (rknn_input_output_num){1, 1};
+        *(rknn_input_output_num*)info = (rknn_input_output_num){1, shim_outputs()};
         return 0;
     case RKNN_QUERY_INPUT_ATTR:
     case RKNN_QUERY_OUTPUT_ATTR:
@@ -148,23 +149,29 @@ int rknn_outputs_get(rknn_context context, uint32_t count, rknn_output outputs[]
     int code = shim_result("rknn_outputs_get", -9, 0);
     if (context != OURS || extend || code)
         return code ? code : -5;
-    if (!ran || count != 1 || outputs->want_float != 1 || outputs->is_prealloc || outputs->index)
+    if (!ran || (int)count != shim_outputs())
         return -9;
+    for (uint32_t o = 0; o < count; o++)
+        if (outputs[o].want_float != 1 || outputs[o].is_prealloc || outputs[o].index != o)
+            return -9;
     int low = file.type == 2 ? -128 : 0, high = low + 255;
     feature = malloc(sizeof(float) * file.dim);
-    for (int k = 0; k < file.dim; k++) {
-        double exact = shim_feature(&file, k, value_of, image);
-        int level = shim_quantized(exact, file.out_scale, file.out_zero, low, high);
-        feature[k] = (level - file.out_zero) * file.out_scale;
+    for (uint32_t o = 0; o < count; o++) {
+        float scale = shim_scale(&file, o);
+        int first = shim_first(&file, o), zero = shim_zero(&file, o);
+        for (int k = first; k < first + shim_count(&file, o); k++) {
+            double exact = shim_feature(&file, k, value_of, image);
+            feature[k] = (shim_quantized(exact, scale, zero, low, high) - zero) * scale;
+        }
+        outputs[o].buf = feature + first;
+        outputs[o].size = shim_fails("size") ? 3 : sizeof(float) * shim_count(&file, o);
     }
-    outputs->buf = feature;
-    outputs->size = shim_fails("size") ? 3 : sizeof(float) * file.dim;
     held = 1;
     return 0;
 }
 int rknn_outputs_release(rknn_context context, uint32_t count, rknn_output outputs[])
 {
-    if (context != OURS || count != 1 || outputs->buf != feature)
+    if (context != OURS || (int)count != shim_outputs() || outputs->buf != feature)
         return -5;
     free(feature);
     feature = NULL;

@@ -89,6 +89,32 @@ static inline void shim_note(const char* what)
     }
 }
 
+/* With SHIM_OUTPUTS=2 a third of the feature is the first output, the rest the second, which has
+ * twice the scale and a zero point that is higher by 3. */
+static inline int shim_outputs(void)
+{
+    const char* told = getenv("SHIM_OUTPUTS");
+    return told ? atoi(told) : 1;
+}
+static inline int shim_first(const struct shim_file* file, int output)
+{
+    return output ? file->dim / 3 : 0;
+}
+static inline int shim_count(const struct shim_file* file, int output)
+{
+    if (shim_outputs() == 1)
+        return file->dim;
+    return output ? file->dim - file->dim / 3 : file->dim / 3;
+}
+static inline float shim_scale(const struct shim_file* file, int output)
+{
+    return output ? 2 * file->out_scale : file->out_scale;
+}
+static inline int shim_zero(const struct shim_file* file, int output)
+{
+    return file->out_zero + 3 * output;
+}
+
 static inline void shim_chat(const char* what)
 {
     printf("shim: %s FARM\x01\x02 binary looking words on stdout\n", what);

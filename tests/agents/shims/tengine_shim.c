@@ -12,7 +12,7 @@ struct tensor {
 };
 struct graph {
     struct shim_file file;
-    struct tensor input, output;
+    struct tensor input, output[2];
     int on_npu, ready, compiled;
 };
 static int running;
@@ -64,8 +64,10 @@ graph_t create_graph(context_t context, const char* format, const char* path, ..
     graph->input = (struct tensor){file->type, 4, {1, 3, file->height, file->width},
                                    3 * file->height * file->width * item, file->in_zero,
                                    file->in_scale, NULL, "data"};
-    graph->output = (struct tensor){file->type, 2, {1, file->dim}, file->dim * item,
-                                    file->out_zero, file->out_scale, NULL, "feature"};
+    for (int o = 0; o < shim_outputs(); o++)
+        graph->output[o] = (struct tensor){file->type, 2, {1, shim_count(file, o)},
+                                           shim_count(file, o) * item, shim_zero(file, o),
+                                           shim_scale(file, o), NULL, o ? "more" : "feature"};
     shim_note("create_graph");
     newest = graph;
     return graph;
@@ -74,19 +76,20 @@ int destroy_graph(graph_t graph)
 {
     struct graph* it = graph;
     shim_note(it->ready ? "destroy_graph before postrun" : "destroy_graph");
-    free(it->output.data);
+    free(it->output[0].data);
+    free(it->output[1].data);
     free(it);
     return 0;
 }
 int get_graph_input_node_number(graph_t graph) { return graph ? shim_result("get_graph_input_node_number", 2, 1) : -1; }
-int get_graph_output_node_number(graph_t graph) { return graph ? shim_result("get_graph_output_node_number", 2, 1) : -1; }
+int get_graph_output_node_number(graph_t graph) { return graph ? shim_result("get_graph_output_node_number", 2, shim_outputs()) : -1; }
 tensor_t get_graph_input_tensor(graph_t graph, int node, int index)
 {
     return node || index || shim_fails("get_graph_input_tensor") ? NULL : &((struct graph*)graph)->input;
 }
 tensor_t get_graph_output_tensor(graph_t graph, int node, int index)
 {
-    return node || index || shim_fails("get_graph_output_tensor") ? NULL : &((struct graph*)graph)->output;
+    return node >= shim_outputs() || index || shim_fails("get_graph_output_tensor") ? NULL : &((struct graph*)graph)->output[node];
 }
 const char* get_tensor_name(tensor_t tensor) { return ((struct tensor*)tensor)->name; }
 int get_tensor_shape(tensor_t tensor, int dims[], int number)
@@ -166,20 +169,24 @@ int run_graph(graph_t graph, int block)
     }
     it->compiled = 1;
     shim_chat("run");
-    /* The buffer moves, as it may. */
-    void* old = it->output.data;
-    void* fresh = malloc(it->output.bytes);
-    for (int k = 0; k < file->dim; k++) {
-        double feature = shim_feature(file, k, value_of, it->input.data);
-        if (file->type == 0)
-            ((float*)fresh)[k] = (float)feature;
-        else if (file->type == 3)
-            ((uint8_t*)fresh)[k] = shim_quantized(feature, file->out_scale, file->out_zero, 0, 255);
-        else
-            ((int8_t*)fresh)[k] = shim_quantized(feature, file->out_scale, file->out_zero, -128, 127);
+    for (int o = 0; o < shim_outputs(); o++) {
+        /* The buffer moves, as it may. */
+        void* old = it->output[o].data;
+        void* fresh = malloc(it->output[o].bytes);
+        float scale = shim_scale(file, o);
+        int zero = shim_zero(file, o), first = shim_first(file, o);
+        for (int k = 0; k < shim_count(file, o); k++) {
+            double feature = shim_feature(file, first + k, value_of, it->input.data);
+            if (file->type == 0)
+                ((float*)fresh)[k] = (float)feature;
+            else if (file->type == 3)
+                ((uint8_t*)fresh)[k] = shim_quantized(feature, scale, zero, 0, 255);
+            else
+                ((int8_t*)fresh)[k] = shim_quantized(feature, scale, zero, -128, 127);
+        }
+        it->output[o].data = fresh;
+        free(old);
     }
-    it->output.data = fresh;
-    free(old);
     return 0;
 }
 int postrun_graph(graph_t graph)
