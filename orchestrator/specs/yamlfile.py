@@ -74,7 +74,9 @@ class Source:
 
 def nearest(word: object, valid: Collection[str]) -> str:
     """`; did you mean 'x'?` for the valid word nearest to `word`, else the list of valid words."""
-    close = difflib.get_close_matches(str(word).lower(), [v.lower() for v in valid], 1, 0.6)
+    # Of two three-letter words that share two letters, one is seldom a slip of the other.
+    alike = 0.7 if len(str(word)) <= 3 else 0.6
+    close = difflib.get_close_matches(str(word).lower(), [v.lower() for v in valid], 1, alike)
     for candidate in valid:
         if close and candidate.lower() == close[0]:
             return f"; did you mean {candidate!r}?"

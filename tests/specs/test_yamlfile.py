@@ -126,3 +126,8 @@ def test_nearest_word():
     assert nearest("imx8pm", ["imx8mp", "rv1126"]) == "; did you mean 'imx8mp'?"
     assert nearest("RV1126", ["imx8mp", "rv1126"]) == "; did you mean 'rv1126'?"
     assert nearest("zzz", ["b", "a"]) == "; valid: a, b"
+
+
+def test_two_short_words_that_share_two_letters_are_no_slip():
+    assert nearest("NPU", ("GPU", "ASIC", "CPU")) == "; valid: ASIC, CPU, GPU"
+    assert nearest("gpu", ("GPU", "ASIC", "CPU")) == "; did you mean 'GPU'?"
