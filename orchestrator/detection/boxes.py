@@ -83,4 +83,5 @@ def overlaps(
     area_a = np.prod(a[:, 2:] - a[:, :2] + more, axis=1)
     area_b = np.prod(b[:, 2:] - b[:, :2] + more, axis=1)
     union = area_a[:, None] + area_b[None] - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    shares: NDArray[np.float64] = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    return shares

@@ -1,0 +1,199 @@
+"""A detector's figures over a test set, with intervals by resampling its images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.detection.boxes import Detections
+from orchestrator.detection.matching import Matches, matched
+from orchestrator.detection.truth import TruthSet
+from orchestrator.detection.widerface import Float64, average_precision, curve
+from orchestrator.scoring import Estimate
+from orchestrator.scoring.intervals import percentile_interval
+
+HEIGHTS = ((0.0, 24.0), (24.0, 48.0), (48.0, 96.0), (96.0, np.inf))
+"""Heights of faces in pixels of the original image, for AP by size: from, below."""
+
+
+@dataclass(frozen=True)
+class DetectionPolicy:
+    """How detection is evaluated.
+
+    Attributes:
+        confidence: of the intervals, 0 to 1.
+        bootstrap: resamples of the images.
+        seed: of the resamples; rows of one table use the same ones.
+        false_positives: an image, at which recall is given.
+    """
+
+    confidence: float = 0.95
+    bootstrap: int = 1000
+    seed: int = 0
+    false_positives: tuple[float, ...] = (0.1, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionFigures:
+    """What a detector reaches; rates are fractions 0..1, NaN where nothing is there to count.
+
+    Attributes:
+        ap: average precision of each subset.
+        ap_by_height: of the faces of each range of `HEIGHTS`.
+        recall: at each number of false positives an image, over the largest subset.
+        threshold: the lowest score that keeps to each of these numbers; inf where none does.
+        landmark_error: mean distance of the five points from the true ones, over the square root
+            of the box's area (NME), of the faces that were found.
+        curve: recall and precision of each subset at 1,000 thresholds.
+        images, faces, boxes: how many there are; faces those of the largest subset.
+    """
+
+    ap: Mapping[str, Estimate]
+    ap_by_height: Mapping[str, Estimate]
+    recall: Mapping[float, Estimate]
+    threshold: Mapping[float, float]
+    landmark_error: Estimate
+    curve: Mapping[str, tuple[Float64, Float64]]
+    images: int
+    faces: int
+    boxes: int
+
+
+def resamples(images: int, policy: DetectionPolicy) -> Float64:
+    """How often each image counts in each resample, float64 (bootstrap, images)."""
+    generator = np.random.default_rng(policy.seed)
+    even = np.full(images, 1 / images)
+    return generator.multinomial(images, even, policy.bootstrap).astype(np.float64)
+
+
+def evaluate(
+    found: Sequence[Detections], truth: TruthSet, policy: DetectionPolicy
+) -> DetectionFigures:
+    """All figures of a detector.
+
+    Args:
+        found: what it found in each image, in pixels of the original image.
+        truth: of the same images, one at least.
+
+    Raises:
+        DetectionError: another number of images.
+    """
+    weights = resamples(len(truth), policy)
+    by_subset = {name: subset_matches(found, truth, name) for name in truth.subsets}
+    largest = by_subset[largest_subset(truth)]
+
+    def ap(matches: Matches) -> Estimate:
+        return estimated(lambda w: ap_of(matches, w), weights, policy.confidence)
+
+    recall, threshold = {}, {}
+    for rate in policy.false_positives:
+        threshold[rate] = threshold_at(largest, rate)
+        recall[rate] = estimated(_recall_of(largest, threshold[rate]), weights, policy.confidence)
+    return DetectionFigures(
+        ap={name: ap(matches) for name, matches in by_subset.items()},
+        ap_by_height={
+            height_name(low, high): ap(matched(found, truth, _of_height(truth, low, high)))
+            for low, high in HEIGHTS
+        },
+        recall=recall,
+        threshold=threshold,
+        landmark_error=estimated(
+            _landmark_error(found, truth, largest), weights, policy.confidence
+        ),
+        curve={name: curve(matches) for name, matches in by_subset.items()},
+        images=len(truth),
+        faces=int(largest.faces.sum()),
+        boxes=len(largest.score),
+    )
+
+
+def subset_matches(found: Sequence[Detections], truth: TruthSet, name: str) -> Matches:
+    """Boxes matched with the faces of one subset."""
+    return matched(found, truth, [image.subsets[name] for image in truth.images])
+
+
+def largest_subset(truth: TruthSet) -> str:
+    """The subset with the most faces; of equal ones the last, which is the hardest."""
+    return max(reversed(truth.subsets), key=lambda s: sum(i.subsets[s].sum() for i in truth.images))
+
+
+def ap_of(matches: Matches, weights: Float64 | None) -> Float64:
+    """Average precision, (replicates,), or of the set as it is."""
+    return np.atleast_1d(average_precision(*curve(matches, weights)))
+
+
+def estimated(
+    figure: Callable[[Float64 | None], Float64], weights: Float64, confidence: float
+) -> Estimate:
+    """A figure and its percentile interval over the resamples in which it is defined."""
+    value = float(figure(None)[0])
+    replicates = figure(weights)
+    replicates = replicates[np.isfinite(replicates)]
+    if not np.isfinite(value) or replicates.size == 0:
+        return Estimate(value, np.nan, np.nan)
+    low, high = percentile_interval(replicates, confidence)
+    return Estimate(value, low, high)
+
+
+def threshold_at(matches: Matches, rate: float) -> float:
+    """The lowest score at which at most `rate` false positives an image are left; inf: none."""
+    order = np.argsort(-matches.score, kind="stable")
+    scores = matches.score[order]
+    false = np.cumsum((matches.counts & ~matches.hit)[order])
+    last_of_score = np.append(scores[1:] != scores[:-1], True)[: scores.size]
+    allowed = last_of_score & (false <= rate * len(matches.faces) + 1e-9)
+    return float(scores[allowed][-1]) if allowed.any() else float("inf")
+
+
+def _recall_of(matches: Matches, threshold: float) -> Callable[[Float64 | None], Float64]:
+    above = matches.hit & (matches.score >= threshold)
+    hits = np.bincount(matches.image, above, len(matches.faces)).astype(np.float64)
+    return _ratio_of(hits, matches.faces.astype(np.float64))
+
+
+def _ratio_of(over: Float64, under: Float64) -> Callable[[Float64 | None], Float64]:
+    """Of sums over images, each as often as it counts."""
+
+    def ratio(weights: Float64 | None) -> Float64:
+        weight = np.ones((1, len(over))) if weights is None else weights
+        below = weight @ under
+        shares: Float64 = (weight @ over) / np.where(below > 0, below, np.nan)
+        return shares
+
+    return ratio
+
+
+def _landmark_error(
+    found: Sequence[Detections], truth: TruthSet, matches: Matches
+) -> Callable[[Float64 | None], Float64]:
+    errors, counts = np.zeros(len(truth)), np.zeros(len(truth))
+    start = 0
+    for number, (boxes, image) in enumerate(zip(found, truth.images, strict=True)):
+        part = slice(start, start + len(boxes))
+        start += len(boxes)
+        hits = np.flatnonzero(matches.hit[part])
+        if boxes.points is None or hits.size == 0:
+            continue
+        order = np.argsort(-boxes.scores, kind="stable")
+        faces = matches.face[part][hits]
+        distance = np.linalg.norm(boxes.points[order][hits] - image.points[faces], axis=2).mean(1)
+        sides = image.boxes[faces, 2:] - image.boxes[faces, :2]
+        error = distance / np.sqrt(sides.prod(1))
+        known = np.isfinite(error)
+        errors[number], counts[number] = error[known].sum(), known.sum()
+    return _ratio_of(errors, counts)
+
+
+def _of_height(truth: TruthSet, low: float, high: float) -> list[NDArray[np.bool_]]:
+    heights = [image.boxes[:, 3] - image.boxes[:, 1] for image in truth.images]
+    return [(low <= height) & (height < high) for height in heights]
+
+
+def height_name(low: float, high: float) -> str:
+    """A range of `HEIGHTS` in words."""
+    if low == 0:
+        return f"below {high:g} px"
+    return f"{low:g} px and more" if high == np.inf else f"{low:g} to {high:g} px"

@@ -1,0 +1,1 @@
+"""What kinds of raw outputs detectors have, one file each; `registry.py` is the table."""
