@@ -37,6 +37,7 @@ LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "one drawing, whose order of random numbers decides its pixels": (
         "orchestrator.images.face._add_features",
+        "orchestrator.images.face._project",
         "orchestrator.images.face.shape_faces",
     ),
     "one case after the other": (

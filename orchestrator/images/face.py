@@ -103,6 +103,7 @@ class Faces:
     scale: Floats
     yaw: Floats
     blur: Floats
+    landmarks: npt.NDArray[np.complex128]  # (faces, 5), x + iy of the template's five, as drawn
 
     def part(self, start: int, stop: int) -> Faces:
         """Faces `start` to `stop` (exclusive) of the batch."""
@@ -175,7 +176,7 @@ def shape_faces(
     blur = np.clip(0.75 + difficulty * 0.75 * np.abs(shake[:, 14]), 0.6, 3.5)
     errors = difficulty * 0.75 * (shake[:, 20:25] + 1j * shake[:, 25:30])
     jitter = np.asarray(errors, np.complex128)
-    x, y, width, height, colour, centre, scale = _project(
+    x, y, width, height, colour, centre, scale, landmarks = _project(
         blobs, pose, landmark_x, landmark_y, nose_depth, jitter, blur
     )
     tone, warm, hair_colour = trait[:, 18], trait[:, 19], trait[:, 25]
@@ -210,6 +211,7 @@ def shape_faces(
         scale=scale,
         yaw=pose.yaw,
         blur=blur,
+        landmarks=landmarks,
     )
 
 
@@ -342,7 +344,16 @@ def _project(
     nose_depth: Floats,
     jitter: npt.NDArray[np.complex128],
     blur: Floats,
-) -> tuple[Floats, Floats, Floats, Floats, Floats, npt.NDArray[np.complex128], Floats]:
+) -> tuple[
+    Floats,
+    Floats,
+    Floats,
+    Floats,
+    Floats,
+    npt.NDArray[np.complex128],
+    Floats,
+    npt.NDArray[np.complex128],
+]:
     """Turn the head, align it by its jittered landmarks, blur what is drawn on it."""
     x, y, depth, width, height, colour = blobs.arrays()
     cos_yaw, sin_yaw = np.cos(pose.yaw)[:, None], np.sin(pose.yaw)[:, None]
@@ -364,11 +375,11 @@ def _project(
     landmark_z = surface(landmark_x, landmark_y) - _HEAD_DEPTH
     landmark_z[:, 2] += nose_depth
     landmark_turned_z = -landmark_x * sin_yaw + landmark_z * cos_yaw
-    found = (landmark_x * cos_yaw + landmark_z * sin_yaw) + 1j * (
+    true = (landmark_x * cos_yaw + landmark_z * sin_yaw) + 1j * (
         (landmark_y - _HEAD_Y) * cos_pitch - landmark_turned_z * sin_pitch
     )
     roll = np.exp(1j * pose.roll[:, None])
-    found = found * roll + jitter
+    found = true * roll + jitter
     # Least-squares similarity from the landmarks found to the template, as complex numbers.
     template = (TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1])[None]
     found_mean, template_mean = found.mean(1, keepdims=True), template.mean()
@@ -392,4 +403,5 @@ def _project(
         colour,
         centre[:, 0],
         scale[:, 0],
+        turn * true + offset,
     )

@@ -26,24 +26,33 @@ _PAINTED = 8  # faces painted at once: the working set stays within a core's cac
 Array = npt.NDArray[np.float32]
 f4 = np.float32
 
-_y, _x = np.mgrid[0:SIZE, 0:SIZE].astype(f4)
-_u, _v = (_x - 56) / 50, (_y - 62) / 66
-_LIGHT = (
-    np.stack(
+
+def light_patterns(x: Array, y: Array) -> Array:
+    """Eight patterns of light at places of the aligned image (two arrays of one shape).
+
+    Returns:
+        float32 (8, number of places).
+    """
+    u, v = (x - 56) / 50, (y - 62) / 66
+    patterns = np.stack(
         [
-            np.ones_like(_u),
-            _u,
-            _v,
-            np.sqrt(np.clip(1 - 0.8 * _u**2 - 0.8 * _v**2, 0.02, 1)),
-            _u * _v,
-            _u**2 - _v**2,
-            np.sin(3.1 * _u + 1.0),
-            np.sin(2.3 * _v + 0.5),
+            np.ones_like(u),
+            u,
+            v,
+            np.sqrt(np.clip(1 - 0.8 * u**2 - 0.8 * v**2, 0.02, 1)),
+            u * v,
+            u**2 - v**2,
+            np.sin(3.1 * u + 1.0),
+            np.sin(2.3 * v + 0.5),
         ]
     )
-    .reshape(8, -1)
-    .astype(f4)
-)
+    flat: Array = patterns.reshape(8, -1).astype(f4)
+    return flat
+
+
+_y, _x = np.mgrid[0:SIZE, 0:SIZE].astype(f4)
+_LIGHT = light_patterns(_x, _y)
+_ROW = np.arange(SIZE, dtype=f4)
 
 
 def render(
@@ -73,7 +82,8 @@ def render(
 
 
 @cache
-def _noise_bank() -> Array:
+def noise_bank() -> Array:
+    """Normal numbers for cameras' noise, float32 (1,048,576,)."""
     u = uniform(77, 9, np.arange(64), np.zeros(64), 1 << 14)
     return normal(u).astype(f4).ravel()
 
@@ -92,7 +102,7 @@ def _sigmoid(x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 
 
 def _paint(faces: Faces, light: Array, difficulty: float, out: npt.NDArray[np.uint8]) -> None:
-    picture = _blobs(faces)
+    picture = paint_blobs(faces, _ROW, _ROW)
     picture *= light
     _surround(picture, faces, light, difficulty)
     _occlude(picture, faces, difficulty)
@@ -102,27 +112,32 @@ def _paint(faces: Faces, light: Array, difficulty: float, out: npt.NDArray[np.ui
         out[..., channel] = levels[:, channel]
 
 
-def _blobs(faces: Faces) -> Array:
-    """Skin with all blobs, float32 (faces, 3, 112, 112): a blob is a product of two bells."""
-    row = np.arange(SIZE, dtype=f4)
+def paint_blobs(faces: Faces, x: Array, y: Array) -> Array:
+    """Skin with all blobs, in columns `x` and rows `y` of the aligned image: a product of bells.
 
-    def bell(middle: npt.NDArray[np.float64], spread: npt.NDArray[np.float64]) -> Array:
-        t = (row - middle.astype(f4)[:, :, None]) / spread.astype(f4)[:, :, None]
+    Returns:
+        float32 (faces, 3, rows, columns).
+    """
+
+    def bell(
+        place: Array, middle: npt.NDArray[np.float64], spread: npt.NDArray[np.float64]
+    ) -> Array:
+        t = (place - middle.astype(f4)[:, :, None]) / spread.astype(f4)[:, :, None]
         np.square(t, out=t)
         t *= f4(-0.5)
         np.exp(t, out=t)
         return t
 
-    across, down = bell(faces.x, faces.width), bell(faces.y, faces.height)
+    across, down = bell(x, faces.x, faces.width), bell(y, faces.y, faces.height)
     weighted = faces.colour.astype(f4)[:, :, :, None] * down[:, None]
-    left = weighted.transpose(0, 1, 3, 2).reshape(len(faces.x), 3 * SIZE, -1)
-    picture: Array = np.matmul(left, across).reshape(-1, 3, SIZE, SIZE)
+    left = weighted.transpose(0, 1, 3, 2).reshape(len(faces.x), 3 * len(y), -1)
+    picture: Array = np.matmul(left, across).reshape(-1, 3, len(y), len(x))
     picture += faces.skin.astype(f4)[:, :, None, None]
     return picture
 
 
-def _light(faces: Faces, difficulty: float) -> Array:
-    """How bright each place is, float32 (faces, 1, 112, 112): eight patterns mixed."""
+def light_mix(faces: Faces, difficulty: float) -> Array:
+    """How much of each of the eight patterns lights a face, float32 (faces, 8)."""
     shake = faces.nuisance
     mix = np.empty((len(shake), 8), f4)
     mix[:, 0] = 0.62 + 0.10 * difficulty * shake[:, 30]
@@ -131,8 +146,14 @@ def _light(faces: Faces, difficulty: float) -> Array:
     mix[:, 3] = 0.42 + 0.08 * difficulty * shake[:, 33]
     mix[:, 4:6] = difficulty * 0.07 * shake[:, 34:36]
     mix[:, 6:8] = difficulty * 0.05 * shake[:, 36:38]
+    return mix
+
+
+def _light(faces: Faces, difficulty: float) -> Array:
+    """How bright each place is, float32 (faces, 1, 112, 112): eight patterns mixed."""
     # One product a face: in a product of many rows a row's rounding depends on its place, and a
     # face must not depend on which others are rendered with it.
+    mix = light_mix(faces, difficulty)
     light: Array = np.matmul(mix[:, None], _LIGHT).reshape(-1, 1, SIZE, SIZE)
     np.clip(light, 0.08, 1.8, out=light)
     return light
@@ -211,7 +232,7 @@ def _photograph(picture: Array, faces: Faces, difficulty: float) -> None:
     picture += grey
     picture *= contrast[:, None]
     picture += ((1 - contrast) * 110)[:, None]
-    bank, length = _noise_bank(), 3 * SIZE * SIZE
+    bank, length = noise_bank(), 3 * SIZE * SIZE
     strength = (2.0 + 5.0 * difficulty * np.abs(shake[:, 61])).astype(f4)
     starts = (faces.chance[:, 62] * (bank.size - length - 1)).astype(np.int64)
     for i, start in enumerate(starts):
