@@ -71,6 +71,7 @@ LARGE_CLASSES: Mapping[str, tuple[str, ...]] = {
 
 # Who may read farm's version. It is said and kept beside results; no key may depend on it.
 MAY_READ_VERSION = {
+    "orchestrator.aligning.photos": "provenance.json of aligned photos",
     "orchestrator": "farm.__version__",
     "orchestrator.cli.main": "farm --version",
     "orchestrator.reporting.export.files": "results.json",

@@ -16,18 +16,9 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.detection.align import TEMPLATE
 from orchestrator.images.counter import Floats, normal, uniform
 
-# ArcFace's template for 112 x 112: left eye, right eye, nose, left and right corner of the mouth.
-TEMPLATE = np.array(
-    [
-        [38.2946, 51.6963],
-        [73.5318, 51.5014],
-        [56.0252, 71.7366],
-        [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ]
-)
 IDENTITY_NUMBERS = 64
 NUISANCE_NUMBERS = 64
 RELIEF_BLOBS = 14

@@ -74,9 +74,10 @@ class Source:
 
 def nearest(word: object, valid: Collection[str]) -> str:
     """`; did you mean 'x'?` for the valid word nearest to `word`, else the list of valid words."""
-    # Of two three-letter words that share two letters, one is seldom a slip of the other.
-    alike = 0.7 if len(str(word)) <= 3 else 0.6
-    close = difflib.get_close_matches(str(word).lower(), [v.lower() for v in valid], 1, alike)
+    typed, words = str(word).lower(), [each.lower() for each in valid]
+    if len(typed) <= 3:  # NPU is no slip of GPU
+        words = [each for each in words if each[:1] == typed[:1]]
+    close = difflib.get_close_matches(typed, words, 1, 0.6)
     for candidate in valid:
         if close and candidate.lower() == close[0]:
             return f"; did you mean {candidate!r}?"

@@ -82,7 +82,18 @@ def parsed(words: list[str], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_there_are_as_many_commands_as_before() -> None:
     """A command that is lost in a move would be missed by its users only."""
     assert {words[0] for words in EVERY if words} == {
-        *("boards", "compare", "completion", "data", "doctor", "explain", "export", "gate", "gc"),
+        *(
+            "align",
+            "boards",
+            "compare",
+            "completion",
+            "data",
+            "doctor",
+            "explain",
+            "export",
+            "gate",
+            "gc",
+        ),
         *("init", "plan", "report", "resume", "run", "runs", "schema", "score", "toolchain"),
         "watch",
     }

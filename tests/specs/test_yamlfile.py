@@ -128,6 +128,7 @@ def test_nearest_word():
     assert nearest("zzz", ["b", "a"]) == "; valid: a, b"
 
 
-def test_two_short_words_that_share_two_letters_are_no_slip():
+def test_a_short_word_with_another_first_letter_is_no_slip():
     assert nearest("NPU", ("GPU", "ASIC", "CPU")) == "; valid: ASIC, CPU, GPU"
+    assert nearest("shs", ("ssh", "local")) == "; did you mean 'ssh'?"
     assert nearest("gpu", ("GPU", "ASIC", "CPU")) == "; did you mean 'GPU'?"
