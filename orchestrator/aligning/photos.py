@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from orchestrator.aligning.detector import Detector
+from orchestrator.counting import counted
 from orchestrator.detection import DetectionError, Detections
 from orchestrator.detection.align import aligned
 from orchestrator.errors import UserError
@@ -108,7 +109,7 @@ def align_folder(
         if len(result.missing) == len(files):
             height, width = detector.size
             raise UserError(
-                f"no face in any of {len(files)} photos at an input of {height} x {width}",
+                f"no face in {counted(len(files), 'photo')} at an input of {height} x {width}",
                 "give the detector a larger input (--size 480x640) or lower --min-score",
             )
         (part / PROVENANCE).write_text(_provenance(result, detector), encoding="utf-8")

@@ -115,7 +115,7 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     other = ["--to", str(tmp_path / "other")]
     assert "both become a.png" in refused([str(photos), "--model", model, *other], capsys)
     dark = photo(tmp_path / "dark" / "1.png").parent
-    assert "no face in any of 1 photos" in refused([str(dark), "--model", model, *other], capsys)
+    assert "no face in 1 photo at" in refused([str(dark), "--model", model, *other], capsys)
     assert not (tmp_path / "other").exists()
     assert "no folder" in refused(["nowhere", "--model", model, *other], capsys)
 

@@ -1,24 +1,8 @@
 """`farm align`."""
 
-import re
-
 import click
 
 from orchestrator.cli.parsing import Section, declare, types
-
-_SIZE = re.compile(r"(\d{1,4})\s*[x×,]\s*(\d{1,4})")
-
-
-def size(text: str) -> tuple[int, int]:
-    """Height and width of `480x640`.
-
-    Raises:
-        ValueError: it is no size.
-    """
-    found = _SIZE.fullmatch(text.strip())
-    if found is None or not (int(found[1]) and int(found[2])):
-        raise ValueError(f"expected height x width such as 480x640, not {text!r}")
-    return int(found[1]), int(found[2])
 
 
 @declare(
@@ -43,7 +27,7 @@ every photo.""",
 )
 @click.option(
     "--size",
-    type=types.Read("size", size),
+    type=types.SIZE,
     metavar="HxW",
     help="the detector's input, where its file leaves it open",
 )

@@ -1,20 +1,11 @@
 """`farm init`."""
 
-import re
-
 import click
 
 from orchestrator.cli.parsing import Section, declare, options, types
 from orchestrator.cli.parsing.words import Several
 
 KINDS = "jetson-xavier-nx,khadas-vim3,imx8mp,rv1126"
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
-    if not found or "0" in found.groups():
-        raise ValueError(f"expected HEIGHTxWIDTH such as 112x112, not {text!r}")
-    return int(found[1]), int(found[2])
 
 
 @declare(
@@ -51,7 +42,7 @@ FOLDER is where to (this folder).""",
 @click.option("--boards", metavar="KIND,...", help=f"({KINDS})")
 @click.option(
     "--size",
-    type=types.Read("size", _size),
+    type=types.SIZE,
     metavar="HxW",
     help="where the model leaves it open",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,6 +177,15 @@ def counted(least: int) -> Read:
     return Read("count", read)
 
 
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
+    if not found or "0" in found.groups():
+        raise ValueError(f"expected HEIGHTxWIDTH such as 112x112, not {text!r}")
+    return int(found[1]), int(found[2])
+
+
+SIZE = Read("size", _size)
+"""Height and width of `112x112`."""
 FILE = Located("file")
 FOLDER = Located("dir")
 RUN = Located("dir", offers.runs, always=False)
