@@ -20,6 +20,11 @@ def percent(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:.2f}"
 
 
+def milliseconds(value: float | None) -> str:
+    """`16.2 ms`: how a time is written everywhere."""
+    return DASH if value is None else f"{value:.1f} ms"
+
+
 def interval(estimate: Estimate) -> str:
     """`80.94 [80.6, 81.3]`."""
     if estimate.value is None:
@@ -41,7 +46,7 @@ def time_text(result: CellResult, with_reasons: bool = True) -> str:
     """
     if result.latency is None and result.verdict != "SUSPECT":
         return DASH
-    text = DASH if result.latency is None else f"{result.latency.device.p50_ms:.1f} ms"
+    text = milliseconds(result.latency.device.p50_ms if result.latency else None)
     if result.verdict == "VALID":
         return text
     if not with_reasons:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.columns.texts import milliseconds
 from orchestrator.data.times import TIMES, RawTimes
 from orchestrator.stages.conditions import SAMPLES, Conditions, mapping, number, pace_mhz
 from orchestrator.stages.judging import judge, notes, unseen
@@ -84,7 +85,7 @@ def summary(times_ns: NDArray[np.int64]) -> dict[str, float | int]:
 
 def p50(facts: Mapping[str, Any]) -> str:
     """The median inside the native run call, for a person."""
-    return f"{facts['device']['p50_ms']:.2f} ms"
+    return milliseconds(facts["device"]["p50_ms"])
 
 
 def transfer(conditions: Conditions) -> dict[str, float | int] | None:

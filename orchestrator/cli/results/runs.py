@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.columns.texts import milliseconds
 from orchestrator.reporting.tables.fitting import Column, fitted
 from orchestrator.reporting.tables.listing import listed, trend
 from orchestrator.reporting.tables.table import DASH, far_text, interval, percent
@@ -99,7 +100,7 @@ def trend_table(points: list[dict[str, Any]], width: int) -> Table:
                 point["run"],
                 _clock(point["began"]),
                 point["executed_by"],
-                DASH if point["p50_ms"] is None else f"{point['p50_ms']:.1f} ms",
+                milliseconds(point["p50_ms"]),
                 interval(Estimate(**point["rank1"])),
                 percent(tar["value"]) if tar["available"] else "n/a",
                 point["test_set"][:8],

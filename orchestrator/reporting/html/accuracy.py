@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import log
 
-from orchestrator.columns.texts import p_text
+from orchestrator.columns.texts import milliseconds, p_text
 from orchestrator.reporting.analysis.figures import valid_time
 from orchestrator.reporting.html.chart import (
     BAD,
@@ -45,7 +45,7 @@ def too_few(rows: Sequence[CellResult], names: Mapping[str, str]) -> str:
     only = ""
     for row in found:
         assert row.latency is not None
-        only = f" ({names[row.name]}, {row.latency.device.p50_ms:.1f} ms)"
+        only = f" ({names[row.name]}, {milliseconds(row.latency.device.p50_ms)})"
     count = "one" if found else "none"
     return (
         "Rank-1 against time needs two rows with a valid time of their own board; this run has "

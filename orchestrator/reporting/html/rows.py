@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.columns import asked as columns_of
 from orchestrator.columns.base import Part
-from orchestrator.columns.texts import far_text, interval, p_text, percent, tar_text
+from orchestrator.columns.texts import far_text, interval, milliseconds, p_text, percent, tar_text
 from orchestrator.results import CellResult, Estimate
 
 NUMBERS = ("#", "Time", "Rank1", "Δ Rank1")
@@ -61,7 +61,7 @@ def _row(number: int, row: CellResult) -> dict[str, Any]:
         "provider": row.provider,
         "type": row.type,
         "backend": row.backend,
-        "time": f"{row.latency.device.p50_ms:.1f} ms" if row.latency else "–",
+        "time": milliseconds(row.latency.device.p50_ms if row.latency else None),
         "time_note": _time_note(row),
         "p50": f"{row.latency.device.p50_ms:.6f}" if row.latency else "",
         "granularity": row.granularity or "-",
