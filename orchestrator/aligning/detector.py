@@ -83,9 +83,9 @@ class Detector:
             head, self._outputs = recognized(shapes, self.size)
         except DetectionError as error:
             raise UserError(f"{path}: {error}") from error
-        if not head.has_points:
+        if not head.has_points(len(self._outputs)):
             raise UserError(
-                f"{path}: the head {head.name} has no points, and five are needed to align a face",
+                f"{path}: its outputs ({head.name}) have no points; aligning a face needs five",
                 "use a detector with points, such as SCRFD, RetinaFace, YuNet or CenterFace",
             )
         by_name = {shape.name: shape for shape in shapes}

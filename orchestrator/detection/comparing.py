@@ -43,7 +43,7 @@ class AtFixedThreshold:
 
     Attributes:
         threshold: the lowest score at which float32 has at most `false_positives` an image.
-        recall, reference_recall: of the cell and of float32 at that score.
+        recall, reference_recall: of the cell and of float32 at that score; NaN without a face.
         false_positives: an image, of the cell at that score.
     """
 
@@ -90,7 +90,7 @@ def compare(
     mine, theirs = (subset_matches(found, truth, name) for found in (cell, reference))
     threshold = threshold_at(theirs, false_positives)
     above = mine.score >= threshold
-    faces = max(int(mine.faces.sum()), 1)
+    faces = float(mine.faces.sum()) or np.nan
     return DetectionDifference(
         differences,
         agreement(reference, cell, threshold),

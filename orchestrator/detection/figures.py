@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.detection.boxes import Detections
+from orchestrator.detection.errors import DetectionError
 from orchestrator.detection.matching import Matches, matched
 from orchestrator.detection.truth import TruthSet
 from orchestrator.detection.widerface import Float64, average_precision, curve
@@ -43,7 +44,8 @@ class DetectionFigures:
     Attributes:
         ap: average precision of each subset.
         ap_by_height: of the faces of each range of `HEIGHTS`.
-        recall: at each number of false positives an image, over the largest subset.
+        recall: at each number of false positives an image, over the largest subset; the threshold
+            is chosen again in each resample, as for TAR.
         threshold: the lowest score that keeps to each of these numbers; inf where none does.
         landmark_error: mean distance of the five points from the true ones, over the square root
             of the box's area (NME), of the faces that were found.
@@ -79,8 +81,10 @@ def evaluate(
         truth: of the same images, one at least.
 
     Raises:
-        DetectionError: another number of images.
+        DetectionError: no images, or another number of them.
     """
+    if not len(truth):
+        raise DetectionError("there is no image to evaluate")
     weights = resamples(len(truth), policy)
     by_subset = {name: subset_matches(found, truth, name) for name in truth.subsets}
     largest = by_subset[largest_subset(truth)]
@@ -91,12 +95,12 @@ def evaluate(
     recall, threshold = {}, {}
     for rate in policy.false_positives:
         threshold[rate] = threshold_at(largest, rate)
-        recall[rate] = estimated(_recall_of(largest, threshold[rate]), weights, policy.confidence)
+        recall[rate] = estimated(_recall_at(largest, rate), weights, policy.confidence)
     return DetectionFigures(
         ap={name: ap(matches) for name, matches in by_subset.items()},
         ap_by_height={
-            height_name(low, high): ap(matched(found, truth, _of_height(truth, low, high)))
-            for low, high in HEIGHTS
+            height_name(*heights): ap(matched(found, truth, _of_height(truth, *heights), heights))
+            for heights in HEIGHTS
         },
         recall=recall,
         threshold=threshold,
@@ -140,18 +144,46 @@ def estimated(
 
 def threshold_at(matches: Matches, rate: float) -> float:
     """The lowest score at which at most `rate` false positives an image are left; inf: none."""
-    order = np.argsort(-matches.score, kind="stable")
-    scores = matches.score[order]
-    false = np.cumsum((matches.counts & ~matches.hit)[order])
-    last_of_score = np.append(scores[1:] != scores[:-1], True)[: scores.size]
-    allowed = last_of_score & (false <= rate * len(matches.faces) + 1e-9)
-    return float(scores[allowed][-1]) if allowed.any() else float("inf")
+    ranked = _Ranked(matches)
+    at = ranked.last_within(np.ones(len(matches.faces)), rate)
+    return float(ranked.scores[at]) if at >= 0 else float("inf")
 
 
-def _recall_of(matches: Matches, threshold: float) -> Callable[[Float64 | None], Float64]:
-    above = matches.hit & (matches.score >= threshold)
-    hits = np.bincount(matches.image, above, len(matches.faces)).astype(np.float64)
-    return _ratio_of(hits, matches.faces.astype(np.float64))
+class _Ranked:
+    """Boxes in the order of their scores; equal scores cannot be parted."""
+
+    def __init__(self, matches: Matches) -> None:
+        order = np.argsort(-matches.score, kind="stable")
+        self.scores = matches.score[order]
+        self.image, self.hit = matches.image[order], matches.hit[order]
+        self._false = (matches.counts & ~matches.hit)[order]
+        self._ends = np.append(self.scores[1:] != self.scores[:-1], True)[: order.size]
+
+    def last_within(self, weight: Float64, rate: float) -> int:
+        """The last box that keeps to `rate` false positives an image; -1: not even the first.
+
+        Args:
+            weight: how often each image counts, (images,).
+        """
+        false = np.cumsum(self._false * weight[self.image])
+        within = np.flatnonzero(self._ends & (false <= rate * weight.sum() + 1e-9))
+        return int(within[-1]) if within.size else -1
+
+
+def _recall_at(matches: Matches, rate: float) -> Callable[[Float64 | None], Float64]:
+    ranked = _Ranked(matches)
+
+    def recall(weights: Float64 | None) -> Float64:
+        found = np.zeros(1 if weights is None else len(weights))
+        for number in range(len(found)):
+            weight = np.ones(len(matches.faces)) if weights is None else weights[number]
+            faces = float(weight @ matches.faces)
+            end = ranked.last_within(weight, rate) + 1
+            hits = float(ranked.hit[:end] @ weight[ranked.image[:end]])
+            found[number] = hits / faces if faces else np.nan
+        return found
+
+    return recall
 
 
 def _ratio_of(over: Float64, under: Float64) -> Callable[[Float64 | None], Float64]:

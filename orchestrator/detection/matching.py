@@ -37,7 +37,10 @@ class Matches:
 
 
 def matched(
-    found: Sequence[Detections], truth: TruthSet, members: Sequence[NDArray[np.bool_]]
+    found: Sequence[Detections],
+    truth: TruthSet,
+    members: Sequence[NDArray[np.bool_]],
+    heights: tuple[float, float] = (-np.inf, np.inf),
 ) -> Matches:
     """Match every image's boxes with its faces.
 
@@ -50,6 +53,8 @@ def matched(
         found: one a image.
         truth: as many images.
         members: for each image bool (faces,), those that count.
+        heights: from, below, in pixels: a box of another height that is on no face is no false
+            positive, as in COCO's evaluation by size.
 
     Raises:
         DetectionError: another number of images.
@@ -57,7 +62,7 @@ def matched(
     if len(found) != len(truth):
         raise DetectionError(f"boxes of {len(found)} images for a truth of {len(truth)}")
     parts = [
-        _one(boxes, image, member & ~image.ignored)
+        _one(boxes, image, member & ~image.ignored, heights)
         for boxes, image, member in zip(found, truth.images, members, strict=True)
     ]
     sizes = [len(boxes) for boxes in found]
@@ -80,15 +85,20 @@ def _order(found: Detections) -> NDArray[np.intp]:
 
 
 def _one(
-    found: Detections, image: Truth, member: NDArray[np.bool_]
+    found: Detections,
+    image: Truth,
+    member: NDArray[np.bool_],
+    heights: tuple[float, float],
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
     """hit, counts and face of each box, best score first."""
     count = len(found)
-    hit, counts = np.zeros(count, bool), np.ones(count, bool)
+    ordered = found.boxes[_order(found)]
+    tall = ordered[:, 3] - ordered[:, 1]
+    hit, counts = np.zeros(count, bool), (heights[0] <= tall) & (tall < heights[1])
     face = np.full(count, -1, np.int64)
     if count == 0 or len(image) == 0:
         return hit, counts, face
-    overlap = overlaps(found.boxes[_order(found)], image.boxes, inclusive=True)
+    overlap = overlaps(ordered, image.boxes, inclusive=True)
     best = overlap.argmax(1)
     close = overlap[np.arange(count), best] >= LEAST_OVERLAP
     face[close] = best[close]

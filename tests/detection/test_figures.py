@@ -73,14 +73,13 @@ def literal_ap(found: list[Detections], images: tuple[Truth, ...], subset: str) 
                 was_found[best] = True
             proposals.append(proposal)
             hits.append(hit)
+        spread = high - low
+        scaled = [(float(detections.scores[i]) - low) / spread if spread else 1.0 for i in ranked]
         for k in range(1000):
             threshold = 1 - (k + 1) / 1000
-            for place, i in enumerate(ranked):
-                score = float(detections.scores[i])
-                scaled = (score - low) / (high - low) if high > low else 1.0
-                if scaled >= threshold:
-                    curve[k][0] += hits[place]
-                    curve[k][1] += proposals[place]
+            passed = sum(score >= threshold for score in scaled)
+            curve[k][0] += sum(hits[:passed])
+            curve[k][1] += sum(proposals[:passed])
     if faces == 0:
         return float("nan")
     recall = [0.0, *(h / faces for h, _ in curve), 1.0]
@@ -195,3 +194,33 @@ def test_differences_are_paired() -> None:
     assert compare(reference, lost, truth, QUICK).ap["all"].value == pytest.approx(-0.5)
     with pytest.raises(DetectionError, match="39 images for a truth of 40"):
         evaluate(reference[1:], truth, QUICK)
+
+
+def test_a_large_false_positive_harms_no_small_face() -> None:
+    small, large = [10.0, 10, 25, 30], [100.0, 50, 200, 200]
+    truth = TruthSet((image([small]),), ("all",))
+    figures = evaluate([boxes((large, 0.9), (small, 0.5))], truth, QUICK)
+    assert figures.ap["all"].value == 0.5
+    assert figures.ap_by_height["below 24 px"].value == 1
+    same_size = evaluate([boxes(([50.0, 50, 65, 70], 0.9), (small, 0.5))], truth, QUICK)
+    assert same_size.ap_by_height["below 24 px"].value == 0.5
+
+
+def test_the_threshold_is_chosen_again_in_each_resample() -> None:
+    """Where all false positives lie in one image, its share of a resample moves the threshold."""
+    found = [boxes((FACE, 0.9)) for _ in range(9)] + [boxes((FAR, 0.95), (FACE, 0.8))]
+    truth = TruthSet(tuple(image([FACE]) for _ in found), ("all",))
+    policy = DetectionPolicy(bootstrap=400, false_positives=(0.1,))
+    figures = evaluate(found, truth, policy)
+    assert figures.threshold[0.1] == pytest.approx(0.8)
+    assert figures.recall[0.1].value == 1
+    assert figures.recall[0.1].low == 0  # drawn twice, its false positive comes before all faces
+
+
+def test_nothing_to_evaluate() -> None:
+    with pytest.raises(DetectionError, match="no image to evaluate"):
+        evaluate([], TruthSet((), ("all",)), QUICK)
+    empty = TruthSet((image([]),), ("all",))
+    fixed = compare([boxes((FACE, 0.9))], [boxes()], empty, QUICK).fixed
+    assert np.isnan(fixed.recall)
+    assert np.isnan(fixed.reference_recall)

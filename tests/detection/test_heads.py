@@ -85,7 +85,7 @@ def test_a_box_is_found_where_it_was_put(name: str) -> None:
     assert len(found) == 1
     assert found.scores[0] == pytest.approx(SCORE)
     np.testing.assert_allclose(found.boxes[0], BOX, atol=1e-3)
-    assert (found.points is not None) == HEADS[name].has_points
+    assert (found.points is not None) == HEADS[name].has_points(len(shapes(name)))
     if found.points is not None:
         np.testing.assert_allclose(found.points[0], MARKS, atol=1e-3)
 
@@ -107,6 +107,7 @@ def test_a_head_is_recognized_whatever_the_order_of_its_outputs(name: str) -> No
 def test_scrfd_without_points() -> None:
     outputs = shapes("scrfd", points=False)
     assert recognized(outputs, SIZE)[0].name == "scrfd"
+    assert not HEADS["scrfd"].has_points(6)
     assert HEADS["scrfd"].decode(encoded("scrfd")[:6], SIZE, 0.5).points is None
 
 
@@ -135,3 +136,35 @@ def test_a_row_becomes_boxes_of_the_original_image() -> None:
         detect(row, spec, SIZE)
     with pytest.raises(DetectionError, match="expected"):
         detect(row[1:], spec, SIZE)
+
+
+SCORES = {"scrfd": 1, "yunet": 4, "retinaface": 1, "centerface": 0, "ultralight": 0}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_logits_are_no_scores(name: str) -> None:
+    outputs = encoded(name)
+    outputs[SCORES[name]].flat[3] = 13.3
+    with pytest.raises(DetectionError, match=r"to 13.3, expected 0 to 1: export the model with"):
+        HEADS[name].decode(outputs, SIZE, 0.5)
+
+
+def test_ultralight_without_its_decoding_is_refused() -> None:
+    outputs = encoded("ultralight")
+    offsets = np.random.default_rng(0).normal(0, 1, outputs[1].shape)
+    with pytest.raises(DetectionError, match="exported without its decoding"):
+        HEADS["ultralight"].decode([outputs[0], offsets.astype(np.float32)], SIZE, 0.5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["yunet", "retinaface", "centerface"])
+def test_wild_sides_do_not_overflow(name: str) -> None:
+    outputs = [np.full(output.shape, 1e4, np.float32) for output in encoded(name)]
+    for number, before in enumerate(encoded(name)):
+        if before.max() <= 1 and number in (0, 1, 2, 3, 4, 5) and name == "yunet":
+            outputs[number] = np.ones_like(before)
+    if name != "yunet":
+        outputs[SCORES[name]] = np.ones_like(outputs[SCORES[name]])
+    found = HEADS[name].decode(outputs, SIZE, 0.5)
+    assert len(found)
+    assert np.isfinite(found.boxes).all()

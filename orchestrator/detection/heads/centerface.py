@@ -15,7 +15,15 @@ import numpy as np
 
 from orchestrator.detection.boxes import Detections, Floats
 from orchestrator.detection.errors import DetectionError
-from orchestrator.detection.heads.head import DetectionHead, Output, Size, cells, rows
+from orchestrator.detection.heads.head import (
+    DetectionHead,
+    Output,
+    Size,
+    cells,
+    probabilities,
+    rows,
+    sides,
+)
 
 STRIDE = 4
 
@@ -44,15 +52,16 @@ def decode(outputs: Sequence[Floats], size: Size, least: float) -> Detections:
             outputs, (1, 2, 2, 10), ("the heat map", "scale", "offset", "points"), strict=True
         )
     )
+    probabilities(heat, "the heat map's scores")
     chosen = np.flatnonzero(heat[0] >= least)
     by = np.float32(STRIDE)
     row, column = np.divmod(chosen, width)
     cell = np.stack([column, row], 1).astype(np.float32)
-    sides = np.exp(scale[::-1, chosen].T) * by  # width, height
-    near = (cell + offset[::-1, chosen].T + np.float32(0.5)) * by - sides / 2
+    size_of = sides(scale[::-1, chosen].T) * by  # width, height
+    near = (cell + offset[::-1, chosen].T + np.float32(0.5)) * by - size_of / np.float32(2)
     vertical_first = marks[:, chosen].T.reshape(-1, 5, 2)
-    points = near[:, None] + vertical_first[:, :, ::-1] * sides[:, None]
-    return Detections(np.concatenate([near, near + sides], 1), heat[0, chosen], points)
+    points: Floats = near[:, None] + vertical_first[:, :, ::-1] * size_of[:, None]
+    return Detections(np.concatenate([near, near + size_of], 1), heat[0, chosen], points)
 
 
-CENTERFACE = DetectionHead("centerface", True, recognize, decode)
+CENTERFACE = DetectionHead("centerface", lambda outputs: True, recognize, decode)

@@ -33,7 +33,7 @@ class DetectionHead:
 
     Attributes:
         name: as in a model's manifest.
-        has_points: whether each box has five points.
+        has_points: from the number of outputs to whether each box has five points.
         recognize: from a model's outputs and its input's size to the outputs' names in the
             decoder's order; None where they do not fit the head.
         decode: from the outputs (float32, in that order, of the declared shapes), the input's size
@@ -41,9 +41,35 @@ class DetectionHead:
     """
 
     name: str
-    has_points: bool
+    has_points: Callable[[int], bool]
     recognize: Callable[[Sequence[Output], Size], tuple[str, ...] | None]
     decode: Callable[[Sequence[Floats], Size, float], Detections]
+
+
+_SLACK = 0.05  # what quantization may add to a probability
+_MOST_EXPONENT = np.float32(10)
+
+
+def probabilities(scores: Floats, what: str) -> Floats:
+    """Scores, once it is sure that they are probabilities.
+
+    Raises:
+        DetectionError: some are not between 0 and 1: logits, as a model without its last sigmoid or
+            softmax has them.
+    """
+    low, high = float(scores.min()), float(scores.max())
+    if low < -_SLACK or high > 1 + _SLACK:
+        raise DetectionError(
+            f"{what} are {low:.3g} to {high:.3g}, expected 0 to 1: export the model with its last "
+            "sigmoid or softmax"
+        )
+    return scores
+
+
+def sides(logarithms: Floats) -> Floats:
+    """exp, bounded: what a damaged or badly quantized model says must not overflow."""
+    grown: Floats = np.exp(np.minimum(logarithms, _MOST_EXPONENT))
+    return grown
 
 
 def rows(output: Floats, count: int, width: int, what: str) -> Floats:

@@ -13,22 +13,22 @@ from collections.abc import Mapping
 import numpy as np
 
 from orchestrator.detection.boxes import Floats
-from orchestrator.detection.heads.head import Size, grid
+from orchestrator.detection.heads.head import Size, grid, sides
 
 CENTRE_VARIANCE, SIZE_VARIANCE = np.float32(0.1), np.float32(0.2)
 
 
-def prior_boxes(size: Size, sides: Mapping[int, tuple[float, ...]]) -> Floats:
+def prior_boxes(size: Size, lengths: Mapping[int, tuple[float, ...]]) -> Floats:
     """Centre x, centre y, side in pixels, (n, 3); cell by cell, a cell's sides in their order.
 
     Args:
         size: height, width of the input.
-        sides: stride to the sides of its square priors, in pixels.
+        lengths: stride to the sides of its square priors, in pixels.
     """
     parts = []
-    for stride, lengths in sides.items():
-        centre = (grid(size, stride, len(lengths)) + np.float32(0.5)) * np.float32(stride)
-        side = np.tile(np.array(lengths, np.float32), len(centre) // len(lengths))
+    for stride, of_cell in lengths.items():
+        centre = (grid(size, stride, len(of_cell)) + np.float32(0.5)) * np.float32(stride)
+        side = np.tile(np.array(of_cell, np.float32), len(centre) // len(of_cell))
         parts.append(np.concatenate([centre, side[:, None]], 1))
     return np.concatenate(parts)
 
@@ -37,7 +37,7 @@ def boxes_of(priors: Floats, offsets: Floats) -> Floats:
     """Corners in pixels, (n, 4), from priors (n, 3) and offsets (n, 4)."""
     side = priors[:, 2:]
     centre = priors[:, :2] + offsets[:, :2] * CENTRE_VARIANCE * side
-    half = side * np.exp(offsets[:, 2:] * SIZE_VARIANCE) / np.float32(2)
+    half = side * sides(offsets[:, 2:] * SIZE_VARIANCE) / np.float32(2)
     return np.concatenate([centre - half, centre + half], 1)
 
 

@@ -14,7 +14,14 @@ import numpy as np
 from orchestrator.detection.boxes import Detections, Floats
 from orchestrator.detection.errors import DetectionError
 from orchestrator.detection.heads import priors
-from orchestrator.detection.heads.head import DetectionHead, Output, Size, cells, rows
+from orchestrator.detection.heads.head import (
+    DetectionHead,
+    Output,
+    Size,
+    cells,
+    probabilities,
+    rows,
+)
 
 SIDES = {8: (16.0, 32.0), 16: (64.0, 128.0), 32: (256.0, 512.0)}
 
@@ -38,7 +45,7 @@ def decode(outputs: Sequence[Floats], size: Size, least: float) -> Detections:
         raise DetectionError(f"a RetinaFace head has 3 outputs, not {len(outputs)}")
     boxes = priors.prior_boxes(size, SIDES)
     count = len(boxes)
-    scores = rows(outputs[1], count, 2, "the scores")[:, 1]
+    scores = probabilities(rows(outputs[1], count, 2, "the scores"), "the scores")[:, 1]
     chosen = np.flatnonzero(scores >= least)
     mine = boxes[chosen]
     return Detections(
@@ -48,4 +55,4 @@ def decode(outputs: Sequence[Floats], size: Size, least: float) -> Detections:
     )
 
 
-RETINAFACE = DetectionHead("retinaface", True, recognize, decode)
+RETINAFACE = DetectionHead("retinaface", lambda outputs: True, recognize, decode)

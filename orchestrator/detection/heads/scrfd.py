@@ -14,7 +14,16 @@ import numpy as np
 
 from orchestrator.detection.boxes import Detections, Floats
 from orchestrator.detection.errors import DetectionError
-from orchestrator.detection.heads.head import DetectionHead, Output, Size, cells, grid, joined, rows
+from orchestrator.detection.heads.head import (
+    DetectionHead,
+    Output,
+    Size,
+    cells,
+    grid,
+    joined,
+    probabilities,
+    rows,
+)
 
 _VARIANTS = {  # number of outputs: strides, anchors a cell, whether there are points
     6: ((8, 16, 32), 2, False),
@@ -54,10 +63,11 @@ def decode(outputs: Sequence[Floats], size: Size, least: float) -> Detections:
         centres = grid(size, stride, anchors) * stride
         count = len(centres)
         scores = rows(outputs[level], count, 1, f"the score of stride {stride}")[:, 0]
+        scores = probabilities(scores, f"the scores of stride {stride}")
         chosen = np.flatnonzero(scores >= least)
         centre = centres[chosen]
-        sides = rows(outputs[len(strides) + level], count, 4, f"the box of stride {stride}")
-        near, far = np.split(sides[chosen] * np.float32(stride), 2, axis=1)
+        distances = rows(outputs[len(strides) + level], count, 4, f"the box of stride {stride}")
+        near, far = np.split(distances[chosen] * np.float32(stride), 2, axis=1)
         points = None
         if has_points:
             offsets = rows(outputs[2 * len(strides) + level], count, 10, f"points of {stride}")
@@ -67,4 +77,8 @@ def decode(outputs: Sequence[Floats], size: Size, least: float) -> Detections:
     return joined(found)
 
 
-SCRFD = DetectionHead("scrfd", True, recognize, decode)
+def _has_points(outputs: int) -> bool:
+    return outputs in _VARIANTS and _VARIANTS[outputs][2]
+
+
+SCRFD = DetectionHead("scrfd", _has_points, recognize, decode)

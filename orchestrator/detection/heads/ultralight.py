@@ -13,8 +13,16 @@ import numpy as np
 
 from orchestrator.detection.boxes import Detections, Floats
 from orchestrator.detection.errors import DetectionError
-from orchestrator.detection.heads.head import DetectionHead, Output, Size, cells, rows
+from orchestrator.detection.heads.head import (
+    DetectionHead,
+    Output,
+    Size,
+    cells,
+    probabilities,
+    rows,
+)
 
+_INVERTED = 0.05  # of the image; more than quantization does to a tiny box
 _BOXES_A_CELL = {8: 3, 16: 2, 32: 2, 64: 3}
 
 
@@ -36,12 +44,18 @@ def decode(outputs: Sequence[Floats], size: Size, least: float) -> Detections:
     if len(outputs) != 2:
         raise DetectionError(f"an Ultra-Light head has 2 outputs, not {len(outputs)}")
     count = _count(size)
-    scores = rows(outputs[0], count, 2, "the scores")[:, 1]
+    scores = probabilities(rows(outputs[0], count, 2, "the scores"), "the scores")[:, 1]
     chosen = np.flatnonzero(scores >= least)
     height, width = size
-    boxes = rows(outputs[1], count, 4, "the boxes")[chosen]
+    corners = rows(outputs[1], count, 4, "the boxes")
+    if (corners[:, 2:] < corners[:, :2] - _INVERTED).any():
+        raise DetectionError(
+            "boxes end before they begin: this Ultra-Light file was exported without its decoding "
+            "of boxes; export it with that"
+        )
+    boxes = corners[chosen]
     whole = np.array([width, height, width, height], np.float32)
     return Detections(boxes * whole, scores[chosen])
 
 
-ULTRALIGHT = DetectionHead("ultralight", False, recognize, decode)
+ULTRALIGHT = DetectionHead("ultralight", lambda outputs: False, recognize, decode)

@@ -14,7 +14,17 @@ import numpy as np
 
 from orchestrator.detection.boxes import Detections, Floats
 from orchestrator.detection.errors import DetectionError
-from orchestrator.detection.heads.head import DetectionHead, Output, Size, cells, grid, joined, rows
+from orchestrator.detection.heads.head import (
+    DetectionHead,
+    Output,
+    Size,
+    cells,
+    grid,
+    joined,
+    probabilities,
+    rows,
+    sides,
+)
 
 STRIDES = (8, 16, 32)
 _PARTS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
@@ -44,14 +54,16 @@ def decode(outputs: Sequence[Floats], size: Size, least: float) -> Detections:
             rows(outputs[number * len(STRIDES) + level], count, width, f"{part}_{stride}")
             for number, (part, width) in enumerate(_PARTS.items())
         )
+        for scores, part in ((one, "cls"), (other, "obj")):
+            probabilities(scores, f"the scores {part}_{stride}")
         scores = np.sqrt(np.clip(one, 0, 1) * np.clip(other, 0, 1))[:, 0]
         chosen = np.flatnonzero(scores >= least)
         cell, box = place[chosen], box[chosen]
-        centre, half = (cell + box[:, :2]) * by, np.exp(box[:, 2:]) * by / np.float32(2)
+        centre, half = (cell + box[:, :2]) * by, sides(box[:, 2:]) * by / np.float32(2)
         points = (cell[:, None] + marks[chosen].reshape(-1, 5, 2)) * by
         boxes = np.concatenate([centre - half, centre + half], 1)
         found.append(Detections(boxes, scores[chosen], points))
     return joined(found)
 
 
-YUNET = DetectionHead("yunet", True, recognize, decode)
+YUNET = DetectionHead("yunet", lambda outputs: True, recognize, decode)
