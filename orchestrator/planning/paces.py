@@ -29,7 +29,7 @@ NOISE = 0.2
 """Of single observations, relative."""
 LEAST_SHARE = 0.05
 FORGETS = 0.75
-"""What an observation counts less with each newer one of the same work."""
+"""What an observation counts less with each newer one of its kind."""
 OF_THIS_RUN = 3.0
 """How much more an observation of the run under way counts."""
 RATE_BOUND = 1.5
@@ -51,6 +51,13 @@ class Observation:
     seconds: float
     least: float = 0.0
     weight: float = 1.0
+
+    @property
+    def kind(self) -> tuple[Work, int]:
+        """The work and about how much of it, in doublings: only a newer observation of both takes
+        the place of an older one. Many small steps must not push out the few long ones, which
+        alone say what a unit takes."""
+        return self.work, round(math.log2(max(1, self.units)))
 
 
 class Line(NamedTuple):
@@ -172,8 +179,12 @@ class Paces:
         """How long that work takes."""
         if work not in self._lines:
             line = Line(*GUESSES[work.stage], GUESS_SPREAD).scaled(self._host, self._host)
+            known = 0
             for level in work.levels():
-                line = fit(line, self._seen.get(level, ()))
+                seen = self._seen.get(level, ())
+                if len(seen) != known:  # else the level above has taken in just these
+                    line = fit(line, seen)
+                known = len(seen)
             # What this run was slower in so far than earlier ones, it is in what they did too.
             if self._before is not None and work not in self._known and self._before.seen(work):
                 line = line.scaled(self._this_run, self._this_run)
@@ -184,13 +195,18 @@ class Paces:
         """Whether the stage was ever done in that place."""
         return Work(work.stage, work.place) in self._seen
 
+    def done(self, like: Observation) -> bool:
+        """Whether just that was done before, and about as much of it."""
+        sizes = [each.units for each in self._seen.get(like.work, ())]
+        return any(size <= 2 * like.units and like.units <= 2 * size for size in sizes)
+
 
 def _faded(observations: Sequence[Observation]) -> list[Observation]:
-    """The newer of the same work count more."""
+    """The newer of the same kind count more."""
     found: list[Observation] = []
-    newer: dict[Work, int] = {}
+    newer: dict[tuple[Work, int], int] = {}
     for each in reversed(observations):
-        age = newer[each.work] = newer.get(each.work, -1) + 1
+        age = newer[each.kind] = newer.get(each.kind, -1) + 1
         found.append(replace(each, weight=each.weight * FORGETS**age))
     return found[::-1]
 
@@ -215,10 +231,14 @@ def _host_scale(seen: Mapping[Work, Sequence[Observation]]) -> float:
 
 
 def _common_scale(before: Paces, now: Sequence[Observation]) -> float:
-    """By how much this run was slower than earlier ones would have it, drawn towards 1."""
+    """By how much this run was slower than earlier ones would have it, drawn towards 1.
+
+    Only work that was done before, about as much of it, says that: elsewhere a difference is the
+    line's own error, which other work does not share.
+    """
     ratios = []
     for each in now:
-        if each.work.stage in BESIDE_STEPS or not before.seen(each.work):
+        if each.work.stage in BESIDE_STEPS or not before.done(each):
             continue
         expected = before.line(each.work).seconds(each.units, each.least)
         weight = min(1.0, each.seconds / 5.0)

@@ -17,7 +17,7 @@ from orchestrator.planning.work import Work
 from orchestrator.specs.inventory import Board
 
 OF_A_KIND, OF_ALL = 8, 2000
-"""How many observations are kept: of one kind of work on one board, and of all."""
+"""How many observations are kept: of one kind of work and size on one board, and of all."""
 
 
 class FactsFile:
@@ -84,12 +84,12 @@ class PacesFile:
 
 
 def kept_observations(seen: Sequence[Observation]) -> list[Observation]:
-    """The newest of each kind of work, and of all."""
-    counts: Counter[Work] = Counter()
+    """The newest of each kind of work and size, and of all."""
+    counts: Counter[tuple[Work, int]] = Counter()
     newest: list[Observation] = []
     for each in reversed(seen):
-        counts[each.work] += 1
-        if counts[each.work] <= OF_A_KIND and len(newest) < OF_ALL:
+        counts[each.kind] += 1
+        if counts[each.kind] <= OF_A_KIND and len(newest) < OF_ALL:
             newest.append(each)
     return newest[::-1]
 

@@ -93,17 +93,19 @@ class Forecaster:
     ) -> None:
         self._earlier, self._processors = earlier, processors
         self._observer = Observer(processors, domains)
-        self._paces = Paces(earlier)
+        self._paces: Paces | None = None
 
     def take(self, event: Event) -> list[Observation]:
         """Take an event in; returns what it teaches."""
         seen = self._observer.take(event)
         if seen:
-            self._paces = Paces(self._earlier, self._observer.observations)
+            self._paces = None  # fitted anew when somebody asks, not with each step
         return seen
 
     def expected(self, now: float) -> Expected | None:
         """Time left at `now` (Unix seconds); None when nothing is."""
+        if self._paces is None:
+            self._paces = Paces(self._earlier, self._observer.observations)
         return _expected(self._observer, self._paces, self._processors, now)
 
 

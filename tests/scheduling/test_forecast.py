@@ -177,10 +177,12 @@ def test_paces_are_kept_and_a_file_of_before_or_a_damaged_one_is_ignored(tmp_pat
     (tmp_path / "rates.json").write_text(json.dumps({"extract a": 0.5}))
     file = PacesFile(tmp_path)
     assert file.load() == []
-    seen = [Observation(Work("extract", "k", "m", "v", "a"), n, 2.5, 0.5) for n in range(20)]
-    file.add(seen[:1])
+    work = Work("extract", "k", "m", "v", "a")
+    long = Observation(work, 4000, 46.0, 0.5)
+    seen = [Observation(work, 200, 2.5 + n, 0.5) for n in range(20)]
+    file.add([long, *seen[:1]])
     file.add(seen[1:])
-    assert file.load() == seen[-OF_A_KIND:]
+    assert file.load() == [long, *seen[-OF_A_KIND:]]  # of each size its newest
     for text in ("", "{", "[]", '{"seen": 3}', '{"seen": [[1], ["x|y", 1, 2, 3], null]}', "null"):
         (tmp_path / "paces.json").write_text(text)
         assert PacesFile(tmp_path).load() == []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.estimate import load, replay, write
+from benchmarks.estimate import AFTER_A_THIRD, AT_START, DATA, load, replay, write
 from orchestrator.events import Event, Note, RunFinished, StepProgress
 from orchestrator.planning.paces import Observation
 
@@ -51,3 +51,14 @@ def test_a_stopped_run_teaches_but_is_not_counted(tmp_path: Path) -> None:
     earlier: list[Observation] = []
     assert replay(load(path), earlier) is None
     assert {each.work.stage for each in earlier} >= {"ray", "extract"}
+
+
+def test_real_runs_replayed_end_near_their_estimates() -> None:
+    """Their times are recorded, so this machine's pace says nothing here."""
+    earlier: list[Observation] = []
+    found = [replay(load(path), earlier) for path in sorted(DATA.glob("*.jsonl.gz"))]
+    results = [each for each in found if each is not None]
+    assert len(results) == 10
+    assert sum(each.off_at_start <= AT_START for each in results) == 10
+    assert sum(each.off_later <= AFTER_A_THIRD for each in results) >= 9
+    assert max(each.off_later for each in results) < AT_START
