@@ -48,6 +48,8 @@ def _rounded(seconds: float) -> float:
     """To a figure that does not claim more than an estimate knows."""
     if seconds < 10:
         return max(1.0, round(seconds))
+    if 57.5 <= seconds < 85:  # "about 60 s" would be a fifth off
+        return 10.0 * round(seconds / 10)
     for size in (1, 60):
         if seconds < 57.5 * size:
             return float(size * min(_STEPS, key=lambda step: abs(step - seconds / size)))

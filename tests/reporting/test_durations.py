@@ -13,7 +13,8 @@ from orchestrator.reporting.durations import between, duration
     ("low", "high", "said"),
     [
         (38, 42, "about 40 s"),
-        (30, 70, "30–60 s"),
+        (30, 70, "30–70 s"),
+        (64, 78, "about 70 s"),
         (62, 170, "1–3 min"),
         (200, 500, "3–8 min"),
         (600, 700, "about 10 min"),
