@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.reporting.test_table import result
@@ -17,7 +18,9 @@ from tests.reporting.test_table import result
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 FILE = re.compile(r"^`([\w./-]+)`:\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DIFF = re.compile(r"^```diff\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MOST_LINES = 16  # without blank ones
+MOST_CHANGED = 5
 
 MATRIX = """\
 models: synthface-mfn
@@ -29,6 +32,7 @@ entries:
   - {name: new-kind, boards: {kind: my-board}, quantization: float32}
   - {name: new-toolchain, boards: this-host, quantization: float32, toolchain: mine}
 """
+ONE_ROW = "\n".join(MATRIX.splitlines()[:6]) + "\n"
 INVENTORY = """\
 boards:
   - {name: this-host, kind: host-cpu, transport: local}
@@ -82,6 +86,17 @@ print(markdown([row], {}, ["failed"]))
 print(columns()["failed"].values(row))
 """
 
+STAGE = """
+from orchestrator.execution.local_backend import host_plan, run_here
+from orchestrator.request import Request
+
+plan = host_plan(Request("matrix.yaml", "device_inventory.yaml", ".farm", "runs"))
+(row,) = plan.graph.targets.values()
+assert row.norms in row.figures
+run_here(plan, [row.norms], lambda event: None)
+print(plan.resolution.keys[row.probe], plan.resolution.keys[row.norms])
+"""
+
 
 def recipes() -> dict[str, tuple[str, str]]:
     """Path and text of the file of each heading `Add a ...`."""
@@ -91,6 +106,20 @@ def recipes() -> dict[str, tuple[str, str]]:
         assert len(files) == 1, f"'Add a {title}' is one new file"
         found[title] = files[0]
     return found
+
+
+def change(farm: Path, diff: str) -> None:
+    """Apply a diff whose hunks, which have no line numbers, each fit in one place."""
+    for file in re.split(r"^--- ", diff, flags=re.MULTILINE)[1:]:
+        name, _, text = file.partition("\n")
+        whole = (farm / name).read_text()
+        for hunk in text.split("@@\n"):
+            lines = hunk.splitlines(keepends=True)
+            before = "".join(line[1:] for line in lines if line[0] in " -")
+            after = "".join(line[1:] for line in lines if line[0] in " +")
+            assert whole.count(before) == 1, f"the recipe of a stage no longer fits {name}: {hunk}"
+            whole = whole.replace(before, after)
+        (farm / name).write_text(whole)
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +132,15 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path, text in recipes().values():
         assert not (copy / path).exists(), path
         (copy / path).write_text(text)
+    for diff in DIFF.findall(PAGE):
+        change(copy, diff)
     return copy
 
 
 def done(farm: Path, folder: Path, *words: str) -> str:
     """What a Python of the changed farm prints."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environment = kept | {"PYTHONPATH": str(farm), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = kept | {"PYTHONPATH": str(farm)}
     ended = subprocess.run(
         [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
     )
@@ -119,10 +150,12 @@ def done(farm: Path, folder: Path, *words: str) -> str:
 
 def test_each_recipe_is_one_short_file() -> None:
     found = recipes()
-    assert {"kind of board", "column", "runtime", "toolchain", "command"} <= set(found)
+    assert {"kind of board", "column", "runtime", "toolchain", "command", "stage"} <= set(found)
     for title, (path, text) in found.items():
         assert len([line for line in text.splitlines() if line.strip()]) <= MOST_LINES, title
         assert (ROOT / path).parent.is_dir(), path
+    (diff,) = DIFF.findall(PAGE)
+    assert len(re.findall(r"^\+", diff, re.MULTILINE)) <= MOST_CHANGED
 
 
 def test_a_new_kind_and_a_new_toolchain_have_rows_in_the_plan(
@@ -163,3 +196,16 @@ def test_a_new_command_is_in_the_help_and_runs(changed: Path, tmp_path: Path) ->
     farm = ("-m", "orchestrator.cli.main")
     assert "greet somebody" in done(changed, tmp_path, *farm, "--help")
     assert done(changed, tmp_path, *farm, "hello", "Ada") == "Hello, Ada\n"
+
+
+def test_a_new_stage_has_a_step_in_each_row_and_runs(changed: Path, tmp_path: Path) -> None:
+    (tmp_path / "matrix.yaml").write_text(ONE_ROW)
+    (tmp_path / "device_inventory.yaml").write_text(INVENTORY)
+    told = done(changed, tmp_path, "-m", "orchestrator.cli.main", "plan", "--steps", "--json")
+    steps = {step["id"]: step for step in json.loads(told)["steps"]}
+    assert steps["norms/this-host"]["to_do"]
+    probe, norms = done(changed, tmp_path, "-c", STAGE).split()
+    store = tmp_path / ".farm" / "store"
+    features = np.load(store / "extract" / probe / "features.npy")
+    facts = json.loads((store / "norms" / norms / "manifest.json").read_text())["facts"]
+    assert facts["mean"] == pytest.approx(np.linalg.norm(features, axis=1).mean(), rel=1e-6)

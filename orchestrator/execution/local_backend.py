@@ -96,7 +96,7 @@ def run_here(plan: Plan, targets: Iterable[str], hear: Callable[[Event], None]) 
                 step = plan.graph.steps[todo[0]]
                 hear(StepStarted(step=step.id, stage=step.stage, executed_by=step.executed_by))
                 executor.run(step, plan.resolution.keys[step.id])
-                if step.stage == "deploy":
+                if step.facts.prepares_board:
                     deployed.add(step.id)
                 plan.resolve()
         finally:

@@ -35,6 +35,7 @@ class StageFacts:
         shared: whether several boards of a pool may divide one step.
         all_processors: whether it works in as many processes as the head has processors.
         resumes: whether it goes on from what an earlier attempt has kept.
+        measures_time: whether it takes as long as its policy says, however much of it is done.
     """
 
     name: str
@@ -47,6 +48,7 @@ class StageFacts:
     shared: bool = False
     all_processors: bool = False
     resumes: bool = False
+    measures_time: bool = False
 
     @property
     def on_board(self) -> bool:
@@ -58,6 +60,21 @@ class StageFacts:
         """Whether it executes an encoder on a board, on any of the pool's."""
         return self.on_board and self.stored
 
+    @property
+    def prepares_board(self) -> bool:
+        """Whether its output lies on one board and is lost with it."""
+        return self.on_board and not self.stored
+
+    @property
+    def shares_processors(self) -> bool:
+        """Whether it executes an encoder while others execute theirs beside it."""
+        return self.executes and not self.alone
+
+    @property
+    def needs_ray(self) -> bool:
+        """Whether it waits until Ray is up."""
+        return self.place is not Place.DRIVER
+
 
 STAGE_FACTS: Mapping[str, StageFacts] = {
     facts.name: facts
@@ -68,7 +85,7 @@ STAGE_FACTS: Mapping[str, StageFacts] = {
         StageFacts("quantize", 1, Place.WORKER, (0.6, 0.0)),
         StageFacts("convert", 2, Place.WORKER, (0.5, 0.0)),
         StageFacts("deploy", 1, Place.BOARD, (0.4, 0.0), stored=False),
-        StageFacts("measure", 5, Place.BOARD, (1.0, 0.005), alone=True),
+        StageFacts("measure", 5, Place.BOARD, (1.0, 0.005), alone=True, measures_time=True),
         StageFacts("extract", 1, Place.BOARD, (1.0, 0.008), yields=True, shared=True, resumes=True),
         StageFacts("parity", 1, Place.WORKER, (1.0, 0.0), yields=True),
         StageFacts("score", 1, Place.WORKER, (0.3, 0.0003), yields=True),
@@ -76,5 +93,9 @@ STAGE_FACTS: Mapping[str, StageFacts] = {
     )
 }
 
+UNKNOWN = StageFacts("", 0, Place.WORKER, (1.0, 0.0))
+"""A stage of another version's event log."""
+PREPARATION = next(name for name, facts in STAGE_FACTS.items() if facts.prepares_board)
+"""A stage that keeps a board busy and stores nothing."""
 SHARED_FROM = 256
 """Images below which an extraction is not worth another board."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from orchestrator.events import Event, StepInfo
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
 from orchestrator.planning.paces import Observation, Paces
+from orchestrator.planning.stage_facts import PREPARATION, STAGE_FACTS, UNKNOWN
 from orchestrator.planning.work import Work
 from orchestrator.preflight.planner import Plan
 from orchestrator.scheduling.observing import BEGIN, RAY, Observer
@@ -169,7 +170,7 @@ def _graph(observer: Observer, left: Mapping[str, StepInfo]) -> tuple[Graph, dic
 
     def add(name: str, work: Work, board: str, after: tuple[str, ...]) -> str:
         if name not in steps:
-            steps[name] = Step(name, "deploy", {}, after, pool=(board,), board=board)
+            steps[name] = Step(name, PREPARATION, {}, after, pool=(board,), board=board)
             extra[name] = work
         return name
 
@@ -179,7 +180,7 @@ def _graph(observer: Observer, left: Mapping[str, StepInfo]) -> tuple[Graph, dic
         if info.board and info.board not in observer.connected:
             work = observer.connecting(info.board) or Work("connect", info.board)
             first = (add(f"connect/{info.board}", work, info.board, ray),)
-        elif not info.board and info.stage != "images":
+        elif not info.board and STAGE_FACTS.get(info.stage, UNKNOWN).needs_ray:
             first = ray
         pool = (info.pool or (info.board,)) if info.board else ()
         sources = tuple(source for source in info.sources if source in left)
@@ -237,7 +238,7 @@ def _domain(observer: Observer, step: Step) -> str:
 def _left(observer: Observer, step: Step, expected: float, now: float) -> float:
     """How much of a running step is left, 1 being the whole of what is expected."""
     spent = observer.shared.alone(_shared_name(step), _domain(observer, step), now)
-    share = observer.share(step.id) if step.stage != "measure" else None
+    share = observer.share(step.id) if not step.facts.measures_time else None
     if share:
         whole = spent + (1 - share) * expected  # the more is done, the more its own pace counts
         rest = (1 - share) * whole

@@ -24,7 +24,7 @@ from orchestrator.events import (
 from orchestrator.planning.graph import HEAD_DOMAIN
 from orchestrator.planning.paces import Observation
 from orchestrator.planning.sharing import Shared, wanted
-from orchestrator.planning.stage_facts import STAGE_FACTS
+from orchestrator.planning.stage_facts import STAGE_FACTS, UNKNOWN
 from orchestrator.planning.work import Work
 
 BEGIN, RAY = Work("begin"), Work("ray")
@@ -220,7 +220,7 @@ class Observer:
     def _start(self, event: StepStarted) -> None:
         self.state[event.step] = "running"
         self._attempts[event.step] = _Attempt(event.at)
-        if not event.board and event.stage != "images" and not self.ray:
+        if not event.board and STAGE_FACTS.get(event.stage, UNKNOWN).needs_ray and not self.ray:
             self._delayed.add(event.step)
             return
         self.shared.start(event.step, self.domain(event.board), self._wants(event.step), event.at)

@@ -323,11 +323,11 @@ def _without_deploys(graph: Graph) -> Graph:
     """Steps as copies; what waits for a deploy waits for its inputs instead."""
     steps: dict[str, Step] = {}
     for step in graph.steps.values():
-        if step.stage == "deploy":
+        if step.facts.prepares_board:
             continue
         after: list[str] = []
         for source in step.after:
-            deploy = graph.steps[source].stage == "deploy"
+            deploy = graph.steps[source].facts.prepares_board
             after += graph.sources(source) if deploy else [source]
         steps[step.id] = replace(step, after=tuple(after))
     return Graph(steps, graph.targets)

@@ -1,4 +1,4 @@
-"""The table of stages. A new one is a file of this folder and a line here.
+"""The table of stages: each is the file of its name in this folder.
 
 What plan, scheduler and estimate know of it is its line in `planning/stage_facts.py`.
 """
@@ -6,33 +6,11 @@ What plan, scheduler and estimate know of it is its line in `planning/stage_fact
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 
-from orchestrator.stages import (
-    calibrate,
-    compare,
-    convert,
-    deploy,
-    extract,
-    images,
-    measure,
-    parity,
-    quantize,
-    score,
-)
+from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.stages.stage import Stage
 
 STAGES: Mapping[str, Stage] = {
-    module.STAGE.name: module.STAGE
-    for module in (
-        images,
-        calibrate,
-        quantize,
-        convert,
-        deploy,
-        measure,
-        extract,
-        parity,
-        score,
-        compare,
-    )
+    name: import_module(f"orchestrator.stages.{name}").STAGE for name in STAGE_FACTS
 }

@@ -50,7 +50,7 @@ def order(step: Candidate) -> tuple[float, float, float, int, int]:
 
 def extracts_here(step: Candidate) -> bool:
     """Whether a step extracts on the head's processors."""
-    return step.stage == "extract" and step.domain == HEAD_DOMAIN
+    return STAGE_FACTS[step.stage].shares_processors and step.domain == HEAD_DOMAIN
 
 
 def choose(

@@ -115,7 +115,7 @@ class Failures:
         """Whether others of the pool may do what failed on this board."""
         graph = self._steps.plan.graph
         steps = [step]
-        if step.stage == "deploy":
+        if step.facts.prepares_board:
             steps = [s for s in graph.steps.values() if step.id in graph.sources(s.id)]
         for each in steps:
             self._steps.record(each.id).failed_on.add(step.board)

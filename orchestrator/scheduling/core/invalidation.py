@@ -19,7 +19,7 @@ def undone(graph: Graph, resolution: Resolution, made: Iterable[str]) -> set[str
         step = graph.steps.get(step_id)
         if step is None:
             continue
-        outputs = graph.sources(step_id) if step.stage == "deploy" else [step_id]
+        outputs = graph.sources(step_id) if step.facts.prepares_board else [step_id]
         if not all(resolution.cached(each) for each in outputs):
             found.add(step_id)
     return found

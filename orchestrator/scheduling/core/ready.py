@@ -33,7 +33,7 @@ class Sources:
         for step_id in graph.steps:
             sources = set(graph.sources(step_id))
             missing = [source for source in sources if not is_done(source)]
-            deploys = sum(graph.steps[source].stage == "deploy" for source in missing)
+            deploys = sum(graph.steps[source].facts.prepares_board for source in missing)
             self._lacking[step_id] = len(missing)
             self._lacking_a_deploy[step_id] = deploys
             for source in sources:
@@ -42,7 +42,7 @@ class Sources:
     def count(self, step_id: str, *, done: bool) -> None:
         """A step is done, or is no longer; each of those after it is to be looked at again."""
         change = -1 if done else 1
-        deploy = self._steps[step_id].stage == "deploy"
+        deploy = self._steps[step_id].facts.prepares_board
         for each in self.after[step_id]:
             self._lacking[each] += change
             self._lacking_a_deploy[each] += change if deploy else 0
@@ -203,7 +203,7 @@ class Ready:
         domain = plan.boards[step.board].domain if step.board else HEAD_DOMAIN
         # Extractions that share the head's processors take turns: row by row, so that rows end
         # one after the other, not all at the end.
-        in_turn = step.stage == "extract" and domain == HEAD_DOMAIN
+        in_turn = step.facts.shares_processors and domain == HEAD_DOMAIN
         return Candidate(
             step.id,
             step.stage,
@@ -216,7 +216,7 @@ class Ready:
         )
 
     def _extracts_here(self, step: Step) -> bool:
-        return step.stage == "extract" and self._plan.boards[step.board].domain == HEAD_DOMAIN
+        return step.facts.shares_processors and self._plan.boards[step.board].domain == HEAD_DOMAIN
 
     def _update(self, step_id: str, now: float) -> None:
         waiting = self._states[step_id] is StepState.WAITING

@@ -251,7 +251,7 @@ class Scheduler:
         self._ended(step)
         record = self.steps.record(step.id)
         record.made, record.failed_attempts = True, 0
-        record.deployed_on = step.board if step.stage == "deploy" else ""
+        record.deployed_on = step.board if step.facts.prepares_board else ""
         self.steps.move(step.id, StepState.DONE, "finished", now)
         if step.board:
             self.boards.step_done(step.board)

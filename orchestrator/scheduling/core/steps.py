@@ -164,7 +164,7 @@ class Steps:
             (record is None or record.not_before <= now)
             and not self.underway.making(self.plan.resolution.keys.get(step.id))
             and not any(
-                graph.steps[s].stage == "deploy" and self._states[s] is StepState.RUNNING
+                graph.steps[s].facts.prepares_board and self._states[s] is StepState.RUNNING
                 for s in graph.sources(step.id)
             )
         )
@@ -180,5 +180,5 @@ class Steps:
                 continue
             for source in graph.sources(step.id):
                 done = self._states[source] is StepState.DONE
-                if graph.steps[source].stage == "deploy" and done:
+                if graph.steps[source].facts.prepares_board and done:
                     self.move(source, StepState.WAITING, f"{board} may have lost its files", now)

@@ -48,7 +48,7 @@ class Reasons:
             candidate.domain: candidate.id
             for line in lines.values()
             for candidate in line
-            if candidate.stage == "measure"
+            if STAGE_FACTS[candidate.stage].alone
         }
         found: dict[str, Reason] = {}
         for name, line in lines.items():
@@ -115,9 +115,9 @@ def held_up(
     """
     there = [each for each in running if each.domain == step.domain]
     for each in there:
-        if each.stage == "measure":
+        if STAGE_FACTS[each.stage].alone:
             return Reason(Why.MEASUREMENT, each.id, step.domain)
-    if step.stage == "measure" and there:
+    if STAGE_FACTS[step.stage].alone and there:
         return Reason(Why.ALONE, there[0].id, step.domain)
     waits = measuring.get(step.domain)
     if STAGE_FACTS[step.stage].yields and waits is not None:
