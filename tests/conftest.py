@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+TESTS = Path(__file__).parent
 PLACES = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
 
 # How long one example takes says how busy the machine is, not whether the code is right.
 # CI draws the same examples each time, as hypothesis itself has it: it judges the change alone.
 settings.register_profile("farm", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("farm")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--cov=orchestrator/ROOM`, only the tests of that room are traced."""
+    measured = {Path(source).name for source in config.getoption("cov_source", None) or ()}
+    for item in items if measured else ():
+        room = item.path.relative_to(TESTS).parts[0]
+        if room not in measured:
+            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -83,6 +84,7 @@ MAY_READ_VERSION = {
 }
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """Each module by its dotted name; the agent's under `agents`, as on a board."""
     found = {}
@@ -95,20 +97,17 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
-MODULES = modules()
-
-
 def imported(name: str) -> set[str]:
     """Modules that a module imports anywhere, under TYPE_CHECKING and within functions too."""
     found: set[str] = set()
-    for node in ast.walk(MODULES[name]):
+    for node in ast.walk(modules()[name]):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner in MODULES else node.module)
-    return {each for each in found if each in MODULES and each != name}
+                found.add(inner if inner in modules() else node.module)
+    return {each for each in found if each in modules() and each != name}
 
 
 def circles(imports: Mapping[str, set[str]]) -> list[list[str]]:
@@ -140,7 +139,7 @@ def circles(imports: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def test_no_circle_between_files() -> None:
-    imports = {name: imported(name) for name in MODULES}
+    imports = {name: imported(name) for name in modules()}
     assert circles(imports) == []
 
 
@@ -151,7 +150,7 @@ def test_circles_are_found() -> None:
 
 def functions() -> Iterator[tuple[str, int]]:
     """Each function's dotted name and how many lines it has."""
-    for module, tree in MODULES.items():
+    for module, tree in modules().items():
         for node in ast.walk(tree):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 assert node.end_lineno is not None
@@ -194,7 +193,7 @@ def is_plain_data(node: ast.ClassDef) -> bool:
 def test_no_class_is_large_without_a_reason() -> None:
     large = {
         f"{module}.{node.name}": len(attributes(node))
-        for module, tree in MODULES.items()
+        for module, tree in modules().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef)
         and not is_plain_data(node)
@@ -216,7 +215,7 @@ def test_the_scheduler_names_no_stage() -> None:
     """What it must know of one stands in `planning/stage_facts.py`: a new stage changes no file."""
     named = [
         f"{name}:{node.lineno}: {node.value}"
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         if name.startswith("orchestrator.scheduling")
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and node.value in STAGE_FACTS
@@ -228,7 +227,7 @@ def test_no_key_depends_on_the_version() -> None:
     """A store of an earlier version counts as cached: only these modules know the version."""
     readers = {
         name
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.ImportFrom)
         and any(alias.name == "__version__" for alias in node.names)

@@ -17,7 +17,7 @@ from orchestrator.images import render
 from tests.run.project import FLOAT, HOST, ROOT, Project, emulated, entry
 
 # A whole run: on a busy machine it takes minutes.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 IDENTITIES, UNKNOWN = 40, 20
 
