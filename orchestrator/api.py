@@ -27,7 +27,7 @@ from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.reporting.analysis.compare import RunComparison, compare_runs
 from orchestrator.reporting.analysis.figures import device_ms_of, searches_of
 from orchestrator.reporting.analysis.gate import Judgement, judge, parse_limits
-from orchestrator.reporting.analysis.history import LATEST, Run, find_run, load_run, load_runs
+from orchestrator.reporting.analysis.history import Run, find_run, load_run, load_runs
 from orchestrator.reporting.export.files import write_results
 from orchestrator.reporting.export.tables import flat_row
 from orchestrator.reporting.live.console import View
@@ -36,6 +36,7 @@ from orchestrator.request import Request, find_inventory
 from orchestrator.results import CellResult
 from orchestrator.running import folder_of, follow, request_of
 from orchestrator.scoring import Searches
+from orchestrator.store.run_folder import LATEST
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped,unused-ignore]

@@ -5,6 +5,7 @@ All rates are fractions between 0 and 1 (the table prints percent), all times mi
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +15,15 @@ from orchestrator.events import ExecutedBy
 RESULTS_VERSION = 1
 # By how much a fixed piece of processor work may take longer before paces count as different.
 YARDSTICK = 0.10
+
+
+class Verdict(StrEnum):
+    """What a time is worth; `CellResult.verdict` is one of these words."""
+
+    VALID = "VALID"
+    SUSPECT = "SUSPECT"
+    EMULATED = "EMULATED"
+    SIMULATED = "SIMULATED"
 
 
 class Part(BaseModel):

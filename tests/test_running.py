@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.analysis.history import REQUEST
 from orchestrator.request import Request
 from orchestrator.running import request_of
-from orchestrator.store.run_folder import make_folder, new_name
+from orchestrator.store.run_folder import REQUEST, make_folder, new_name
 
 
 def _new_folder(request: Request) -> Path:

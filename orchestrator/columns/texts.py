@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.results import CellResult, Estimate, Tar
+from orchestrator.results import CellResult, Estimate, Tar, Verdict
 
 DASH = "–"
 
@@ -44,10 +44,10 @@ def time_text(result: CellResult, with_reasons: bool = True) -> str:
 
     A suspect time carries its reasons in a word each, `16.2 ms SUSPECT (throttled)`.
     """
-    if result.latency is None and result.verdict != "SUSPECT":
+    if result.latency is None and result.verdict != Verdict.SUSPECT:
         return DASH
     text = milliseconds(result.latency.device.p50_ms if result.latency else None)
-    if result.verdict == "VALID":
+    if result.verdict == Verdict.VALID:
         return text
     if not with_reasons:
         return f"{text} {result.verdict}"

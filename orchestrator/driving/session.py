@@ -28,6 +28,7 @@ from orchestrator.events import (
 from orchestrator.execution.results_builder import cell_result, held
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.request import Request
+from orchestrator.results import Verdict
 from orchestrator.scheduling.reporter import Reporter
 from orchestrator.store.collecting import using
 from orchestrator.store.going import going, is_ending, mark_ending
@@ -250,7 +251,7 @@ def _is_complete(events: Path, plan: Plan) -> bool:
 def _forget_suspect_times(plan: Plan) -> None:
     for target in plan.graph.targets.values():
         measured = held(plan, target.measure) if target.measure else None
-        if measured is not None and measured.manifest["facts"]["verdict"] == "SUSPECT":
+        if measured is not None and measured.manifest["facts"]["verdict"] == Verdict.SUSPECT:
             plan.store.discard(measured)
     plan.forget()
     plan.resolve()

@@ -12,18 +12,18 @@ from orchestrator.planning.cells import Cell
 from orchestrator.planning.graph import CellTargets
 from orchestrator.planning.versions import mismatches
 from orchestrator.preflight.planner import Plan, encoder_backend
-from orchestrator.results import CellResult, Latency
+from orchestrator.results import CellResult, Latency, Verdict
 from orchestrator.stages import accuracy_helpers
 from orchestrator.store.artifacts import Held
 
 UNTIMED: dict[str, Any] = {"timing_valid": False, "reasons": [], "notes": []}
 SIMULATED = UNTIMED | {
-    "verdict": "SIMULATED",
+    "verdict": Verdict.SIMULATED,
     "reason": "a simulator says nothing of a board's time",
 }
 EMULATED = UNTIMED | {
-    "verdict": "EMULATED",
-    "reason": "run on this host (emulated): its time would not be the board's",
+    "verdict": Verdict.EMULATED,
+    "reason": "this host computed it: its time would not be the board's",
 }
 
 

@@ -21,6 +21,7 @@ from orchestrator.data.times import RawTimes
 from orchestrator.fleet.boards.addressing import address_of, me
 from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.planning.facts import board_facts
+from orchestrator.results import Verdict
 from orchestrator.specs.inventory import Board
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.stages.deployable import FILE, deployable
@@ -115,7 +116,7 @@ def measure_again(
             kind = board.kind
             made = pack(raw, judged(conditions, kind, facts), asked, board.executed_by, {})
             times.append(raw)
-            doubts += [] if made.facts["verdict"] == "VALID" else made.facts["reasons"]
+            doubts += [] if made.facts["verdict"] == Verdict.VALID else made.facts["reasons"]
         return Again(times[0], times[1], tuple(dict.fromkeys(doubts)))
     finally:
         host.close()

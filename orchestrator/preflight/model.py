@@ -6,6 +6,7 @@ plan neither parses nor computes the model again. The normal form itself lies th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -124,6 +125,9 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -
         if record["changes"]:
             _write(folder / f"{record['normal']}.onnx", data)
         _write(folder / f"{key}.json", json.dumps(record, indent=1).encode())
+    else:
+        with contextlib.suppress(OSError):
+            os.utime(folder / f"{key}.json")  # `farm gc` removes the longest unused first
     _remembered[key] = record
     return TakenIn(
         spec=_normal_spec(spec, record, folder),

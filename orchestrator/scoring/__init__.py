@@ -9,7 +9,7 @@ Needs numpy and threadpoolctl; with onnx and onnxruntime large galleries go fast
 errors are ``ScoringError``, a ``ValueError``.
 """
 
-from orchestrator.scoring.errors import ScoringError
+from orchestrator.scoring.errors import ScoringError, UnusableRow
 from orchestrator.scoring.estimates import Det, Estimate, Tar
 from orchestrator.scoring.figures import (
     Identification,
@@ -58,6 +58,7 @@ __all__ = [
     "Searches",
     "Tar",
     "TrialSet",
+    "UnusableRow",
     "accepted",
     "check_features",
     "compare",

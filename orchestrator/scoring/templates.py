@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.scoring.errors import ScoringError
+from orchestrator.scoring.errors import ScoringError, UnusableRow
 from orchestrator.scoring.exact import ZERO_NORM, Float32, normalize
 
 Fusion = Literal["mean", "max"]
@@ -54,7 +54,7 @@ def unit_rows(
     """Chosen rows, normalized.
 
     Raises:
-        ScoringError: a row is zero or not finite; names set, row and identity.
+        UnusableRow: a row is zero or not finite; names set, row and identity.
     """
     unit, lengths = normalize(np.asarray(features[index]))
     bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths >= ZERO_NORM)))
@@ -65,7 +65,8 @@ def unit_rows(
             if np.isfinite(lengths[bad[0]])
             else "holds NaN or Inf"
         )
-        raise ScoringError(f"{what}: feature row {row} (identity {ids[row]}) {reason}")
+        text = f"{what}: feature row {row} (identity {ids[row]}) {reason}"
+        raise UnusableRow(text, what, row)
     return unit
 
 

@@ -30,6 +30,10 @@ class Rows(Protocol):
     def identities(self) -> Sequence[str]:
         """One a row."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """What to call each image in a message."""
+
     def __len__(self) -> int: ...
 
     def images(self, start: int, stop: int) -> NDArray[np.uint8]:

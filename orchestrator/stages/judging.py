@@ -13,7 +13,7 @@ import numpy as np
 
 from orchestrator.agents.measurement.cooling import SETTLED, TOO_LATE, UNKNOWN
 from orchestrator.data.times import RawTimes
-from orchestrator.results import YARDSTICK
+from orchestrator.results import YARDSTICK, Verdict
 from orchestrator.stages.conditions import Conditions, mapping, number
 
 NOISY = 0.10  # median absolute deviation over the median
@@ -29,7 +29,7 @@ MIN_BLOCK = 5  # inferences that make a block's median say something
 
 def judge(
     times: RawTimes, conditions: Conditions, policy: Mapping[str, Any], executed_by: str
-) -> tuple[str, tuple[str, ...]]:
+) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict and its reasons.
 
     Args:
@@ -38,9 +38,9 @@ def judge(
         executed_by: what ran the inferences; only a board's times are judged.
     """
     if executed_by != "board" and conditions.emulator:
-        return "EMULATED", (f"times are an emulator's: {conditions.emulator}",)
+        return Verdict.EMULATED, (f"times are an emulator's: {conditions.emulator}",)
     if executed_by != "board":
-        return "EMULATED", ("times are this host's, not the board's",)
+        return Verdict.EMULATED, ("times are this host's, not the board's",)
     found = (
         conditions.stranger or None,
         throttled(conditions),
@@ -54,7 +54,7 @@ def judge(
         not_cool(conditions),
     )
     reasons = tuple(reason for reason in found if reason is not None)
-    return ("SUSPECT" if reasons else "VALID"), reasons
+    return (Verdict.SUSPECT if reasons else Verdict.VALID), reasons
 
 
 def too_short(times: RawTimes, policy: Mapping[str, Any]) -> str | None:

@@ -12,6 +12,7 @@ from orchestrator.errors import FarmError
 from orchestrator.planning import identity
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.stage_facts import STAGE_FACTS
+from orchestrator.results import Verdict
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.stages import deploy, image_rows
 from orchestrator.stages.conditions import Conditions
@@ -115,9 +116,9 @@ def judged(
 
 def summary(facts: Mapping[str, Any]) -> str:
     """The median and its verdict."""
-    if facts["verdict"] == "EMULATED":
+    if facts["verdict"] == Verdict.EMULATED:
         return "this host's time, not the board's: only results.json has it"
-    why = f" ({facts['reason']})" if facts["verdict"] == "SUSPECT" else ""
+    why = f" ({facts['reason']})" if facts["verdict"] == Verdict.SUSPECT else ""
     return f"p50 {p50(facts)}, {facts['verdict']}{why}"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.audit.sentences import shown_name
 from orchestrator.data.features import Features
 from orchestrator.data.progress import Progress
 from orchestrator.errors import UserError
@@ -26,7 +27,7 @@ from orchestrator.stages.work import Work
 from orchestrator.store.features import read_features
 
 if TYPE_CHECKING:
-    from orchestrator.scoring import Searches
+    from orchestrator.scoring import ScoringError, Searches
 
 SEARCHES = "searches.npz"
 REPORT_S = 0.5
@@ -52,13 +53,47 @@ def run(work: Work) -> Made:
         folders = str(gallery), str(probe)
         news = compute.watch(score_kept, *folders, ids["gallery"], ids["probe"], policy)
     output = None
-    for heard in news:
-        if isinstance(heard, Progress):
-            work.progress(heard.done, heard.total, "pairs")
-        else:
-            output = heard
+    try:
+        for heard in news:
+            if isinstance(heard, Progress):
+                work.progress(heard.done, heard.total, "pairs")
+            else:
+                output = heard
+    except UnusableFeature as error:
+        raise UserError(f"{error.message}: {_image(work, error)}", error.hint) from error
     assert output is not None
     return output
+
+
+class UnusableFeature(UserError):
+    """A row of features that is zero or not finite.
+
+    Attributes:
+        role: `gallery` or `probe`.
+        row: which of its images.
+    """
+
+    role = ""
+    row = -1
+
+
+def _image(work: Work, error: UnusableFeature) -> str:
+    """The image behind a row of features."""
+    plan, step = work.services.plan, work.step
+    images = plan.graph.steps[step.inputs[f"{error.role}_images"]]
+    return shown_name(plan.rows[images.extra["model"], error.role].names[error.row])
+
+
+def refused(error: ScoringError) -> UserError:
+    """A refusal of the scoring library as one of farm's exceptions."""
+    from orchestrator.scoring import UnusableRow
+
+    text = f"scoring: {error}"
+    if not isinstance(error, UnusableRow):
+        return UserError(text)
+    found = UnusableFeature(text)
+    found.role, found.row = ("gallery" if error.what == "gallery" else "probe"), error.row
+    return found
 
 
 def kept(folder: Path, ids: Sequence[str]) -> Features:
@@ -115,7 +150,7 @@ def search(
             progress=progress,
         )
     except scoring.ScoringError as error:
-        raise UserError(f"scoring: {error}") from error
+        raise refused(error) from error
     return searches, warnings
 
 
@@ -157,7 +192,7 @@ def figures(
             bootstrap=policy["bootstrap"],
         )
     except scoring.ScoringError as error:
-        raise UserError(f"scoring: {error}") from error
+        raise refused(error) from error
     every = {far: plain(asdict(tar)) for far, tar in found.tar.items()}
     return {
         "rank1": plain(asdict(found.rank1)),
@@ -241,7 +276,7 @@ def score_in_parts(
     try:
         warnings = suspicions(gallery, probes)
     except scoring.ScoringError as error:
-        raise UserError(f"scoring: {error}") from error
+        raise refused(error) from error
     for heard in search_sharded(gallery, probes, policy["fusion"], run):
         if isinstance(heard, Progress):
             yield heard

@@ -15,11 +15,13 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from orchestrator.errors import UserError
 from orchestrator.store.artifacts import MANIFEST
 
 USERS = ".users.lock"
+NO_ATIME = getattr(os, "O_NOATIME", 0)
 BEGUN_S = 7 * 86400.0
 """How long what was begun and not finished is kept for `farm resume`."""
 
@@ -30,8 +32,10 @@ class Item:
 
     Attributes:
         stage, key: its name.
+        folder: where it is.
         used_at: Unix time of the last use that left a trace.
         begun: whether it was begun and not finished.
+        files: what it is, where the folder is not its own.
     """
 
     stage: str
@@ -41,6 +45,7 @@ class Item:
     used_at: float
     content: str = ""
     begun: bool = False
+    files: tuple[Path, ...] = ()
 
 
 @contextlib.contextmanager
@@ -87,7 +92,7 @@ def _item(folder: Path) -> Item:
             sizes.append(info.st_blocks * 512)
             times.append(max(info.st_mtime, info.st_atime))
     try:
-        content = json.loads((folder / MANIFEST).read_bytes())["content"]
+        content = _json(folder / MANIFEST)["content"]
     except (OSError, ValueError, KeyError):
         content = ""
     begun = not content
@@ -96,10 +101,48 @@ def _item(folder: Path) -> Item:
     return Item(folder.parent.name, key, folder, sum(sizes), used, content, begun)
 
 
+def _unnoticed(path: Path) -> BinaryIO:
+    """A file, open to be read without counting as used."""
+    try:
+        return open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_ATIME))
+    except PermissionError:  # only its owner may
+        return open(path, "rb")
+
+
+def _json(path: Path) -> Any:
+    with _unnoticed(path) as file:
+        return json.load(file)
+
+
+def models(folder: Path) -> list[Item]:
+    """Normal forms of models, each with the records that name it; see `preflight/model.py`.
+
+    A plan that finds one gone makes it again of the user's file, so what was used within a week
+    counts as begun: it may be of a plan that was not run yet.
+    """
+    files: dict[str, list[Path]] = {}
+    for record in folder.glob("*.json"):
+        try:
+            normal = str(_json(record)["normal"])
+        except (OSError, ValueError, KeyError, TypeError):
+            normal = record.stem
+        files.setdefault(normal, []).append(record)  # goes first: no record names what is gone
+    for path in (*folder.glob("*.onnx"), *folder.glob(".*.part")):
+        files.setdefault(path.stem.lstrip("."), []).append(path)
+    found = []
+    for normal, each in sorted(files.items()):
+        with contextlib.suppress(OSError):
+            sizes = [path.stat() for path in each]
+            used = max(info.st_mtime for info in sizes)  # a plan that uses them touches them
+            count = sum(info.st_blocks * 512 for info in sizes)
+            found.append(Item("models", normal, folder, count, used, "", True, tuple(each)))
+    return found
+
+
 def images_of(item: Item) -> str:
     """Content of the images that features were made of, empty where that is not reported."""
     try:
-        with open(item.folder / "journal.jsonl", "rb") as journal:
+        with _unnoticed(item.folder / "journal.jsonl") as journal:
             head = json.loads(journal.readline().partition(b" ")[2] or b"null")
         return str(head["header"]["images"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -135,6 +178,10 @@ def removable(
 
 def remove(item: Item) -> int:
     """Remove an item at once for all readers; bytes that are free now."""
+    if item.files:
+        for path in item.files:
+            path.unlink(missing_ok=True)
+        return item.bytes
     gone = item.folder.with_name(f".gone-{os.getpid()}-{item.folder.name}")
     try:
         item.folder.rename(gone)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.planning.versions import mismatches, of_runtimes, version
+from orchestrator.planning.versions import mismatches, of_runtimes, rules
+from orchestrator.planning.versions.reading import version
+from orchestrator.specs.runtimes import board_runtimes
 
 TOOLKIT2 = "rknn-toolkit2 2.3.2, onnx 1.18.0, recipe 1.2"
 TOOLKIT1 = "rknn-toolkit 1.7.5, onnx 1.18.0, recipe 1.2"
@@ -106,3 +108,8 @@ def test_tensorrt_and_its_engine() -> None:
     told = {"libraries": {"libnvinfer": "10.3.0"}}
     (words,) = of_runtimes({"tensorrt": "8.5.2.2", "onnxruntime": "1.19.2"}, told)
     assert "TensorRT 8.5.2.2 and its libnvinfer 10.3.0 differ" in words
+
+
+def test_each_rule_is_of_a_runtime_that_boards_have() -> None:
+    assert rules()
+    assert set(rules()) <= set(board_runtimes())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.cli.main import main
-from orchestrator.events import EventLog, StepFinished
+from orchestrator.events import CellFinished, EventLog, StepFinished
 from orchestrator.store.artifacts import Store
-from orchestrator.store.collecting import BEGUN_S, Item, items, removable, using
+from orchestrator.store.collecting import BEGUN_S, Item, items, models, removable, using
 
 NOW = 1e9
 
@@ -86,3 +88,60 @@ def test_gc_keeps_what_runs_finished(
     left = {item.key for item in items(store.root)}
     assert {"kept", "kept-images", "begun"} <= left
     assert not {"other", "other-images"} & left
+
+
+def model(folder: Path, name: str, *, age_s: float, records: int = 1) -> None:
+    """A normal form and its records, last used so long ago."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{name}.onnx", *(folder / f"{name}-{i}.json" for i in range(records))]
+    for path in files:
+        text = json.dumps({"normal": name, "changes": ["Softmax removed"]})
+        path.write_text(text if path.suffix == ".json" else name * 10_000)
+        os.utime(path, (time.time() - age_s,) * 2)
+
+
+def test_gc_removes_models_that_no_run_names_and_nobody_used_for_a_week(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / ".farm" / "models"
+    model(folder, "in-a-run", age_s=9 * BEGUN_S)
+    model(folder, "planned", age_s=BEGUN_S / 2)
+    model(folder, "old", age_s=3 * BEGUN_S, records=2)
+    model(folder, "older", age_s=4 * BEGUN_S)
+    (folder / ".x.part").write_bytes(bytes(5000))
+    os.utime(folder / ".x.part", (0, 0))
+    run = tmp_path / "runs" / "20260101-000000-aaaa"
+    run.mkdir(parents=True)
+    log = EventLog(run / "events.jsonl")
+    row = {"name": "r", "provenance": {"keys": {}, "model_sha256": "in-a-run"}}
+    log.append(CellFinished(cell="r", executed_by="emulated", result=row))
+    log.close()
+    before = sorted(folder.iterdir())
+    assert main(["gc", "--max-size", "1", "--dry-run"]) == 1
+    said = capsys.readouterr().out
+    assert [line.split()[:2] for line in said.splitlines()[:3]] == [
+        ["models", "x"],
+        ["models", "older"],
+        ["models", "old"],
+    ]
+    assert "3 of 5 items" in said
+    assert "would be removed" in said
+    assert sorted(folder.iterdir()) == before
+    assert main(["gc", "--max-size", "1G"]) == 0
+    assert sorted(folder.iterdir()) == before
+    capsys.readouterr()
+    assert main(["gc", "--max-size", "1", "--json"]) == 1
+    removed = json.loads(capsys.readouterr().out)["removed"]
+    assert removed == ["models/x", "models/older", "models/old"]
+    assert {path.stem.partition("-0")[0] for path in folder.iterdir()} == {"in-a-run", "planned"}
+    assert {item.key for item in models(folder)} == {"in-a-run", "planned"}
+
+
+def test_to_look_is_no_use(tmp_path: Path) -> None:
+    """`farm gc --dry-run` reads every manifest, and changes nothing of the order."""
+    store = Store(tmp_path)
+    store.commit("score", "a", {"x": b"1"}, provenance={})
+    for path in (tmp_path / "score" / "a").iterdir():
+        os.utime(path, (1e9 + 5, 1e9))
+    assert [item.used_at for item in (*items(tmp_path), *items(tmp_path))] == [1e9 + 5] * 2

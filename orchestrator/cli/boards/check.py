@@ -62,12 +62,13 @@ def toolkits_of(inventory: Inventory, boards: Iterable[Board]) -> dict[str, str]
     for board in boards:
         name = board.toolchain_for("auto")
         found[board.name] = ""
-        if board.executed_by == "board" and name.startswith("rknn") and name in toolchain_names():
+        if board.executed_by == "board" and name in toolchain_names():
             told = inventory.toolchains.get(name)
             try:
                 chain = toolchain(name, told.to_options() if told else None)
                 missing: tuple[str, ...] = getattr(chain, "missing", tuple)()
-                found[board.name] = "" if missing else chain.version()
+                has_tool = bool(chain.capabilities.needs) and not missing
+                found[board.name] = chain.version() if has_tool else ""
             except FarmError:  # `farm doctor` says what is wrong with it
                 continue
     return found

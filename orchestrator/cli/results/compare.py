@@ -20,10 +20,11 @@ from orchestrator.reporting.analysis.compare import (
     compare_runs,
     grouped,
 )
-from orchestrator.reporting.analysis.history import LATEST, Run
+from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.tables.fitting import Column, fitted, print_line
 from orchestrator.reporting.tables.published import NOT_COMPARABLE, load_published
 from orchestrator.reporting.tables.table import DASH, far_text, percent, tar_text, time_text
+from orchestrator.store.run_folder import LATEST
 
 PUBLISHED = "published"
 PUBLISHED_COLUMNS = (("Time", 4), ("Rank1", 0), ("TAR", 1))

@@ -66,8 +66,8 @@ def score(arguments: ToScore) -> int:
 
 def _kept(arguments: ToScore) -> int:
     from orchestrator.cli.results.taking import take
-    from orchestrator.reporting.analysis.history import LATEST
     from orchestrator.reporting.analysis.rescoring import Asked, rescore
+    from orchestrator.store.run_folder import LATEST
 
     runs = arguments.runs
     run = take(runs, arguments.run or LATEST)

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.analysis.history import LATEST, Run, find_run, load_run
+from orchestrator.reporting.analysis.history import Run, find_run, load_run
 from orchestrator.reporting.tables.listing import newest_with_rows
+from orchestrator.store.run_folder import LATEST
 
 
 def take(runs: Path, name: str, *, rowless: bool = False) -> Run:

@@ -11,12 +11,13 @@ from rich.text import Text
 from orchestrator.cli.run.event_lines import EventLines
 from orchestrator.errors import UserError
 from orchestrator.events import Event, EventReader, RunStarted
-from orchestrator.reporting.analysis.history import EVENTS, LATEST, find_run, run_folders
+from orchestrator.reporting.analysis.history import find_run, run_folders
 from orchestrator.reporting.export.files import results_of
 from orchestrator.reporting.live.card import print_card
 from orchestrator.reporting.live.console import View
 from orchestrator.reporting.live.ending import last_words
 from orchestrator.store.going import is_going
+from orchestrator.store.run_folder import EVENTS, LATEST
 
 POLL_S = 0.2
 SILENT_S = 60.0

@@ -8,7 +8,6 @@ from rich.console import Console
 
 from orchestrator.cli.run.event_lines import EventLines
 from orchestrator.driving.start import DriverProcess
-from orchestrator.reporting.analysis.history import EVENTS
 from orchestrator.reporting.export.files import write_results
 from orchestrator.reporting.live.card import print_card
 from orchestrator.reporting.live.console import Detail, View
@@ -16,6 +15,7 @@ from orchestrator.reporting.live.ending import last_words
 from orchestrator.reporting.live.state import RunState
 from orchestrator.reporting.tables.fitting import print_line
 from orchestrator.running import Ended, follow
+from orchestrator.store.run_folder import EVENTS
 
 
 def show(driver: DriverProcess, detail: Detail, *, as_json: bool) -> int:

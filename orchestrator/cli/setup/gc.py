@@ -14,7 +14,7 @@ def gc(state: Path, runs: Path, *, most_bytes: int, dry_run: bool, as_json: bool
 
     root = state / "store"
     with collecting.alone(root) if root.is_dir() else contextlib.nullcontext():
-        held = collecting.items(root)
+        held = [*collecting.items(root), *collecting.models(state / "models")]
         needed = set(keys_of_runs(runs))
         needed |= {
             collecting.images_of(item)
@@ -46,7 +46,7 @@ def gc(state: Path, runs: Path, *, most_bytes: int, dry_run: bool, as_json: bool
 
 
 def keys_of_runs(runs: Path) -> Iterator[str]:
-    """Keys of all that the kept runs finished or showed."""
+    """Keys of all that the kept runs finished or showed, and their models."""
     from orchestrator.events import CellFinished, EventReader, StepFinished
 
     for path in sorted(runs.glob("*/events.jsonl")):
@@ -56,8 +56,9 @@ def keys_of_runs(runs: Path) -> Iterator[str]:
             if isinstance(event, StepFinished):
                 yield event.key
             elif isinstance(event, CellFinished):
-                keys = event.result.get("provenance", {}).get("keys", {})
-                yield from (key for key in keys.values() if isinstance(key, str))
+                provenance = event.result.get("provenance", {})
+                keys = (*provenance.get("keys", {}).values(), provenance.get("model_sha256"))
+                yield from (key for key in keys if isinstance(key, str))
 
 
 def words(count: float) -> str:

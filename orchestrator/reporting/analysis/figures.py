@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from orchestrator.data.times import TIMES, RawTimes
 from orchestrator.errors import FarmError
 from orchestrator.reporting.analysis.history import Run
-from orchestrator.results import CellResult
+from orchestrator.results import CellResult, Verdict
 from orchestrator.scoring import ScoringError, Searches
 from orchestrator.stages.conditions import SAMPLES, Conditions, samples_from
 from orchestrator.stages.score import SEARCHES
@@ -74,7 +74,7 @@ def _quantization(row: CellResult) -> tuple[str, ...]:
 
 def valid_time(row: CellResult) -> bool:
     """Whether a row's latency may be compared: a board made it, and the verdict is VALID."""
-    return row.latency is not None and row.verdict == "VALID"
+    return row.latency is not None and row.verdict == Verdict.VALID
 
 
 def det_curves(run: Run) -> list[Curve]:

@@ -17,10 +17,8 @@ from orchestrator.reporting.export.files import failures_of, results_of
 from orchestrator.reporting.live.state import RunState
 from orchestrator.reporting.tables.table import html, markdown
 from orchestrator.results import CellResult
-from orchestrator.store import run_folder
 from orchestrator.store.artifacts import Held, Store
-
-EVENTS, REQUEST, LATEST = run_folder.EVENTS, run_folder.REQUEST, run_folder.LATEST
+from orchestrator.store.run_folder import EVENTS, REQUEST
 
 
 @dataclass(frozen=True, repr=False)

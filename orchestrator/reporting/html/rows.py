@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.columns import asked as columns_of
 from orchestrator.columns.base import Part
 from orchestrator.columns.texts import far_text, interval, milliseconds, p_text, percent, tar_text
-from orchestrator.results import CellResult, Estimate
+from orchestrator.results import CellResult, Estimate, Verdict
 
 NUMBERS = ("#", "Time", "Rank1", "Δ Rank1")
 
@@ -40,11 +40,11 @@ def verdicts(rows: Sequence[CellResult]) -> str:
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.verdict] = counts.get(row.verdict, 0) + 1
-    words = {
-        "VALID": "with a valid time",
-        "SUSPECT": "with a suspect time",
-        "EMULATED": "run on this host (emulated), without a time",
-        "SIMULATED": "run by a simulator, without a time",
+    words: dict[str, str] = {
+        Verdict.VALID: "with a valid time",
+        Verdict.SUSPECT: "with a suspect time",
+        Verdict.EMULATED: "run on this host (emulated), without a time",
+        Verdict.SIMULATED: "run by a simulator, without a time",
     }
     said = [f"{count} {words.get(verdict, verdict)}" for verdict, count in counts.items()]
     return f"Rows: {', '.join(said)}."
@@ -86,9 +86,9 @@ def _row(number: int, row: CellResult) -> dict[str, Any]:
 def _time_note(row: CellResult) -> str:
     """What the Time column says beside a figure: nothing where the verdict is VALID, and who ran
     it where the backend's name does not say so."""
-    if row.verdict == "SUSPECT":
-        return "SUSPECT"
-    if row.latency is not None and row.verdict == "VALID":
+    if row.verdict == Verdict.SUSPECT:
+        return row.verdict
+    if row.latency is not None and row.verdict == Verdict.VALID:
         return ""
     return "" if row.executed_by in row.backend else row.executed_by
 

@@ -30,6 +30,7 @@ from orchestrator.reporting.html.chart import (
     short,
     tip,
 )
+from orchestrator.results import Verdict
 from orchestrator.stages.latency import Sustained
 from orchestrator.stages.latency import sustained as made_sustained
 
@@ -49,7 +50,7 @@ def latencies(times: Sequence[TimesOf], names: Mapping[str, str]) -> Chart | Non
         title="Times of single inferences",
         alt=f"Spread of the single inference times of {len(shown)} measurements.",
         caption="Line: 1st to 99th percentile; bar: middle half; tick: median; dot: slowest. "
-        "Amber: the verdict is SUSPECT."
+        f"Amber: the verdict is {Verdict.SUSPECT}."
         + (f" {len(shown)} of {len(ordered)} measurements." if len(shown) < len(ordered) else ""),
         spec=_boxes(points),
         head=("Row", "Inferences", *(f"p{p}, ms" for p in PERCENTILES), "slowest, ms", "Verdict"),
@@ -73,7 +74,7 @@ def _spread(one: TimesOf, names: Mapping[str, str]) -> dict[str, Any]:
     )
     return {
         "row": text,
-        "colour": SERIES[0] if one.verdict == "VALID" else WARN,
+        "colour": SERIES[0] if one.verdict == Verdict.VALID else WARN,
         "count": f"{one.device_ms.size:,}",
         "verdict": one.verdict,
         "max": float(one.device_ms.max()),

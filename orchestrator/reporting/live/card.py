@@ -6,7 +6,7 @@ where there are more than lines; what is left out is in table.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -20,11 +20,11 @@ from orchestrator.reporting.live.console import first_notes
 from orchestrator.reporting.tables.bars import bars, colour, full_bar, points
 from orchestrator.reporting.tables.fitting import Column, fits, fitted
 from orchestrator.reporting.tables.table import extra, footnotes, headings, row, serious_notes
-from orchestrator.results import CellResult
+from orchestrator.results import CellResult, Verdict
 
 AROUND = 7  # lines beside rows, notes and sentence: heading, rows left, bars, blank ones, prompt
 LEAST = 3  # rows that are shown on the lowest terminal
-VERDICTS = {"SUSPECT": "yellow"}
+VERDICTS: Mapping[str, str] = {Verdict.SUSPECT: "yellow"}
 BARS = ("Δ: Rank-1 minus float32's", "full bar: {:g} point{}", "coloured: significant")
 Cells = tuple[str, ...]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Literal
 
@@ -30,7 +30,7 @@ from orchestrator.reporting.live.state import BoardLine, Running, RunState
 from orchestrator.reporting.tables.fitting import Column, fits, fitted
 from orchestrator.reporting.tables.table import extra, footnotes, headings, row, serious_notes
 from orchestrator.reporting.waiting import waiting_text
-from orchestrator.results import CellResult
+from orchestrator.results import CellResult, Verdict
 
 TAIL = 6
 WARNINGS = 3
@@ -50,7 +50,7 @@ STATE_STYLES = {
     "connecting": "yellow",
     "waiting": "yellow",
 }
-VERDICT_STYLES = {"VALID": "green", "SUSPECT": "yellow"}
+VERDICT_STYLES: Mapping[str, str] = {Verdict.VALID: "green", Verdict.SUSPECT: "yellow"}
 
 
 class View:

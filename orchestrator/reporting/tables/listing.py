@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.analysis.history import EVENTS, LATEST, Run, load_run, run_folders
+from orchestrator.reporting.analysis.history import Run, load_run, run_folders
 from orchestrator.results import CellResult
 from orchestrator.store import index
+from orchestrator.store.run_folder import EVENTS, LATEST
 
 
 @dataclass(frozen=True)

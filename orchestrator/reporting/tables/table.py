@@ -23,7 +23,7 @@ from orchestrator.columns.texts import (
 )
 from orchestrator.counting import counted, form
 from orchestrator.reporting.tables.causes import causes
-from orchestrator.results import YARDSTICK, CellResult
+from orchestrator.results import YARDSTICK, CellResult, Verdict
 
 __all__ = [
     "COLUMNS",
@@ -133,11 +133,11 @@ def footnotes(
 
 def _row_notes(results: Sequence[CellResult], most: int | None) -> list[str]:
     """Of each row what only it has: a doubtful time, images that failed."""
-    suspect = [r for r in results if r.verdict == "SUSPECT"]
+    suspect = [r for r in results if r.verdict == Verdict.SUSPECT]
     failed = [r for r in results if r.failed_images]
     return [
         *(f"{row_name(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect[:most]),
-        *_others(suspect, most, "is", "SUSPECT"),
+        *_others(suspect, most, "is", Verdict.SUSPECT),
         *(
             f"{row_name(r, results)}: {counted(r.failed_images, 'image')} failed and "
             f"{'counts as a miss' if r.failed_images == 1 else 'count as misses'}"
@@ -177,8 +177,8 @@ def serious_notes(results: Sequence[CellResult]) -> list[str]:
 
 def _doubt(result: CellResult) -> str:
     if result.latency is not None:
-        return "its time is SUSPECT"
-    return "it has no Time, which would be another board's, SUSPECT"
+        return f"its time is {Verdict.SUSPECT}"
+    return f"it has no Time, which would be another board's, {Verdict.SUSPECT}"
 
 
 def _warnings(results: Sequence[CellResult], most: int | None) -> list[str]:
