@@ -56,7 +56,7 @@ def drawn(events: list[Event], width: int, height: int) -> list[str]:
     return out.getvalue().splitlines()
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("size", [(60, 24), (80, 24), (120, 40), (200, 60)])
 def test_it_fits_the_terminal_at_every_moment(events: list[Event], size: tuple[int, int]) -> None:
     for count in range(1, len(events)):
         lines = drawn(events[:count], *size)
@@ -80,6 +80,25 @@ def test_where_a_terminal_is_wide_the_row_stands_beside_the_step(events: list[Ev
     assert isinstance(step, StepStarted)
     row = step.step.split("/")[-1]
     assert any(row in line and "extract" in line for line in drawn(events[: last + 1], 200, 60))
+
+
+def test_sixty_columns_have_whole_steps_and_reasons_and_a_share_in_place_of_the_bar() -> None:
+    step = dict(step="extract/khadas-vim3/per-tensor", board="vim3-living-room")
+    told: list[Event] = [
+        plan(
+            StepInfo(id=step["step"], stage="extract", board=step["board"], seconds=9.0),
+            StepInfo(id="measure/x", stage="measure", board="x", seconds=1.0),
+        ),
+        StepStarted(at=T0 + 1, stage="extract", **step),
+        StepProgress(at=T0 + 3, done=450, total=1000, unit="images", **step),
+        BoardChanged(at=T0, board="x", state="ready", executed_by="board"),
+        Waiting(at=T0 + 3, boards=("x",), why="input", subject="calibrate/minmax"),
+        Forecast(at=T0 + 3, low=70.0, seconds=100.0, high=175.0),
+    ]
+    lines = drawn(told, 60, 24)
+    assert any(re.search(r"vim3-living-room  extract khadas-vim3 per-te\S* +45%", one) for one in lines)
+    assert any(re.search(r"^x +waiting for calibrate/minmax ", one) for one in lines)
+    assert any(re.search(r"^Plan \d+%, 0 of 0 rows, 0:03, 1–3 min left$", one) for one in lines)
 
 
 def plan(*steps: StepInfo) -> RunStarted:

@@ -2,6 +2,8 @@
 // Draws the charts from the specifications in the page. Vega's expressions are interpreted, not
 // compiled: the page's policy allows no code made from text.
 (() => {
+  const AXES = 48; // pixels below a drawing
+  const PAPER = 700; // pixels across a printed page
   const text = "var(--ink)", faint = "var(--faint)", grid = "var(--grid)";
   const config = (narrow) => ({
     background: null,
@@ -30,6 +32,7 @@
     tooltip.style.left = Math.max(4, left) + "px";
     tooltip.style.top = (above ? event.clientY - box.height - 12 : event.clientY + 16) + "px";
   };
+  const views = [];
   const logger = vega.logger(vega.Warn, "error");
   const draw = (figure) => {
     if (figure.dataset.drawn) return;
@@ -45,11 +48,13 @@
     spec.config = config(narrow);
     const compiled = vegaLite.compile(spec, {logger});
     const runtime = vega.parse(compiled.spec, null, {ast: true});
+    host.style.minHeight = "";
     const view = new vega.View(runtime, {
       expr: vegaInterpreter.expressionInterpreter, renderer: "svg", container: host, logger,
       tooltip: show,
     });
     view.run();
+    views.push([view, host]);
     const off = new Set();
     for (const button of figure.querySelectorAll(".legend button")) {
       button.addEventListener("click", () => {
@@ -61,15 +66,24 @@
     }
   };
   const figures = [...document.querySelectorAll("figure[data-chart]")];
-  const all = () => figures.forEach(draw);
-  // The first ones at once; the others a moment later, so that the page can be used meanwhile.
-  const next = () => {
-    const figure = figures.find((each) => !each.dataset.drawn);
-    if (!figure) { document.documentElement.dataset.charts = "drawn"; return; }
-    draw(figure);
-    setTimeout(next, 0);
-  };
-  addEventListener("beforeprint", all);
+  // A chart is drawn when it comes near the screen: hundreds of rows open as fast as a few.
+  const near = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      near.unobserve(entry.target);
+      draw(entry.target);
+    }
+  }, {rootMargin: "400px"});
+  for (const figure of figures) {
+    const host = figure.querySelector(".chart > div");
+    host.style.minHeight = Number(host.dataset.height) + AXES + "px"; // nothing moves when it comes
+    near.observe(figure);
+  }
+  // Drawn for the paper's width: shrunk from a screen's, nobody could read the letters.
+  const widen = (most) => views.forEach(([view, host]) => {
+    view.width(Math.min(host.clientWidth, most)).run();
+  });
+  addEventListener("beforeprint", () => { figures.forEach(draw); widen(PAPER); });
+  addEventListener("afterprint", () => widen(Infinity));
   addEventListener("keydown", (event) => { if (event.key === "Escape") tooltip.hidden = true; });
-  next();
 })();

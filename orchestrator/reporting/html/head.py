@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from orchestrator.audit.sentences import leak_notes
-from orchestrator.counting import counted
+from orchestrator.counting import counted, share
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.results import CellResult
 
@@ -70,9 +70,10 @@ def alerts(run: Run) -> list[str]:
     if run.state.finished is None:
         found.append("This run has no end in its log: it goes on, or was lost.")
     elif run.outcome != "complete":
-        found.append(
-            f"This run is not complete: {run.outcome}. {run.state.finished.message}".strip()
-        )
+        how = "" if run.outcome == "incomplete" else f" ({run.outcome})"
+        rows = share(len(run.results), len(run.state.cells), "row")
+        said = f"This run is not complete{how}: {rows} with a result."
+        found.append(f"{said} {run.state.finished.message}".strip())
     found += leak_notes(run.results)
     if any(row.partial for row in run.results):
         found.append("Partial: only a part of the test set was used (--limit).")

@@ -86,7 +86,7 @@ def _significant(rows: Sequence[CellResult]) -> str:
         )
     listed = ", ".join(row.hardware for row in real[:20]) + (" …" if len(real) > 20 else "")
     return (
-        f"{len(real)} of {len(compared)} rows differ significantly from float32 "
+        f"{share(len(real), len(compared), 'row')} {form(len(real), 'differs')} significantly from float32 "
         f"(McNemar's test, Holm over the rows, p < 0.05): {listed}."
     )
 

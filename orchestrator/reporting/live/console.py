@@ -36,9 +36,10 @@ TAIL = 6
 WARNINGS = 3
 TELL_S = 5.0
 SHORT = 30
+THIN = 80
 WIDE = 110
 WIDEST = 150
-BAR, NARROW_BAR = 14, 9
+BAR, NARROW_BAR, SHARE = 14, 9, 6
 NOTE_LINES = 4
 Detail = Literal["quiet", "usual", "verbose"]
 STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
@@ -157,14 +158,15 @@ class View:
 
     def _boards(self, boards: Sequence[BoardLine], head: Sequence[Running]) -> Table:
         width = self._console.width
-        wide, widest = width >= WIDE, width >= WIDEST
+        wide, widest, thin = width >= WIDE, width >= WIDEST, width < THIN
         table = Table(box=None, pad_edge=False, expand=not wide, header_style="bold")
-        table.add_column("Board", no_wrap=True, max_width=22)
-        table.add_column("State", no_wrap=True, width=11)
+        table.add_column("Board", no_wrap=True, max_width=16 if thin else 22)
+        if not thin:
+            table.add_column("State", no_wrap=True, width=11)
         if widest:
             table.add_column("Row", no_wrap=True, width=28)
         table.add_column("Step", no_wrap=True, ratio=2, min_width=36 if wide else None)
-        table.add_column("", width=BAR if wide else NARROW_BAR)
+        table.add_column("", width=SHARE if thin else self._bar, no_wrap=thin)
         if wide:
             table.add_column("Rate", justify="right", no_wrap=True, width=8)
         table.add_column("Left", justify="right", no_wrap=True, width=6)
@@ -175,10 +177,12 @@ class View:
             table.add_column("MHz", justify="right", no_wrap=True, width=6)
             table.add_column("Verdict", no_wrap=True, width=8)
         for board in boards:
-            table.add_row(*self._board_row(board, wide, widest))
+            cells = self._board_row(board, wide, widest)
+            table.add_row(*(_thinned(cells, board.running) if thin else cells))
         for running in head:
             first = [Text("this machine", style="dim"), Text("")]
-            table.add_row(*self._cells(first, self._step(running), running, wide, widest))
+            cells = self._cells(first, self._step(running), running, wide, widest)
+            table.add_row(*(_thinned(cells, running) if thin else cells))
         return table
 
     def _board_row(self, board: BoardLine, wide: bool, widest: bool) -> list[RenderableType]:
@@ -262,8 +266,10 @@ class View:
 
     def _overall(self) -> RenderableType:
         state, now = self._state, self._clock()
+        thin = self._console.width < THIN
         done, total = state.done, state.total
-        text = f"{share(done, total, 'step')}, {share(len(state.results), len(state.cells), 'row')}"
+        reached = f"{state.share(now):.0%}" if thin else share(done, total, "step")
+        text = f"{reached}, {share(len(state.results), len(state.cells), 'row')}"
         left = state.left_s(now)
         spent = f", {_duration(max(0.0, now - state.began))}"
         narrow = self._console.width < WIDE
@@ -273,12 +279,15 @@ class View:
         if left is not None and not narrow:
             clocks = [time.strftime("%H:%M", time.localtime(now + each)) for each in left]
             text += f" (until {'–'.join(dict.fromkeys(clocks))})"
+        plan = Text("Plan", style="bold")
+        if thin:
+            line = plan + Text(f" {text}", style="not bold")
+            line.no_wrap, line.overflow = True, "ellipsis"
+            return line
         table = Table.grid(padding=(0, 1), expand=False)
-        table.add_row(
-            Text("Plan", style="bold"),
-            ProgressBar(total=1000, completed=1000 * state.share(now), width=14 if narrow else 24),
-            Text(text),
-        )
+        width = 14 if narrow else 24
+        bar = ProgressBar(total=1000, completed=1000 * state.share(now), width=width)
+        table.add_row(plan, bar, Text(text))
         return table
 
     def _results(self, room: int) -> RenderableType:
@@ -396,6 +405,20 @@ def first_notes(
 def _in_notebook(console: Console) -> bool:
     """Whether a live view can be drawn in a notebook: rich needs ipywidgets for it."""
     return console.is_jupyter and find_spec("ipywidgets") is not None
+
+
+def _thinned(cells: Sequence[RenderableType], running: Running | None) -> list[RenderableType]:
+    """Board, state, step, bar and time left as four cells: the state stands only where a board
+    does nothing, and a share in place of the bar."""
+    name, state, step, bar, left = cells
+    assert isinstance(state, Text)
+    assert isinstance(step, Text)
+    said = step
+    if isinstance(bar, ProgressBar):
+        bar = Text(f"{bar.completed / bar.total:.0%}" if bar.total else "")
+    if running is None:
+        said = state + Text(f" {step.plain}".rstrip(), style="dim")
+    return [name, said, bar, left]
 
 
 def _rate(rate: float, unit: str) -> str:
