@@ -20,9 +20,9 @@ def percent(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:.2f}"
 
 
-def milliseconds(value: float | None) -> str:
-    """`16.2 ms`: how a time is written everywhere."""
-    return DASH if value is None else f"{value:.1f} ms"
+def milliseconds(value: float | None, digits: int = 1) -> str:
+    """`16.2 ms`: how a time is written everywhere; more digits where times are compared."""
+    return DASH if value is None else f"{value:.{digits}f} ms"
 
 
 def interval(estimate: Estimate) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.agents.measurement.cooling import SETTLED, TOO_LATE, UNKNOWN
+from orchestrator.columns.texts import milliseconds
 from orchestrator.data.times import RawTimes
 from orchestrator.results import YARDSTICK, Verdict
 from orchestrator.stages.conditions import Conditions, mapping, number
@@ -90,7 +91,11 @@ def drifting(times: RawTimes) -> str | None:
     allowed = max(DRIFTING * float(np.median(times.device_ns)), DEVICE_FLOOR_NS)
     if high - low <= max(allowed, CHANCE * _standard_error(times, parts, medians)):
         return None
-    return f"drifting: medians of {word} from {low / 1e6:.2f} to {high / 1e6:.2f} ms"
+    return f"drifting: medians of {word} from {_ms(low / 1e6)} to {_ms(high / 1e6)}"
+
+
+def _ms(value: float) -> str:
+    return milliseconds(value, 2)  # the difference between two of them is the message
 
 
 def _standard_error(times: RawTimes, parts: list[Any], medians: list[float]) -> float:
@@ -137,7 +142,7 @@ def clocks_moved(conditions: Conditions) -> str | None:
     ]
     pace = [value for _, value in conditions.series("yardstick_ms")]
     if len(pace) > 1 and max(pace) - min(pace) > YARDSTICK * min(pace):
-        said.append(f"the same piece of work took {min(pace):.2f} to {max(pace):.2f} ms")
+        said.append(f"the same piece of work took {_ms(min(pace))} to {_ms(max(pace))}")
     return f"clocks moved: {_few(said)}" if said else None
 
 

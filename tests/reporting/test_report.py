@@ -338,7 +338,9 @@ def test_in_a_browser_charts_are_drawn_and_nothing_complains(folder: Path, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.needs("chromium")
-@pytest.mark.parametrize(("script", "drawn"), [("", 0), ("dispatchEvent(new Event('beforeprint'))", 11)])
+@pytest.mark.parametrize(
+    ("script", "drawn"), [("", 0), ("dispatchEvent(new Event('beforeprint'))", 11)]
+)
 def test_charts_out_of_sight_are_drawn_for_print_only(
     folder: Path, tmp_path: Path, script: str, drawn: int
 ) -> None:
@@ -416,7 +418,7 @@ def test_the_parts_of_a_time_stand_apart(text: str) -> None:
     table = text[text.index("Where the time of one inference goes") :]
     line = table[table.index("2 A311D") :].split("</tr>")[0]
     cells = re.findall(r"<td[^>]*>(.*?)</td>", line, re.DOTALL)
-    pre, device, post, whole = (float(cell) for cell in cells[:4])
+    pre, device, post, whole = (float(cell.removesuffix(" ms")) for cell in cells[:4])
     assert (pre, post) == (0.2, 0.1)
     assert whole == pytest.approx(pre + device + post, abs=0.01)
     assert "mJ (VDD_IN, 9.5 W)" in line

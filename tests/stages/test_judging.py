@@ -133,7 +133,7 @@ def test_clocks_moved() -> None:
 
 def test_a_yardstick_tells_of_a_clock_that_no_file_tells() -> None:
     bare = [{"at_s": float(at), "yardstick_ms": ms} for at, ms in enumerate((1.0, 1.05, 1.3))]
-    assert reasons(seen=bare) == ["clocks moved: the same piece of work took 1.00 to 1.30 ms"]
+    assert reasons(seen=bare) == ["clocks moved: the same piece of work took 1.00 ms to 1.30 ms"]
     assert reasons(seen=bare[:2]) == []
 
 
@@ -155,7 +155,7 @@ def test_the_clocks_own_grain_is_no_noise() -> None:
 def test_drifting_between_blocks() -> None:
     slower = np.repeat([10e6, 10.2e6, 10.5e6, 11e6, 11.5e6], 40)
     told = reasons(slower)
-    assert told == ["drifting: medians of 5 blocks from 10.00 to 11.50 ms"]
+    assert told == ["drifting: medians of 5 blocks from 10.00 ms to 11.50 ms"]
 
 
 def test_too_short() -> None:

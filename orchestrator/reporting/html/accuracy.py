@@ -85,7 +85,7 @@ def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Ch
                 "colour": _colour(row, SERIES[0]),
                 "where": label[place] if len(found) <= NAMED or place in front else "",
                 "tip": f"{names[row.name]}\nRank-1 {value:.2f} % [{low:.1f}, {high:.1f}]\n"
-                f"{ms:.2f} ms",
+                + milliseconds(ms, 2),
             }
         )
     x = number(
@@ -125,11 +125,11 @@ def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Ch
         "grey band: float32's. Red and green differ significantly from "
         "float32. Rows without a valid time are not here.",
         spec=layered(layers, height=340),
-        head=("Row", "Median, ms", "Rank-1, %", "Interval", "On the Pareto line"),
+        head=("Row", "Median", "Rank-1, %", "Interval", "On the Pareto line"),
         body=[
             (
                 names[row.name],
-                f"{ms:.3f}",
+                milliseconds(ms, 3),
                 f"{100 * rate:.2f}",
                 _interval(row),
                 "yes" if place in front else "no",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.columns.optional.energy import energy_text
+from orchestrator.columns.texts import milliseconds
+from orchestrator.counting import form, share
 from orchestrator.reporting.analysis import figures
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.analysis.timeline import Timeline, timeline
@@ -86,8 +88,8 @@ def _significant(rows: Sequence[CellResult]) -> str:
         )
     listed = ", ".join(row.hardware for row in real[:20]) + (" …" if len(real) > 20 else "")
     return (
-        f"{share(len(real), len(compared), 'row')} {form(len(real), 'differs')} significantly from float32 "
-        f"(McNemar's test, Holm over the rows, p < 0.05): {listed}."
+        f"{share(len(real), len(compared), 'row')} {form(len(real), 'differs')} significantly "
+        f"from float32 (McNemar's test, Holm over the rows, p < 0.05): {listed}."
     )
 
 
@@ -103,11 +105,11 @@ def _parts_of_time(rows: Sequence[CellResult], names: Mapping[str, str]) -> list
         lines.append(
             [
                 names[row.name],
-                *("" if part is None else f"{part.p50_ms:.3f}" for part in parts),
-                "" if link is None else f"{link.image_ms:.3f}",
-                f"{latency.device.p90_ms:.3f}",
-                f"{latency.device.p99_ms:.3f}",
-                f"{latency.device.mad_ms:.3f}",
+                *(milliseconds(part.p50_ms if part else None, 3) for part in parts),
+                milliseconds(link.image_ms if link else None, 3),
+                milliseconds(latency.device.p90_ms, 3),
+                milliseconds(latency.device.p99_ms, 3),
+                milliseconds(latency.device.mad_ms, 3),
                 energy_text(row) or "not measured",
                 f"{row.verdict} {row.verdict_reason}".strip(),
                 ", ".join(latency.unseen) or "nothing",
@@ -117,7 +119,7 @@ def _parts_of_time(rows: Sequence[CellResult], names: Mapping[str, str]) -> list
         return []
     head = ["Row", "Pre", "Device", "Post", "End to end", "Transfer", "Device p90", "p99", "MAD"]
     head += ["Energy", "Verdict", "Not reported by the board"]
-    title = "Where the time of one inference goes: medians in ms; transfer is no part of the others"
+    title = "Where the time of one inference goes: medians; transfer is no part of the others"
     return [{"title": title, "head": head, "body": lines}]
 
 

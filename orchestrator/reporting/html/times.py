@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.columns.texts import milliseconds
 from orchestrator.reporting.analysis.figures import Float64, TimesOf
 from orchestrator.reporting.html.accuracy import AXIS_MS
 from orchestrator.reporting.html.chart import (
@@ -78,7 +79,7 @@ def _spread(one: TimesOf, names: Mapping[str, str]) -> dict[str, Any]:
         "count": f"{one.device_ms.size:,}",
         "verdict": one.verdict,
         "max": float(one.device_ms.max()),
-        "tip": f"{text}\nmedian {found[50]:.2f} ms, p99 {found[99]:.2f} ms\n"
+        "tip": f"{text}\nmedian {milliseconds(found[50], 2)}, p99 {milliseconds(found[99], 2)}\n"
         f"{one.device_ms.size:,} inferences, {one.verdict}",
         **{f"p{p}": value for p, value in found.items()},
     }

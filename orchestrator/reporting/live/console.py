@@ -39,7 +39,7 @@ SHORT = 30
 THIN = 80
 WIDE = 110
 WIDEST = 150
-BAR, NARROW_BAR, SHARE = 14, 9, 6
+BAR, NARROW_BAR = 14, 9
 NOTE_LINES = 4
 Detail = Literal["quiet", "usual", "verbose"]
 STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
@@ -166,7 +166,8 @@ class View:
         if widest:
             table.add_column("Row", no_wrap=True, width=28)
         table.add_column("Step", no_wrap=True, ratio=2, min_width=36 if wide else None)
-        table.add_column("", width=SHARE if thin else self._bar, no_wrap=thin)
+        if not thin:
+            table.add_column("", width=self._bar)
         if wide:
             table.add_column("Rate", justify="right", no_wrap=True, width=8)
         table.add_column("Left", justify="right", no_wrap=True, width=6)
@@ -408,17 +409,15 @@ def _in_notebook(console: Console) -> bool:
 
 
 def _thinned(cells: Sequence[RenderableType], running: Running | None) -> list[RenderableType]:
-    """Board, state, step, bar and time left as four cells: the state stands only where a board
-    does nothing, and a share in place of the bar."""
+    """Board, state, step, bar and time left as three cells: the state only where a board does
+    nothing; where the time left is unknown, the share that is done or the time spent."""
     name, state, step, bar, left = cells
-    assert isinstance(state, Text)
-    assert isinstance(step, Text)
-    said = step
     if isinstance(bar, ProgressBar):
         bar = Text(f"{bar.completed / bar.total:.0%}" if bar.total else "")
     if running is None:
-        said = state + Text(f" {step.plain}".rstrip(), style="dim")
-    return [name, said, bar, left]
+        assert isinstance(state, Text)
+        step = state + Text(f" {step}".rstrip(), style="dim")
+    return [name, step, left if str(left) else bar]
 
 
 def _rate(rate: float, unit: str) -> str:

@@ -15,6 +15,7 @@ from orchestrator.columns.texts import (
     bytes_text,
     far_text,
     interval,
+    milliseconds,
     percent,
     points,
     row_name,
@@ -199,8 +200,8 @@ def _different_paces(results: Sequence[CellResult], most: int | None) -> list[st
             by_board.setdefault(result.board, []).append(pair)
     notes = [
         f"{slow[1]} and {fast[1]} were measured on {board} while its processor was of different "
-        f"speed (the same piece of work took {slow[0]:.2f} and {fast[0]:.2f} ms): compare their "
-        "times with care."
+        f"speed (the same piece of work took {milliseconds(slow[0], 2)} and "
+        f"{milliseconds(fast[0], 2)}): compare their times with care."
         for board, pairs in by_board.items()
         if (slow := max(pairs))[0] > (1 + YARDSTICK) * (fast := min(pairs))[0]
     ]
