@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -14,9 +16,17 @@ from tests.audit import numbers
 def write(path: Path, identity: int, shot: int, **save: object) -> Path:
     """One rendered face as a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    face = Image.fromarray(render(*numbers(identity, shot), 0, 1.0)[0])
-    face.save(path, **save)
+    path.write_bytes(saved(identity, shot, path.suffix, **save))
     return path
+
+
+@cache
+def saved(identity: int, shot: int, suffix: str, **save: object) -> bytes:
+    """The bytes of such a file, which most tests of this folder want of the same faces."""
+    out = io.BytesIO()
+    face = Image.fromarray(render(*numbers(identity, shot), 0, 1.0)[0])
+    face.save(out, Image.registered_extensions()[suffix], **save)
+    return out.getvalue()
 
 
 def clean_set(folder: Path, enrolled: int = 6, unknown: int = 3) -> Path:

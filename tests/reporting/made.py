@@ -123,6 +123,11 @@ def _scored(row: Row, size: Size) -> Made:
     return _scored_as(row.noise, row.lot, row.own, row.enrols, size)
 
 
+@functools.cache
+def _compared(reference: bytes, cell: bytes) -> Made:
+    return compare(reference, cell, POLICY)
+
+
 def keep_features(root: Path, folder: Path, rows: list[Row], size: Size) -> None:
     """Put the features behind a run's rows into the store, as extraction would have."""
     store = Store(root / ".farm" / "store")
@@ -204,7 +209,7 @@ def cell_result(store: Store, row: Row, reference: Row | None, size: Size, test:
     difference = None
     if reference is not None:
         other = _scored(reference, size)
-        compared = compare(other.files[SEARCHES], scored.files[SEARCHES], POLICY)
+        compared = _compared(other.files[SEARCHES], scored.files[SEARCHES])
         keys["compare"] = _keep(store, "compare", compared).key
         difference = compared.facts
     return CellResult.model_validate(
