@@ -109,7 +109,7 @@ def run(
                 return Ended(None, seconds, last_lines(log))
             if doing and clock.now() - told >= _TELL_S:
                 told = clock.now()
-                progress.tell(doing, seconds, limit_s)
+                progress.report(doing, seconds, limit_s)
             _wait(process, _POLL_S if seconds < 1 else _SLOW_POLL_S)
     finally:
         if process.returncode is None:

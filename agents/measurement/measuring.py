@@ -54,7 +54,7 @@ def measure(
     (`elapsed_s`, `own_s`, `busy_s` of all processors, `cores`), `peak_memory_bytes` (of this
     process) and `drivers`.
     """
-    _tell(link, frame.job, "received", 0)
+    _report(link, frame.job, "received", 0)
     policy = _policy(frame.meta)
     sensors = _sensors(frame.meta, root)
     cooled = _cool(frame, policy, sensors, pipeline, link)
@@ -86,7 +86,7 @@ def measure(
     link.send(Frame(DONE, frame.job, meta))
 
 
-def _tell(link: Link, job: int, phase: str, total: int, **more: Any) -> None:
+def _report(link: Link, job: int, phase: str, total: int, **more: Any) -> None:
     meta = {"phase": phase, "done": 0, "total": total, "count": 0, "block": 0}
     meta.update(more)
     link.send(Frame(TIMES, job, meta))
@@ -115,7 +115,7 @@ def _cool(
                 "below_c": below_c,
                 "waited_s": spent,
             }
-        _tell(link, frame.job, "cooling", 0, samples=[sample], from_c=now_c, below_c=below_c)
+        _report(link, frame.job, "cooling", 0, samples=[sample], from_c=now_c, below_c=below_c)
         pipeline.check()
         time.sleep(min(_COOLING_POLL_S, max(0.01, policy["cool_deadline_s"] - spent)))
 
@@ -162,7 +162,7 @@ class _Timer(object):
             self._pipeline.check()
             if clock.now() - told > _REPORT_S:
                 told = clock.now()
-                _tell(self._link, self._job, "warming up", 0)
+                _report(self._link, self._job, "warming up", 0)
             if self.warm >= max(count, 1):
                 stable = _settled(times)
                 if stable or self.warm >= most or count == 0 or clock.now() > end:

@@ -22,7 +22,7 @@ from ..protocol.wire import (
     text,
 )
 from ..storage.cleanup import touch
-from ..storage.image_cache import Kept
+from ..storage.image_cache import ImageCache
 from . import progress
 from .pipeline import Item, Pipeline
 from .preprocess import Preprocessor
@@ -86,11 +86,11 @@ def open_model(frame: Frame, link: Link) -> Model:
     PROGRESS comes while something is built first: `doing`, `seconds` so far, `limit_s`.
     """
 
-    def tell(doing: str, seconds: float, limit_s: float) -> None:
+    def report(doing: str, seconds: float, limit_s: float) -> None:
         meta = {"doing": doing, "seconds": round(seconds, 1), "limit_s": limit_s}
         link.send(Frame(PROGRESS, frame.job, meta))
 
-    progress.listen(tell)
+    progress.listen(report)
     try:
         model = Model(frame.meta)
     finally:
@@ -110,8 +110,8 @@ def extract(
     """EXTRACT: meta `count`. Images come in, features go out in the same pieces and order.
 
     Where images are to stay on the board, in `folder`, meta `first` and `block` and the payload
-    name them by blocks (see `kept.Kept`); READY's payload has a byte a block, 1 where it is there
-    already and its images are not to be sent.
+    name them by blocks (see `image_cache.ImageCache`); READY's payload has a byte a block, 1 where
+    it is there already and its images are not to be sent.
 
     FEATURES has `start`, `count`, `failed` ([index, reason] each) and `credit`, the bytes of
     images that may follow; its payload is little-endian float32, NaN where an image failed.
@@ -119,9 +119,11 @@ def extract(
     """
     count = number(frame.meta, "count", 0, 1 << 31)
     size = model.preprocess.image_bytes
-    kept = Kept(folder, frame.meta, frame.payload, count, size) if len(frame.payload) else None
-    pipeline.begin(frame.job, count, size, model.preprocess, kept)
-    there = b"" if kept is None else kept.held
+    cache = (
+        ImageCache(folder, frame.meta, frame.payload, count, size) if len(frame.payload) else None
+    )
+    pipeline.begin(frame.job, count, size, model.preprocess, cache)
+    there = b"" if cache is None else cache.held
     link.send(Frame(READY, frame.job, {"window": _window(size, root)}, there))
     broken_row = array("f", [float("nan")] * model.runtime.dim).tobytes()
     rows: List[bytes] = []

@@ -6,7 +6,7 @@ from typing import Callable, Deque, Optional
 
 from ..protocol.errors import TRANSIENT, USER, AgentError
 from ..protocol.wire import Buffer, Frame, WireError, number
-from ..storage.image_cache import Kept
+from ..storage.image_cache import ImageCache
 
 # Prepared inputs that wait for the runtime; each may be four times the size of its image.
 AHEAD = 3
@@ -38,7 +38,7 @@ class Pipeline(object):
         self._next = 0
         self._count = 0
         self._image_bytes = 0
-        self._kept: Optional[Kept] = None
+        self._cache: Optional[ImageCache] = None
         self._cancelled = 0
         self._broken: Optional[BaseException] = None
         self._thread: Optional[threading.Thread] = None
@@ -49,21 +49,21 @@ class Pipeline(object):
         count: int,
         image_bytes: int,
         prepare: Optional[Prepare],
-        kept: Optional[Kept] = None,
+        cache: Optional[ImageCache] = None,
     ) -> None:
         """Expect `count` images of a job; `prepare` makes inputs of them ahead of time.
 
-        Those that `kept` holds are read from there and not expected.
+        Those that `cache` holds are read from there and not expected.
         """
         with self._changed:
             self._job, self._count, self._image_bytes = job, count, image_bytes
-            self._kept = kept
-            self._next = 0 if kept is None else kept.next_missing(0)
+            self._cache = cache
+            self._next = 0 if cache is None else cache.next_missing(0)
             self._broken = None
             self._raw.clear()
             self._ready.clear()
         if prepare is not None:
-            self._thread = threading.Thread(target=self._prepare_all, args=(job, prepare, kept))
+            self._thread = threading.Thread(target=self._prepare_all, args=(job, prepare, cache))
             self._thread.daemon = True
             self._thread.start()
 
@@ -77,9 +77,9 @@ class Pipeline(object):
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
+        if self._cache is not None:
+            self._cache.close()
+            self._cache = None
 
     def put(self, frame: Frame) -> None:
         """Images of a frame; those of another job are dropped."""
@@ -89,8 +89,8 @@ class Pipeline(object):
             try:
                 start = number(frame.meta, "start", 0, self._count)
                 count = number(frame.meta, "count", 1, self._count)
-                kept = self._kept
-                end = self._count if kept is None else min(self._count, kept.next_held(start))
+                cache = self._cache
+                end = self._count if cache is None else min(self._count, cache.next_held(start))
                 if start != self._next or start + count > end:
                     raise WireError("images %d+%d, expected %d on" % (start, count, self._next))
                 if len(frame.payload) != count * self._image_bytes:
@@ -103,7 +103,7 @@ class Pipeline(object):
                 self._broken = error
                 self._changed.notify_all()
                 return
-            self._next = start + count if kept is None else kept.next_missing(start + count)
+            self._next = start + count if cache is None else cache.next_missing(start + count)
             size = self._image_bytes
             for row in range(count):
                 data = frame.payload[row * size : (row + 1) * size]
@@ -147,19 +147,19 @@ class Pipeline(object):
             self._changed.notify_all()
             return item
 
-    def _prepare_all(self, job: int, prepare: Prepare, kept: Optional[Kept]) -> None:
+    def _prepare_all(self, job: int, prepare: Prepare, cache: Optional[ImageCache]) -> None:
         index = -1
         while True:
             index += 1
-            held = kept is not None and kept.holds(index)
+            held = cache is not None and cache.holds(index)
             item = self._next_raw(job, held)
             if item is None:
                 return
             try:
-                if kept is not None and held:
-                    item = Item(index, kept.image(index), 0, kept.ends_run(index))
-                elif kept is not None:
-                    kept.add(index, bytes(item.data))
+                if cache is not None and held:
+                    item = Item(index, cache.image(index), 0, cache.ends_run(index))
+                elif cache is not None:
+                    cache.add(index, bytes(item.data))
                 item.data = prepare(bytes(item.data))
             except BaseException as error:
                 with self._changed:

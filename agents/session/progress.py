@@ -16,7 +16,7 @@ def listen(listener: Optional[Listener]) -> None:
     _listener = listener
 
 
-def tell(doing: str, seconds: float, limit_s: float) -> None:
+def report(doing: str, seconds: float, limit_s: float) -> None:
     """`doing` has taken `seconds` of at most `limit_s`; to be called about once a second."""
     if _listener is not None:
         _listener(doing, seconds, limit_s)

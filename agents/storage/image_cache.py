@@ -36,7 +36,7 @@ def spans(first: int, count: int, block: int) -> List[Tuple[int, int]]:
     return found
 
 
-class Kept(object):
+class ImageCache(object):
     """The blocks of one extraction: which are here, and the others as they come.
 
     Args:

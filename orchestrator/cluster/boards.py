@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.cluster.compute import translated
 from orchestrator.cluster.errors import NodeLost
 from orchestrator.cluster.host_actor import BOARDS_PER_HOST, actor_class, portable
-from orchestrator.cluster.interfaces import BoardNews, ImageFile
+from orchestrator.cluster.interfaces import BoardMessage, ImageFile
 from orchestrator.cluster.ray_cluster import RayCluster
 from orchestrator.cluster.remote_images import sent
 from orchestrator.errors import FarmError, TransientError
@@ -136,7 +136,7 @@ class Boards:
                 ) from error
         return facts
 
-    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardNews]:
+    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardMessage]:
         """See `BoardCalls.deploy`; raises as `measure`."""
         return self._call(board, "deploy", (artifact, data))
 
@@ -147,7 +147,7 @@ class Boards:
         images: ImageFile,
         policy: Mapping[str, Any],
         sensors: Mapping[str, Sequence[str]],
-    ) -> Iterator[BoardNews]:
+    ) -> Iterator[BoardMessage]:
         """See `BoardCalls.measure`.
 
         Raises:
@@ -164,13 +164,13 @@ class Boards:
         images: ImageFile,
         chunk: int,
         works_s: float = 0.0,
-    ) -> Iterator[BoardNews]:
+    ) -> Iterator[BoardMessage]:
         """See `BoardCalls.extract`; raises as `measure`."""
         return self._call(board, "extract", (artifact, images, chunk), works_s)
 
     def _call(
         self, board: str, method: str, arguments: tuple[object, ...], works_s: float = 0.0
-    ) -> Iterator[BoardNews]:
+    ) -> Iterator[BoardMessage]:
         """A streaming method of the board's host actor; nothing may come for `works_s` more."""
         import ray
 
@@ -191,8 +191,8 @@ class Boards:
                     reference = next(stream)
                 except StopIteration:
                     return
-                news: BoardNews = ray.get(reference, timeout=limit)
-                yield news
+                message: BoardMessage = ray.get(reference, timeout=limit)
+                yield message
 
     def cancel(self, board: str) -> None:
         """Stop what a board is doing."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.cluster.interfaces import BoardNews, Deployed, ImageFile
+from orchestrator.cluster.interfaces import BoardMessage, Deployed, ImageFile
 from orchestrator.cluster.remote_images import Sent, SentRows, file_name
 from orchestrator.data.features import Features
 from orchestrator.data.progress import Progress
@@ -96,11 +96,11 @@ class HostActor:
                 raise portable(error) from error
             raise
 
-    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardNews]:
+    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardMessage]:
         """See `BoardCalls.deploy`."""
         link = self._link(board)
-        call: _Call[int, bool] = _Call(lambda tell: link.deploy(artifact, data, tell))
-        for sent in call.news():
+        call: _Call[int, bool] = _Call(lambda send: link.deploy(artifact, data, send))
+        for sent in call.messages():
             yield Progress(sent, len(data))
         there = call.result()
         if runtime(artifact.runtime).builds:
@@ -114,7 +114,7 @@ class HostActor:
         images: ImageFile | Sent,
         policy: Mapping[str, Any],
         sensors: Mapping[str, Sequence[str]],
-    ) -> Iterator[BoardNews]:
+    ) -> Iterator[BoardMessage]:
         """See `BoardCalls.measure`."""
         link = self._link(board)
         yield from _opened(link, artifact)
@@ -127,7 +127,7 @@ class HostActor:
 
     def extract(
         self, board: str, artifact: Artifact, images: ImageFile | Sent, chunk: int
-    ) -> Iterator[BoardNews]:
+    ) -> Iterator[BoardMessage]:
         """See `BoardCalls.extract`; features come `FEATURES_AT_ONCE` rows at a time."""
         link = self._link(board)
         yield from _opened(link, artifact)
@@ -286,7 +286,7 @@ class _Call(Generic[N, R]):
     """A call in a thread of its own; what it tells is passed on a few times a second."""
 
     def __init__(self, work: Callable[[Callable[[N], None]], R]) -> None:
-        self._news: queue.SimpleQueue[N] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[N] = queue.SimpleQueue()
         self._result: list[R] = []
         self._error: BaseException | None = None
         self._work = work
@@ -294,11 +294,11 @@ class _Call(Generic[N, R]):
 
     def _run(self) -> None:
         try:
-            self._result.append(self._work(self._news.put))
+            self._result.append(self._work(self._messages.put))
         except BaseException as error:
             self._error = error
 
-    def news(self) -> Iterator[N]:
+    def messages(self) -> Iterator[N]:
         """The latest word, again and again, until the call has ended."""
         self._thread.start()
         while self._thread.is_alive():
@@ -306,7 +306,7 @@ class _Call(Generic[N, R]):
             last: list[N] = []
             with contextlib.suppress(queue.Empty):
                 while True:
-                    last = [self._news.get_nowait()]
+                    last = [self._messages.get_nowait()]
             if last:  # no `yield from`: Ray sends values into its generators, lists take none
                 yield last[0]
 
@@ -321,6 +321,6 @@ class _Call(Generic[N, R]):
 
 def _opened(link: BoardLink, artifact: Artifact) -> Iterator[Building | ModelFacts]:
     """Open an artifact, passing on what the board builds first."""
-    call: _Call[Building, ModelFacts] = _Call(lambda tell: link.open(artifact, tell))
-    yield from call.news()
+    call: _Call[Building, ModelFacts] = _Call(lambda send: link.open(artifact, send))
+    yield from call.messages()
     yield call.result()

@@ -39,7 +39,7 @@ class Deployed:
     already_there: bool
 
 
-BoardNews = (
+BoardMessage = (
     Progress | Building | ModelFacts | SensorSample | RawTimes | MeasureFacts | Features | Deployed
 )
 """What a call on a board yields, as it comes."""
@@ -63,7 +63,7 @@ class Computes(Protocol):
 class BoardCalls(Protocol):
     """What is done on boards; `Boards` of a run, `HostBoards` of a prediction."""
 
-    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardNews]:
+    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardMessage]:
         """Bring an artifact, and have the board build what it runs where that is its part.
 
         Yields:
@@ -77,7 +77,7 @@ class BoardCalls(Protocol):
         images: ImageFile,
         policy: Mapping[str, Any],
         sensors: Mapping[str, Sequence[str]],
-    ) -> Iterator[BoardNews]:
+    ) -> Iterator[BoardMessage]:
         """Time single inferences.
 
         Args:
@@ -95,7 +95,7 @@ class BoardCalls(Protocol):
         images: ImageFile,
         chunk: int,
         works_s: float = 0.0,
-    ) -> Iterator[BoardNews]:
+    ) -> Iterator[BoardMessage]:
         """Make features of images.
 
         Args:

@@ -34,7 +34,7 @@ from orchestrator.stages import (
     score,
 )
 
-Hear = Callable[[Event], None]
+Emit = Callable[[Event], None]
 SIGNIFICANT = 0.05
 
 
@@ -92,7 +92,7 @@ class Explanation:
 
 
 def explain_cell(
-    plan: Plan, cell: Cell, layer_images: int, with_effect: bool, hear: Hear
+    plan: Plan, cell: Cell, layer_images: int, with_effect: bool, emit: Emit
 ) -> Explanation:
     """Explain a row.
 
@@ -101,7 +101,7 @@ def explain_cell(
         cell: one of its rows.
         layer_images: how many probe images the layers are compared on.
         with_effect: also measure the effect on Rank-1.
-        hear: told of steps and progress.
+        emit: told of steps and progress.
 
     Raises:
         UserError: the row is float32 or impossible.
@@ -120,10 +120,10 @@ def explain_cell(
             "has none to explain",
             "add a row that farm quantizes, such as `quantization: int8 per-channel symmetric`",
         )
-    work = _Work(plan, cell.probe, hear)
+    work = _Work(plan, cell.probe, emit)
     targets = plan.graph.targets[cell.name]
     sources = plan.graph.steps[targets.score].inputs
-    run_here(plan, (targets.artifact, sources["probe_images"], sources["gallery_images"]), hear)
+    run_here(plan, (targets.artifact, sources["probe_images"], sources["gallery_images"]), emit)
     work.load(targets.artifact, sources)
     report = work.layers(layer_images)
     named = report.first_bad or report.worst
@@ -142,8 +142,8 @@ def explain_cell(
 class _Work:
     """What is needed for one encoder."""
 
-    def __init__(self, plan: Plan, encoder: Encoder, hear: Hear) -> None:
-        self._plan, self._encoder, self._hear = plan, encoder, hear
+    def __init__(self, plan: Plan, encoder: Encoder, emit: Emit) -> None:
+        self._plan, self._encoder, self._emit = plan, encoder, emit
         self._model = plan.models[encoder.model]
         self._scheme = encoder.quantization.model_dump(mode="json")
 
@@ -170,7 +170,7 @@ class _Work:
     def layers(self, count: int) -> LayerReport:
         """Each layer against float32 on `count` probe images."""
         data = np.load(self._images["probe"], mmap_mode="r")[:count]
-        self._hear(StepStarted(step="layers against float32", stage="explain"))
+        self._emit(StepStarted(step="layers against float32", stage="explain"))
 
         def batches() -> Any:
             for i in range(len(data)):
@@ -226,7 +226,7 @@ class _Work:
     def _searches(self, name: str, artifact: bytes) -> Any:
         sides = []
         for role in ("gallery", "probe"):
-            self._hear(StepStarted(step=f"{role} features: {name}", stage="explain"))
+            self._emit(StepStarted(step=f"{role} features: {name}", stage="explain"))
             rows = self._encode(artifact, self._images[role])
             sides.append(Features(rows, np.zeros(len(rows), bool), self._ids[role]))
         searches, _ = score.search(sides[0], sides[1], self._plan.matrix.scoring.fusion)
@@ -236,7 +236,7 @@ class _Work:
         return encode(artifact, pictures, self._model.input.model_dump(mode="json"), self._progress)
 
     def _progress(self, done: int, total: int) -> None:
-        self._hear(StepProgress(step="explain", done=done, total=total, unit="images"))
+        self._emit(StepProgress(step="explain", done=done, total=total, unit="images"))
 
     def _file(self, step_id: str, name: str) -> bytes:
         return bytes(self._held(step_id).read(name))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.cluster.interfaces import BoardNews, Deployed, ImageFile
+from orchestrator.cluster.interfaces import BoardMessage, Deployed, ImageFile
 from orchestrator.data.features import Features
 from orchestrator.errors import ToolchainError, UserError
 from orchestrator.events import Event, StepStarted
@@ -72,13 +72,13 @@ def host_facts() -> BoardFacts:
     return board_facts(describe(Telemetry()))
 
 
-def run_here(plan: Plan, targets: Iterable[str], hear: Callable[[Event], None]) -> None:
+def run_here(plan: Plan, targets: Iterable[str], emit: Callable[[Event], None]) -> None:
     """Run what is missing until the store holds `targets`.
 
     Args:
         plan: from `host_plan`; its resolution is kept up.
         targets: ids of steps; none of them `measure`.
-        hear: told of steps and their progress.
+        emit: told of steps and their progress.
 
     Raises:
         FarmError: a step failed.
@@ -88,13 +88,13 @@ def run_here(plan: Plan, targets: Iterable[str], hear: Callable[[Event], None]) 
     stop = threading.Event()
     with HostBoards() as boards:
         executor = Executor(
-            plan, HostCompute(), boards, HostReporter(hear), stop, f"prediction pid {os.getpid()}"
+            plan, HostCompute(), boards, HostReporter(emit), stop, f"prediction pid {os.getpid()}"
         )
         deployed: set[str] = set()
         try:
             while todo := _left(plan, wanted, deployed):
                 step = plan.graph.steps[todo[0]]
-                hear(StepStarted(step=step.id, stage=step.stage, executed_by=step.executed_by))
+                emit(StepStarted(step=step.id, stage=step.stage, executed_by=step.executed_by))
                 executor.run(step, plan.resolution.keys[step.id])
                 if step.facts.prepares_board:
                     deployed.add(step.id)
@@ -161,12 +161,12 @@ class HostCompute:
 class HostReporter:
     """Events go to a listener."""
 
-    def __init__(self, hear: Callable[[Event], None]) -> None:
-        self._hear = hear
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self._emit = emit
 
     def emit(self, event: Event) -> None:
         """Hand an event on."""
-        self._hear(event)
+        self._emit(event)
 
 
 class HostBoards:
@@ -181,7 +181,7 @@ class HostBoards:
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
 
-    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardNews]:
+    def deploy(self, board: str, artifact: Artifact, data: bytes) -> Iterator[BoardMessage]:
         """See `BoardCalls.deploy`."""
         path = self._path(artifact)
         there = path.exists()
@@ -195,7 +195,7 @@ class HostBoards:
         images: ImageFile,
         policy: Mapping[str, Any],
         sensors: Mapping[str, Sequence[str]],
-    ) -> Iterator[BoardNews]:
+    ) -> Iterator[BoardMessage]:
         """Nothing is measured here.
 
         Raises:
@@ -210,7 +210,7 @@ class HostBoards:
         images: ImageFile,
         chunk: int,
         works_s: float = 0.0,
-    ) -> Iterator[BoardNews]:
+    ) -> Iterator[BoardMessage]:
         """See `BoardCalls.extract`."""
         return self.blocks(artifact, images)
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.cluster.host_actor import HostActor
-from orchestrator.cluster.interfaces import BoardNews, ImageFile
+from orchestrator.cluster.interfaces import BoardMessage, ImageFile
 from orchestrator.data.times import RawTimes
 from orchestrator.fleet.boards.addressing import address_of, me
 from orchestrator.fleet.emulated.boards import EmulatedFleet
@@ -38,7 +38,7 @@ _LEAST_COUNT = 10
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredArtifact:
     """An artifact of the store, with what the board needs to know to run it.
 
     Attributes:
@@ -68,8 +68,8 @@ class Again:
 
 def measure_again(
     board: Board,
-    first: Kept,
-    second: Kept,
+    first: StoredArtifact,
+    second: StoredArtifact,
     policy: Mapping[str, Any],
     state: Path,
     say: Callable[[str], None] = lambda text: None,
@@ -124,7 +124,7 @@ def measure_again(
 
 
 def _series(
-    host: HostActor, board: Board, kept: Kept, policy: Mapping[str, Any], folder: Path
+    host: HostActor, board: Board, kept: StoredArtifact, policy: Mapping[str, Any], folder: Path
 ) -> Series:
     """An artifact, deployed and ready to be measured."""
     artifact = deployable(kept.held, board, kept.runtime, kept.input_meta)
@@ -137,7 +137,7 @@ def _series(
     images = ImageFile(str(path), ((0, IMAGES),))
     sensors = load_kinds()[board.kind].sensors.model_dump(mode="json")
 
-    def measure() -> Iterator[BoardNews]:
+    def measure() -> Iterator[BoardMessage]:
         return host.measure(board.name, artifact, images, share(policy), sensors)
 
     return Series(measure)
@@ -149,7 +149,7 @@ class _Telling:
     def __init__(self, board: str, rounds: int, say: Callable[[str], None]) -> None:
         self._board, self._rounds, self._say, self._said = board, rounds, say, 0
 
-    def __call__(self, series: Series, news: BoardNews) -> None:
+    def __call__(self, series: Series, message: BoardMessage) -> None:
         under_way = len(series.rounds) + 1
         if under_way > self._said:
             self._said = under_way

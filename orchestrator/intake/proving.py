@@ -92,7 +92,7 @@ def _original_features(original: Original, normal: Normal, fed: Floats) -> Float
     source = str(original.path) if normal.computable is None else normal.computable
     session = session_of(source, f"the model {original.path}")
     name = normal.name
-    # The session's own type: a model mended so that it can be computed may be float32 by now.
+    # The session's own type: a model changed so that it can be computed may be float32 by now.
     place = [output.name for output in session.get_outputs()].index(normal.output)
     images = fed if normal.layout == "NCHW" else fed.transpose(0, 2, 3, 1)
     if normal.dtype == "uint8":

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ IMAGES = 8
 """So many images are computed before anything is quantized."""
 
 FOLDER = "models"
+DAY_S = 86400.0
 _remembered: dict[str, dict[str, Any]] = {}
 
 
@@ -52,7 +54,7 @@ class TakenIn:
         changes: what was done to it; nothing for a model that is in the normal form already.
         warnings: what makes its features doubtful.
         cosine: the lowest between both on `images` images.
-        mended: onnxruntime cannot compute the file itself, so the cosine is to the file with the
+        repaired: onnxruntime cannot compute the file itself, so the cosine is to the file with the
             first of the changes.
         impossible: why a toolchain cannot make anything of it, as `makeable.reasons` says it.
     """
@@ -64,13 +66,14 @@ class TakenIn:
     warnings: tuple[str, ...]
     cosine: float
     images: int
-    mended: bool
+    repaired: bool
     impossible: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """For a row's provenance and for programs."""
         made = asdict(self)
         del made["spec"], made["impossible"]
+        made["mended"] = made.pop("repaired")
         return made | {"changes": list(self.changes), "warnings": list(self.warnings)}
 
 
@@ -119,15 +122,14 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -
         }
     )
     folder = state / FOLDER
-    record = _remembered.get(key) or _kept(folder, key)
+    record = _remembered.get(key) or _recorded(folder, key)
     if record is None or not _whole(folder, record):
         record, data = _fresh(spec, original, images)
         if record["changes"]:
             _write(folder / f"{record['normal']}.onnx", data)
         _write(folder / f"{key}.json", json.dumps(record, indent=1).encode())
     else:
-        with contextlib.suppress(OSError):
-            os.utime(folder / f"{key}.json")  # `farm gc` removes the longest unused first
+        _touch(folder / f"{key}.json")
     _remembered[key] = record
     return TakenIn(
         spec=_normal_spec(spec, record, folder),
@@ -137,9 +139,16 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -
         warnings=tuple(record["warnings"]),
         cosine=record["cosine"],
         images=record["images"],
-        mended=record["mended"],
+        repaired=record["mended"],
         impossible=record["impossible"],
     )
+
+
+def _touch(record: Path) -> None:
+    """Note, to the day, that a record is used: `farm gc` removes the longest unused first."""
+    with contextlib.suppress(OSError):
+        if time.time() - record.stat().st_mtime > DAY_S:
+            os.utime(record)
 
 
 def _normal_spec(spec: ModelSpec, record: Mapping[str, Any], folder: Path) -> ModelSpec:
@@ -267,7 +276,7 @@ def _shape(layout: str, size: tuple[int | None, int | None]) -> str:
     return f"3 x {height} x {width}" if layout == "NCHW" else f"{height} x {width} x 3"
 
 
-def _kept(folder: Path, key: str) -> dict[str, Any] | None:
+def _recorded(folder: Path, key: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads((folder / f"{key}.json").read_text())
     except (OSError, ValueError):

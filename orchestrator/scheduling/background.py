@@ -23,9 +23,9 @@ class Background:
         """Run a function in a thread; it raises nothing."""
         self._threads.submit(work)
 
-    def post(self, news: Callable[[], None]) -> None:
+    def post(self, action: Callable[[], None]) -> None:
         """Have a function run by whoever takes it; from any thread."""
-        self._inbox.put(news)
+        self._inbox.put(action)
 
     def take(self, wait_s: float) -> None:
         """Run all that was posted, in its order; waits a while for the first."""

@@ -107,8 +107,8 @@ class Driver:
         """Run to the end; returns the exit code (0 complete, 1 incomplete, 4 bug, 130 stopped)."""
         for level, text in self._ray.notes:
             self._reporter.emit(Note(level=level, message=text))
-        self._waits.tell()
-        self._upkeep.tell()
+        self._waits.report_ray()
+        self._upkeep.send_plan()
         while not self._stop.is_set():
             self._upkeep.look()
             self._handle(m.Look())
@@ -118,10 +118,10 @@ class Driver:
                 break
             if self._head_is_dead():
                 break
-            self._waits.tell()
+            self._waits.report_ray()
             if self._waits.due():
                 self._handle(m.Explain())
-            self._learning.tell()
+            self._learning.report()
             # All of it: a look goes through the whole plan, one for each word would take too long.
             self._background.take(wait_s=0.5)
         return self._finish()
@@ -150,7 +150,7 @@ class Driver:
             case m.InspectStore():
                 self._upkeep.inspect_store()
             case m.ResolvePlan():
-                self._upkeep.note_news()
+                self._upkeep.note_change()
             case m.Connect():
                 self._leases.connect(instruction)
             case m.Release(board):
@@ -225,7 +225,7 @@ class Driver:
             runtime = step.extra["runtime"] if step.facts.executes else None
             worked = None if outcome.cached else runtime
             self._leases.step_done(step.board, worked, self._executor.heat.get(step.board))
-        self._upkeep.note_news()
+        self._upkeep.note_change()
 
     def _help(self, step: Step, board: str) -> None:
         self._leases.say(board, "busy", f"helps with {step.id}")

@@ -14,14 +14,14 @@ from orchestrator.scheduling.forecast import Expected, Forecaster
 
 OFTEN_S, SELDOM_S = 2.0, 60.0
 """Between two forecasts: of a run that ends soon, and of one that ends after hours."""
-NEWS = 0.1
-"""Of the time left: a smaller difference is no news."""
+LEAST_CHANGE = 0.1
+"""Of the time left: a smaller difference is not reported."""
 SHARE = 0.02
 """Of a processor that forecasts may take."""
 
 
 class Learning:
-    """Follows a run's events. `take` may be called from any thread, `tell` from one.
+    """Follows a run's events. `take` may be called from any thread, `report` from one.
 
     Args:
         processors: of the head.
@@ -48,7 +48,7 @@ class Learning:
         if seen:
             self._paces.add(seen)
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Say when the run ends, where that was not said a moment ago."""
         self.learn()
         began = time.monotonic()
@@ -58,18 +58,18 @@ class Learning:
         left = found.seconds if found else 0.0
         pause = min(SELDOM_S, max(OFTEN_S, left / 100))
         self._next = began + max(pause, (time.monotonic() - began) / SHARE)
-        if found is None or not self._is_news(began, found):
+        if found is None or not self._is_worth_reporting(began, found):
             return
         self._said = (began, found)
         rounded = (round(each, 1) for each in (found.low, found.seconds, found.high))
         low, seconds, high = rounded
         self._emit(Forecast(low=low, seconds=seconds, high=high))
 
-    def _is_news(self, now: float, found: Expected) -> bool:
+    def _is_worth_reporting(self, now: float, found: Expected) -> bool:
         """Whether it differs from what a reader of the latest forecast believes by now."""
         if self._said is None:
             return True
         at, said = self._said
         passed = now - at
         pairs = ((found.low, said.low), (found.seconds, said.seconds), (found.high, said.high))
-        return any(abs(new - (old - passed)) > max(1.0, NEWS * new) for new, old in pairs)
+        return any(abs(new - (old - passed)) > max(1.0, LEAST_CHANGE * new) for new, old in pairs)

@@ -55,7 +55,7 @@ class _Attempt:
         if self.first is None:
             self.first = (event.at, event.done)
 
-    def kept(self, ended: float) -> float | None:
+    def share_before(self, ended: float) -> float | None:
         """The share, 0 to 1, that was done before it; None where it said too little, too late.
 
         Args:
@@ -237,7 +237,7 @@ class Observer:
         if event.cached or info is None or not info.work or seconds <= 0:
             return
         units = info.units if event.units is None else event.units
-        kept = attempt.kept(event.at) if info.stage in GOES_ON else None
+        kept = attempt.share_before(event.at) if info.stage in GOES_ON else None
         if kept is not None:
             units = max(1, round(units * (1 - kept)))
         self._see(Work.from_text(info.work), seconds, units, info.least)

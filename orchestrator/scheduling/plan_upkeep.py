@@ -34,18 +34,18 @@ class PlanUpkeep:
         self._plan, self._reports, self._reporter = plan, reports, reporter
         self._handle = handle
         self._inventory = InventoryWatch(Path(plan.request.inventory))
-        self._has_news = False
+        self._has_changes = False
         self._changed_boards: set[str] = set()
 
-    def note_news(self) -> None:
+    def note_change(self) -> None:
         """The store or the fleet log received something."""
-        self._has_news = True
+        self._has_changes = True
 
     def note_board(self, name: str) -> None:
         """A board is not as the plan believes."""
         self._changed_boards.add(name)
 
-    def tell(self, *, inspected: bool = False) -> None:
+    def send_plan(self, *, inspected: bool = False) -> None:
         """Give the core the plan.
 
         Args:
@@ -63,7 +63,7 @@ class PlanUpkeep:
         """Look at the store again: something in it was discarded."""
         self._plan.forget()
         self._plan.resolve()
-        self.tell(inspected=True)
+        self.send_plan(inspected=True)
 
     def look(self) -> None:
         """Take in what the fleet log, the inventory, boards and the store say by now."""
@@ -81,11 +81,11 @@ class PlanUpkeep:
         rows = self._plan.cell_infos() if boards else ()
         if boards:
             self._plan.settle()
-        elif self._has_news:
+        elif self._has_changes:
             self._plan.resolve()
-        if boards or self._has_news or refusals_changed:
-            self._has_news = False
-            self.tell()
+        if boards or self._has_changes or refusals_changed:
+            self._has_changes = False
+            self.send_plan()
         if boards:
             changed = rows != self._plan.cell_infos()  # who executes them is another than believed
             self._reports.plan(board=boards.pop() if len(boards) == 1 else "", cells=changed)
@@ -103,7 +103,7 @@ class PlanUpkeep:
             text = f"the inventory changed and is not used as it is now: {error.message}"
             self._reporter.emit(Note(level="warning", message=text))
             return
-        self.tell()
+        self.send_plan()
         if changes.joined:
             self._reports.plan(cells=True)
         for names, words in (

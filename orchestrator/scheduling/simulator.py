@@ -163,7 +163,7 @@ class _Simulator:
         else:
             self._graph = graph
         self._take(self._begun, boards, lead, rank)
-        self._tell(m.ConnectedFromStart(tuple(boards)))
+        self._handle(m.ConnectedFromStart(tuple(boards)))
         if self._begun:
             self._look()
             self._take(self._graph.steps, boards, lead, rank)
@@ -189,7 +189,7 @@ class _Simulator:
         }
         graph = self._graph if len(some) == len(self._graph.steps) else Graph(some, {})
         every = Resolution(keys={step_id: step_id for step_id in ids}, todo=ids)
-        self._tell(m.PlanChanged(m.PlanView(graph, every, boards, lead, rank)))
+        self._handle(m.PlanChanged(m.PlanView(graph, every, boards, lead, rank)))
 
     def run(self) -> None:
         """Until nothing runs and nothing can start."""
@@ -220,10 +220,10 @@ class _Simulator:
     # -- the core ------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        while self._tell(m.Look()):
+        while self._handle(m.Look()):
             pass
 
-    def _tell(self, event: m.Event) -> bool:
+    def _handle(self, event: m.Event) -> bool:
         """Tell the core and do what it wants; returns whether it is to look again at once."""
         again = False
         for instruction in self._core.handle(event, self.now):
@@ -236,14 +236,14 @@ class _Simulator:
                 case m.Help(step, board):
                     running = self._running[step.id]
                     if running.left * step.units < LEAST_HELP:
-                        self._tell(m.HelpEnded(step, board))
+                        self._handle(m.HelpEnded(step, board))
                         again = True
                     else:
                         self._join(running, board)
                 case m.MoveSteps(moved):
                     for step_id, name in moved.items():
                         self._graph.steps[step_id].board = name
-                    again |= self._tell(m.StepsMoved(moved))
+                    again |= self._handle(m.StepsMoved(moved))
         return again
 
     # -- the clock -----------------------------------------------------------------------------
@@ -288,28 +288,28 @@ class _Simulator:
         for board in list(running.paces):
             self._leave(running, board, done=True)
             if board != step.board:
-                self._tell(m.HelpEnded(step, board))
-        self._tell(m.Finished(step))
+                self._handle(m.HelpEnded(step, board))
+        self._handle(m.Finished(step))
 
     def _die(self, board: str) -> None:
         """A board is lost for good; helpers end what it led."""
         failure = m.Failure(m.FailureKind.BOARD, BoardError(f"{board} is lost"))
         running = self._running.get(self._at.get(board, ""))
         if running is None:
-            self._tell(m.Unfit(board, failure.error))
+            self._handle(m.Unfit(board, failure.error))
             return
         step = running.step
         running.advance(self.now)
         self._leave(running, board, done=False)
         if board == step.board:
-            self._tell(m.Unfit(board, failure.error))
+            self._handle(m.Unfit(board, failure.error))
         else:
-            self._tell(m.HelpEnded(step, board, failure))
+            self._handle(m.HelpEnded(step, board, failure))
         if running.paces:
             self._announce(running)
         else:
             del self._running[step.id]
-            self._tell(m.Failed(step, failure))
+            self._handle(m.Failed(step, failure))
 
 
 def pool_name(pool: tuple[str, ...]) -> str:

@@ -22,7 +22,7 @@ class Waits:
         self._next = 0.0
         self._busy: dict[str, Reason] = {}  # who uses boards: each attempt to connect finds it
 
-    def tell(self) -> None:
+    def report_ray(self) -> None:
         """Report whether Ray is waited for, where that changed."""
         up = self._ray.up
         if up != self._said:

@@ -18,11 +18,11 @@ def run(work: Work) -> Made:
     held, artifact = work.artifact()
     data = held.read(deployable.FILE)
     about, there = About(), False
-    for news in work.services.boards.deploy(work.step.board, artifact, data):
-        if isinstance(news, Deployed):
-            there = news.already_there
+    for message in work.services.boards.deploy(work.step.board, artifact, data):
+        if isinstance(message, Deployed):
+            there = message.already_there
         else:
-            work.hear(news, about, "bytes")
+            work.receive(message, about, "bytes")
     built = about.opened.facts if about.opened else {}
     build_s = float(built.get("build_s") or 0) if built.get("built_now") is True else None
     return Made({}, {"bytes": len(data), "already_there": there, "build_s": build_s})

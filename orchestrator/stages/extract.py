@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.cluster.interfaces import BoardNews, ImageFile
+from orchestrator.cluster.interfaces import BoardMessage, ImageFile
 from orchestrator.data.features import Features
 from orchestrator.data.progress import Progress
 from orchestrator.errors import BoardError, TransientError
@@ -108,10 +108,10 @@ def help_with(work: Work, board: str) -> None:
 
 def _hold_against(work: Work, board: str, piece: Piece, want: NDArray[np.float32]) -> None:
     got = np.zeros_like(want)
-    for news in _calls(work, board, piece):
-        if isinstance(news, Features):
+    for message in _calls(work, board, piece):
+        if isinstance(message, Features):
             # The store has zeros where an image failed.
-            got[news.start : news.stop] = np.where(news.failed[:, None], 0, news.rows)
+            got[message.start : message.stop] = np.where(message.failed[:, None], 0, message.rows)
     if not np.array_equal(got, want):
         worst = float(np.abs(got - want).max())
         step = work.step
@@ -125,14 +125,14 @@ def _hold_against(work: Work, board: str, piece: Piece, want: NDArray[np.float32
 def _make(work: Work, board: str, shared: SharedExtraction, about: About) -> None:
     with contextlib.closing(shared.pieces(board)) as pieces:
         for piece in pieces:
-            for news in _calls(work, board, piece):
-                if isinstance(news, Features):
-                    _keep(work, board, shared, news)
-                elif not isinstance(news, Progress):  # what counts is what is on the disk
-                    work.hear(news, about, "images", board)
+            for message in _calls(work, board, piece):
+                if isinstance(message, Features):
+                    _keep(work, board, shared, message)
+                elif not isinstance(message, Progress):  # what counts is what is on the disk
+                    work.receive(message, about, "images", board)
 
 
-def _calls(work: Work, board: str, piece: Piece) -> Iterator[BoardNews]:
+def _calls(work: Work, board: str, piece: Piece) -> Iterator[BoardMessage]:
     _, artifact = work.artifact()
     images = ImageFile(str(work.input("images").file(image_rows.FILE)), (piece,))
     works_s = BUILD_S if work.step.executed_by == "simulator" else 0.0

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.agents.measurement.cooling import TOO_LATE
-from orchestrator.cluster.interfaces import BoardNews
+from orchestrator.cluster.interfaces import BoardMessage
 from orchestrator.data.times import RawTimes
 from orchestrator.errors import BoardError, ToolchainError, UserError
 from orchestrator.fleet.session.types import MeasureFacts, SensorSample
@@ -41,19 +41,19 @@ class Round:
     facts: Mapping[str, Any] = field(default_factory=dict)
     began: float = 0.0
 
-    def take(self, news: BoardNews) -> None:
+    def take(self, message: BoardMessage) -> None:
         """Keep what belongs to the measurement of what a board says."""
-        match news:
+        match message:
             case RawTimes():
-                if not self.parts and len(news.block):
+                if not self.parts and len(message.block):
                     # The board sends times as soon as the last of them is over.
-                    spent_ns = news.begin_ns[-1] + news.end_to_end_ns[-1]
+                    spent_ns = message.begin_ns[-1] + message.end_to_end_ns[-1]
                     self.began = time.monotonic() - float(spent_ns) / 1e9
-                self.parts.append(news)
-            case SensorSample() if news.within:
-                self.samples.append(news.values)
+                self.parts.append(message)
+            case SensorSample() if message.within:
+                self.samples.append(message.values)
             case MeasureFacts():
-                self.facts = asdict(news)
+                self.facts = asdict(message)
 
 
 @dataclass(eq=False)
@@ -66,20 +66,20 @@ class Series:
         about: what the board said of the artifact.
     """
 
-    measure: Callable[[], Iterator[BoardNews]]
+    measure: Callable[[], Iterator[BoardMessage]]
     optional: bool = False
     rounds: list[Round] = field(default_factory=list)
     about: About = field(default_factory=About)
 
 
 def take_turns(
-    series: Sequence[Series], rounds: int, heard: Callable[[Series, BoardNews], None]
+    series: Sequence[Series], rounds: int, received: Callable[[Series, BoardMessage], None]
 ) -> list[Series]:
     """Measure interleaved; every other round goes backwards, so that drift meets all alike.
 
     Args:
         rounds: of each encoder.
-        heard: told all that the board says.
+        received: told all that the board says.
 
     Returns:
         Those that were measured in every round.
@@ -92,9 +92,9 @@ def take_turns(
         for each in list(left) if turn_number % 2 == 0 else left[::-1]:
             turn = Round()
             try:
-                for news in each.measure():
-                    turn.take(news)
-                    heard(each, news)
+                for message in each.measure():
+                    turn.take(message)
+                    received(each, message)
             except (UserError, ToolchainError, BoardError):
                 if not each.optional:
                     raise

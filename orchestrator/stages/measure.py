@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.cluster.interfaces import BoardNews, ImageFile
+from orchestrator.cluster.interfaces import BoardMessage, ImageFile
 from orchestrator.errors import FarmError
 from orchestrator.planning import identity
 from orchestrator.planning.facts import BoardFacts
@@ -34,7 +34,9 @@ def run(work: Work) -> Made:
         others = _others(work, held) if rounds > 1 else []
         works = {_series(work): work} | {_series(each, optional=True): each for each in others}
         full = take_turns(
-            list(works), rounds, lambda series, news: work.hear(news, series.about, "inferences")
+            list(works),
+            rounds,
+            lambda series, message: work.receive(message, series.about, "inferences"),
         )
         turns = [works[series].step.id for series in full]
         for series in full[1:]:
@@ -67,7 +69,7 @@ def _others(work: Work, held: contextlib.ExitStack) -> list[Work]:
 
 
 def _series(work: Work, *, optional: bool = False) -> Series:
-    def measure() -> Iterator[BoardNews]:
+    def measure() -> Iterator[BoardMessage]:
         step, pictures = work.step, work.input("images")
         _, artifact = work.artifact()
         count = min(IMAGES, image_rows.count(pictures))

@@ -18,7 +18,7 @@ from orchestrator.errors import ToolchainError, TransientError
 from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.stages import deployable, image_rows
 from orchestrator.stages.quantize import chain_of, inputs_of
-from orchestrator.stages.score import kept
+from orchestrator.stages.score import stored_features
 from orchestrator.stages.stage import Stage
 from orchestrator.stages.stage_output import Made
 from orchestrator.stages.work import Work
@@ -70,7 +70,7 @@ def run(work: Work) -> Made:
     step, pictures = work.step, work.input("images")
     count = min(IMAGES, image_rows.count(pictures))
     ids = image_rows.read_rows(pictures.read(image_rows.ROWS))
-    features = kept(work.input("features").folder, ids)
+    features = stored_features(work.input("features").folder, ids)
     quantized = work.input("quantized").read(deployable.FILE) if work.has("quantized") else None
     return work.services.compute.run(
         parity,

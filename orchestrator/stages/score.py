@@ -41,7 +41,7 @@ def run(work: Work) -> Made:
         for role in ("gallery", "probe")
     }
     gallery, probe = (work.input(role).folder for role in ("gallery", "probe"))
-    sides = kept(gallery, ids["gallery"]), kept(probe, ids["probe"])
+    sides = stored_features(gallery, ids["gallery"]), stored_features(probe, ids["probe"])
     policy, compute = work.step.params["scoring"], work.services.compute
     news: Iterator[Progress | Made]
     if too_big(*sides):
@@ -51,7 +51,7 @@ def run(work: Work) -> Made:
     else:
         # Ray's head is on this machine: its worker maps the store's files, nothing is copied.
         folders = str(gallery), str(probe)
-        news = compute.watch(score_kept, *folders, ids["gallery"], ids["probe"], policy)
+        news = compute.watch(score_stored, *folders, ids["gallery"], ids["probe"], policy)
     output = None
     try:
         for heard in news:
@@ -96,7 +96,7 @@ def refused(error: ScoringError) -> UserError:
     return found
 
 
-def kept(folder: Path, ids: Sequence[str]) -> Features:
+def stored_features(folder: Path, ids: Sequence[str]) -> Features:
     """A complete feature file of the store; integer features are dequantized.
 
     Raises:
@@ -228,10 +228,10 @@ def score(
         progress: called in this thread with (pairs done, pairs in all).
     """
     searches, warnings = search(gallery, probes, policy["fusion"], progress)
-    return made(searches, policy, warnings)
+    return output_of(searches, policy, warnings)
 
 
-def made(searches: Searches, policy: Mapping[str, Any], warnings: Sequence[str]) -> Made:
+def output_of(searches: Searches, policy: Mapping[str, Any], warnings: Sequence[str]) -> Made:
     """The step's output from its searches."""
     return Made(
         {SEARCHES: saved(searches)},
@@ -240,7 +240,7 @@ def made(searches: Searches, policy: Mapping[str, Any], warnings: Sequence[str])
     )
 
 
-def score_kept(
+def score_stored(
     gallery_folder: str,
     probe_folder: str,
     gallery_ids: Sequence[str],
@@ -249,7 +249,7 @@ def score_kept(
 ) -> Iterator[Progress | Made]:
     """Score the store's feature files, which are mapped and not copied; says how far it is."""
     gallery, probes = (
-        kept(Path(folder), ids)
+        stored_features(Path(folder), ids)
         for folder, ids in ((gallery_folder, gallery_ids), (probe_folder, probe_ids))
     )
 
@@ -281,7 +281,7 @@ def score_in_parts(
         if isinstance(heard, Progress):
             yield heard
         else:
-            yield made(heard, policy, warnings)
+            yield output_of(heard, policy, warnings)
 
 
 def saved(searches: Searches) -> bytes:

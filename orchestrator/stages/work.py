@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from orchestrator.cluster.interfaces import BoardCalls, BoardNews, Computes, Emits
+from orchestrator.cluster.interfaces import BoardCalls, BoardMessage, Computes, Emits
 from orchestrator.data.progress import Progress
 from orchestrator.errors import ToolchainError
 from orchestrator.events import Note, StepProgress, Telemetry
@@ -208,7 +208,7 @@ class Work:
         message = f"{self.step.id}{text}"
         self.services.reporter.emit(Note(level="warning", board=board, message=message))
 
-    def hear(self, news: BoardNews, about: About, unit: str, board: str = "") -> None:
+    def receive(self, message: BoardMessage, about: About, unit: str, board: str = "") -> None:
         """Take in what a board says beside times and features.
 
         Args:
@@ -217,20 +217,22 @@ class Work:
             board: which board, where it is not the step's own.
         """
         board = board or self.step.board
-        match news:
+        match message:
             case Progress():
-                self.progress(news.done, news.total, unit, news.note)
+                self.progress(message.done, message.total, unit, message.note)
             case Building():
-                note = f"{news.doing}: {news.seconds:.0f} s of at most {news.limit_s:.0f} s;"
+                note = (
+                    f"{message.doing}: {message.seconds:.0f} s of at most {message.limit_s:.0f} s;"
+                )
                 self.progress(0, 0, unit, note)
             case ModelFacts():
-                self._check_length(news, board)
-                about.opened = news
+                self._check_length(message, board)
+                about.opened = message
             case MeasureFacts():
-                about.measured = news
-            case SensorSample() if news.values:
-                about.sensors = news.values
-                self._show(board, news)
+                about.measured = message
+            case SensorSample() if message.values:
+                about.sensors = message.values
+                self._show(board, message)
 
     def _check_length(self, opened: ModelFacts, board: str) -> None:
         model = self.services.plan.models[self.step.extra["model"]]

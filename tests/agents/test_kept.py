@@ -163,7 +163,7 @@ def test_an_interrupted_block_is_dropped(tmp_path):
     raw = [bytes([n]) * 4 for n in range(4)]
     data = np.frombuffer(b"".join(raw), np.uint8).reshape(4, 1, 1, 4)
     made = offer(Rows(data), 0, 4)
-    store = kept.Kept(str(tmp_path), made.meta, made.payload, 4, 4)
+    store = kept.ImageCache(str(tmp_path), made.meta, made.payload, 4, 4)
     for index in range(3):
         store.add(index, raw[index])
     store.close()
@@ -182,7 +182,7 @@ def test_what_is_sent_and_what_is_held_make_up_the_whole(
     held = data.draw(st.lists(st.booleans(), min_size=len(spans), max_size=len(spans)))
     hashes = tuple(bytes([1]) * 32 for _ in spans)
     made = session_kept.Offer(first, size, hashes)
-    store = kept.Kept("/nonexistent/farm", made.meta, made.payload, count, 1)
+    store = kept.ImageCache("/nonexistent/farm", made.meta, made.payload, count, 1)
     store.held = bytes(held)
     runs = missing(wire.Frame(wire.READY, 1, {}, bytes(held)), made, count)
     sent = {index for start, stop in runs for index in range(start, stop)}

@@ -52,7 +52,9 @@ def test_a_feature_that_cannot_be_scored_names_its_image(
     plan = host_plan(Request(*(str(tmp_path / name) for name in names)))
     (row,) = plan.graph.targets.values()
     step = plan.graph.steps[row.score]
-    run_here(plan, [step.inputs["gallery_images"], step.inputs["probe_images"], row.artifact], hear)
+    run_here(
+        plan, [step.inputs["gallery_images"], step.inputs["probe_images"], row.artifact], ignore
+    )
     for role, bad in (("gallery", None), ("probe", 5)):
         key = plan.resolution.keys[step.inputs[role]]
         count = plan.graph.steps[step.inputs[role]].units
@@ -66,11 +68,11 @@ def test_a_feature_that_cannot_be_scored_names_its_image(
     plan.forget()
     plan.resolve()
     with pytest.raises(UserError) as error:
-        run_here(plan, [row.score], hear)
+        run_here(plan, [row.score], ignore)
     name = plan.rows["synthface-ir", "probe"].names[5]
     assert f"probes: feature row 5 (identity 5) {reason}" in error.value.message
     assert error.value.message.endswith(f": {name}")
 
 
-def hear(event: object) -> None:
+def ignore(event: object) -> None:
     """Nothing is shown."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.execution.second_look import Again, Kept, measure_again
+from orchestrator.execution.second_look import Again, StoredArtifact, measure_again
 from orchestrator.specs.inventory import Board
 from orchestrator.stages.convert import convert_model
 from orchestrator.stages.quantize import FLOAT32
@@ -58,7 +58,7 @@ def look(folder: Path, sysfs: dict[str, str]) -> Again:
         held = store.commit(
             "convert", "k" * 64, made.files, provenance=made.provenance, facts=made.facts
         )
-    kept = Kept(held, "onnxruntime", INPUT)
+    kept = StoredArtifact(held, "onnxruntime", INPUT)
     said: list[str] = []
     again = measure_again(board, kept, kept, POLICY, folder / "state", said.append, rounds=2)
     assert [text for text in said if "round" in text] == ["b: round 1 of 2", "b: round 2 of 2"]

@@ -16,10 +16,10 @@ def test_ray_and_whoever_uses_a_board_are_told_once(tmp_path: Path) -> None:
     ray = SimpleNamespace(up=False)
     reporter = Reporter(EventLog(tmp_path / "events.jsonl"))
     waits = Waits(cast(Any, ray), reporter)
-    waits.tell()
-    waits.tell()
+    waits.report_ray()
+    waits.report_ray()
     ray.up = True
-    waits.tell()
+    waits.report_ray()
     for who in ("run 7", "run 7", "run 8"):
         waits.report(ReportWaiting(("x",), Reason(Why.BOARD, f"x is in use by {who}")))
     waits.report(ReportWaiting(("x", "y"), Reason(Why.MEASUREMENT, "measure/h", "this-host")))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import TransientError, UserError
-from orchestrator.stages.score import kept
+from orchestrator.stages.score import stored_features
 from orchestrator.store.features import DATA, JOURNAL, SUMMARY, FeatureWriter, read_features
 
 ROWS, DIM, CHUNK = 1000, 48, 128
@@ -346,7 +346,7 @@ def test_native_features_survive_kill_9_and_are_scored_with_their_scale(tmp_path
             writer.finish()
     assert (tmp_path / DATA).read_bytes() == (whole / DATA).read_bytes()
     assert np.array_equal(read_features(tmp_path)[0], data)
-    found = kept(tmp_path, [f"p{row}" for row in range(2000)])
+    found = stored_features(tmp_path, [f"p{row}" for row in range(2000)])
     assert found.rows.dtype == np.float32
     assert np.array_equal(found.rows, (data.astype(np.float32) - 118) * np.float32(0.0625))
 
@@ -357,4 +357,4 @@ def test_native_features_without_their_scale_are_refused(tmp_path):
     with opened(tmp_path, data) as writer:
         writer.finish()
     with pytest.raises(UserError, match="uint8 features without scale and zero point"):
-        kept(tmp_path, ["p"] * ROWS)
+        stored_features(tmp_path, ["p"] * ROWS)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.errors import FarmError
-from orchestrator.execution.second_look import Kept, measure_again
+from orchestrator.execution.second_look import StoredArtifact, measure_again
 from orchestrator.reporting.analysis.compare import RowPair, slower
 from orchestrator.reporting.analysis.gate import Confirm, SecondLook
 from orchestrator.reporting.analysis.history import Run
@@ -23,7 +23,10 @@ def confirming(baseline: Run, candidate: Run, console: Console) -> Confirm:
 
     def confirm(pair: RowPair) -> SecondLook | str:
         try:
-            first, second = _kept(baseline, pair.first), _kept(candidate, pair.second)
+            first, second = (
+                _stored_artifact(baseline, pair.first),
+                _stored_artifact(candidate, pair.second),
+            )
             if isinstance(first, str) or isinstance(second, str):
                 return NOT + (first if isinstance(first, str) else str(second))
             inventory = load_inventory(Path(candidate.request["inventory"]))
@@ -48,7 +51,7 @@ def confirming(baseline: Run, candidate: Run, console: Console) -> Confirm:
     return confirm
 
 
-def _kept(run: Run, row: CellResult) -> Kept | str:
+def _stored_artifact(run: Run, row: CellResult) -> StoredArtifact | str:
     keys = row.provenance.get("keys", {})
     held = (
         run.store.lookup("convert", keys["artifact"]) if run.store and "artifact" in keys else None
@@ -56,4 +59,4 @@ def _kept(run: Run, row: CellResult) -> Kept | str:
     if held is None:
         return f"the artifact of {run.name} is not in the store any more"
     opened = row.provenance["measure"]["opened"]
-    return Kept(held, opened["runtime"], row.provenance["preprocessing"])
+    return StoredArtifact(held, opened["runtime"], row.provenance["preprocessing"])

@@ -45,7 +45,7 @@ class ToExplain:
 
 def explain(arguments: ToExplain) -> int:
     """Explain a row."""
-    from orchestrator.cli.run.predict import heard_by
+    from orchestrator.cli.run.predict import shown_on
     from orchestrator.diagnosis.explain import explain_cell
     from orchestrator.execution.local_backend import host_plan
 
@@ -60,8 +60,8 @@ def explain(arguments: ToExplain) -> int:
     from rich.console import Console
 
     console = Console(highlight=False, stderr=arguments.as_json)
-    with heard_by(console) as hear:
-        found = explain_cell(plan, cell, arguments.images, arguments.effect, hear)
+    with shown_on(console) as emit:
+        found = explain_cell(plan, cell, arguments.images, arguments.effect, emit)
     if plot is None and not arguments.as_json:
         plot = Path(f"explain-{cell.name.rstrip('*').replace('/', '-')}.svg")
     if plot is not None:

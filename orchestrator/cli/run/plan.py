@@ -22,7 +22,7 @@ from orchestrator.reporting.tables.fitting import Column, fitted
 from orchestrator.request import Request
 from orchestrator.scheduling.forecast import expected_of
 
-MENDED = " (changed so that onnxruntime computes it)"
+REPAIRED = " (changed so that onnxruntime computes it)"
 
 
 def plan(
@@ -101,7 +101,7 @@ def _intake(made: Plan) -> list[str]:
         if taken.changes:
             lines.append(
                 f"model {escape(name)} is used in the normal form; lowest cosine to the file"
-                f"{MENDED if taken.mended else ''} on {taken.images} images {taken.cosine:.7f}:"
+                f"{REPAIRED if taken.repaired else ''} on {taken.images} images {taken.cosine:.7f}:"
             )
         lines += [f"  - {escape(change)}" for change in taken.changes]
         lines += [

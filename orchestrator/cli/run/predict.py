@@ -36,8 +36,8 @@ def show_predictions(request: Request, console: Console) -> int:
         for step_id in (target.score, target.compare)
         if step_id is not None
     ]
-    with heard_by(console) as hear:
-        run_here(made, targets, hear)
+    with shown_on(console) as emit:
+        run_here(made, targets, emit)
     console.print(table(made, console.width))
     console.print()
     reasons = {cell.name: cell.reason for cell in made.cells if cell.reason}
@@ -93,7 +93,7 @@ def _figures(made: Plan, cell: Cell) -> tuple[str, str, str]:
 
 
 @contextmanager
-def heard_by(console: Console) -> Iterator[Any]:
+def shown_on(console: Console) -> Iterator[Any]:
     """A listener for `run_here`: a bar on a terminal, a line a step elsewhere."""
     if not console.is_terminal:
         yield lambda event: _line(console, event)
@@ -102,13 +102,13 @@ def heard_by(console: Console) -> Iterator[Any]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None)
 
-        def hear(event: Event) -> None:
+        def emit(event: Event) -> None:
             if isinstance(event, StepStarted):
                 progress.reset(task, total=None, description=event.step)
             elif isinstance(event, StepProgress):
                 progress.update(task, completed=event.done, total=event.total or None)
 
-        yield hear
+        yield emit
 
 
 def _line(console: Console, event: Event) -> None:

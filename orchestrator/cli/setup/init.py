@@ -154,7 +154,7 @@ def _manifest(
         lambda size: None if given else _faces(arguments, size),
     )
     for line in taken.lines():
-        _tell(arguments, line)
+        _say(arguments, line)
     pixels = _pixels(arguments, name, taken)
     why = pixels.why
     if taken.fed:
@@ -204,7 +204,7 @@ def _pixels(arguments: ToInit, name: str, taken: Taken) -> _Pixels:
         mean, std = taken.fed or SCALINGS["(x - 127.5) / 127.5"]
         what = "Colour is" if taken.fed else "Colour, mean and std are"
         why = f"{what} a guess: not compared, see `farm init --images`."
-        _tell(arguments, f"{name}: {why}")
+        _say(arguments, f"{name}: {why}")
         return _Pixels("RGB", mean, std, why)
     how = "faces of --images" if arguments.images else "rendered faces"
     doubt = "" if found.decided else " UNDECIDED: others do as well."
@@ -277,7 +277,7 @@ def _own_faces(arguments: ToInit, size: tuple[int, int]) -> tuple[Any, list[str]
         made = read_people(folder, Checker(), skip_unreadable=skip)
     refuse([made], [size])
     for note in made.notes:
-        _tell(arguments, note)
+        _say(arguments, note)
     found: dict[str, list[ImageFile]] = {}
     for file in made.files:
         found.setdefault(file.identity, []).append(file)
@@ -301,7 +301,7 @@ def _relative(path: str, folder: Path) -> str:
     return os.path.relpath(path, folder)
 
 
-def _tell(arguments: ToInit, text: str) -> None:
+def _say(arguments: ToInit, text: str) -> None:
     if not arguments.as_json:
         print(text)
 

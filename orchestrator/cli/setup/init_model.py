@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.calibration.preprocess import preprocess
-from orchestrator.cli.run.plan import MENDED
+from orchestrator.cli.run.plan import REPAIRED
 from orchestrator.errors import UserError
 from orchestrator.intake.looking import Looked, look
 from orchestrator.intake.normalizing import Normal, normalize
@@ -57,10 +57,10 @@ class Taken:
         """What to say of it; nothing of a model that is as it should be."""
         made = []
         if self.normal.changes:
-            mended = MENDED if self.normal.computable is not None else ""
+            repaired = REPAIRED if self.normal.computable is not None else ""
             made.append(
                 f"{self.original.path} is used in the normal form; lowest cosine to the file"
-                f"{mended} on {self.proof.images} images {self.proof.cosine:.7f}:"
+                f"{repaired} on {self.proof.images} images {self.proof.cosine:.7f}:"
             )
         made += [f"  - {change}" for change in self.normal.changes]
         if self.fed:

@@ -254,12 +254,12 @@ class AgentSession:
                     self.measurement = measure_facts(frame.meta, transfer)
                     return
                 with self._strict():
-                    news = times_and_samples(frame)
+                    messages = times_and_samples(frame)
                 if not transfer:  # the first word after the images says that they are there
                     spent = max(0.0, time.monotonic() - began - self._link.rtt_s)
                     transfer = {"images": len(few), "bytes": few.nbytes, "seconds": spent}
                     transfer["rtt_s"] = self._link.rtt_s
-                for each in news:
+                for each in messages:
                     if isinstance(each, SensorSample):
                         self._link.telemetry = each.values
                     yield each

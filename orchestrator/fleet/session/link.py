@@ -83,7 +83,7 @@ class _Pulse:
         self.heard = time.monotonic()
         self.rtt_s = 0.0
 
-    def hear(self) -> None:
+    def beat(self) -> None:
         """Something came."""
         self.heard = time.monotonic()
 
@@ -150,7 +150,7 @@ class SessionLink:
 
     def greet(self) -> None:
         """Answer the agent's HELLO and keep it told that somebody is here."""
-        self._pulse.hear()
+        self._pulse.beat()
         self.send(Frame(HELLO, 0, {"heartbeat_s": self._pulse.heartbeat_s}))
         self._beater.start()
 
@@ -388,7 +388,7 @@ class SessionLink:
         try:
             while True:
                 data = self._channel.read(READ)
-                self._pulse.hear()
+                self._pulse.beat()
                 if not data:
                     break
                 for frame in decoder.feed(data):
@@ -417,7 +417,7 @@ class SessionLink:
             self._changed.notify_all()
             while self._inbox.fill > INBOX_BYTES and self._error is None:
                 self._changed.wait(1.0)
-        self._pulse.hear()
+        self._pulse.beat()
 
     def _heard_beat(self, frame: Frame) -> None:
         self._pulse.echoed(frame.meta.get("echo"))

@@ -238,13 +238,13 @@ class SshTransport:
             self._heard(out, stderr.answer)
             if out.status is not None:
                 channel.status_event.wait(min(_ORDERLY_S, deadline.remaining()))
-                errors = stderr.kept(min(_STDERR_S, deadline.remaining()))
+                errors = stderr.tail(min(_STDERR_S, deadline.remaining()))
                 return CommandResult(out.status, bytes(stdout), errors)
             channel.status_event.wait(deadline.remaining())
             if not channel.eof_received and channel.exit_status < 0:
                 raise TransientError(f"{self.board}: the connection was lost while {doing}")
             stdout += out.rest()[: OUTPUT_LIMIT - len(stdout)]
-            errors = stderr.kept(deadline.remaining())
+            errors = stderr.tail(deadline.remaining())
             if not out.begun:
                 raise no_shell(self.board, int(channel.exit_status), out, stderr.answer)
             # Its own shell was ended, or it would have told the status.

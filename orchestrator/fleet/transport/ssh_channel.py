@@ -117,7 +117,7 @@ class StderrDrain:
             else:
                 self._kept += data[: self._limit - len(self._kept)]
 
-    def kept(self, wait_s: float = 0.0) -> bytes:
+    def tail(self, wait_s: float = 0.0) -> bytes:
         """What was kept; waits up to `wait_s` for the second mark or stderr's end."""
         self._complete.wait(wait_s)
         with self._lock:
@@ -173,7 +173,7 @@ class SshChannel:
             raise TransientError(f"{self._board}: the connection was lost during a command")
         self._answer.rest()
         if not self._answer.begun:
-            self._stderr.kept(1.0)
+            self._stderr.tail(1.0)
             status = self.exit_status(1.0)
             told = -1 if status is None else status
             raise no_shell(self._board, told, self._answer, self._stderr.answer)
@@ -198,7 +198,7 @@ class SshChannel:
         close_channel(self._channel)
 
     def stderr_tail(self) -> str:
-        return printable(self._stderr.kept(), STDERR_TAIL)
+        return printable(self._stderr.tail(), STDERR_TAIL)
 
     def exit_status(self, timeout_s: float) -> int | None:
         if not self._channel.status_event.wait(timeout_s):

@@ -250,7 +250,7 @@ class KeptFeatures:
         held = self.held(row, role)
         name = f"{held.content} {self._images(held)}"
         if name not in self._read:
-            self._read[name] = score.kept(held.folder, self.ids(row, role))
+            self._read[name] = score.stored_features(held.folder, self.ids(row, role))
         return self._read[name]
 
     def ids(self, row: CellResult, role: str) -> list[str]:

@@ -25,7 +25,7 @@ def keep(run: Path, explanation: Mapping[str, Any]) -> Path:
     return path
 
 
-def kept(run: Path) -> list[dict[str, Any]]:
+def stored(run: Path) -> list[dict[str, Any]]:
     """A run's explanations by row; a damaged file is left out."""
     found = []
     for path in sorted((run / FOLDER).glob("*.json")):

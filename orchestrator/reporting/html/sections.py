@@ -49,7 +49,7 @@ def sections(run: Run) -> list[Section]:
                       curves.cmc(figures.cmc_curves(run), rows, names)), pair=True),
         _cross(run),
         Section("layers", "Layers against float32",
-                tuple(layer_chart(n, each) for n, each in enumerate(explained.kept(run.folder)))),
+                tuple(layer_chart(n, each) for n, each in enumerate(explained.stored(run.folder)))),
         Section("latency", "Latency",
                 (*_some(times.latencies(measured, names)), *times.sustained(measured, names)),
                 tuple(_parts_of_time(rows, names))),
