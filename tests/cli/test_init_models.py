@@ -103,6 +103,10 @@ def test_init_then_plan(tmp_path, capsys, monkeypatch, form, said, scaled):
     again = planned(tmp_path)
     assert again.models == plan.models
     assert written == {path: path.stat().st_mtime_ns for path in spec.path.parent.iterdir()}
+    (record,) = (path for path in written if path.suffix == ".json")
+    os.utime(record, (0, 0))
+    planned(tmp_path)
+    assert record.stat().st_mtime > 1e9  # in use: `farm gc` leaves it
 
 
 def test_a_damaged_normal_form_is_made_again(tmp_path, capsys, monkeypatch):

@@ -37,19 +37,19 @@ def test_errors_survive_the_way_between_processes(error: FarmError, kind: type[F
     assert (arrived.message, arrived.hint) == (error.message, error.hint)
 
 
-def test_a_call_passes_news_on_to_whoever_sends_values_into_it():
+def test_a_call_passes_messages_on_to_whoever_sends_values_into_it():
     """Ray drives generators with `send`, which `yield from` hands on to what it yields from."""
     heard = threading.Event()
 
-    def work(tell):
-        tell("half way")
+    def work(send):
+        send("half way")
         assert heard.wait(60)
         return 42
 
     call = host_actor._Call(work)
-    news = call.news()
-    assert news.send(None) == "half way"
+    messages = call.messages()
+    assert messages.send(None) == "half way"
     heard.set()
     with pytest.raises(StopIteration):
-        news.send({"from": "Ray"})
+        messages.send({"from": "Ray"})
     assert call.result() == 42
