@@ -405,6 +405,7 @@ def emulated(farm: Farm, tmp_path: Path) -> Farm:
     return farm
 
 
+@pytest.mark.slow
 def test_who_release_and_wipe(emulated: Farm, tmp_path: Path) -> None:
     assert emulated("who", "one")[:2] == (0, "one is free\n")
     board = load_inventory("device_inventory.yaml").board("one")

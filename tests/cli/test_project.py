@@ -201,6 +201,7 @@ def test_a_fleet_log_that_cannot_be_written_is_wrong_input(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_wrong_input(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

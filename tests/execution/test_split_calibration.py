@@ -40,8 +40,13 @@ def whole(calibrator: str) -> bytes:
     return table(calibrator, 1, [])[0]
 
 
-@pytest.mark.parametrize("calibrator", ["minmax", "percentile", "entropy"])
-@pytest.mark.parametrize("workers", [2, 5])
+@pytest.mark.parametrize(
+    ("calibrator", "workers"),
+    [
+        *(("minmax", 2), ("minmax", 5), ("percentile", 2), ("percentile", 5), ("entropy", 2)),
+        pytest.param("entropy", 5, marks=pytest.mark.slow),
+    ],
+)
 def test_any_number_of_workers_gives_the_identical_table(calibrator: str, workers: int) -> None:
     seen: list[tuple[int, int]] = []
     assert table(calibrator, workers, seen) == (whole(calibrator), workers)

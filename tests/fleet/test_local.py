@@ -52,7 +52,7 @@ def test_no_zombies_and_no_open_files_stay(tmp_path: Path) -> None:
     transport = connected(tmp_path)
     transport.run("true", timeout_s=10)
     files, threads = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
-    for _ in range(20):
+    for _ in range(8):
         transport.run("echo hi", stdin=b"x", timeout_s=10)
         channel = transport.open("cat", timeout_s=10)
         channel.write(b"x")
