@@ -20,7 +20,8 @@ from orchestrator.cluster.ray_cluster import RayCluster
 from orchestrator.cluster.remote_images import sent
 from orchestrator.errors import FarmError, TransientError
 from orchestrator.fleet.boards.addressing import address_of
-from orchestrator.fleet.boards.board import Address, Artifact, Deadlines
+from orchestrator.fleet.boards.board import Address, Artifact
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.fleet.boards.recovery import Rung, climb, longest_s
 from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.specs.inventory import Board, EmulatedTransportSpec

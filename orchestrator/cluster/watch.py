@@ -9,12 +9,11 @@ import threading
 import time
 from collections.abc import Mapping
 
-from orchestrator.cluster.nodes import reach
+from orchestrator.cluster.nodes import REACH_S, reach
 from orchestrator.errors import UserError
 
 SILENT_S = 15.0
 LOOK_EVERY_S = 1.0
-REACH_S = 5.0
 
 
 class ProcessWatch:

@@ -200,7 +200,7 @@ class Session:
         return cluster
 
     def _driver(self, cluster: RayCluster) -> Driver:
-        from orchestrator.fleet.boards.board import Deadlines
+        from orchestrator.fleet.boards.deadlines import Deadlines
         from orchestrator.scheduling.driver import Driver
 
         assert self._reporter is not None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from orchestrator.cluster.interfaces import BoardCalls, Computes, Emits
 from orchestrator.errors import TransientError, UserError
 from orchestrator.events import Note
-from orchestrator.fleet.boards.board import Deadlines
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.fleet.transport.deadline import longer
 from orchestrator.planning.graph import Step
 from orchestrator.stages import extract

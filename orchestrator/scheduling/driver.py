@@ -28,7 +28,7 @@ from orchestrator.events import (
     StepStarted,
 )
 from orchestrator.execution.executor import Executor, Outcome
-from orchestrator.fleet.boards.board import Deadlines
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.planning.graph import Step
 from orchestrator.preflight.caches import FactsFile
 from orchestrator.preflight.planner import Plan

@@ -13,6 +13,7 @@ from orchestrator.cluster.interfaces import BoardMessage, ImageFile
 from orchestrator.data.features import Features
 from orchestrator.data.progress import Progress
 from orchestrator.errors import BoardError, TransientError
+from orchestrator.fleet.boards.deadlines import SIMULATOR_BUILD_S
 from orchestrator.planning.stage_facts import SHARED_FROM, STAGE_FACTS
 from orchestrator.stages import deployable, image_rows
 from orchestrator.stages.shared_extraction import Piece, SharedExtraction
@@ -23,8 +24,6 @@ from orchestrator.store.contention_lock import working_in
 from orchestrator.store.features import FeatureWriter
 
 CHUNK = 32
-# A simulator builds the model before it can execute it.
-BUILD_S = 3600.0
 
 
 class Unlike(BoardError):
@@ -135,7 +134,7 @@ def _make(work: Work, board: str, shared: SharedExtraction, about: About) -> Non
 def _calls(work: Work, board: str, piece: Piece) -> Iterator[BoardMessage]:
     _, artifact = work.artifact()
     images = ImageFile(str(work.input("images").file(image_rows.FILE)), (piece,))
-    works_s = BUILD_S if work.step.executed_by == "simulator" else 0.0
+    works_s = SIMULATOR_BUILD_S if work.step.executed_by == "simulator" else 0.0
     return work.services.boards.extract(board, artifact, images, CHUNK, works_s=works_s)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from orchestrator.agents.host import processes
 from orchestrator.fleet.boards.agent_bundle import agent_bundle, agent_command
-from orchestrator.fleet.boards.board import Address, Artifact, Deadlines
+from orchestrator.fleet.boards.board import Address, Artifact
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.fleet.emulated.boards import EmulatedFleet, ensure_key
 from orchestrator.fleet.session.client import AgentSession
 from orchestrator.fleet.transport.ssh import SshTransport

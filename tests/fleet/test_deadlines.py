@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import BoardError, FarmError, TransientError
-from orchestrator.fleet.boards.board import Address, Artifact, BoardLink, Deadlines
+from orchestrator.fleet.boards.board import Address, Artifact, BoardLink
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.fleet.boards.health import limited
 from orchestrator.fleet.session.client import Preprocessing
 from orchestrator.fleet.transport.deadline import Deadline, Expired, Hung, named

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import BoardError, TransientError, UserError
-from orchestrator.fleet.boards.board import ENVIRONMENT, BoardBusy, Deadlines
+from orchestrator.fleet.boards.board import BoardBusy
+from orchestrator.fleet.boards.deadlines import Deadlines
+from orchestrator.fleet.transport.deadline import ENVIRONMENT
 from orchestrator.planning.graph import Graph
 from orchestrator.planning.resolving import Resolution
 from orchestrator.scheduling.core.boards import ATTEMPTS, CONNECTING_S, LONGEST_WAIT_S, BoardTable

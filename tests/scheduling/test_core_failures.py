@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.errors import BoardError, FarmError, ToolchainError, TransientError, UserError
-from orchestrator.fleet.boards.board import Deadlines
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.planning.graph import CellTargets, Graph, Step
 from orchestrator.planning.resolving import resolve
 from orchestrator.scheduling.core import messages as m

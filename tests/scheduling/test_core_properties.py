@@ -15,7 +15,8 @@ from hypothesis.stateful import (
 )
 
 from orchestrator.errors import BoardError, TransientError, UserError
-from orchestrator.fleet.boards.board import BoardBusy, Deadlines
+from orchestrator.fleet.boards.board import BoardBusy
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.planning.graph import HEAD_DOMAIN, CellTargets, Graph, Step
 from orchestrator.planning.resolving import Resolution, resolve
 from orchestrator.scheduling.core import messages as m

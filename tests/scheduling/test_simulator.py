@@ -10,7 +10,7 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.fleet.boards.board import Deadlines
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
 from orchestrator.planning.resolving import Resolution
 from orchestrator.scheduling.core import messages as m

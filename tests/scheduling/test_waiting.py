@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.errors import TransientError
-from orchestrator.fleet.boards.board import Deadlines
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
 from orchestrator.planning.resolving import Resolution
 from orchestrator.scheduling.core import messages as m

@@ -14,7 +14,8 @@ from typing import Any
 from orchestrator import environments
 from orchestrator.errors import BoardError, TransientError, UserError
 from orchestrator.fleet.boards.agent_bundle import agent_bundle
-from orchestrator.fleet.boards.board import Address, Deadlines, make_transport
+from orchestrator.fleet.boards.board import Address, make_transport
+from orchestrator.fleet.boards.deadlines import SIMULATOR_BUILD_S, Deadlines
 from orchestrator.fleet.boards.deploying import check_python, deploy
 from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.fleet.session.types import clean_mapping
@@ -29,7 +30,6 @@ DEFAULT_WORKDIR = "~/.farm"
 # Small jobs: a person waits for them.
 PATIENCE = Deadlines(connect_s=15.0, command_s=20.0, transfer_s=120.0, open_s=60.0, chunk_s=30.0)
 _REFUSED = 3
-BUILD_S = 3600.0
 
 
 def me(doing: str) -> str:
@@ -95,8 +95,7 @@ def address_of(
             workdir=str(state.resolve() / "local" / board.name),
             owner=owner,
             lock=board.lock,
-            # Opening builds the model: minutes, an hour with the slowest calibrator.
-            deadlines=replace(deadlines, open_s=max(deadlines.open_s, BUILD_S)),
+            deadlines=replace(deadlines, open_s=max(deadlines.open_s, SIMULATOR_BUILD_S)),
         )
     server = emulated.start(board.name)
     return Address(

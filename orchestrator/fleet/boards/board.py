@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.errors import BoardError, FarmError, TransientError, UserError
+from orchestrator.errors import BoardError, FarmError, TransientError
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.fleet.transport.channel import Transport
-from orchestrator.fleet.transport.deadline import ENVIRONMENT, named
+from orchestrator.fleet.transport.deadline import named
 from orchestrator.specs.runtimes import runtime
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from orchestrator.fleet.session.image_cache import Offer
     from orchestrator.fleet.transport.jump_hosts import Place
 
-# Runtimes that make their final artifact on the board, which may take long the first time.
-
 
 class BoardBusy(TransientError):
     """Somebody else holds the board's lock; the message names them."""
@@ -47,57 +44,6 @@ class BoardBusy(TransientError):
 
 class Untrusted(BoardError):
     """Another machine may be answering in the board's place: nothing is done to it."""
-
-
-@dataclass(frozen=True)
-class Deadlines:
-    """How long each kind of remote call may take, in seconds; each message says which one ended.
-
-    `build_s` is how long a board's runtime may build what it runs, beyond `open_s`. `transfer_s`
-    is for one file; `silence_s` is how long a working agent may say nothing at all. `queue_s` is
-    how long a run waits for a board that somebody else uses; `lost_s` is how long a board that was
-    lost in the middle of a run is looked for before the run goes on without it. `convert_s` is how
-    long a vendor's converter may take, on this host or on another; some get a share or a multiple.
-    """
-
-    connect_s: float = 20.0
-    command_s: float = 30.0
-    transfer_s: float = 600.0
-    open_s: float = 120.0
-    build_s: float = 1800.0
-    silence_s: float = 10.0
-    chunk_s: float = 120.0
-    queue_s: float = 3600.0
-    lost_s: float = 300.0
-    convert_s: float = 3600.0
-
-    @classmethod
-    def from_environment(cls) -> Deadlines:
-        """The defaults, with what the variable FARM_DEADLINES (a JSON object) says instead.
-
-        Raises:
-            UserError: it is no such object, or names no deadline, or a time is not above 0.
-        """
-        text = os.environ.get(ENVIRONMENT)
-        if not text:
-            return cls()
-        names = [found.name for found in fields(cls)]
-        hint = f'an object of {", ".join(names)} in seconds, such as {{"silence_s": 30}}'
-        try:
-            told = json.loads(text)
-        except ValueError as error:
-            raise UserError(f"{ENVIRONMENT} is not JSON: {error}", hint) from error
-        for name, value in told.items() if isinstance(told, dict) else [(text, None)]:
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            seconds = float(value or 0) if number else 0.0
-            if name not in names or not 0 < seconds < 1e9:
-                raise UserError(f"{ENVIRONMENT}: {name!s:.80} cannot be {value!r:.80}", hint)
-        return replace(cls(), **{name: float(value) for name, value in told.items()})
-
-    @property
-    def meet_s(self) -> float:
-        """All that connecting may take: reaching, looking, bringing the agent, its first word."""
-        return self.connect_s + 4 * self.command_s + self.transfer_s + self.open_s
 
 
 @dataclass(frozen=True)

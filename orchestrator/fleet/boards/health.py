@@ -16,7 +16,8 @@ from typing import Any
 from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet.boards import smoke_test
 from orchestrator.fleet.boards.addressing import contact
-from orchestrator.fleet.boards.board import Address, BoardLink, Deadlines
+from orchestrator.fleet.boards.board import Address, BoardLink
+from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.fleet.boards.entry import identity
 from orchestrator.fleet.session.types import AgentFacts
 from orchestrator.planning.identity import Evidence, judge
