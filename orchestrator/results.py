@@ -83,16 +83,20 @@ class TestSetResult(Part):
         gallery: enrolled identities (N).
         probes: searches, unknown ones included.
         mated, unknown: probes whose identity is, or is not, enrolled.
-        difficulty: of rendered faces; None for others.
+        images: pictures, of detection; gallery and probes are then 0.
+        faces: faces that count, by subset, of detection.
+        difficulty: of rendered faces and scenes; None for others.
         notes: what must be said of the user's own images: skipped files, transparency, ...
         audit: what the audit of the images found, with some examples.
     """
 
     hash: str
-    gallery: int
-    probes: int
-    mated: int
-    unknown: int
+    gallery: int = 0
+    probes: int = 0
+    mated: int = 0
+    unknown: int = 0
+    images: int = 0
+    faces: dict[str, int] = {}
     difficulty: float | None = None
     notes: list[str] = []
     audit: list[AuditFinding] = []
@@ -186,18 +190,91 @@ class Tar(Estimate):
     reason: str = ""
 
 
-class Difference(Part):
-    """A row against its model's float32 reference, over the same probes.
+NO_RATE = Estimate(value=None, low=None, high=None)
+NO_TAR = Tar(
+    value=None,
+    low=None,
+    high=None,
+    far_target=1e-3,
+    far_achieved=0.0,
+    k=0,
+    threshold=None,
+    available=False,
+    reason="a detector identifies nobody",
+)
+
+
+class Detection(Part):
+    """A detector's figures; docs/detection.md says how each is counted.
 
     Attributes:
-        rank1, tar: difference of the rates with interval.
-        only_reference, only_cell: probes that only one of the two ranks first.
-        p: of the exact McNemar test on these; `p_holm`: adjusted over the rows of the table.
-        real: whether the Rank-1 difference is significant after the adjustment.
+        main: the subset with the most faces: what rows are compared by.
+        ap: average precision at IoU 0.5 by subset; `ap_by_height` by height of the face.
+        recall: of the main subset, by false positives an image; `threshold`: the least score there.
+        landmark_error: mean distance of the five points from the true ones over the root of the
+            box's area; a share, not a rate.
+        boxes: that were found, of any score.
+        decode_ms_here, nms_ms_here: medians an image of decoding and NMS on this host.
     """
 
-    rank1: Estimate
-    tar: Estimate
+    main: str
+    ap: dict[str, Estimate]
+    ap_by_height: dict[str, Estimate] = {}
+    recall: dict[str, Estimate] = {}
+    threshold: dict[str, float | None] = {}
+    landmark_error: Estimate = NO_RATE
+    boxes: int = 0
+    decode_ms_here: float | None = None
+    nms_ms_here: float | None = None
+
+
+class Agreement(Part):
+    """How far a detector finds the boxes that float32 finds.
+
+    Attributes:
+        share: of both detectors' boxes, those with a partner of IoU 0.5 or more.
+        overlap: mean IoU of these pairs.
+    """
+
+    share: float | None
+    overlap: float | None
+
+
+class AtFixedThreshold(Part):
+    """A cell at the score threshold that was chosen with float32.
+
+    Attributes:
+        threshold: float32's at the first of `scoring: false_positives`.
+        recall, reference_recall: of the cell and of float32 at that score.
+        false_positives: an image, of the cell at that score.
+    """
+
+    threshold: float | None
+    recall: float | None
+    reference_recall: float | None
+    false_positives: float | None
+
+
+class Difference(Part):
+    """A row against its model's float32 reference, over the same probes or pictures.
+
+    Attributes:
+        rank1, tar: difference of the rates with interval; empty of a detector.
+        ap, recall, landmark_error, agreement, fixed: of a detector; `ap` by subset.
+        only_reference, only_cell: probes that only one of the two ranks first; faces that only one
+            of the two finds at float32's threshold.
+        p: of the exact McNemar test on these, of a detector by bootstrap over the pictures;
+            `p_holm`: adjusted over the rows of the table.
+        real: whether the difference of the main figure is significant after the adjustment.
+    """
+
+    rank1: Estimate = NO_RATE
+    tar: Estimate = NO_RATE
+    ap: dict[str, Estimate] = {}
+    recall: Estimate = NO_RATE
+    landmark_error: Estimate = NO_RATE
+    agreement: Agreement | None = None
+    fixed: AtFixedThreshold | None = None
     only_reference: int
     only_cell: int
     p: float
@@ -209,6 +286,8 @@ class CellResult(Part):
     """One row. `latency` only where a board was timed; `latency_host` where this host or
     another board than the row's was timed.
 
+    `task`: recognition or detection; `detection` holds a detector's figures, whose `rank1` and
+    `tar` are empty.
     `emulated`: an emulated board was used, whatever ran there (`executed_by`: twin or emulated).
     `helpers`: what each accuracy helper gained, in words; empty without any.
     """
@@ -227,14 +306,16 @@ class CellResult(Part):
     dtype: str
     calibrator: str | None
     mixed: bool
+    task: Literal["recognition", "detection"] = "recognition"
     model: str
     test_set: TestSetResult
     partial: bool = False
     latency: Latency | None = None
     latency_host: Latency | None = None
-    rank1: Estimate
-    tar: Tar
+    rank1: Estimate = NO_RATE
+    tar: Tar = NO_TAR
     tar_all: list[Tar] = []
+    detection: Detection | None = None
     difference: Difference | None = None
     failed_images: int = 0
     verdict: str

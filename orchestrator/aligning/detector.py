@@ -53,23 +53,35 @@ class Detector:
         size: height, width of the input, where the file leaves them open or others are wanted.
         min_score: boxes below it are no faces, 0 to 1.
         pixels: what its input wants, where it is not what its head's repository has.
+        points: whether it must find five points of each face, as aligning needs.
+
+    Attributes:
+        model: the ONNX file with a batch of 1 and the input's size fixed, as it is run.
+        resized: whether the file itself has another fixed size.
+        input_name: of the image.
 
     Raises:
         UserError: the file cannot be used, or no known head has such outputs.
     """
 
     def __init__(
-        self, path: Path, size: Size | None, min_score: float, pixels: Pixels | None = None
+        self,
+        path: Path,
+        size: Size | None,
+        min_score: float,
+        pixels: Pixels | None = None,
+        *,
+        points: bool = True,
     ) -> None:
         data = _bytes(path)
         self.sha256 = hashlib.sha256(data).hexdigest()
-        model, self.size = _of_size(data, size, path)
+        self.model, self.size, self.resized = _of_size(data, size, path)
         try:
-            self._session = faithful_session(model, quiet=True)
-            self._input = self._session.get_inputs()[0].name
+            self._session = faithful_session(self.model, quiet=True)
+            self.input_name = self._session.get_inputs()[0].name
             names = [output.name for output in self._session.get_outputs()]
             blank = np.zeros((1, 3, *self.size), np.float32)
-            first = self._session.run(names, {self._input: blank})
+            first = self._session.run(names, {self.input_name: blank})
         except ToolchainError as error:
             raise UserError(f"{path}: {error}") from error
         except Exception as error:  # onnxruntime raises kinds of its own
@@ -83,7 +95,7 @@ class Detector:
             head, self._outputs = recognized(shapes, self.size)
         except DetectionError as error:
             raise UserError(f"{path}: {error}") from error
-        if not head.has_points(len(self._outputs)):
+        if points and not head.has_points(len(self._outputs)):
             raise UserError(
                 f"{path}: its outputs ({head.name}) have no points; aligning a face needs five",
                 "use a detector with points, such as SCRFD, RetinaFace, YuNet or CenterFace",
@@ -100,7 +112,7 @@ class Detector:
             fed = fed[..., ::-1]
         fed = (fed - np.array(self.pixels.mean, np.float32)) / np.float32(self.pixels.std)
         batch = np.ascontiguousarray(fed.transpose(2, 0, 1)[None])
-        outputs = self._session.run(list(self._outputs), {self._input: batch})
+        outputs = self._session.run(list(self._outputs), {self.input_name: batch})
         return detect(joined(outputs), self.spec, (image.shape[0], image.shape[1]))
 
 
@@ -111,8 +123,9 @@ def _bytes(path: Path) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _of_size(data: bytes, size: Size | None, path: Path) -> tuple[bytes, Size]:
-    """The model with one image of a fixed size at its input, and that size."""
+def _of_size(data: bytes, size: Size | None, path: Path) -> tuple[bytes, Size, bool]:
+    """The model with one image of a fixed size at its input, that size, and whether the file
+    itself has another one."""
     import onnx
 
     try:
@@ -136,7 +149,8 @@ def _of_size(data: bytes, size: Size | None, path: Path) -> tuple[bytes, Size]:
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    return model.SerializeToString(), (height, width)
+    resized = min(said[2:]) > 0 and said[2:] != (height, width)
+    return model.SerializeToString(), (height, width), resized
 
 
 def _set(dims: Sequence[Any], values: Sequence[int]) -> None:

@@ -38,7 +38,11 @@ def asked(names: Sequence[str], results: Sequence[CellResult]) -> list[Part]:
     known = columns()
     wanted = [name for name in dict.fromkeys(names) if name in known]
     wanted += [name for name in known if name not in wanted and known[name].needed(results)]
-    return [part for name in wanted for part in known[name].parts]
+    return [part for name in wanted for part in _parts(known[name], results)]
+
+
+def _parts(column: Column, results: Sequence[CellResult]) -> tuple[Part, ...]:
+    return column.parts(results) if callable(column.parts) else column.parts
 
 
 def _column(name: str) -> Column:

@@ -51,14 +51,14 @@ class Column:
     """What the table, the footnotes and the exports have of one word of `table: columns:`.
 
     Attributes:
-        parts: the columns that it adds, in order.
+        parts: the columns that it adds, in order; from the rows where it depends on them.
         needed: whether these rows need it even when nobody asked for it.
         footnotes: what must be said below every table of these rows, asked for or not.
         values: its fields of results.csv, results.parquet and the data frame: numbers and texts,
             None where a row has none; every row has the same fields.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...] | Callable[[Sequence[CellResult]], tuple[Part, ...]]
     needed: Callable[[Sequence[CellResult]], bool] = _never
     footnotes: Callable[[Sequence[CellResult]], list[str]] = _no_footnotes
     values: Callable[[CellResult], Mapping[str, Any]] = _no_values

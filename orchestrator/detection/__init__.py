@@ -16,13 +16,14 @@ from orchestrator.detection.comparing import (
     DetectionDifference,
     compare,
 )
-from orchestrator.detection.decode import DetectorSpec, detect, split
+from orchestrator.detection.decode import DetectorSpec, decoded, detect, finished, split
 from orchestrator.detection.errors import DetectionError
 from orchestrator.detection.figures import DetectionFigures, DetectionPolicy, evaluate
 from orchestrator.detection.heads.head import DetectionHead, Output
 from orchestrator.detection.heads.registry import HEADS, recognized
 from orchestrator.detection.letterbox import letterbox, ratio
 from orchestrator.detection.nms import suppressed
+from orchestrator.detection.stored import load_detections, save_detections
 from orchestrator.detection.truth import Truth, TruthSet
 
 __all__ = [
@@ -40,12 +41,16 @@ __all__ = [
     "Truth",
     "TruthSet",
     "compare",
+    "decoded",
     "detect",
     "evaluate",
+    "finished",
     "letterbox",
+    "load_detections",
     "overlaps",
     "ratio",
     "recognized",
+    "save_detections",
     "split",
     "suppressed",
 ]

@@ -70,9 +70,22 @@ def detect(row: Floats, spec: DetectorSpec, original: Size) -> Detections:
     Raises:
         DetectionError: an unknown head, or a row that is not of this detector.
     """
+    return finished(decoded(row, spec), spec, original)
+
+
+def decoded(row: Floats, spec: DetectorSpec) -> Detections:
+    """All boxes of a feature row that reach the least score, in pixels of the input, before NMS.
+
+    Raises:
+        DetectionError: an unknown head, or a row that is not of this detector.
+    """
     if spec.head not in HEADS:
         raise DetectionError(f"no head {spec.head!r}; known: {', '.join(HEADS)}")
-    raw = HEADS[spec.head].decode(split(row, spec), spec.input_size, spec.min_score)
+    return HEADS[spec.head].decode(split(row, spec), spec.input_size, spec.min_score)
+
+
+def finished(raw: Detections, spec: DetectorSpec, original: Size) -> Detections:
+    """Decoded boxes after NMS, in pixels of the original image; see `detect`."""
     found = suppressed(raw, spec.nms_iou)
     by = np.float32(ratio(original, spec.input_size))
     height, width = original

@@ -16,6 +16,9 @@ from orchestrator.detection.widerface import Float64, average_precision, curve
 from orchestrator.scoring import Estimate
 from orchestrator.scoring.intervals import percentile_interval
 
+Figure = Callable[[Float64 | None], Float64]
+"""From how often each image counts, (replicates, images), to a figure each; None: each once."""
+
 HEIGHTS = ((0.0, 24.0), (24.0, 48.0), (48.0, 96.0), (96.0, np.inf))
 """Heights of faces in pixels of the original image, for AP by size: from, below."""
 
@@ -95,7 +98,7 @@ def evaluate(
     recall, threshold = {}, {}
     for rate in policy.false_positives:
         threshold[rate] = threshold_at(largest, rate)
-        recall[rate] = estimated(_recall_at(largest, rate), weights, policy.confidence)
+        recall[rate] = estimated(recall_at(largest, rate), weights, policy.confidence)
     return DetectionFigures(
         ap={name: ap(matches) for name, matches in by_subset.items()},
         ap_by_height={
@@ -104,9 +107,7 @@ def evaluate(
         },
         recall=recall,
         threshold=threshold,
-        landmark_error=estimated(
-            _landmark_error(found, truth, largest), weights, policy.confidence
-        ),
+        landmark_error=estimated(landmark_error(found, truth, largest), weights, policy.confidence),
         curve={name: curve(matches) for name, matches in by_subset.items()},
         images=len(truth),
         faces=int(largest.faces.sum()),
@@ -129,9 +130,7 @@ def ap_of(matches: Matches, weights: Float64 | None) -> Float64:
     return np.atleast_1d(average_precision(*curve(matches, weights)))
 
 
-def estimated(
-    figure: Callable[[Float64 | None], Float64], weights: Float64, confidence: float
-) -> Estimate:
+def estimated(figure: Figure, weights: Float64, confidence: float) -> Estimate:
     """A figure and its percentile interval over the resamples in which it is defined."""
     value = float(figure(None)[0])
     replicates = figure(weights)
@@ -170,7 +169,8 @@ class _Ranked:
         return int(within[-1]) if within.size else -1
 
 
-def _recall_at(matches: Matches, rate: float) -> Callable[[Float64 | None], Float64]:
+def recall_at(matches: Matches, rate: float) -> Figure:
+    """Recall at `rate` false positives an image; each resample chooses its own threshold."""
     ranked = _Ranked(matches)
 
     def recall(weights: Float64 | None) -> Float64:
@@ -186,7 +186,7 @@ def _recall_at(matches: Matches, rate: float) -> Callable[[Float64 | None], Floa
     return recall
 
 
-def _ratio_of(over: Float64, under: Float64) -> Callable[[Float64 | None], Float64]:
+def _ratio_of(over: Float64, under: Float64) -> Figure:
     """Of sums over images, each as often as it counts."""
 
     def ratio(weights: Float64 | None) -> Float64:
@@ -198,9 +198,8 @@ def _ratio_of(over: Float64, under: Float64) -> Callable[[Float64 | None], Float
     return ratio
 
 
-def _landmark_error(
-    found: Sequence[Detections], truth: TruthSet, matches: Matches
-) -> Callable[[Float64 | None], Float64]:
+def landmark_error(found: Sequence[Detections], truth: TruthSet, matches: Matches) -> Figure:
+    """Mean distance of the five points from the true ones (NME), of the faces that were found."""
     errors, counts = np.zeros(len(truth)), np.zeros(len(truth))
     start = 0
     for number, (boxes, image) in enumerate(zip(found, truth.images, strict=True)):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,12 +103,13 @@ class TruthSet:
         """Number of images."""
         return len(self.images)
 
-    def save(self, path: Path) -> None:
-        """Write one .npz file; equal sets give equal arrays."""
+    def save(self, file: Path | BinaryIO) -> None:
+        """Write one .npz file; equal sets give equal bytes."""
         images = self.images
         counts = np.array([len(image) for image in images], np.int64)
         members = [np.stack([image.subsets[name] for name in self.subsets]) for image in images]
-        with path.open("wb") as stream:
+        with contextlib.ExitStack() as opened:
+            stream = opened.enter_context(file.open("wb")) if isinstance(file, Path) else file
             np.savez(
                 stream,
                 names=np.array([image.name for image in images], np.str_),

@@ -109,6 +109,11 @@ def explain_cell(
     """
     if cell.reason:
         raise UserError(f"{cell.name} is impossible: {cell.reason}")
+    if plan.models[cell.model].task != "recognition":
+        raise UserError(
+            f"{cell.name} is a detector's row: its layers cannot be explained yet",
+            "`farm compare` shows what a scheme changes",
+        )
     if cell.probe.quantization.is_float:
         raise UserError(
             f"{cell.name} is float32: it has no quantization to explain",

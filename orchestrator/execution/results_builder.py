@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from orchestrator.audit.sentences import shortened
 from orchestrator.hashing import digest
 from orchestrator.planning.cells import Cell
 from orchestrator.planning.graph import CellTargets
+from orchestrator.planning.tasks import TASKS
 from orchestrator.planning.versions import mismatches
 from orchestrator.preflight.planner import Plan, encoder_backend
 from orchestrator.results import CellResult, Latency, Verdict
@@ -31,11 +32,11 @@ EMULATED = UNTIMED | {
 class _CellHeld:
     """What the store holds of one cell's steps; None where the cell has no such step.
 
-    Features are None too when only what was made of them is left.
+    Features are None too when only what was made of them is left, parity where nothing was run.
     """
 
     artifact: Held
-    parity: Held
+    parity: Held | None
     score: Held
     measure: Held | None
     compare: Held | None
@@ -43,12 +44,29 @@ class _CellHeld:
     probe: Held | None
 
 
+def predicted(plan: Plan, cell: Cell) -> CellResult:
+    """The row that twins predict on this host; it was neither timed nor compared with a board.
+
+    Raises:
+        RuntimeError: the store lacks its figures.
+    """
+    targets = plan.graph.targets[cell.name]
+    score, artifact = held(plan, targets.score), held(plan, targets.artifact)
+    compare = held(plan, targets.compare) if targets.compare else None
+    if score is None or artifact is None:
+        raise RuntimeError(f"{cell.name}: scored, but not in the store")
+    return _row(plan, cell, _CellHeld(artifact, None, score, None, compare, None, None))
+
+
 def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
     """The row's figures, or None while one of its steps is missing."""
     targets = plan.graph.targets[cell.name]
     found = _held_of(plan, targets)
-    if found is None:
-        return None
+    return None if found is None else _row(plan, cell, found)
+
+
+def _row(plan: Plan, cell: Cell, found: _CellHeld) -> CellResult:
+    targets = plan.graph.targets[cell.name]
     board = plan.boards[cell.board]
     untimed = SIMULATED if cell.probe.simulated else EMULATED
     timed = found.measure.manifest["facts"] if found.measure else untimed
@@ -71,13 +89,12 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "mixed": cell.mixed,
             "model": cell.model,
             "test_set": _test_set(plan, cell, figures),
-            # A limit above all that are enrolled leaves nobody out.
-            "partial": plan.request.limit is not None and figures["gallery"] >= plan.request.limit,
+            # A limit above all that are there leaves nobody out.
+            "partial": plan.request.limit is not None and _size(figures) >= plan.request.limit,
             "latency": latency if timed["timing_valid"] else None,
             "latency_host": None if timed["timing_valid"] else latency,
-            "rank1": figures["rank1"],
-            "tar": figures["tar"],
-            "tar_all": figures["tar_all"],
+            "task": plan.models[cell.model].task,
+            **_figures(found.score),
             "difference": found.compare.manifest["facts"] if found.compare else None,
             "failed_images": figures["failed"],
             "verdict": timed["verdict"],
@@ -90,6 +107,28 @@ def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
             "provenance": _provenance(plan, cell, found),
         }
     )
+
+
+def _size(figures: Mapping[str, Any]) -> int:
+    """What a limit bounds: enrolled identities, or pictures."""
+    return int(figures["gallery"] if "gallery" in figures else figures["images"])
+
+
+def _figures(score: Held) -> dict[str, Any]:
+    facts, about = score.manifest["facts"], score.manifest["provenance"]
+    if "ap" in facts:
+        order = facts["order"]
+        sorted_ = {
+            "ap": _ordered(facts["ap"], order["subsets"]),
+            "ap_by_height": _ordered(facts["ap_by_height"], order["heights"]),
+            "recall": _ordered(facts["recall"], order["false_positives"]),
+        }
+        return {"detection": {**facts, **sorted_, **about}}
+    return {name: facts[name] for name in ("rank1", "tar", "tar_all")}
+
+
+def _ordered(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names}
 
 
 def _held_of(plan: Plan, targets: CellTargets) -> _CellHeld | None:
@@ -114,7 +153,7 @@ def _warnings(plan: Plan, cell: Cell, found: _CellHeld, notes: Sequence[str]) ->
         *found.score.manifest["facts"]["warnings"],
         *notes,
         *_mismatches(cell, found.artifact, found.probe, found.measure),
-        *found.parity.manifest["facts"]["warnings"],
+        *(found.parity.manifest["facts"]["warnings"] if found.parity else ()),
         *(intake.warnings if intake else ()),
     ]
 
@@ -130,21 +169,35 @@ def _provenance(plan: Plan, cell: Cell, found: _CellHeld) -> dict[str, Any]:
         **({"intake": intake.to_dict()} if intake and intake.changes else {}),
         "artifact": found.artifact.manifest["provenance"],
         **({"given": asdict(plan.given[cell.model])} if is_given else {}),
-        "gallery": {
-            "executed_by": cell.gallery.executed_by,
-            "encoder": cell.gallery.name,
-            **(found.gallery.manifest["provenance"] if found.gallery else {}),
-        },
+        **({} if model.task == "detection" else {"gallery": _gallery(cell, found)}),
         "probe": found.probe.manifest["provenance"] if found.probe else {},
-        "parity": found.parity.manifest["facts"],
+        "parity": found.parity.manifest["facts"] if found.parity else {},
         "measure": found.measure.manifest["provenance"] if found.measure else {},
         "score": found.score.manifest["provenance"],
-        "keys": {
-            stage: plan.resolution.keys[step]
-            for stage, step in vars(plan.graph.targets[cell.name]).items()
-            if step is not None
-        },
+        "keys": _keys(plan, cell),
     }
+
+
+def _gallery(cell: Cell, found: _CellHeld) -> dict[str, Any]:
+    return {
+        "executed_by": cell.gallery.executed_by,
+        "encoder": cell.gallery.name,
+        **(found.gallery.manifest["provenance"] if found.gallery else {}),
+    }
+
+
+def _keys(plan: Plan, cell: Cell) -> dict[str, str]:
+    """Under which keys the store holds the row's steps; a detector's by their stages."""
+    targets = vars(plan.graph.targets[cell.name])
+    steps = {name: step for name, step in targets.items() if step is not None}
+    if plan.models[cell.model].task == "detection":
+        steps.pop("gallery")
+        task = TASKS["detection"]
+        names = {"score": task.score, "compare": task.compare, "probe": "features"}
+        steps = {names.get(name, name): step for name, step in steps.items()}
+        steps["images"] = plan.graph.steps[steps[task.score]].inputs["test_images"]
+    keys = plan.resolution.keys
+    return {name: keys[step] for name, step in steps.items() if step in keys}
 
 
 def _backend(cell: Cell, artifact: Held) -> str:
@@ -190,12 +243,12 @@ def _helpers(plan: Plan, artifact: str) -> str:
 def _test_set(plan: Plan, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:
     steps = plan.graph.steps[plan.graph.targets[cell.name].score].inputs
     contents = plan.resolution.contents
+    roles = TASKS[plan.models[cell.model].task].roles
+    counts = ("gallery", "probes", "mated", "unknown", "images")
     return {
-        "hash": digest({role: contents[steps[f"{role}_images"]] for role in ("gallery", "probe")}),
-        "gallery": figures["gallery"],
-        "probes": figures["probes"],
-        "mated": figures["mated"],
-        "unknown": figures["unknown"],
+        "hash": digest({role: contents[steps[f"{role}_images"]] for role in roles}),
+        **{name: figures[name] for name in counts if name in figures},
+        "faces": _ordered(figures.get("faces", {}), figures.get("order", {}).get("subsets", ())),
         "difficulty": getattr(plan.matrix.test_set, "difficulty", None),
         "notes": plan.notes(cell.model),
         "audit": [shortened(finding).model_dump(mode="json") for finding in plan.audit],

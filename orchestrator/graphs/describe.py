@@ -34,7 +34,8 @@ class ModelInfo:
     Attributes:
         inputs, outputs: without constants listed as inputs.
         opset, ir: versions the file states.
-        embedding_size: elements of the first output without its batch; None if unknown.
+        embedding_size: elements of the first output without its batch; None if unknown, or if
+            there are several outputs.
         parameters: elements of all floating-point constants.
         operators: how many nodes of each operator, sorted by name.
     """
@@ -107,7 +108,11 @@ def describe_proto(proto: ModelProto) -> ModelInfo:
         outputs=outputs,
         opset=edit.opset(proto),
         ir=proto.ir_version,
-        embedding_size=math.prod(numbers) if numbers and len(numbers) == len(embedding) else None,
+        embedding_size=(
+            math.prod(numbers)
+            if numbers and len(numbers) == len(embedding) and len(outputs) == 1
+            else None
+        ),
         parameters=sum(math.prod(t.dims) for t in constants.values() if t.data_type in floating),
         operators=tuple(sorted(edit.operators(proto).items())),
     )

@@ -91,6 +91,10 @@ class FileRows:
             out[i] = pixels
         return out
 
+    def beside(self) -> dict[str, bytes]:
+        """Nothing."""
+        return {}
+
     def fingerprint(self) -> str:
         """Hash (hex) of the decoder and of the files' contents, identities and order; where they
         lie is left out.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -66,6 +66,10 @@ class Rows(Protocol):
         """
         ...
 
+    def beside(self) -> Mapping[str, bytes]:
+        """Files that are stored beside the images, by name."""
+        ...
+
     def fingerprint(self) -> str:
         """Hash (hex) of what decides the pixels, row order and identities.
 
@@ -105,6 +109,10 @@ class RenderedRows:
         """Rendered rows `start` to `stop`: uint8 (n, 112, 112, 3), RGB."""
         part = slice(start, stop)
         return render(self._ids[part], self._shots[part], self._seed, self._difficulty)
+
+    def beside(self) -> dict[str, bytes]:
+        """Nothing."""
+        return {}
 
     def fingerprint(self) -> str:
         """Hash (hex) of the numbers and the renderer's version."""
@@ -209,7 +217,7 @@ def calibration_rows(
         return RenderedRows(ids, np.zeros_like(ids), spec.seed, spec.difficulty)
     made = read_calibration(spec, checker or Checker())
     refuse([made], [size])
-    _check_calibration(spec, made)
+    check_calibration(spec, made)
     return FileRows(made.files, size, made.notes)
 
 
@@ -255,7 +263,8 @@ def _checked_set(
     return made
 
 
-def _check_calibration(spec: FolderCalibration, made: SetFiles) -> None:
+def check_calibration(spec: FolderCalibration, made: SetFiles) -> None:
+    """See that a calibration has the images that are asked for; UserError where it has not."""
     if not made.files:
         raise UserError(f"{spec.path}: no images ({', '.join(TAKEN)}) to calibrate")
     if spec.images is not None and len(made.files) < spec.images:

@@ -29,11 +29,12 @@ class Looked:
     warnings: tuple[str, ...]
 
 
-def look(features: Floats) -> Looked:
+def look(features: Floats, *, detector: bool = False) -> Looked:
     """Judge features.
 
     Args:
         features: float32 (n, d), of n different images.
+        detector: they are a detector's raw outputs, most of which say the same of any image.
     """
     count, dims = features.shape
     if dims < 2:
@@ -58,14 +59,14 @@ def look(features: Floats) -> Looked:
                 "depend on the image",
                 (),
             )
-        if apart < _NEARLY:
+        if apart < _NEARLY and not detector:
             warnings.append(
                 f"the model's features hardly depend on the image: on {count} images they differ "
                 f"by {apart:.1g} of their length"
             )
         spread = np.ptp(wide, axis=0)
         dead = int((spread <= 1e-9 * max(float(np.abs(wide).max()), 1e-30)).sum())
-        if dead:
+        if dead and not detector:
             warnings.append(
                 f"{dead} of the {dims} numbers of the model's features are the same for all of "
                 f"{count} images"

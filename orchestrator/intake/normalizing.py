@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from onnx import ModelProto
@@ -29,10 +30,13 @@ from orchestrator.intake.checking import check_file, check_strictly
 from orchestrator.intake.inputs import Layout
 from orchestrator.intake.inside import Inside, find_inside
 from orchestrator.intake.reading import Original
-from orchestrator.intake.shapes import shapes_of
+from orchestrator.intake.shapes import Shapes, shapes_of
 
 LARGEST_SIDE = 4096  # as in a manifest
 MOST_INPUT = 2**29
+
+Detector = Callable[[Sequence[tuple[str, tuple[int, ...]]]], tuple[str, ...]]
+"""Chooses a detector's outputs by name and shape, in its decoder's order; raises UserError."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,9 @@ class Normal:
         name: of the image input, the same in both.
         dtype, layout, batch: of the user's input; `batch` is 0 where it is open.
         size: (height, width) in pixels.
-        output: the embedding's name.
-        embedding_size: numbers an image; None where only computing tells.
+        outputs: the embedding's name; of a detector all outputs, in the decoder's order.
+        embedding_size: numbers an image; None where only computing tells, and of a detector.
+        detector: (name, shape) of a detector's outputs; empty of a recognition model.
         half: the user's file computes in float16 or bfloat16.
         inside: pixel normalization in the graph.
         computable: the user's model, changed so that onnxruntime computes it; None where it
@@ -60,11 +65,17 @@ class Normal:
     layout: Layout
     batch: int
     size: tuple[int, int]
-    output: str
+    outputs: tuple[str, ...]
     embedding_size: int | None
+    detector: tuple[tuple[str, tuple[int, ...]], ...]
     half: bool
     inside: Inside | None
     computable: bytes | None
+
+    @property
+    def output(self) -> str:
+        """The embedding's name."""
+        return self.outputs[0]
 
 
 def normalize(
@@ -73,6 +84,7 @@ def normalize(
     size: tuple[int, int] | None = None,
     output: str | None = None,
     layout_said: Layout | None = None,
+    detector: Detector | None = None,
 ) -> Normal:
     """Bring a model into the normal form.
 
@@ -81,6 +93,7 @@ def normalize(
         size: (height, width) for a model that leaves them open.
         output: the output that is the embedding, for a model with several.
         layout_said: the input's layout, for a model that leaves it open.
+        detector: of a detector, which of its outputs, with their shapes, its decoder takes.
 
     Raises:
         UserError: the model has no normal form; nothing was written.
@@ -89,7 +102,7 @@ def normalize(
     check_file(original.proto, original.whole, where)
     check_weights(original.proto)
     try:
-        return _normalize(original, where, size, output, layout_said)
+        return _normalize(original, where, size, output, layout_said, detector)
     except FarmError:
         raise
     except Exception as error:
@@ -104,6 +117,7 @@ def _normalize(
     size: tuple[int, int] | None,
     output: str | None,
     layout_said: Layout | None,
+    detector: Detector | None,
 ) -> Normal:
     proto = nodes.copy_of(original.proto)
     changes: list[str] = []
@@ -144,9 +158,15 @@ def _normalize(
     if folding:
         note(constants.fold_constants(proto))
         shapes = shapes_of(proto)
-    chosen = outputs.choose(proto, shapes, output)
+    if detector is None:
+        chosen: tuple[str, ...] = (outputs.choose(proto, shapes, output),)
+    else:
+        chosen = detector(_shaped(proto, shapes))
+        outputs.check_named(proto, chosen)
     note(outputs.keep_only(proto, chosen))
-    note(outputs.with_batch(proto, shapes, chosen))
+    for name in chosen:
+        give_batch = outputs.with_batch if detector is None else outputs.detector_batch
+        note(give_batch(proto, shapes, name))
     if image.layout == "NHWC":
         note(layout.to_channels_first(proto, image.name))
     note(dense.to_gemm(proto))
@@ -167,8 +187,9 @@ def _normalize(
         layout=image.layout,
         batch=stated,
         size=taken,
-        output=chosen,
-        embedding_size=_numbers(proto, chosen),
+        outputs=chosen,
+        embedding_size=_numbers(proto, chosen[0]) if detector is None else None,
+        detector=_fixed(proto, chosen) if detector is not None else (),
         half=half,
         inside=inside,
         computable=computable,
@@ -224,6 +245,19 @@ def _state_output(proto: ModelProto) -> None:
             dim = stated.shape.dim.add()
             if number is not None:
                 dim.dim_value = number
+
+
+def _shaped(proto: ModelProto, shapes: Shapes) -> list[tuple[str, tuple[int, ...]]]:
+    """Outputs with their shapes; one that is not known is empty, a size that is open 0."""
+    return [
+        (str(output.name), tuple(size or 0 for size in shapes.of(output.name) or ()))
+        for output in proto.graph.output
+    ]
+
+
+def _fixed(proto: ModelProto, names: Sequence[str]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    found = dict(_shaped(proto, shapes_of(proto)))
+    return tuple((name, found[name]) for name in names)
 
 
 def _numbers(proto: ModelProto, name: str) -> int | None:

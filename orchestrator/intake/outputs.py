@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
@@ -56,17 +57,20 @@ def choose(proto: ModelProto, shapes: Shapes, named: str | None) -> str:
     return fitting[0]
 
 
-def keep_only(proto: ModelProto, name: str) -> str | None:
-    """Cut the graph down to what one output needs, in place; what was done."""
+def keep_only(proto: ModelProto, names: Sequence[str]) -> str | None:
+    """Cut the graph down to what some outputs need, in their order, in place; what was done."""
     graph = proto.graph
-    others = [output.name for output in graph.output if output.name != name]
-    if not others:
+    before = [output.name for output in graph.output]
+    if before == list(names):
         return None
-    kept = [output for output in graph.output if output.name == name]
-    copies = [type(o).FromString(o.SerializeToString()) for o in kept[:1]]
+    others = [name for name in before if name not in names]
+    found = {output.name: output for output in graph.output}
+    copies = [type(found[n]).FromString(found[n].SerializeToString()) for n in names]
     del graph.output[:]
     graph.output.extend(copies)
-    needed = {name}
+    if not others:
+        return f"the outputs are in the order of the decoder: {', '.join(names)}"
+    needed = set(names)
     for index in reversed(range(len(graph.node))):
         if needed.intersection(graph.node[index].output):
             needed.update(graph.node[index].input)
@@ -74,7 +78,45 @@ def keep_only(proto: ModelProto, name: str) -> str | None:
             del graph.node[index]
     edit.drop_unused_initializers(graph)
     del graph.value_info[:]
-    return f"the output '{name}' is the embedding; left out: {', '.join(others)}"
+    if len(names) > 1:
+        return f"{len(names)} outputs are the detector's; left out: {', '.join(others)}"
+    return f"the output '{names[0]}' is the embedding; left out: {', '.join(others)}"
+
+
+def check_named(proto: ModelProto, names: Sequence[str]) -> None:
+    """See that a detector has the outputs that were named.
+
+    Raises:
+        UserError: one is not there.
+    """
+    there = [str(output.name) for output in proto.graph.output]
+    for name in names:
+        if name not in there:
+            raise UserError(
+                f"the model has no output {name!r}; it has: {', '.join(there)}",
+                "name them in the manifest: detection: {outputs: [...]}",
+            )
+
+
+def detector_batch(proto: ModelProto, shapes: Shapes, name: str) -> str | None:
+    """Give one of a detector's outputs its batch, [n, c] to [1, n, c], in place; what was done.
+
+    Raises:
+        UserError: the output is not float, or its shape is not known.
+    """
+    _require_float(shapes, name)
+    shape = shapes.of(name)
+    if shape is None or not shape or None in shape:
+        raise UserError(
+            f"the shape of the output {_told(shapes, name)} is not known before it is computed; "
+            "a detector's outputs have fixed shapes",
+            "export the model with a fixed input size and the batch 1",
+        )
+    if shape[0] == 1:
+        return None
+    sizes = [1, *(size for size in shape if size is not None)]
+    _reshaped(proto, name, sizes)
+    return f"the output '{name}' {sizes[1:]} got its batch: {sizes}"
 
 
 def with_batch(proto: ModelProto, shapes: Shapes, name: str) -> str | None:
@@ -83,14 +125,7 @@ def with_batch(proto: ModelProto, shapes: Shapes, name: str) -> str | None:
     Raises:
         UserError: the output is not float, or a single number.
     """
-    graph = proto.graph
-    output = next(o for o in graph.output if o.name == name)
-    kind = shapes.types.get(name, TensorProto.FLOAT)
-    if kind not in FLOATS:
-        word = TensorProto.DataType.Name(kind).lower()
-        raise UserError(
-            f"the output '{name}' is {word}, expected float32", "name another: --output NAME"
-        )
+    _require_float(shapes, name)
     shape = shapes.of(name)
     if shape is not None and _numbers(shape) == 1:
         raise UserError(
@@ -99,17 +134,34 @@ def with_batch(proto: ModelProto, shapes: Shapes, name: str) -> str | None:
         )
     if shape is None or len(shape) != 1:
         return None
+    _reshaped(proto, name, [1, shape[0]], [1, -1])
+    return f"the output '{name}' [{shape[0]}] got its batch: [1, {shape[0]}]"
+
+
+def _require_float(shapes: Shapes, name: str) -> None:
+    kind = shapes.types.get(name, TensorProto.FLOAT)
+    if kind not in FLOATS:
+        word = TensorProto.DataType.Name(kind).lower()
+        raise UserError(
+            f"the output '{name}' is {word}, expected float32", "name another: --output NAME"
+        )
+
+
+def _reshaped(
+    proto: ModelProto, name: str, sizes: Sequence[int | None], target: Sequence[int] | None = None
+) -> None:
+    """Put a Reshape to `sizes` before an output, which keeps its name."""
+    graph = proto.graph
+    output = next(o for o in graph.output if o.name == name)
     makers = [node for node in graph.node if name in node.output]
     flat = edit.fresh_name(graph, f"{name}.flat")
     for node in makers:
         node.output[list(node.output).index(name)] = flat
     nodes.read_instead(graph, name, flat)
-    target = nodes.add_constant(graph, f"{name}.shape", np.array([1, -1], np.int64))
+    constant = nodes.add_constant(graph, f"{name}.shape", np.array(target or sizes, np.int64))
     label = edit.fresh_name(graph, f"{name}.batched")
-    graph.node.append(helper.make_node("Reshape", [flat, target], [name], label))
-    made = helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, shape[0]])
-    output.CopyFrom(made)
-    return f"the output '{name}' [{shape[0]}] got its batch: [1, {shape[0]}]"
+    graph.node.append(helper.make_node("Reshape", [flat, constant], [name], label))
+    output.CopyFrom(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(sizes)))
 
 
 def _is_vector(shape: Shape | None) -> bool:

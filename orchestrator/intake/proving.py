@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from orchestrator.errors import ToolchainError, UserError
 from orchestrator.graphs.prepare import prepare
+from orchestrator.graphs.sessions import joined
 from orchestrator.intake.normalizing import Normal
 from orchestrator.intake.reading import Original
 from orchestrator.intake.running import outputs_of, session_of
@@ -79,11 +80,10 @@ def prepared(normal: Normal) -> bytes:
 
 
 def features_of(model: bytes, fed: Floats) -> Floats:
-    """float32 (n, d) of a normal form; d is the first output's."""
+    """float32 (n, d) of a normal form; d is the embedding's, or that of all outputs together."""
     session = session_of(model)
     name = session.get_inputs()[0].name
-    rows = [np.asarray(outputs_of(session, {name: image[None]})[0]).reshape(-1) for image in fed]
-    return np.stack(rows).astype(np.float32)
+    return np.stack([joined(outputs_of(session, {name: image[None]})) for image in fed])
 
 
 def _original_features(original: Original, normal: Normal, fed: Floats) -> Floats:
@@ -93,7 +93,8 @@ def _original_features(original: Original, normal: Normal, fed: Floats) -> Float
     session = session_of(source, f"the model {original.path}")
     name = normal.name
     # The session's own type: a model changed so that it can be computed may be float32 by now.
-    place = [output.name for output in session.get_outputs()].index(normal.output)
+    known = [output.name for output in session.get_outputs()]
+    places = [known.index(name) for name in normal.outputs]
     images = fed if normal.layout == "NCHW" else fed.transpose(0, 2, 3, 1)
     if normal.dtype == "uint8":
         images = np.clip(np.rint(images), 0, 255)
@@ -102,9 +103,10 @@ def _original_features(original: Original, normal: Normal, fed: Floats) -> Float
     rows = []
     for start in range(0, len(images), batch):
         taken = np.arange(start, start + batch) % len(images)
-        made = outputs_of(session, {name: np.ascontiguousarray(images[taken])})[place]
+        made = outputs_of(session, {name: np.ascontiguousarray(images[taken])})
         count = min(batch, len(images) - start)
-        rows.append(np.asarray(made).astype(np.float32).reshape(batch, -1)[:count])
+        parts = [np.asarray(made[p]).astype(np.float32).reshape(batch, -1) for p in places]
+        rows.append(np.concatenate(parts, axis=1)[:count])
     return np.concatenate(rows)
 
 

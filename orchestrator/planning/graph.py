@@ -17,6 +17,7 @@ from orchestrator.events import ExecutedBy
 from orchestrator.planning.cells import Cell, Encoder, scheme_name
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.stage_facts import STAGE_FACTS, StageFacts
+from orchestrator.planning.tasks import TASKS, TaskFacts
 from orchestrator.specs.inventory import Board
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import Matrix
@@ -71,7 +72,7 @@ class ImageSet:
     """One role's images of a test set (or the calibration set), as the plan knows them.
 
     Attributes:
-        role: `gallery`, `probe` or `calibration`.
+        role: `gallery`, `probe`, `test` (of a detector) or `calibration`.
         fingerprint: what they are made from; hashed into their step's key.
         count: how many images.
     """
@@ -177,32 +178,43 @@ class _Builder:
     def cell(self, cell: Cell) -> CellTargets:
         """Steps of one cell."""
         name = cell.name
-        gallery = self._extract(cell.gallery, "gallery", name)
-        probe = self._extract(cell.probe, "probe", name)
+        task = self._task(cell.model)
+        encoders = dict.fromkeys(task.roles, cell.probe)
+        if "gallery" in encoders:
+            encoders["gallery"] = cell.gallery
+        features = {role: self._extract(each, role, name) for role, each in encoders.items()}
+        probe = features[task.timed]
         measure = self._measure(cell.probe, name) if self._is_timed(cell.probe) else None
-        scoring = self._matrix.scoring
+        images = {f"{role}_images": self._images(cell.model, role, name) for role in task.roles}
         score = self._add(
             Step(
-                id=f"score/{name}",
-                stage="score",
-                inputs={
-                    "gallery": gallery,
-                    "probe": probe,
-                    "gallery_images": self._images(cell.model, "gallery", name),
-                    "probe_images": self._images(cell.model, "probe", name),
-                },
+                id=f"{task.score}/{name}",
+                stage=task.score,
+                inputs=features | images,
                 params={
-                    "scoring": scoring.model_dump(mode="json"),
-                    "executed_by": [cell.gallery.executed_by, cell.probe.executed_by],
+                    "scoring": self._scoring(task),
+                    "executed_by": [each.executed_by for each in encoders.values()],
+                    **self._detector(cell.model),
                 },
                 executed_by=cell.probe.executed_by,
-                units=sum(self._sets[cell.model, role].count for role in ("gallery", "probe")),
+                units=sum(self._sets[cell.model, role].count for role in task.roles),
             ),
             name,
         )
         parity = self._parity(cell.probe, probe, name)
         artifact = self._artifact(cell.probe, name)
-        return CellTargets(score, measure, gallery, probe, artifact, parity)
+        return CellTargets(score, measure, features.get("gallery", probe), probe, artifact, parity)
+
+    def _task(self, model: str) -> TaskFacts:
+        return TASKS[self._models[model].task]
+
+    def _scoring(self, task: TaskFacts) -> dict[str, Any]:
+        return self._matrix.scoring.model_dump(mode="json", include=set(task.scoring))
+
+    def _detector(self, model: str) -> dict[str, Any]:
+        """How a detector's outputs become boxes; nothing of a recognition model."""
+        spec = self._models[model]
+        return {"detector": spec.detector_meta} if spec.detection is not None else {}
 
     def with_comparisons(
         self, cells: list[Cell], targets: dict[str, CellTargets]
@@ -220,21 +232,28 @@ class _Builder:
             base = reference.get(cell.model)
             compare = None
             if base is not None and base != cell.name:
-                compare = self._add(
-                    Step(
-                        id=f"compare/{cell.name}",
-                        stage="compare",
-                        inputs={"reference": targets[base].score, "cell": target.score},
-                        params={
-                            "scoring": self._matrix.scoring.model_dump(mode="json"),
-                            "executed_by": cell.probe.executed_by,
-                        },
-                        executed_by=cell.probe.executed_by,
-                    ),
-                    cell.name,
-                )
+                compare = self._compare(cell, targets[base].score, target.score)
             done[cell.name] = replace(target, compare=compare)
         return done
+
+    def _compare(self, cell: Cell, reference: str, score: str) -> str:
+        task = self._task(cell.model)
+        inputs = {"reference": reference, "cell": score}
+        if self._models[cell.model].detection is not None:
+            inputs["test_images"] = self._images(cell.model, "test", cell.name)
+        return self._add(
+            Step(
+                id=f"{task.compare}/{cell.name}",
+                stage=task.compare,
+                inputs=inputs,
+                params={
+                    "scoring": self._scoring(task),
+                    "executed_by": cell.probe.executed_by,
+                },
+                executed_by=cell.probe.executed_by,
+            ),
+            cell.name,
+        )
 
     def _images(self, model: str, role: str, cell: str) -> str:
         images = self._sets[model, role]
@@ -379,7 +398,7 @@ class _Builder:
                 stage="measure",
                 inputs={
                     "artifact": self._artifact(encoder, cell),
-                    "images": self._images(encoder.model, "probe", cell),
+                    "images": self._images(encoder.model, self._task(encoder.model).timed, cell),
                 },
                 after=(self._deploy(encoder, board, cell),),
                 params=params
@@ -403,7 +422,8 @@ class _Builder:
     def _parity(self, encoder: Encoder, probe: str, cell: str) -> str:
         """What was executed against float32, prepared and quantized on this host."""
         model = self._models[encoder.model]
-        inputs = {"images": self._images(encoder.model, "probe", cell), "features": probe}
+        images = self._images(encoder.model, self._task(encoder.model).timed, cell)
+        inputs = {"images": images, "features": probe}
         here = encoder.runtime == "onnxruntime"
         # What calibrates by itself has a twin too, from our table.
         substitute = replace(encoder, executed_by="twin", target="", calibrates=False)

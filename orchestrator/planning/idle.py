@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.planning.cells import Candidate, Cell
+from orchestrator.planning.tasks import TASKS
 from orchestrator.specs.base import Spec
 from orchestrator.specs.inventory import (
     Board,
@@ -71,7 +72,9 @@ def _rows_of(cells: Sequence[Cell]) -> Mapping[str, list[Cell]]:
 
 def _changed(spec: Spec, key: str) -> bool:
     """Whether a key says something else than what holds without it."""
-    return bool(getattr(spec, key) != type(spec).model_fields[key].get_default())
+    field = type(spec).model_fields[key]
+    usual = field.get_default(call_default_factory=True, validated_data=dict(spec))
+    return bool(getattr(spec, key) != usual)
 
 
 def _shared(matrix: Matrix, inventory: Inventory, cells: Sequence[Cell]) -> Found:
@@ -134,6 +137,11 @@ def _measurement(matrix: Matrix, inventory: Inventory, cells: Sequence[Cell]) ->
 
 def _scoring(matrix: Matrix, one_image_each: bool | None) -> Found:
     policy = matrix.scoring
+    for key in type(policy).model_fields:
+        if key not in TASKS[matrix.task].scoring and _changed(policy, key):
+            yield ("scoring", key), f"{matrix.task} is scored without it; leave it out"
+    if matrix.task != "recognition":
+        return
     single = one_image_each or isinstance(matrix.test_set, RenderedSet)
     if single and _changed(policy, "fusion"):
         text = "each enrolled identity has one image, so nothing is fused; leave it out"

@@ -90,6 +90,8 @@ STAGE_FACTS: Mapping[str, StageFacts] = {
         StageFacts("parity", 1, Place.WORKER, (1.0, 0.0), yields=True),
         StageFacts("score", 1, Place.WORKER, (0.3, 0.0003), yields=True),
         StageFacts("compare", 1, Place.WORKER, (0.2, 0.0), yields=True),
+        StageFacts("evaluate", 1, Place.WORKER, (1.0, 0.01), yields=True),
+        StageFacts("compare_detection", 1, Place.WORKER, (1.0, 0.005), yields=True),
     )
 }
 

@@ -25,7 +25,8 @@ from orchestrator.preflight.model import take_in
 from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.model import ModelSpec
-from orchestrator.specs.testset import RenderedCalibration, RenderedSet
+from orchestrator.specs.scenes import ScenesCalibration
+from orchestrator.specs.testset import FolderSet, RenderedCalibration
 from orchestrator.specs.yamlfile import Problem, fail
 
 IMAGES = 16
@@ -137,12 +138,14 @@ def _looked_at(
     from orchestrator.graphs import prepare, qdq
 
     checker = images.Checker(state)
-    rows: Any
-    if isinstance(matrix.calibration, RenderedCalibration) and not isinstance(
-        matrix.test_set, RenderedSet
+    rows: images.Rows
+    if isinstance(matrix.calibration, RenderedCalibration) and isinstance(
+        matrix.test_set, FolderSet
     ):
         # No own calibration images were given, and rendered faces are not what this model is for.
         rows = images.probe_rows(matrix.test_set, size=model.input.size, checker=checker)
+    elif isinstance(matrix.calibration, ScenesCalibration):
+        raise TypeError("a detector has no quantized file of its own")  # refused by its manifest
     else:
         rows = images.calibration_rows(matrix.calibration, size=model.input.size, checker=checker)
     # The float32 model as every step uses it.

@@ -27,6 +27,8 @@ from orchestrator.intake.checking import refuse_quantized
 from orchestrator.intake.inputs import image_input
 from orchestrator.intake.looking import look
 from orchestrator.intake.reading import Original, read
+from orchestrator.planning.tasks import TASKS
+from orchestrator.preflight.detector import outputs_of
 from orchestrator.preflight.unsupported import limits, reasons
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.yamlfile import Problem, fail, nearest
@@ -34,6 +36,7 @@ from orchestrator.stages.quantize import inputs_of
 from orchestrator.store.places import check_writable
 
 if TYPE_CHECKING:
+    from orchestrator.images import Rows
     from orchestrator.intake.normalizing import Normal
 
 IMAGES = 8
@@ -92,7 +95,7 @@ def hold_against_file(spec: ModelSpec) -> None:
     fail(_contradictions(spec, original))
 
 
-def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -> TakenIn:
+def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Rows], state: Path) -> TakenIn:
     """Bring a manifest's model into the normal form, or find that this was done.
 
     Args:
@@ -103,7 +106,7 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -
     Raises:
         UserError: naming the manifest's line; nothing was kept.
     """
-    images = rows.get((spec.name, "calibration")) or rows[spec.name, "probe"]
+    images = rows.get((spec.name, "calibration")) or rows[spec.name, TASKS[spec.task].timed]
     try:
         original = read(spec.path)
     except UserError as error:
@@ -116,6 +119,7 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Any], state: Path) -
             "input": spec.input_meta,
             "output": spec.output,
             "embedding_size": spec.embedding_size,
+            **({"detection": spec.detection.model_dump(mode="json")} if spec.detection else {}),
             "images": [images.fingerprint(), len(images), IMAGES],
             "limits": limits(),
             "versions": [installed("onnx"), installed("onnxruntime")],
@@ -152,6 +156,8 @@ def _touch(record: Path) -> None:
 
 
 def _normal_spec(spec: ModelSpec, record: Mapping[str, Any], folder: Path) -> ModelSpec:
+    if spec.detection is not None:
+        spec = spec.with_outputs(record["outputs"])
     if not record["changes"]:
         return spec
     file = (folder / f"{record['normal']}.onnx").resolve()
@@ -177,19 +183,22 @@ def _fresh(spec: ModelSpec, original: Original, images: Any) -> tuple[dict[str, 
             size=spec.input.size,
             output=spec.output,
             layout_said=spec.input.layout,
+            detector=None if spec.detection is None else outputs_of(spec),
         )
         fail(_of_bytes(spec, normal))
         meta = spec.input_meta | {"layout": "NCHW"}
         proof = prove(original, normal, inputs_of(sampled(images), meta))
     except UserError as error:
         place = "output" if "output" in error.hint and "outputs" in error.message else "file"
+        if spec.detection is not None:
+            place = "detection"
         fail([_at(spec, place, error.message)], error.hint)
         raise
     dims = proof.features.shape[1]
-    if dims != spec.embedding_size:
+    if spec.detection is None and dims != spec.embedding_size:
         text = f"{spec.file} makes {dims} numbers a face, not {spec.embedding_size}"
         fail([spec.source.problem(("embedding_size",), text)])
-    looked = look(proof.features)
+    looked = look(proof.features, detector=spec.detection is not None)
     if looked.fatal:
         fail(
             [_at(spec, "file", f"{spec.file}: {looked.fatal}")],
@@ -209,6 +218,7 @@ def _fresh(spec: ModelSpec, original: Original, images: Any) -> tuple[dict[str, 
         "mended": normal.computable is not None,
         "impossible": reasons(ready),
         "normal": sha256_bytes(normal.data),
+        **({"outputs": normal.detector} if spec.detection else {}),
     }
     return record, normal.data
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
+from orchestrator.images.testset import Rows
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand
 from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.facts import BoardFacts
@@ -29,25 +29,25 @@ from orchestrator.planning.graph import (
 from orchestrator.planning.identity import Evidence, emulator
 from orchestrator.planning.paces import Observation, Paces
 from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
+from orchestrator.planning.tasks import TASKS
 from orchestrator.planning.work import Work, least_seconds, work_of
 from orchestrator.preflight.as_given import Given, examine
 from orchestrator.preflight.audit import audit_of
 from orchestrator.preflight.caches import FactsFile, PacesFile
 from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of, check_kinds
 from orchestrator.preflight.model import TakenIn, hold_against_file, take_in
+from orchestrator.preflight.rows import image_rows
 from orchestrator.preflight.settings import refuse_idle
 from orchestrator.preflight.unsupported import with_reasons
 from orchestrator.request import Request
 from orchestrator.results import AuditFinding
 from orchestrator.specs.inventory import Board, Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
-from orchestrator.specs.matrix import load_matrix, load_models
+from orchestrator.specs.matrix import Matrix, load_matrix, load_models
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.references import check_references
 from orchestrator.specs.runtimes import runtime
 from orchestrator.store.artifacts import Store
-
-MANY_FILES = 2000
 
 
 @dataclass
@@ -70,13 +70,13 @@ class Plan:
     """
 
     request: Request
-    matrix: Any
+    matrix: Matrix
     boards: dict[str, Board]
     models: dict[str, ModelSpec]
     cells: list[Cell]
     capabilities: dict[str, DeclaredCapabilities]
     tools: dict[str, dict[str, Any]]
-    rows: dict[tuple[str, str], Any]
+    rows: dict[tuple[str, str], Rows]
     store: Store
     book: FleetBook
     intake: dict[str, TakenIn] = field(default_factory=dict)
@@ -134,9 +134,10 @@ class Plan:
         turns: dict[tuple[str, ...], int] = {}
         for cell in self.possible:
             for encoder in (cell.gallery, cell.probe):
+                roles = TASKS[self.models[cell.model].task].roles
                 steps = [
                     f"measure/{encoder.name}",
-                    *(f"extract/{encoder.name}/{role}" for role in ("gallery", "probe")),
+                    *(f"extract/{encoder.name}/{role}" for role in roles),
                 ]
                 if len(encoder.pool) == 1 or steps[0] in self.bound or steps[1] in self.bound:
                     continue
@@ -369,7 +370,7 @@ def make_plan(
 
 def _asked_for(
     request: Request,
-    matrix: Any,
+    matrix: Matrix,
     inventory: Inventory,
     written: Inventory,
     models: list[str],
@@ -431,47 +432,6 @@ def _given_version() -> str:
     from orchestrator.graphs import qdq
 
     return f"given recipe {qdq.RECIPE}"
-
-
-def image_rows(
-    matrix: Any, models: Mapping[str, ModelSpec], cells: list[Cell], request: Request
-) -> dict[tuple[str, str], Any]:
-    """(model, role) to its images, for the roles that the cells need; every file is checked.
-
-    Raises:
-        UserError: files that are not taken, all of them.
-    """
-    from orchestrator import images
-
-    checker = images.Checker(Path(request.state), _tell_checked)
-    calibrates = any(not cell.probe.quantization.is_float for cell in cells)
-    sizes = [models[cell.model].input.size for cell in cells]
-    images.check_sets(matrix.test_set, matrix.calibration if calibrates else None, sizes, checker)
-    limit = request.limit
-    rows: dict[tuple[str, str], Any] = {}
-    for cell in cells:
-        size = models[cell.model].input.size
-        if (cell.model, "gallery") not in rows:
-            rows[cell.model, "gallery"] = images.gallery_rows(
-                matrix.test_set, limit=limit, size=size, checker=checker
-            )
-            rows[cell.model, "probe"] = images.probe_rows(
-                matrix.test_set, limit=limit, size=size, checker=checker
-            )
-        # A given file is held against the float32 model on these images.
-        needs_calibration = not cell.probe.quantization.is_float
-        if needs_calibration and (cell.model, "calibration") not in rows:
-            rows[cell.model, "calibration"] = images.calibration_rows(
-                matrix.calibration, size=size, checker=checker
-            )
-    return rows
-
-
-def _tell_checked(done: int, total: int) -> None:
-    """A first look at many files takes a while: say so to whoever sits there."""
-    if total >= MANY_FILES and sys.stderr.isatty():
-        end = "\n" if done == total else ""
-        print(f"\r  {done:,} of {total:,} images checked", end=end, file=sys.stderr, flush=True)
 
 
 def encoder_backend(encoder: Encoder) -> str:

@@ -9,7 +9,8 @@ from orchestrator.planning.cells import expand
 from orchestrator.planning.graph import only
 from orchestrator.preflight.audit import audit_of
 from orchestrator.preflight.caches import FactsFile
-from orchestrator.preflight.planner import Plan, image_rows
+from orchestrator.preflight.planner import Plan
+from orchestrator.preflight.rows import image_rows
 from orchestrator.preflight.unsupported import with_reasons
 from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.kinds import load_kinds

@@ -27,13 +27,12 @@ from orchestrator.specs.model import InputSpec, ModelSpec, load_model
 from orchestrator.specs.quantization import Quantization, Scheme
 from orchestrator.specs.references import check_references
 from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
+from orchestrator.specs.sets import CalibrationSpec, TestSet
 from orchestrator.specs.testset import (
-    CalibrationSpec,
     FolderCalibration,
     FolderSet,
     RenderedCalibration,
     RenderedSet,
-    TestSet,
 )
 
 __all__ = [

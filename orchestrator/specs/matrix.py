@@ -11,9 +11,11 @@ from pydantic import Field, field_validator, model_validator
 from orchestrator.columns import column_names
 from orchestrator.specs.base import SLUG, FileSpec, Many, OneOf, OneOrMany, Spec, load, wrong
 from orchestrator.specs.inventory import Board, Clocks, Inventory
-from orchestrator.specs.model import ModelSpec, load_model
+from orchestrator.specs.model import ModelSpec, Task, load_model
 from orchestrator.specs.quantization import Quantization
-from orchestrator.specs.testset import CalibrationSpec, RenderedCalibration, RenderedSet, TestSet
+from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
+from orchestrator.specs.sets import CalibrationSpec, TestSet, task_of, usual_calibration
+from orchestrator.specs.testset import RenderedCalibration, RenderedSet
 from orchestrator.specs.yamlfile import PathKey, Problem, fail, nearest
 
 Gallery = Literal["same", "float32"]
@@ -53,10 +55,11 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 
 
 class ScoringPolicy(Spec):
-    """How 1:N identification is scored.
+    """How 1:N identification, or detection, is scored.
 
     `far` are the false-alarm rates a search; `table_far` is the one that the table shows.
-    `fusion` joins several gallery images of one identity.
+    `fusion` joins several gallery images of one identity. `false_positives`, of detection, are the
+    numbers of them an image at which recall is given; the table shows the first.
     """
 
     far: OneOrMany[Rate] = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -65,6 +68,7 @@ class ScoringPolicy(Spec):
     bootstrap: int = Field(1000, ge=100, le=100_000)  # fewer make no interval
     seed: int = Field(0, ge=0, lt=2**31)
     fusion: Literal["mean", "max"] = "mean"
+    false_positives: OneOrMany[Annotated[float, Field(gt=0, le=1000)]] = (0.1, 1.0)
 
     @model_validator(mode="after")
     def _shown(self) -> ScoringPolicy:
@@ -215,7 +219,7 @@ class Matrix(FileSpec):
 
     models: OneOrMany[str] = Field(min_length=1)
     test_set: TestSet
-    calibration: CalibrationSpec = RenderedCalibration()
+    calibration: CalibrationSpec = Field(default_factory=usual_calibration)
     keep_images: bool = False
     measurement: MeasurementPolicy = MeasurementPolicy()
     scoring: ScoringPolicy = ScoringPolicy()
@@ -224,6 +228,11 @@ class Matrix(FileSpec):
     include: Many[Rule] = ()
     exclude: Many[Rule] = ()
     reference: str | None = None
+
+    @property
+    def task(self) -> Task:
+        """What the models are for: the test set's task."""
+        return task_of(self.test_set)
 
     def wants(
         self,
@@ -277,7 +286,9 @@ class Matrix(FileSpec):
                     f"the entry {entry.name!r} is defined twice (first on line {line})",
                 )
         yield from self._unknown_names()
-        if self.reference_entry is None:
+        if self.task == "detection":
+            yield from self._of_recognition()
+        elif self.reference_entry is None:
             for i, entry in enumerate(self.entries):
                 if "float32" in entry.gallery:
                     yield (
@@ -319,10 +330,30 @@ class Matrix(FileSpec):
                         f"unknown entry {name!r}{nearest(name, entries)}",
                     )
 
+    def _of_recognition(self) -> Iterator[tuple[PathKey, str]]:
+        """What only recognition has, in a matrix of detectors."""
+        for i, entry in enumerate(self.entries):
+            if entry.gallery != ("same",):
+                yield ("entries", i, "gallery"), "a detector enrols nobody; leave the gallery out"
+        if isinstance(self.calibration, RenderedCalibration):
+            yield (
+                ("calibration",),
+                "aligned faces do not calibrate a detector; use `scenes:` or a `folder:` of photos",
+            )
+
     def _shared_faces(self) -> Iterator[tuple[PathKey, str]]:
         own, other = self.test_set, self.calibration
         if isinstance(own, RenderedSet) and isinstance(other, RenderedCalibration):
             return  # number ranges of their own: testset.py
+        if isinstance(own, ScenesSet) and isinstance(other, ScenesCalibration):
+            return
+        if self.task == "recognition" and isinstance(other, ScenesCalibration):
+            yield ("calibration",), "scenes calibrate detectors; this test set is of aligned faces"
+            return
+        if self.task == "detection":
+            if getattr(own, "images", 0) == getattr(other, "path", 1):
+                yield ("calibration",), "calibrates on the test set's own photos; give it others"
+            return
         if own.source == other.source and getattr(own, "path", 0) == getattr(other, "path", 1):
             yield ("calibration",), "calibrates on the test set's own faces; give it others"
 

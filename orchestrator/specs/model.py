@@ -1,15 +1,17 @@
-"""A face-recognition model and what it wants at its input: `models/*.yaml`."""
+"""A face model and what it wants at its input: `models/*.yaml`."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
-from orchestrator.specs.base import SLUG, FileSpec, Spec, load, one_or_many, wrong
-from orchestrator.specs.yamlfile import fail
+from orchestrator.specs.base import SLUG, FileSpec, OneOrMany, Spec, load, one_or_many, wrong
+from orchestrator.specs.yamlfile import PathKey, fail
 
 Triple = tuple[float, float, float]
 
@@ -54,22 +56,97 @@ class QuantizedFile(Spec):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+Task = Literal["recognition", "detection"]
+
+
+class DetectionPart(Spec):
+    """How a detector's outputs become boxes: docs/detection.md.
+
+    `head` is the family of its outputs (scrfd, retinaface, yunet, centerface, ultralight);
+    `outputs` are their names in the order of the head's decoder, found by their shapes when left
+    out. Boxes below `min_score` are dropped, and of two that overlap by more than `nms_iou` the one
+    of the lower score.
+    """
+
+    head: str = Field(min_length=1)
+    outputs: OneOrMany[str] = ()
+    min_score: float = Field(0.02, ge=0, lt=1, allow_inf_nan=False)
+    nms_iou: float = Field(0.4, gt=0, le=1, allow_inf_nan=False)
+
+
 class ModelSpec(FileSpec):
     """A model manifest. `file` is relative to the manifest.
 
-    `quantized` is what quantization-aware training made of the model, for rows `as-given`.
+    `task` says what the model is for; `embedding_size` is of a recognition model, `detection` of a
+    detector. `quantized` is what quantization-aware training made of the model, for rows
+    `as-given`.
     """
 
     name: str = Field(pattern=SLUG, max_length=63)
+    task: Task = "recognition"
     file: str = Field(min_length=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     input: InputSpec
     output: str | None = None  # the only output when left out
-    embedding_size: int = Field(ge=2, le=65536)
+    embedding_size: int | None = Field(None, ge=2, le=65536)
+    detection: DetectionPart | None = None
     quantized: QuantizedFile | None = None
     licence: str
     provenance: str
     description: str = ""
+    _outputs: tuple[tuple[str, tuple[int, ...]], ...] = PrivateAttr(default=())
+
+    def problems(self) -> Iterator[tuple[PathKey, str]]:
+        """What a manifest says of one task and must not say of the other."""
+        if self.task == "recognition":
+            if self.detection is not None:
+                yield ("detection",), "this is of a detector; write task: detection"
+            if self.embedding_size is None:
+                yield (), "missing key 'embedding_size'"
+            return
+        if self.detection is None:
+            yield ("task",), "a detector's manifest needs detection: {head: NAME}"
+        if self.output is not None:
+            yield ("output",), "a detector's outputs are named in detection: {outputs: [...]}"
+        if self.embedding_size is not None:
+            yield ("embedding_size",), "a detector makes no embedding; leave it out"
+        if self.quantized is not None:
+            yield ("quantized",), "quantized files are deployed as given for recognition only"
+
+    @property
+    def outputs(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Names and shapes of a detector's outputs in the decoder's order; known of a plan's."""
+        return self._outputs
+
+    @property
+    def row_size(self) -> int:
+        """Numbers that an image gives: the embedding's, or those of all outputs of a detector."""
+        if self.embedding_size is not None:
+            return self.embedding_size
+        return sum(math.prod(shape) for _, shape in self._outputs)
+
+    def with_outputs(self, found: Iterable[tuple[str, Iterable[int]]]) -> ModelSpec:
+        """The same detector, its outputs known."""
+        made = self.model_copy()
+        made._outputs = tuple((name, tuple(shape)) for name, shape in found)
+        return made
+
+    @property
+    def detector_meta(self) -> dict[str, Any]:
+        """How a detector's outputs become boxes, as plain JSON; of a plan's model.
+
+        Raises:
+            ValueError: it is no detector.
+        """
+        if self.detection is None:
+            raise ValueError(f"{self.name} is no detector")
+        return {
+            "head": self.detection.head,
+            "outputs": [[name, list(shape)] for name, shape in self._outputs],
+            "input_size": list(self.input.size),
+            "min_score": self.detection.min_score,
+            "nms_iou": self.detection.nms_iou,
+        }
 
     @property
     def input_meta(self) -> dict[str, Any]:

@@ -68,12 +68,29 @@ def check_references(
             check((list_name, i), "board", rule.board)
             check((list_name, i), "kind", rule.kind)
             check((list_name, i), "toolchain", rule.toolchain)
+    problems += _other_tasks(matrix, models)
     if isinstance(matrix.test_set, RenderedSet):
         for name, model in models.items():
-            if model.input.size != RENDERED_SIZE:
+            if model.task == matrix.task and model.input.size != RENDERED_SIZE:
                 text = (
                     f"rendered faces are 112 x 112 pixels; the model {name!r} wants "
                     f"{model.input.height} x {model.input.width} (high x wide)"
                 )
                 problems.append(matrix.source.problem(("test_set",), text))
     fail(problems)
+
+
+def _other_tasks(matrix: Matrix, models: Mapping[str, ModelSpec]) -> list[Problem]:
+    """Models that the test set is not for."""
+    kinds = {"recognition": "aligned faces", "detection": "pictures with annotated faces"}
+    sets = {"recognition": "rendered, folder or list", "detection": "scenes, wider or coco"}
+    return [
+        matrix.source.problem(
+            ("test_set",),
+            f"a test set `{matrix.test_set.source}` is of {kinds[matrix.task]}, and the model "
+            f"{name!r} is for {model.task} (`task:` in {model.source.file}), which needs "
+            f"{sets[model.task]}",
+        )
+        for name, model in models.items()
+        if model.task != matrix.task
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.specs.kinds import Kind
+from orchestrator.specs.scenes import LARGEST_SIDE, SMALLEST_SIDE
 
 HOST = "host-cpu"
 
@@ -57,6 +58,46 @@ provenance: unknown             # who trained it, on what
 """
 
 
+def detector_manifest_text(
+    *,
+    name: str,
+    file: str,
+    sha256: str,
+    input_name: str,
+    size: tuple[int, int],
+    colour: str,
+    mean: Sequence[float],
+    std: Sequence[float],
+    head: str,
+    outputs: Sequence[str],
+    why: str,
+) -> str:
+    """models/<name>.yaml of a detector; `why` says on what colour, mean and std rest."""
+    names = ", ".join(quoted(output) for output in outputs)
+    return f"""\
+# Written by `farm init`. model input = (pixel - mean) / std; `file` is relative to this manifest.
+# {why}
+name: {name}
+task: detection
+file: {quoted(file)}
+sha256: "{sha256}"
+input:
+  name: {quoted(input_name)}
+  height: {size[0]}
+  width: {size[1]}
+  colour: {colour}
+  mean: {_numbers(mean)}
+  std: {_numbers(std)}
+detection:
+  head: {head}
+  outputs: [{names}]
+  min_score: 0.02               # boxes below it are dropped; AP wants it low
+  nms_iou: 0.4
+licence: unknown                # say which before you show figures to others
+provenance: unknown             # who trained it, on what
+"""
+
+
 def matrix_text(
     model: str,
     kinds: Sequence[Kind],
@@ -90,24 +131,6 @@ def matrix_text(
         if calibration is None
         else f"  folder: {skips % quoted(calibration)}   # people outside the test set"
     )
-    entries = ["  - {name: float32, boards: this-host, quantization: float32}"]
-    for kind in kinds:
-        if kind.name == HOST:
-            continue
-        scheme = kind.schemes[0] if kind.schemes else None
-        words = (
-            f"{scheme.dtype} {scheme.granularity} {scheme.symmetry}"
-            if scheme
-            else ("float32" if kind.float32 else "float16")
-        )
-        lines = [
-            f"  - name: {kind.name}",
-            f"    boards: {{kind: {kind.name}}}",
-            f"    quantization: {words}",
-        ]
-        if scheme:
-            lines.append("    gallery: [same, float32]   # the second is mixed mode (*)")
-        entries.append("\n".join(lines))
     return f"""\
 # Written by `farm init`. Look first: farm plan; then a part: farm run --limit 300; then: farm run
 models: {model}
@@ -123,8 +146,57 @@ scoring:
   table_far: 1e-3               # a rate needs about 1/rate searches to mean something
 
 entries:
-{chr(10).join(entries)}
+{_entries(kinds, mixed=True)}
 """
+
+
+def detector_matrix_text(model: str, kinds: Sequence[Kind], size: tuple[int, int]) -> str:
+    """matrix.yaml of a detector, over rendered scenes of its input's size (height, width)."""
+    height, width = (min(max(side, SMALLEST_SIDE), LARGEST_SIDE) for side in size)
+    sides = f"[{height}, {width}]"
+    return f"""\
+# Written by `farm init`. Look first: farm plan; then a part: farm run --limit 50; then: farm run
+models: {model}
+
+test_set:
+  scenes:                       # drawn scenes with faces of nobody; `wider:` and `coco:` take yours
+    images: 300
+    seed: 0
+    size: {sides}            # height, width
+    difficulty: 1.0
+
+calibration:
+  scenes: {{images: 100, size: {sides}}}
+
+scoring:
+  false_positives: [0.1, 1]     # an image, at which recall is given
+
+entries:
+{_entries(kinds, mixed=False)}
+"""
+
+
+def _entries(kinds: Sequence[Kind], *, mixed: bool) -> str:
+    """The float32 reference on this host, and one entry a kind of board."""
+    entries = ["  - {name: float32, boards: this-host, quantization: float32}"]
+    for kind in kinds:
+        if kind.name == HOST:
+            continue
+        scheme = kind.schemes[0] if kind.schemes else None
+        words = (
+            f"{scheme.dtype} {scheme.granularity} {scheme.symmetry}"
+            if scheme
+            else ("float32" if kind.float32 else "float16")
+        )
+        lines = [
+            f"  - name: {kind.name}",
+            f"    boards: {{kind: {kind.name}}}",
+            f"    quantization: {words}",
+        ]
+        if scheme and mixed:
+            lines.append("    gallery: [same, float32]   # the second is mixed mode (*)")
+        entries.append("\n".join(lines))
+    return "\n".join(entries)
 
 
 def inventory_text(kinds: Sequence[Kind]) -> str:

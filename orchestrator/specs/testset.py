@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
-from orchestrator.specs.base import Spec, tagged, wrong
+from orchestrator.specs.base import Spec, wrong
 
 FIRST_TRAINING_ID = 1_000_000
 FIRST_CALIBRATION_ID = 2_000_000
@@ -98,14 +98,3 @@ class FolderCalibration(Spec):
     images: int | None = Field(None, ge=1, le=100_000)
     skip_unreadable: bool = False
     allow_leaks: bool = False
-
-
-TestSet = Annotated[
-    Annotated[RenderedSet | FolderSet, Field(discriminator="source")],
-    BeforeValidator(lambda v: tagged(v, "source", ("rendered", "folder", "list"), "path")),
-]
-
-CalibrationSpec = Annotated[
-    Annotated[RenderedCalibration | FolderCalibration, Field(discriminator="source")],
-    BeforeValidator(lambda v: tagged(v, "source", ("rendered", "folder", "list"), "path")),
-]

@@ -36,7 +36,7 @@ def run(work: Work) -> Held:
     pictures = work.input("images")
     held, _ = work.artifact()
     rows = image_rows.count(pictures)
-    dim = work.services.plan.models[step.extra["model"]].embedding_size
+    dim = work.services.plan.models[step.extra["model"]].row_size
     part = store.part(step.stage, work.key)
     header = {"images": pictures.content, "artifact": held.content, "key": work.key}
     about = About()

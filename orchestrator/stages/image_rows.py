@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +39,9 @@ class Rows(Protocol):
     def images(self, start: int, stop: int) -> NDArray[np.uint8]:
         """uint8 (stop - start, height, width, 3), RGB."""
 
+    def beside(self) -> Mapping[str, bytes]:
+        """Files that are stored beside the images, by name."""
+
 
 def make_images(
     rows: Rows,
@@ -47,7 +50,7 @@ def make_images(
     progress: Callable[[int], None],
     stopped: Callable[[], bool],
 ) -> dict[str, str]:
-    """Write `images.npy` (uint8, (n, h, w, 3)) and `rows.json` into `folder`.
+    """Write `images.npy` (uint8, (n, h, w, 3)), `rows.json` and what is beside them into `folder`.
 
     What an earlier try left there is checked against its checksums and kept.
 
@@ -61,6 +64,7 @@ def make_images(
     Returns:
         sha256 of each file.
     """
+    beside = pool.submit(rows.beside)
     shape = pool.submit(rows.images, 0, 1).result().shape[1:]
     with RowWriter.open_rows(folder / FILE, len(rows), shape, "uint8", {}) as writer:
         missing = writer.missing()
@@ -76,9 +80,11 @@ def make_images(
             done += len(block)
             progress(done)
         images = str(writer.finish()["sha256"])
-    listing = json.dumps(list(rows.identities)).encode()
-    (folder / ROWS).write_bytes(listing)
-    return {FILE: images, ROWS: hashlib.sha256(listing).hexdigest()}
+    files = {ROWS: json.dumps(list(rows.identities)).encode(), **beside.result()}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    return {FILE: images, **hashes}
 
 
 def _blocks(

@@ -236,10 +236,13 @@ class Work:
 
     def _check_length(self, opened: ModelFacts, board: str) -> None:
         model = self.services.plan.models[self.step.extra["model"]]
-        if opened.dim != model.embedding_size:
+        if opened.dim != model.row_size:
+            where = (
+                "`embedding_size` in its manifest" if model.embedding_size else "all its outputs"
+            )
             raise ToolchainError(
                 f"{board}: {opened.runtime} makes features of {opened.dim} numbers, the model "
-                f"{model.name} has {model.embedding_size} (`embedding_size` in its manifest)"
+                f"{model.name} has {model.row_size} ({where})"
             )
 
     def _show(self, board: str, sample: SensorSample) -> None:

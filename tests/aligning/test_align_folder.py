@@ -6,60 +6,17 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from orchestrator.aligning.detector import Detector
 from orchestrator.aligning.photos import chosen
 from orchestrator.cli.main import main
 from orchestrator.detection import Detections
-from orchestrator.detection.align import TEMPLATE, aligned
+from orchestrator.detection.align import aligned
 from orchestrator.errors import UserError
 
-FACE = 64  # pixels; the net's answer for each red cell of 4 x 4
-MARKS = TEMPLATE / 112
-
-
-def detector(path: Path, height: int | str = 128, width: int | str = 160, points: int = 10) -> Path:
-    """A convolution of 4 x 4 pixels a cell: heat where red is; box and points are constant."""
-    nodes, weights = [], []
-
-    def conv(name: str, weight: np.ndarray, bias: np.ndarray, after: str = "") -> None:
-        parts = {f"{name}_w": weight.astype(np.float32), f"{name}_b": bias.astype(np.float32)}
-        weights.extend(numpy_helper.from_array(value, key) for key, value in parts.items())
-        nodes.append(
-            helper.make_node("Conv", ["image", *parts], [after or name], name, strides=[4, 4])
-        )
-
-    red = np.zeros((1, 3, 4, 4))
-    red[0, 0], red[0, 1] = 1 / 16 / 8, -1 / 16 / 8
-    conv("heat", red, np.array([-16.0]), "logit")
-    nodes.append(helper.make_node("Sigmoid", ["logit"], ["heat"]))
-    conv("scale", np.zeros((2, 3, 4, 4)), np.full(2, np.log(FACE / 4)))
-    conv("offset", np.zeros((2, 3, 4, 4)), np.zeros(2))
-    conv("marks", np.zeros((points, 3, 4, 4)), np.resize(MARKS[:, ::-1].reshape(-1), points))
-    outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-        for name in ("heat", "scale", "offset", "marks")
-    ]
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, height, width])
-    graph = helper.make_graph(nodes, "red", [image], outputs, weights)
-    opset = [helper.make_opsetid("", 13)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
-    return path
-
-
-def photo(path: Path, *corners: tuple[int, int], size: tuple[int, int] = (320, 256)) -> Path:
-    """A photo of twice the detector's input, with a red cell of the input at each corner."""
-    pixels = np.random.default_rng(0).integers(60, 90, (size[1], size[0], 1), dtype=np.uint8)
-    pixels = np.repeat(pixels, 3, 2)
-    for x, y in corners:
-        pixels[y : y + 8, x : x + 8] = (255, 0, 0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return path
+from ..red_detector import FACE, MARKS, detector, photo
 
 
 def test_photos_become_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from orchestrator.request import Request
 from orchestrator.specs.matrix import load_matrix, load_models
 from orchestrator.specs.model import load_model
 from tests.intake import made
+from tests.red_detector import detector
 from tests.run.project import FLOAT, HOST, ROOT, Project, emulated, entry
 
 INT8 = "uint8 per-tensor asymmetric"
@@ -271,3 +272,41 @@ def test_plan_refuses_useless_features_with_the_manifests_line(tmp_path, capsys,
     err = capsys.readouterr().err
     assert "mine.yaml:4: " in err
     assert "output is all zero for 8 of 8 images" in err
+
+
+def test_a_detector_is_recognized_by_its_outputs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = detector(tmp_path / "red.onnx", "high", "wide")
+    code, _, err = init(tmp_path / "p", capsys, "--model", str(model))
+    assert code == 2
+    assert "give both: --size 640x640" in err
+    code, out, _ = init(tmp_path / "p", capsys, "--model", str(model), "--size", "128x160")
+    assert code == 0
+    assert "its outputs are those of a centerface head" in out
+    spec = load_model(tmp_path / "p/models/red.yaml")
+    assert spec.detection is not None
+    assert (spec.task, spec.detection.head) == ("detection", "centerface")
+    assert spec.detection.outputs == ("heat", "scale", "offset", "marks")
+    matrix = load_matrix(tmp_path / "p/matrix.yaml")
+    assert (matrix.task, matrix.test_set.size) == ("detection", (128, 160))
+    given = ("--model", str(model), "--size", "128x160", "--images", str(tmp_path))
+    code, _, err = init(tmp_path / "q", capsys, *given)
+    assert code == 2
+    assert "aligned faces do not test or calibrate" in err
+
+
+def test_a_detector_of_another_fixed_size_is_copied_with_the_asked_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = detector(tmp_path / "red.onnx", 32, 32)
+    folder = tmp_path / "p"
+    code, out, _ = init(folder, capsys, "--model", str(model), "--size", "128x160")
+    assert code == 0
+    assert "The copy in models/ has an input of 128 x 160" in out
+    found = onnx.load(folder / "models/red.onnx").graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in found] == [1, 3, 128, 160]
+    assert load_model(folder / "models/red.yaml").input.size == (128, 160)
+    code, _, err = init(folder, capsys, "--model", str(model), "--size", "128x160")
+    assert code == 2
+    assert "is there already" in err

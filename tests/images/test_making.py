@@ -27,6 +27,9 @@ class Numbered:
     def __len__(self) -> int:
         return COUNT
 
+    def beside(self) -> dict[str, bytes]:
+        return {}
+
     def images(self, start: int, stop: int) -> np.ndarray:
         self.asked.append((start, stop))
         numbers = np.arange(start, stop, dtype=np.int64)[:, None, None, None]

@@ -6,8 +6,10 @@ The keys are those of the models that read the files: a new key without a case f
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import shutil
+import tempfile
 import types
 import typing
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from ruamel.yaml import YAML
+from scipy.io import savemat
 
 from orchestrator.errors import UserError
 from orchestrator.fleet.boards.addressing import address_of
@@ -30,6 +33,8 @@ from orchestrator.request import Request
 from orchestrator.specs import Inventory, Matrix, ModelSpec
 from orchestrator.specs.base import Spec
 
+from ..red_detector import detector, photo
+
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = BoardFacts("x86_64", "some cpu", "3.11", {"onnxruntime": "1", "tensorrt": "8.6.1"})
 UINT8 = "uint8 per-tensor asymmetric"
@@ -39,6 +44,13 @@ KEY = "ssh-ed25519 AAAA"
 M, B, F = "matrix.yaml", "device_inventory.yaml", "models/face.yaml"
 
 
+def red() -> str:
+    """sha256 of the small detector that `photos` writes."""
+    with tempfile.TemporaryDirectory() as place:
+        return hashlib.sha256(detector(Path(place) / "red.onnx").read_bytes()).hexdigest()
+
+
+RED = red()
 MODEL = YAML(typ="safe").load((ROOT / "models/synthface-mfn.yaml").read_text())
 
 
@@ -106,6 +118,33 @@ def write(folder: Path, files: dict[str, Any]) -> None:
         for name in ("synthface-mfn", "synthface-ir"):
             shutil.copy(ROOT / f"models/{name}.onnx", folder / "models")
         faces(folder)
+        photos(folder)
+
+
+def photos(folder: Path) -> None:
+    """Annotated photos in both formats, and WIDER FACE's lists of faces that count."""
+    detector(folder / "models/red.onnx")
+    for place, size in (("photos", (64, 48)), ("other", (80, 48))):
+        photo(folder / place / "party/1.png", (8, 8), size=size)
+    for name, width in (("", 20), ("2", 21)):
+        row = f"2 2 {width} 20 0 0 0 0 0 0"
+        (folder / f"wider{name}.txt").write_text(f"party/1.png\n1\n{row}\n")
+        faces_found = {
+            "images": [{"id": 1, "file_name": "party/1.png"}],
+            "categories": [{"id": 1, "name": "face"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, width, 20]}],
+        }
+        (folder / f"coco{name}.json").write_text(json.dumps(faces_found))
+    for name in ("easy", "medium", "hard", "none"):
+        chosen = np.zeros((0 if name == "none" else 1, 1), np.uint8) + 1
+        cells = [np.empty((1, 1), object) for _ in range(5)]
+        events, files, faces_of, of_event, listed = cells
+        events[0, 0], listed[0, 0], files[0, 0] = "party", "1", listed
+        of_event[0, 0], faces_of[0, 0] = chosen, of_event
+        savemat(
+            folder / f"{name}.mat",
+            {"event_list": events, "file_list": files, "gt_list": faces_of},
+        )
 
 
 def faces(folder: Path) -> None:
@@ -212,6 +251,62 @@ class Case:
     refused_before: str = ""
 
 
+DETECTS = (
+    (F, ("task",), "detection"),
+    (F, ("file",), "red.onnx"),
+    (F, ("sha256",), RED),
+    (F, ("input",), {"name": "image", "height": 128, "width": 160, "mean": 0, "std": 1}),
+    (F, ("detection",), {"head": "centerface"}),
+    (F, ("embedding_size",), GONE),
+    (F, ("output",), GONE),
+    (M, ("test_set",), {"scenes": {"images": 9, "size": [128, 160]}}),
+    (M, (*VIM3_ROW, "gallery"), ["same"]),
+)
+SCENES = (*DETECTS, (M, ("calibration",), {"scenes": {"images": 20, "size": [128, 160]}}))
+WIDER = (*DETECTS, (M, ("test_set",), {"wider": {"images": "photos", "truth": "wider.txt"}}))
+LISTS = {name: f"{name}.mat" for name in ("easy", "medium", "hard")}
+LISTED = (*WIDER, (M, ("test_set", "wider", "lists"), LISTS))
+COCO = (*DETECTS, (M, ("test_set",), {"coco": {"images": "photos", "annotations": "coco.json"}}))
+
+
+def of_sets() -> dict[str, Case]:
+    """Cases of the sets that detectors are tested with and calibrated by."""
+    found = {
+        "ScenesSet.source": Case(WIDER[-1], first=DETECTS),
+        "ScenesCalibration.source": Case(
+            (M, ("calibration",), {"folder": {"path": "two/probe"}}), first=SCENES
+        ),
+        "WiderSet.source": Case(DETECTS[-2], first=WIDER),
+        "WiderSet.images": Case((M, ("test_set", "wider", "images"), "other"), first=WIDER),
+        "WiderSet.truth": Case((M, ("test_set", "wider", "truth"), "wider2.txt"), first=WIDER),
+        "WiderSet.lists": Case(LISTED[-1], first=WIDER),
+        "CocoSet.source": Case(DETECTS[-2], first=COCO),
+        "CocoSet.images": Case((M, ("test_set", "coco", "images"), "other"), first=COCO),
+        "CocoSet.annotations": Case(
+            (M, ("test_set", "coco", "annotations"), "coco2.json"), first=COCO
+        ),
+        "CocoSet.category": Case(
+            (M, ("test_set", "coco", "category"), "cat"), says="no category 'cat'", first=COCO
+        ),
+    }
+    for name in LISTS:
+        found[f"WiderLists.{name}"] = Case(
+            (M, ("test_set", "wider", "lists", name), "none.mat"), first=LISTED
+        )
+    values = {"images": 8, "seed": 1, "size": [96, 96], "difficulty": 2}
+    for name, value in values.items():
+        found[f"ScenesSet.{name}"] = Case((M, ("test_set", "scenes", name), value), first=DETECTS)
+        found[f"ScenesCalibration.{name}"] = Case(
+            (M, ("calibration", "scenes", name), value), first=SCENES
+        )
+    for cls, key, first, number in (
+        ("ScenesSet", "test_set", DETECTS, 7),
+        ("ScenesCalibration", "calibration", SCENES, 2_000_007),
+    ):
+        found[f"{cls}.first_image"] = Case((M, (key, "scenes", "first_image"), number), first=first)
+    return found
+
+
 RENDERED = (M, ("test_set",), {"rendered": {"identities": 20, "unknown": 10}})
 TWO = (M, ("test_set",), {"folder": {"path": "two"}})
 CALIBRATES = (M, ("calibration",), {"folder": {"path": "one/gallery"}})
@@ -282,6 +377,7 @@ CASES: dict[str, Case] = {
             ),
         ),
     ),
+    **of_sets(),
     "RenderedSet.source": Case((M, ("test_set",), {"source": "folder", "path": "two"})),
     "RenderedSet.seed": Case((M, ("test_set", "rendered", "seed"), 1)),
     "RenderedSet.identities": Case((M, ("test_set", "rendered", "identities"), 21)),
@@ -363,7 +459,7 @@ CASES: dict[str, Case] = {
     "Entry.boards": Case((M, (*NX_ROW, "boards"), "this-host"), "rows"),
     "Entry.quantization": Case((M, (*NX_ROW, "quantization"), "float16")),
     "Entry.toolchain": Case((M, (*VIM3_ROW, "toolchain"), "onnxruntime"), "rows"),
-    "Entry.gallery": Case((M, (*VIM3_ROW, "gallery"), "same"), "rows"),
+    "Entry.gallery": Case((M, (*VIM3_ROW, "gallery"), ["same"]), "rows"),
     "Entry.model": Case(
         (M, (*NX_ROW, "model"), "face"), "rows", ((M, ("models",), ["face", "synthface-ir"]),)
     ),
@@ -519,6 +615,25 @@ CASES: dict[str, Case] = {
         (F, ("quantized", "sha256"), "0" * 64), says="not the file described here", first=(QAT,)
     ),
     "ModelSpec.embedding_size": Case((F, ("embedding_size",), 64), says="128 numbers a face"),
+    "ModelSpec.task": Case(
+        (F, ("task",), "detection"), says="a detector's manifest needs detection: {head: NAME}"
+    ),
+    "ModelSpec.detection": Case(
+        (F, ("detection",), {"head": "scrfd"}), says="they are those of 'centerface'", first=DETECTS
+    ),
+    "DetectionPart.head": Case(
+        (F, ("detection", "head"), "scrdf"), says="did you mean 'scrfd'?", first=DETECTS
+    ),
+    "DetectionPart.outputs": Case(
+        (F, ("detection", "outputs"), ["heat", "scale", "marks", "offset"]),
+        says="takes them in the order heat, scale, offset, marks",
+        first=DETECTS,
+    ),
+    "DetectionPart.min_score": Case((F, ("detection", "min_score"), 0.1), first=DETECTS),
+    "DetectionPart.nms_iou": Case((F, ("detection", "nms_iou"), 0.5), first=DETECTS),
+    "ScoringPolicy.false_positives": Case(
+        (M, ("scoring", "false_positives"), [1.0]), first=DETECTS
+    ),
     "ModelSpec.licence": Case((F, ("licence",), "MIT"), "provenance"),
     "ModelSpec.provenance": Case((F, ("provenance",), "a gift"), "provenance"),
     "ModelSpec.description": Case((F, ("description",), "small"), "provenance"),

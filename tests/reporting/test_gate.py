@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.reporting.analysis.compare import (
-    Slower,
-    compare_runs,
-    grouped,
-    normal_p,
-    ratio_interval,
-)
+from orchestrator.reporting.analysis.compare import compare_runs, grouped, ratio_interval
 from orchestrator.reporting.analysis.gate import Judgement, SecondLook, judge, parse_limits
 from orchestrator.reporting.analysis.history import Run, load_run
+from orchestrator.reporting.analysis.pairing import Slower, normal_p
 from orchestrator.reporting.tables.published import NOT_COMPARABLE, load_published
 from orchestrator.stages.score import SEARCHES
 
@@ -55,12 +50,11 @@ def test_a_planted_fall_fails_and_names_row_rate_and_limit(tmp_path: Path) -> No
     assert "more than 0.5 allowed" in judged.failures[0]
     pair = compare_runs(first, second).rows[1]
     assert pair.kind == "paired"
-    assert pair.rank1 is not None
     before, after = first.row("x"), second.row("x")
     assert before is not None
     assert after is not None
-    assert pair.rank1.value == pytest.approx(after.rank1.value - before.rank1.value)
-    assert pair.lost - pair.gained == pytest.approx(-1000 * pair.rank1.value)
+    assert pair.changes["rank1"].value == pytest.approx(after.rank1.value - before.rank1.value)
+    assert pair.lost - pair.gained == pytest.approx(-1000 * pair.changes["rank1"].value)
     assert gate(first, second, ["rank1=60"]).passed
 
 
@@ -140,8 +134,7 @@ def test_a_gate_that_can_judge_nothing_does_not_pass(tmp_path: Path) -> None:
     assert "nothing could be judged" in judged.failures[0]
     assert "all rows: accuracy not judged: different test sets: not comparable" in judged.warnings
     pair = compare_runs(first, second).rows[0]
-    assert pair.rank1 is None
-    assert pair.tar is None
+    assert not pair.changes
 
 
 def test_without_stored_searches_intervals_are_wider_and_it_is_said(tmp_path: Path) -> None:
@@ -152,10 +145,9 @@ def test_without_stored_searches_intervals_are_wider_and_it_is_said(tmp_path: Pa
     held.file(SEARCHES).unlink()
     alone = compare_runs(first, second).rows[1]
     assert (paired.kind, alone.kind) == ("paired", "unpaired")
-    assert paired.rank1 is not None
-    assert alone.rank1 is not None
-    assert alone.rank1.value == pytest.approx(paired.rank1.value)
-    assert alone.rank1.low < paired.rank1.low
+    before, after = paired.changes["rank1"], alone.changes["rank1"]
+    assert after.value == pytest.approx(before.value)
+    assert after.low < before.low
     assert "not paired" in alone.why
 
 

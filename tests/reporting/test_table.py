@@ -8,10 +8,11 @@ import pytest
 
 from orchestrator.cli.results.compare import notes
 from orchestrator.events import CellFinished, CellInfo, RunStarted
-from orchestrator.reporting.analysis.compare import RowPair, RunComparison
+from orchestrator.reporting.analysis.compare import RunComparison
+from orchestrator.reporting.analysis.pairing import RowPair
 from orchestrator.reporting.export.files import results_of
 from orchestrator.reporting.live.state import RunState
-from orchestrator.reporting.tables.table import footnotes, markdown, row
+from orchestrator.reporting.tables.table import footnotes, markdown, parts, row
 from orchestrator.results import CellResult
 
 TIMES = dict(
@@ -60,9 +61,13 @@ def result(**changes: Any) -> CellResult:
     return CellResult.model_validate(values | changes)
 
 
+def texts(one: CellResult) -> tuple[str, ...]:
+    return row(one, parts([], [one]))
+
+
 def test_a_board_has_its_time_and_an_emulated_one_has_none() -> None:
-    assert row(result())[4] == "4.3 ms"
-    emulated = row(result(emulated=True))
+    assert texts(result())[4] == "4.3 ms"
+    emulated = texts(result(emulated=True))
     assert emulated[4] == "–"
     assert "4.3" not in " ".join(emulated)
     assert emulated[3] == "onnxruntime (Tengine's rule)"
@@ -71,7 +76,7 @@ def test_a_board_has_its_time_and_an_emulated_one_has_none() -> None:
 def test_a_suspect_time_is_marked_and_explained() -> None:
     reasons = ["throttled: thermal-cpufreq-0 at step 3", "too noisy: 31 % of the median"]
     suspect = result(verdict="SUSPECT", verdict_reason="; ".join(reasons), verdict_reasons=reasons)
-    assert row(suspect)[4] == "4.3 ms SUSPECT (throttled, too noisy)"
+    assert texts(suspect)[4] == "4.3 ms SUSPECT (throttled, too noisy)"
     assert any("thermal-cpufreq-0 at step 3" in note for note in footnotes([suspect], {}))
 
 
@@ -89,12 +94,12 @@ def test_encoders_of_one_board_measured_at_different_paces_are_told_apart() -> N
 
 
 def test_percent_with_intervals() -> None:
-    assert row(result())[7:] == ("80.94 [80.0, 82.0]", "30.77 [28.0, 33.0]")
+    assert texts(result())[7:] == ("80.94 [80.0, 82.0]", "30.77 [28.0, 33.0]")
 
 
 def test_a_far_without_budget_is_not_printed_as_met() -> None:
     tar = result().tar.model_copy(update={"available": False, "k": 0})
-    assert row(result(tar=tar.model_dump()))[8] == "n/a (n<1/FAR)"
+    assert texts(result(tar=tar.model_dump()))[8] == "n/a (n<1/FAR)"
 
 
 def test_rows_that_share_an_artifact_say_so() -> None:
@@ -151,7 +156,7 @@ def test_differences_are_real_only_after_holm(p: float, real: bool) -> None:
     rows = results_of(state)
     assert rows[1].difference is not None
     assert rows[1].difference.real is real
-    assert row(rows[1])[7].endswith("↓") is real
+    assert texts(rows[1])[7].endswith("↓") is real
     notes = " ".join(footnotes(rows, {}))
     assert ("No row's Rank-1 differs significantly" in notes) is not real
 

@@ -16,12 +16,14 @@ KINDS = "jetson-xavier-nx,khadas-vim3,imx8mp,rv1126"
         "farm init",
         "farm init --model face.onnx",
         "farm init --model face.onnx --images faces/",
+        "farm init --model detector.onnx --size 480x640",
         "farm init --model face.onnx --colour RGB --mean 127.5 --std 127.5",
     ],
     text="""Write matrix.yaml and device_inventory.yaml and, with a model of your own,
 models/<name>.yaml: input name, size and layout are read from the ONNX file, and colour order, mean
 and std are found by embedding a few faces in every usual way: rendered faces, or your own
-(--images: <identity>/<image>). Files that are there already are not overwritten. On a terminal it
+(--images: <identity>/<image>). A detector is recognized by its outputs; its matrix has rendered
+scenes. Files that are there already are not overwritten. On a terminal it
 asks three questions.
 
 FOLDER is where to (this folder).""",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ from rich.text import Text
 
 from orchestrator.audit.sentences import leak_notes
 from orchestrator.cli.results.taking import take
+from orchestrator.columns.tasks import Rate, judged
+from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.compare import (
-    Change,
-    RowPair,
     RunComparison,
     beside_published,
     compare_runs,
     grouped,
 )
 from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.analysis.pairing import Change, RowPair
 from orchestrator.reporting.tables.fitting import Column, fitted, print_line
 from orchestrator.reporting.tables.published import NOT_COMPARABLE, load_published
 from orchestrator.reporting.tables.table import DASH, far_text, percent, tar_text, time_text
@@ -61,23 +63,21 @@ def show(console: Console, found: RunComparison) -> None:
         console.print(Text(note, "dim"), soft_wrap=False)
 
 
-# Figures of both runs go before their differences, times before rates.
-COLUMNS = (
-    Column("Row"),
-    Column("Rank1", drop=4, right=True),
-    Column("Δ Rank1", right=True),
-    Column("TAR", drop=5, right=True),
-    Column("Δ TAR", drop=1, right=True),
-    Column("p50", drop=6, right=True),
-    Column("Δ p50", drop=2, right=True),
-)
-
-
 def rows_table(found: RunComparison, width: int) -> Table:
-    """The rows of both runs; times only where a row has one in both."""
-    timed = any(pair.time for pair in found.rows)
-    columns = COLUMNS if timed else COLUMNS[:-2]
-    return fitted(columns, [_texts(pair)[: len(columns)] for pair in found.rows], width)
+    """The rows of both runs; times only where a row has one in both.
+
+    Figures of both runs go before their differences, times before rates.
+    """
+    by = judged([pair.first for pair in found.rows])
+    columns = [Column("Row")]
+    for rate in by.rates:
+        name, main = rate.heading.partition("@")[0], rate is by.main
+        columns.append(Column(name, drop=4 if main else 5, right=True))
+        columns.append(Column(f"Δ {name}", drop=0 if main else 1, right=True))
+    if any(pair.time for pair in found.rows):
+        columns += [Column("p50", drop=6, right=True), Column("Δ p50", drop=2, right=True)]
+    texts = [_texts(pair, by.rates)[: len(columns)] for pair in found.rows]
+    return fitted(columns, texts, width)
 
 
 def notes(found: RunComparison) -> list[str]:
@@ -85,9 +85,14 @@ def notes(found: RunComparison) -> list[str]:
     kinds = {pair.kind for pair in found.rows}
     said = []
     if "paired" in kinds:
+        by = judged([pair.first for pair in found.rows])
+        others = [rate.heading.partition("@")[0] for rate in by.rates if rate is not by.main]
+        tests = f"{by.test} for {by.main.heading}" + (
+            f", bootstrap for {', '.join(others)}" if others and by.test == "McNemar" else ""
+        )
         said.append(
-            "Points with [95 % interval], over the same probes; * significant (McNemar for "
-            "Rank1, bootstrap for TAR, Holm over the rows). Without *: not significant."
+            f"Points with [95 % interval], over {by.over}; * significant ({tests}, Holm over the "
+            "rows). Without *: not significant."
         )
     if any(pair.time for pair in found.rows):
         said.append(
@@ -106,15 +111,12 @@ def notes(found: RunComparison) -> list[str]:
     return said or ["The two runs have no row in common."]
 
 
-def _texts(pair: RowPair) -> list[str | Text]:
+def _texts(pair: RowPair, rates: Sequence[Rate]) -> list[str | Text]:
     first, second = pair.first, pair.second
-    rates = [
-        (f"{percent(first.rank1.value)} → {percent(second.rank1.value)}", pair.rank1),
-        (f"{tar_text(first.tar, False)} → {tar_text(second.tar, False)}", pair.tar),
-    ]
     cells: list[str | Text] = [Text(pair.name)]
-    for text, change in rates:
-        cells += [text, _change(pair, change)]
+    for rate in rates:
+        text = f"{rate.text(first, False)} → {rate.text(second, False)}"
+        cells += [text, _change(pair, pair.changes.get(rate.key))]
     slower = (pair.time or {}).get(50)
     cells.append(f"{time_text(first)} → {time_text(second)}" if slower else DASH)
     if slower is None:
@@ -136,6 +138,11 @@ def _change(pair: RowPair, change: Change | None) -> Text:
 
 
 def _published(console: Console, run: Run, *, as_json: bool) -> None:
+    if any(row.task != "recognition" for row in run.results):
+        raise UserError(
+            f"run {run.name} is of detectors, and the published table is of recognition",
+            "`farm runs` lists the runs",
+        )
     published = load_published()
     pairs = beside_published(run, published)
     if as_json:

@@ -9,9 +9,10 @@ from rich.text import Text
 
 from orchestrator.errors import FarmError
 from orchestrator.execution.second_look import StoredArtifact, measure_again
-from orchestrator.reporting.analysis.compare import RowPair, slower
+from orchestrator.reporting.analysis.compare import slower
 from orchestrator.reporting.analysis.gate import Confirm, SecondLook
 from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.analysis.pairing import RowPair
 from orchestrator.results import CellResult
 from orchestrator.specs.inventory import load_inventory
 

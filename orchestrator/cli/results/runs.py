@@ -15,8 +15,7 @@ from rich.text import Text
 from orchestrator.columns.texts import milliseconds
 from orchestrator.reporting.tables.fitting import Column, fitted
 from orchestrator.reporting.tables.listing import listed, trend
-from orchestrator.reporting.tables.table import DASH, far_text, interval, percent
-from orchestrator.results import Estimate
+from orchestrator.reporting.tables.table import DASH
 
 STYLES = {"complete": "green", "bug": "red", "wrong input": "red"}
 
@@ -81,28 +80,26 @@ def runs_table(found: list[dict[str, Any]], width: int) -> Table:
 
 def trend_table(points: list[dict[str, Any]], width: int) -> Table:
     """A row over its runs: the figures stay, verdict, test set and date go first."""
-    far = far_text(points[-1]["tar"]["far_target"])
+    rates = points[-1]["rates"]
     columns = (
         Column("Run"),
         Column("Began", drop=4),
         Column("Executed by", drop=2),
         Column("Time", drop=3, right=True),
-        Column("Rank1", right=True),
-        Column(f"TAR@FAR<={far}", drop=1, right=True),
+        *(Column(rate["heading"], drop=0 if rate["main"] else 1, right=True) for rate in rates),
         Column("Test set", drop=5),
         Column("Verdict", drop=6),
     )
     rows: list[list[str | Text]] = []
     for point in points:
-        tar = point["tar"]
+        texts = {rate["heading"]: rate["text"] for rate in point["rates"]}
         rows.append(
             [
                 point["run"],
                 _clock(point["began"]),
                 point["executed_by"],
                 milliseconds(point["p50_ms"]),
-                interval(Estimate(**point["rank1"])),
-                percent(tar["value"]) if tar["available"] else "n/a",
+                *(texts.get(rate["heading"], DASH) for rate in rates),
                 point["test_set"][:8],
                 Text(point["verdict"] + (", partial" if point["partial"] else ""), "dim"),
             ]

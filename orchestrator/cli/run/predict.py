@@ -11,16 +11,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.columns.tasks import Judged, judged
+from orchestrator.columns.texts import points
 from orchestrator.events import Event, StepProgress, StepStarted
 from orchestrator.execution.local_backend import host_plan, run_here
-from orchestrator.execution.results_builder import held
-from orchestrator.planning.cells import Cell
+from orchestrator.execution.results_builder import predicted
 from orchestrator.preflight.planner import Plan, encoder_backend
 from orchestrator.reporting.tables.causes import causes, names_of
 from orchestrator.reporting.tables.fitting import Column, fitted
-from orchestrator.reporting.tables.table import DASH, far_text, interval, tar_text
+from orchestrator.reporting.tables.table import DASH
 from orchestrator.request import Request
-from orchestrator.results import Estimate, Tar
+from orchestrator.results import CellResult
 
 
 def show_predictions(request: Request, console: Console) -> int:
@@ -45,51 +46,42 @@ def show_predictions(request: Request, console: Console) -> int:
         console.print(Text(f"{names_of(cause, len(made.cells))}: no prediction: {cause.what}"))
     console.print(
         "Predicted on this host: no board was touched and nothing was timed. A twin is our model "
-        "of a vendor's arithmetic: expect a board's distribution (mean cosine, Rank-1), not its "
+        "of a vendor's arithmetic: expect a board's distribution (mean cosine, accuracy), not its "
         "vectors.",
         style="dim",
     )
     if request.limit:
-        console.print(f"only {request.limit} gallery identities (--limit)", style="dim")
+        what = "gallery identities" if made.matrix.task == "recognition" else "images"
+        console.print(f"only {request.limit} {what} (--limit)", style="dim")
     return 0 if len(made.possible) == len(made.cells) else 1
 
 
 def table(made: Plan, width: int) -> Table:
     """The predictions, for a terminal of this width: figures stay, what made them goes first."""
-    far = f"TAR@FAR<={far_text(made.matrix.scoring.table_far)}"
+    found = {cell.name: predicted(made, cell) for cell in made.possible}
+    by = judged(list(found.values()))
     columns = (
         Column("Row"),
         Column("Executed by", drop=3),
         Column("Backend", drop=2),
-        Column("Rank1", right=True),
-        Column(far, right=True),
-        Column("Rank1 against float32", drop=1, right=True),
+        *(Column(rate.heading, right=True) for rate in by.rates),
+        Column(f"{by.main.heading} against float32", drop=1, right=True),
     )
     rows: list[list[str | Text]] = []
     for cell in made.cells:
-        figures = (DASH,) * 3 if cell.reason else _figures(made, cell)
+        figures = [DASH] * (len(by.rates) + 1)
+        if cell.name in found:
+            row = found[cell.name]
+            figures = [*(rate.text(row, True) for rate in by.rates), _difference(by, row)]
         backend = encoder_backend(cell.probe)
         rows.append([cell.name, cell.probe.executed_by, backend, *figures])
     return fitted(columns, rows, width)
 
 
-def _figures(made: Plan, cell: Cell) -> tuple[str, str, str]:
-    targets = made.graph.targets[cell.name]
-    score = held(made, targets.score)
-    compare = held(made, targets.compare) if targets.compare else None
-    if score is None:
-        raise RuntimeError(f"{cell.name}: scored, but not in the store")
-    facts = score.manifest["facts"]
-    difference = "-"
-    if compare is not None:
-        found = compare.manifest["facts"]
-        change = found["rank1"]
-        difference = (
-            f"{100 * change['value']:+.2f} [{100 * change['low']:+.1f}, "
-            f"{100 * change['high']:+.1f}] p={found['p']:.2g}"
-        )
-    rank1, tar = Estimate.model_validate(facts["rank1"]), Tar.model_validate(facts["tar"])
-    return interval(rank1), tar_text(tar), difference
+def _difference(by: Judged, row: CellResult) -> str:
+    if row.difference is None:
+        return "-"
+    return f"{points(by.main.change(row.difference))} p={row.difference.p:.2g}"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
+    from orchestrator.cli.setup.init_detector import FoundDetector
     from orchestrator.cli.setup.init_model import Taken
     from orchestrator.stages.variants import Triple
 
@@ -61,13 +62,14 @@ def init(told: ToInit) -> int:
     Raises:
         UserError: something given is wrong, or a file is in the way; nothing is written then.
     """
+    from orchestrator.cli.setup.init_detector import find_detector
     from orchestrator.specs.kinds import load_kinds
     from orchestrator.specs.skeleton import inventory_text, matrix_text
 
     arguments = _asked(told)
     folder = Path(arguments.folder)
     kinds = _kinds(arguments.boards, load_kinds())
-    texts: dict[Path, str] = {}
+    texts: dict[Path, str | bytes] = {}
     name = SHIPPED
     said: dict[str, Any] = {}
     size = RENDERED_SIZE
@@ -78,6 +80,9 @@ def init(told: ToInit) -> int:
             raise UserError(
                 f"{target} is there already", "--force overwrites it; --name gives another name"
             )
+        detector = find_detector(arguments, target)
+        if detector is not None:
+            return _detector(arguments, name, target, detector, kinds)
         texts[target], size, said = _manifest(arguments, name, target)
     faces = _test_folder(arguments.images, folder)
     if faces is None and size != RENDERED_SIZE:
@@ -89,10 +94,34 @@ def init(told: ToInit) -> int:
         name, kinds, faces, calibration, skip_unreadable=arguments.skip_unreadable
     )
     texts[folder / "device_inventory.yaml"] = inventory_text(kinds)
+    return _finish(arguments, texts, said)
+
+
+def _detector(
+    arguments: ToInit, name: str, target: Path, found: FoundDetector, kinds: list[Any]
+) -> int:
+    from orchestrator.specs.skeleton import detector_matrix_text, inventory_text
+
+    for line in found.lines():
+        _say(arguments, line)
+    folder = Path(arguments.folder)
+    texts: dict[Path, str | bytes] = {
+        target: found.manifest(name, target),
+        folder / "matrix.yaml": detector_matrix_text(name, kinds, found.size),
+        folder / "device_inventory.yaml": inventory_text(kinds),
+    }
+    if found.copy is not None:
+        texts[target.with_suffix(".onnx")] = found.copy
+    return _finish(arguments, texts, {"detector": found.to_json()})
+
+
+def _finish(arguments: ToInit, texts: Mapping[Path, str | bytes], said: Mapping[str, Any]) -> int:
+    """Write the files and say which."""
+    folder = Path(arguments.folder)
     written, left = _write(texts, force=arguments.force)
     if arguments.as_json:
         files = {"written": [str(path) for path in written], "left": [str(p) for p in left]}
-        print(json.dumps(files | said, indent=1))
+        print(json.dumps({**files, **said}, indent=1))
         return 0
     for path in written:
         print(f"wrote {path}")
@@ -340,7 +369,7 @@ def _show(arguments: ToInit, found: Any, how: str) -> None:
         print("Rendered faces may mislead about a model trained on photographs: --images DIR.")
 
 
-def _write(texts: dict[Path, str], *, force: bool) -> tuple[list[Path], list[Path]]:
+def _write(texts: Mapping[Path, str | bytes], *, force: bool) -> tuple[list[Path], list[Path]]:
     written, left = [], []
     for path, text in texts.items():
         if path.exists() and not force:
@@ -348,7 +377,7 @@ def _write(texts: dict[Path, str], *, force: bool) -> tuple[list[Path], list[Pat
             continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(text.encode() if isinstance(text, str) else text)
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror}") from error
         written.append(path)

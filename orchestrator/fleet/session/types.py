@@ -26,6 +26,10 @@ class AgentBug(FarmError):
     """The agent failed in a way that is farm's own fault."""
 
 
+MOST_NUMBERS = 1 << 24
+"""Numbers an image: an embedding has hundreds, all outputs of a detector a million."""
+
+
 @dataclass(frozen=True)
 class RuntimeFacts:
     """A runtime that is installed on a board. `providers` is empty while it is not loaded."""
@@ -178,7 +182,7 @@ class ModelFacts:
             ValueError: no usable feature length.
         """
         dim = whole(meta.get("dim"))
-        if not 1 <= dim <= 1 << 16:
+        if not 1 <= dim <= MOST_NUMBERS:
             raise ValueError(f"a feature of {dim} numbers")
         return cls(
             inputs=_tensors(meta.get("inputs")),

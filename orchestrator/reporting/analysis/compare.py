@@ -1,7 +1,7 @@
 """Two runs against each other, row by row; and a run beside the published table.
 
-Accuracy is paired: McNemar's test on Rank-1 and a bootstrap of both thresholds together for TAR,
-adjusted over the rows (Holm). Rows over another test set are shown and not subtracted.
+Accuracy is paired (`pairing.py`), its p values adjusted over the rows (Holm). Rows over another
+test set are shown and not subtracted.
 """
 
 from __future__ import annotations
@@ -9,80 +9,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.reporting.analysis.figures import device_ms_of, searches_of, valid_time
+from orchestrator.columns.tasks import judged
+from orchestrator.reporting.analysis.figures import device_ms_of, valid_time
 from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.analysis.pairing import (
+    Change,
+    RowPair,
+    Slower,
+    known,
+    of_detectors,
+    of_searches,
+)
 from orchestrator.reporting.tables.published import NOT_COMPARABLE, Published
-from orchestrator.results import CellResult, Estimate
-from orchestrator.scoring import ScoringError, holm
-from orchestrator.scoring import compare as compare_searches
+from orchestrator.results import CellResult
+from orchestrator.scoring import holm
 
-SIGNIFICANT = 0.05
-SEED, RESAMPLES = 0, 1000
+SEED = 0
 PERCENTILES = (50, 90, 99)
-Kind = Literal["paired", "equal", "unpaired", "none"]
 Float64 = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Change:
-    """The second run's rate minus the first's, as fractions, with a 95 % interval and p values.
-
-    Attributes:
-        p: two-sided, for no change; `p_holm` is adjusted over the rows compared.
-    """
-
-    value: float
-    low: float
-    high: float
-    p: float
-    p_holm: float = 1.0
-
-    @property
-    def real(self) -> bool:
-        """Whether it is significant."""
-        return self.p_holm < SIGNIFICANT
-
-
-@dataclass(frozen=True)
-class Slower:
-    """The second run's time over the first's at one percentile: 1.1 is 10 % slower.
-
-    The interval holds what varies within the two measurements, not what varies between sessions.
-    """
-
-    ratio: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class RowPair:
-    """A row in both runs.
-
-    Attributes:
-        kind: `equal`: the very same stored searches; `paired`: over the same probes; `unpaired`:
-            same test set, but searches are not stored here any more; `none`: not comparable.
-        why: why it is not comparable or not paired.
-        time: by percentile (50, 90, 99), empty where a row has no valid time, with `no_time`.
-        lost, gained: probes that only the first, or only the second, ranks first.
-    """
-
-    name: str
-    first: CellResult
-    second: CellResult
-    kind: Kind
-    why: str = ""
-    rank1: Change | None = None
-    tar: Change | None = None
-    lost: int = 0
-    gained: int = 0
-    time: dict[int, Slower] | None = None
-    no_time: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,76 +109,20 @@ def _pair(run_a: Run, run_b: Run, a: CellResult, b: CellResult) -> RowPair:
     pair = RowPair(a.name, a, b, "none", time=times, no_time=no_time)
     if a.test_set.hash != b.test_set.hash:
         return replace(pair, why="different test sets: not comparable")
-    if a.tar.far_target != b.tar.far_target:
-        return replace(pair, why="tables at different FARs: not comparable")
-    available = a.tar.available and b.tar.available
-    keys = [row.provenance.get("keys", {}).get("score") for row in (a, b)]
-    if keys[0] is not None and keys[0] == keys[1]:
-        zero = Change(0.0, 0.0, 0.0, 1.0)
-        tar = zero if available else None
-        return replace(pair, kind="equal", why="the same stored searches", rank1=zero, tar=tar)
-    first, second = searches_of(run_a, a), searches_of(run_b, b)
-    if first is None or second is None:
-        return replace(
-            pair,
-            kind="unpaired",
-            why="the stored searches of one run are not here: intervals are wider, not paired",
-            rank1=_unpaired(a.rank1, b.rank1),
-            tar=_unpaired(a.tar, b.tar) if available else None,
-        )
-    far = a.tar.far_target
-    try:
-        found = compare_searches(first, second, far=(far,), seed=SEED, bootstrap=RESAMPLES)
-    except ScoringError as error:
-        return replace(pair, why=str(error))
-    rank1, tar_found = found.rank1_difference, found.tar_difference[far]
-    change = Change(
-        tar_found.value,
-        tar_found.low,
-        tar_found.high,
-        normal_p(tar_found.value, tar_found.low, tar_found.high),
-    )
-    return replace(
-        pair,
-        kind="paired",
-        rank1=Change(rank1.value, rank1.low, rank1.high, found.p_value),
-        tar=change if available else None,
-        lost=found.lost,
-        gained=found.gained,
-    )
-
-
-def normal_p(value: float, low: float, high: float) -> float:
-    """Two-sided p for no change, from a 95 % interval taken as normal: coarse; Holm needs one."""
-    error = (high - low) / (2 * 1.959964)
-    if error <= 0:
-        return 1.0 if value == 0 else 0.0
-    return math.erfc(abs(value) / error / math.sqrt(2))
-
-
-def _unpaired(a: Estimate, b: Estimate) -> Change | None:
-    """Newcombe's hybrid interval of two rates' difference (Stat. Med. 17, 1998, method 10)."""
-    numbers = [v for e in (a, b) for v in (e.value, e.low, e.high) if v is not None]
-    if len(numbers) < 6:
-        return None
-    value_a, low_a, high_a, value_b, low_b, high_b = numbers
-    change = value_b - value_a
-    low = change - math.hypot(value_b - low_b, high_a - value_a)
-    high = change + math.hypot(high_b - value_b, value_a - low_a)
-    return Change(change, low, high, normal_p(change, low, high))
+    if a.task == b.task == "detection":
+        return of_detectors(run_a, run_b, pair)
+    if a.task != b.task:
+        return replace(pair, why="a detector and a recognition model: not comparable")
+    return of_searches(run_a, run_b, pair)
 
 
 def _adjusted(pairs: list[RowPair]) -> list[RowPair]:
-    for name in ("rank1", "tar"):
-        places = [
-            i
-            for i, pair in enumerate(pairs)
-            if pair.kind != "equal" and getattr(pair, name) is not None
-        ]
-        adjusted = holm([getattr(pairs[i], name).p for i in places])
+    for key in dict.fromkeys(key for pair in pairs for key in pair.changes):
+        places = [i for i, p in enumerate(pairs) if p.kind != "equal" and key in p.changes]
+        adjusted = holm([pairs[i].changes[key].p for i in places])
         for i, p in zip(places, adjusted, strict=True):
-            change = replace(getattr(pairs[i], name), p_holm=p)
-            pairs[i] = replace(pairs[i], **{name: change})
+            change = replace(pairs[i].changes[key], p_holm=p)
+            pairs[i] = replace(pairs[i], changes={**pairs[i].changes, key: change})
     return pairs
 
 
@@ -307,8 +200,7 @@ def _row_json(pair: RowPair) -> dict[str, Any]:
         "why": pair.why,
         "first": _short(pair.first),
         "second": _short(pair.second),
-        "rank1": change(pair.rank1),
-        "tar": change(pair.tar),
+        **{rate.key: change(pair.changes.get(rate.key)) for rate in judged([pair.first]).rates},
         "only_first": pair.lost,
         "only_second": pair.gained,
         "time": {
@@ -324,8 +216,7 @@ def _short(row: CellResult) -> dict[str, Any]:
         "hardware": row.hardware,
         "executed_by": row.executed_by,
         "verdict": row.verdict,
-        "rank1": row.rank1.value,
-        "tar": row.tar.value if row.tar.available else None,
+        **{rate.key: known(rate.of(row)).value for rate in judged([row]).rates},
         "p50_ms": row.latency.device.p50_ms if row.latency else None,
         "model": row.model,
     }

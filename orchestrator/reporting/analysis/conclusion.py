@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.audit.sentences import leak_notes
+from orchestrator.columns.tasks import judged
 from orchestrator.columns.texts import p_text
-from orchestrator.results import CellResult, Difference
+from orchestrator.results import NO_RATE, CellResult, Estimate
 
 NOTHING = "No row has a result."
 TINY = 0.005  # points: less is 0.00 in the table
@@ -33,7 +34,8 @@ def conclusion(rows: Sequence[CellResult], total: int | None = None) -> str:
 def _costs(compared: Sequence[CellResult]) -> str:
     known = [row for row in compared if _points(row) is not None]
     if not known:
-        return "Rank-1 cannot be compared with float32's: no probe is of an enrolled person"
+        found = judged(compared)
+        return f"{found.main.words} cannot be compared with float32's: {found.unknown}"
     return f"{_quantized(known)} {_amount(known)}; {_significance(known)}"
 
 
@@ -47,28 +49,29 @@ def _quantized(rows: Sequence[CellResult]) -> str:
 
 def _amount(rows: Sequence[CellResult]) -> str:
     """`costs 0.3 ± 0.4 points of Rank-1`, `costs 0.1 to 0.8 points of Rank-1`."""
+    words = judged(rows).main.words
     costs = [-(_points(row) or 0.0) for row in rows]
     least, most = min(costs), max(costs)
     if most < TINY and least > -TINY:
-        return "costs no Rank-1" + ("" if len(rows) == 1 else " in any row")
+        return f"costs no {words}" + ("" if len(rows) == 1 else " in any row")
     if f"{least:.1f}" == f"{most:.1f}":
         widest = max(rows, key=_half)
         value = -(_points(widest) or 0.0)
         verb = "costs" if value >= 0 else "gains"
-        return f"{verb} {abs(value):.1f} ± {_half(widest):.1f} points of Rank-1"
+        return f"{verb} {abs(value):.1f} ± {_half(widest):.1f} points of {words}"
     if least >= -TINY:
-        return f"costs {abs(least):.1f} to {most:.1f} points of Rank-1"
+        return f"costs {abs(least):.1f} to {most:.1f} points of {words}"
     if most <= TINY:
-        return f"gains {abs(most):.1f} to {-least:.1f} points of Rank-1"
-    return f"changes Rank-1 by −{most:.1f} to +{-least:.1f} points"
+        return f"gains {abs(most):.1f} to {-least:.1f} points of {words}"
+    return f"changes {words} by −{most:.1f} to +{-least:.1f} points"
 
 
 def _significance(rows: Sequence[CellResult]) -> str:
     tested = [found for row in rows if (found := row.difference) and found.real is not None]
     if not tested:
         return "whether that is significant was not tested"
-    worse = [row for row in rows if _is(row.difference, worse=True)]
-    better = [row for row in rows if _is(row.difference, worse=False)]
+    worse = [row for row in rows if _is(row, worse=True)]
+    better = [row for row in rows if _is(row, worse=False)]
     if not worse and not better:
         if len(rows) == 1:
             return f"that is not significant ({_p(rows[0])})"
@@ -95,10 +98,10 @@ def _worst(worse: Sequence[CellResult]) -> str:
     return f" ({row.hardware} most: −{-(_points(row) or 0.0):.1f} ± {_half(row):.1f})"
 
 
-def _is(found: Difference | None, *, worse: bool) -> bool:
-    if found is None or not found.real:
+def _is(row: CellResult, *, worse: bool) -> bool:
+    if row.difference is None or not row.difference.real:
         return False
-    return ((found.rank1.value or 0.0) < 0) is worse
+    return ((_points(row) or 0.0) < 0) is worse
 
 
 def _p(row: CellResult) -> str:
@@ -107,33 +110,39 @@ def _p(row: CellResult) -> str:
     return p_text(p)
 
 
+def _change(row: CellResult) -> Estimate:
+    """The difference of its main rate from float32's."""
+    return NO_RATE if row.difference is None else judged([row]).main.change(row.difference)
+
+
 def _points(row: CellResult) -> float | None:
-    """Its Rank-1 minus float32's, in points."""
-    if row.difference is None or row.difference.rank1.value is None:
-        return None
-    return 100 * row.difference.rank1.value
+    """The same in points; None where it was not compared."""
+    value = _change(row).value
+    return None if value is None else 100 * value
 
 
 def _half(row: CellResult) -> float:
     """Half the interval of its difference, in points."""
-    found = row.difference
-    if found is None or found.rank1.low is None or found.rank1.high is None:
+    change = _change(row)
+    if change.low is None or change.high is None:
         return 0.0
-    return 50 * (found.rank1.high - found.rank1.low)
+    return 50 * (change.high - change.low)
 
 
 def _rates(rows: Sequence[CellResult]) -> str:
     """Rows that nothing was compared with."""
-    known = [row for row in rows if row.rank1.value is not None]
+    found = judged(rows)
+    words = found.main.words
+    known = {row.name: value for row in rows if (value := found.main.of(row).value) is not None}
     if not known:
-        return "Rank-1 is not known: no probe is of an enrolled person"
-    values = sorted(100 * (row.rank1.value or 0.0) for row in known)
+        return f"{words} is not known: {found.unknown}"
+    values = sorted(100 * value for value in known.values())
     span = f"{values[0]:.1f}"
     if f"{values[-1]:.1f}" != span:
         span += f" to {values[-1]:.1f}"
-    if all(row.dtype == "float32" for row in known):
-        return f"Rank-1 of float32 is {span} %; no quantized row is there to compare"
-    return f"Rank-1 is {span} %; no float32 row is there to compare with"
+    if all(row.dtype == "float32" for row in rows if row.name in known):
+        return f"{words} of float32 is {span} %; no quantized row is there to compare"
+    return f"{words} is {span} %; no float32 row is there to compare with"
 
 
 def _limits(rows: Sequence[CellResult], missing: int) -> str:

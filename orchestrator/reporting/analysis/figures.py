@@ -13,11 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.data.times import TIMES, RawTimes
+from orchestrator.detection import DetectionError, Detections, TruthSet, load_detections
 from orchestrator.errors import FarmError
+from orchestrator.images.annotated_rows import TRUTH
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.results import CellResult, Verdict
 from orchestrator.scoring import ScoringError, Searches
 from orchestrator.stages.conditions import SAMPLES, Conditions, samples_from
+from orchestrator.stages.evaluate import FOUND
 from orchestrator.stages.score import SEARCHES
 
 Float64 = NDArray[np.float64]
@@ -116,6 +119,34 @@ def searches_of(run: Run, row: CellResult) -> Searches | None:
         return Searches.load(held.verify(SEARCHES))
     except (FarmError, ScoringError, OSError):
         return None
+
+
+def detections_of(run: Run, row: CellResult) -> list[Detections] | None:
+    """A detector's boxes, one an image; None where the store has none or a damaged file."""
+    held = run.held(row, "evaluate")
+    if held is None:
+        return None
+    try:
+        return load_detections(held.read(FOUND))
+    except (FarmError, DetectionError, OSError):
+        return None
+
+
+def truth_of(run: Run, row: CellResult) -> TruthSet | None:
+    """The truth of a detector's images; None where the store has none or a damaged file."""
+    held = run.held(row, "images")
+    if held is None:
+        return None
+    try:
+        return TruthSet.load(held.verify(TRUTH))
+    except (FarmError, DetectionError, OSError):
+        return None
+
+
+def false_positives_of(row: CellResult) -> tuple[float, ...]:
+    """The numbers of false positives an image at which a detector's recall is given."""
+    found = row.detection.recall if row.detection is not None else {}
+    return tuple(map(float, found)) or (0.1,)
 
 
 def device_ms_of(run: Run, row: CellResult) -> Float64 | None:

@@ -16,18 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from orchestrator.columns.tasks import judged
 from orchestrator.errors import UserError
-from orchestrator.reporting.analysis.compare import (
-    PERCENTILES,
-    Change,
-    RowPair,
-    RunComparison,
-    Slower,
-    grouped,
-)
+from orchestrator.reporting.analysis.compare import PERCENTILES, RunComparison, grouped
 from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.analysis.pairing import RowPair, Slower
 
-RATES = ("rank1", "tar")
+RATES = ("rank1", "tar", "ap", "ap_easy", "ap_medium", "ap_hard", "recall")
 UNCONFIRMED = "time from one session each, not confirmed by measuring again"
 
 
@@ -176,9 +171,9 @@ def _judgement(said: Sequence[Remark], total: int, *, judged: int, untimed: bool
 
 def _rate(pair: RowPair, rate: str, limit: float, said: list[Remark]) -> int:
     """Judge a rate; 1 when it could be judged."""
-    change: Change | None = getattr(pair, rate)
+    change = pair.changes.get(rate)
     if change is None:
-        why = pair.first.tar.reason or pair.second.tar.reason or "no figure"
+        why = _no_rate(pair, rate)
         said.append(Remark(pair.name, "warn", f"{rate} not judged: {why}"))
         return 0
     points = 100 * change.value
@@ -194,11 +189,20 @@ def _rate(pair: RowPair, rate: str, limit: float, said: list[Remark]) -> int:
     elif pair.kind != "equal" and 100 * (change.high - change.low) / 2 > max(limit, 0.05):
         width = 100 * (change.high - change.low) / 2
         text = (
-            f"these probes cannot show a fall of {limit:g} points in {rate} "
+            f"{judged([pair.first]).over} cannot show a fall of {limit:g} points in {rate} "
             f"(±{width:.2f}): take more of them"
         )
         said.append(Remark(pair.name, "warn", text))
     return 1
+
+
+def _no_rate(pair: RowPair, rate: str) -> str:
+    """Why a pair has no change of a rate."""
+    keys = [each.key for each in judged([pair.first]).rates]
+    if rate not in keys:
+        return f"a row of {pair.first.task} has {', '.join(keys)}"
+    reasons = (pair.first.tar.reason, pair.second.tar.reason)
+    return next((reason for reason in reasons if reason and rate == "tar"), "no figure")
 
 
 def _once(pair: RowPair, confirm: Confirm) -> Callable[[], SecondLook | str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from orchestrator.columns.tasks import judged
 from orchestrator.counting import counted
-from orchestrator.reporting.analysis.compare import Change, RowPair, RunComparison
+from orchestrator.reporting.analysis.compare import RunComparison
 from orchestrator.reporting.analysis.gate import Judgement, Limits, Remark
-from orchestrator.reporting.tables.table import DASH, percent, tar_text, time_text
+from orchestrator.reporting.analysis.pairing import Change, RowPair
+from orchestrator.reporting.tables.table import DASH, time_text
 
 MARKER = "<!-- farm-gate -->"
 WORDS = {"fail": "FAIL", "warn": "not sure", "unjudged": "not judged", "left": "left out"}
@@ -32,9 +34,10 @@ def comment(compared: RunComparison, judgement: Judgement, limits: Limits) -> st
         lines += [*_table(compared, judgement, limits), ""]
     lines += _details("Why it failed", judgement.failures, opened=True)
     lines += _details("What could not be told for sure", judgement.warnings)
+    over = judged([pair.first for pair in compared.rows]).over
     lines += _details("Left out", judgement.left_out)
     lines += [
-        "<sub>Differences in points with their 95 % interval, paired over the same probes; times "
+        f"<sub>Differences in points with their 95 % interval, paired over {over}; times "
         "are ratios of p50. Bold: significant (Holm over the rows).</sub>"
     ]
     return "\n".join(lines) + "\n"
@@ -48,8 +51,9 @@ def nothing(run: str, why: str) -> str:
 
 def _table(compared: RunComparison, judgement: Judgement, limits: Limits) -> list[str]:
     """A line a row: both figures and the difference for each that is judged, and the verdict."""
-    figures: list[str] = [name for name in ("rank1", "tar") if name in limits.max_drop]
-    names = {"rank1": "Rank-1", "tar": "TAR", "p50": "p50"}
+    rates = judged([pair.first for pair in compared.rows]).rates
+    names = {rate.key: rate.words for rate in rates} | {"p50": "p50"}
+    figures: list[str] = [rate.key for rate in rates if rate.key in limits.max_drop]
     if limits.max_slower:
         figures.append("p50")
     heads = [f"{names[f]}: {what}" for f in figures for what in ("baseline", "now", "difference")]
@@ -87,9 +91,10 @@ def _figure(pair: RowPair, figure: str) -> tuple[str, str, str]:
             return DASH, DASH, DASH
         change = f"{100 * (slower.ratio - 1):+.1f} %"
         return time_text(first), time_text(second), change
-    if figure == "rank1":
-        return percent(first.rank1.value), percent(second.rank1.value), _change(pair.rank1)
-    return tar_text(first.tar, False), tar_text(second.tar, False), _change(pair.tar)
+    rate = next((rate for rate in judged([first]).rates if rate.key == figure), None)
+    if rate is None:
+        return DASH, DASH, DASH
+    return rate.text(first, False), rate.text(second, False), _change(pair.changes.get(figure))
 
 
 def _change(change: Change | None) -> str:

@@ -139,6 +139,12 @@ def named_rows(run: Run, names: Sequence[str]) -> list[CellResult]:
     """
     if not run.results:
         raise UserError(f"run {run.name} has no finished row", "`farm runs` lists what is kept")
+    if run.results[0].task != "recognition":
+        raise UserError(
+            f"run {run.name} is of detectors: there is nobody to search for",
+            "write `scoring: {false_positives: ...}` in the matrix and run it again; what is in "
+            "the store is not made again",
+        )
     for name in names:
         _known(run, name)
     return [row for row in run.results if not names or row.name in names]

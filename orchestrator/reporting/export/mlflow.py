@@ -16,7 +16,9 @@ FILES = ("table.md", "results.json", "report.html", "matrix.yaml")
 URI = "MLFLOW_TRACKING_URI"
 INSTALL = "in farm's checkout: pip install -e '.[mlflow]'; elsewhere: pip install mlflow"
 # Of the flat columns, what can be plotted; the rest describes the row.
-_FIGURES = re.compile(r"(rank1|tar|device|end_to_end)_?|failed_images$|artifact_bytes$")
+_FIGURES = re.compile(
+    r"(rank1|tar|ap|recall|landmark_error|device|end_to_end)_?|failed_images$|artifact_bytes$"
+)
 # MLflow sends usage reports unless it is told not to, before it is imported.
 _SILENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 

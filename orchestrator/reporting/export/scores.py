@@ -39,6 +39,11 @@ def export_kind(run: Run, folder: Path, kind: str) -> list[Path]:
     Raises:
         UserError: they are not kept (any more).
     """
+    if any(row.task != "recognition" for row in run.results):
+        raise UserError(
+            f"run {run.name} is of detectors: {kind} has the scores and features of faces",
+            "--format csv has the figures of each row",
+        )
     what, suffix = kind.split("-")
     target = folder / what
     target.mkdir(exist_ok=True)

@@ -11,16 +11,19 @@ from xml.etree import ElementTree
 
 from orchestrator.audit.sentences import beside_table
 from orchestrator.columns import columns as optional_columns
+from orchestrator.columns.tasks import judged
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.export.scores import KINDS, export_kind
 from orchestrator.reporting.tables.causes import NOT_FINISHED
-from orchestrator.reporting.tables.table import interval, tar_text, time_text
+from orchestrator.reporting.tables.table import time_text
 from orchestrator.reporting.text import plain
-from orchestrator.results import CellResult
+from orchestrator.results import CellResult, Detection, Tar
 
 FILES = {"csv": "results.csv", "parquet": "results.parquet", "junit": "junit.xml"}
 _TIMES = ("count", "min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", "mad_ms")
+
+PEOPLE, PICTURES = ("gallery", "probes", "mated", "unknown", "faces"), ("images", "faces")
 
 
 def flat_row(run: Run, row: CellResult) -> dict[str, Any]:
@@ -35,15 +38,24 @@ def flat_row(run: Run, row: CellResult) -> dict[str, Any]:
         times = getattr(row.latency, kind) if row.latency else None
         for name in _TIMES:
             columns[f"{kind}_{name}"] = getattr(times, name) if times else None
-    columns |= {f"rank1{_suffix(k)}": v for k, v in row.rank1.model_dump().items()}
-    given = row.tar.available
-    for name in ("value", "low", "high"):
-        columns[f"tar{_suffix(name)}"] = getattr(row.tar, name) if given else None
-    for name in ("far_target", "far_achieved", "k", "threshold"):
-        columns[f"tar_{name}"] = getattr(row.tar, name)
+    for rate in judged([row]).rates:
+        found = rate.of(row)
+        given = not isinstance(found, Tar) or found.available
+        for name in ("value", "low", "high"):
+            columns[f"{rate.key}{_suffix(name)}"] = getattr(found, name) if given else None
+    if row.detection is None:
+        for name in ("far_target", "far_achieved", "k", "threshold"):
+            columns[f"tar_{name}"] = getattr(row.tar, name)
+    else:
+        columns |= _of_detection(row.detection)
     for column in optional_columns().values():
         columns |= column.values(row)
-    columns |= {f"test_set_{name}": value for name, value in row.test_set.model_dump().items()}
+    columns |= {
+        f"test_set_{name}": value
+        for name, value in row.test_set.model_dump().items()
+        if name not in (PICTURES if row.detection is None else PEOPLE)
+    }
+    columns |= {f"test_set_faces_{name}": count for name, count in row.test_set.faces.items()}
     columns["test_set_notes"] = "; ".join(row.test_set.notes)
     columns["test_set_audit"] = " ".join(beside_table([row]))
     for name in ("failed_images", "verdict", "verdict_reason", "artifact_sha256", "artifact_bytes"):
@@ -51,6 +63,17 @@ def flat_row(run: Run, row: CellResult) -> dict[str, Any]:
     columns["warnings"] = "; ".join(row.warnings)
     columns["model_sha256"] = row.provenance.get("model_sha256")
     columns |= {f"key_{k}": v for k, v in sorted(row.provenance.get("keys", {}).items())}
+    return columns
+
+
+def _of_detection(found: Detection) -> dict[str, Any]:
+    """What a detector has beside its rates."""
+    columns: dict[str, Any] = {"compared_by": found.main, "boxes": found.boxes}
+    for name, estimates in (("recall_at", found.recall), ("ap_height", found.ap_by_height)):
+        for which, estimate in estimates.items():
+            columns[f"{name}_{which.replace(' ', '_')}"] = estimate.value
+    for key, value in found.landmark_error.model_dump().items():
+        columns[f"landmark_error{_suffix(key)}"] = value
     return columns
 
 
@@ -101,6 +124,7 @@ def junit_xml(run: Run) -> str:
             }
         ),
     )
+    rates = judged(run.results).rates
     for name, cell in run.state.cells.items():
         case = ElementTree.SubElement(
             suite, "testcase", _texts({"classname": cell.board or cell.hardware, "name": name})
@@ -115,8 +139,7 @@ def junit_xml(run: Run) -> str:
         for key, value in (
             ("executed_by", row.executed_by),
             ("Time", time_text(row)),
-            ("Rank1", interval(row.rank1)),
-            ("TAR", tar_text(row.tar)),
+            *((rate.heading.partition("@")[0], rate.text(row, True)) for rate in rates),
             ("verdict", f"{row.verdict} {row.verdict_reason}".strip()),
             ("artifact_sha256", row.artifact_sha256),
         ):

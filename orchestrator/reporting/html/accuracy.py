@@ -1,10 +1,11 @@
-"""Charts of accuracy: Rank-1 against time, and each row's difference from float32."""
+"""Charts of accuracy: the main rate against time, and each row's difference from float32."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import log
 
+from orchestrator.columns.tasks import judged
 from orchestrator.columns.texts import milliseconds, p_text
 from orchestrator.reporting.analysis.figures import valid_time
 from orchestrator.reporting.html.chart import (
@@ -33,8 +34,9 @@ AXIS_MS = {"format": "~g", "labelOverlap": "greedy"}
 
 
 def timed(rows: Sequence[CellResult]) -> list[CellResult]:
-    """The rows with a Rank-1 and a valid time."""
-    return [row for row in rows if row.rank1.value is not None and valid_time(row)]
+    """The rows with a main rate and a valid time."""
+    main = judged(rows).main
+    return [row for row in rows if main.of(row).value is not None and valid_time(row)]
 
 
 def too_few(rows: Sequence[CellResult], names: Mapping[str, str]) -> str:
@@ -48,8 +50,8 @@ def too_few(rows: Sequence[CellResult], names: Mapping[str, str]) -> str:
         only = f" ({names[row.name]}, {milliseconds(row.latency.device.p50_ms)})"
     count = "one" if found else "none"
     return (
-        "Rank-1 against time needs two rows with a valid time of their own board; this run has "
-        f"{count}{only}."
+        f"{judged(rows).main.words} against time needs two rows with a valid time of their own "
+        f"board; this run has {count}{only}."
     )
 
 
@@ -64,12 +66,13 @@ def pareto(times: Sequence[float], rates: Sequence[float]) -> list[int]:
 
 
 def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Chart | None:
-    """Rank-1 against p50 with the Pareto line and float32's interval; None below two rows."""
+    """Main rate against p50 with the Pareto line and float32's interval; None below two rows."""
+    words = judged(rows).main.words
     found = timed(rows)
     if len(found) < 2:
         return None
     times = [row.latency.device.p50_ms for row in found if row.latency is not None]
-    rates = [row.rank1.value or 0.0 for row in found]
+    rates = [_all(row)[0] or 0.0 for row in found]
     front = pareto(times, rates)
     label = _placements(times, rates)
     points = []
@@ -84,7 +87,7 @@ def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Ch
                 "name": names[row.name],
                 "colour": _colour(row, SERIES[0]),
                 "where": label[place] if len(found) <= NAMED or place in front else "",
-                "tip": f"{names[row.name]}\nRank-1 {value:.2f} % [{low:.1f}, {high:.1f}]\n"
+                "tip": f"{names[row.name]}\n{words} {value:.2f} % [{low:.1f}, {high:.1f}]\n"
                 + milliseconds(ms, 2),
             }
         )
@@ -96,7 +99,7 @@ def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Ch
         nice=False,
         padding=40,
     )
-    y = number("rate", "Rank-1, %", padding=16)
+    y = number("rate", f"{words}, %", padding=16)
     bars = points if len(found) <= NAMED else [points[i] for i in front]
     layers = [
         *_bands(rows),
@@ -113,19 +116,19 @@ def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Ch
         *_labels(points, x, y),
     ]
     best = [names[found[i].name] for i in front]
-    barred = "Bars: the interval of Rank-1"
+    barred = f"Bars: the interval of {words}"
     if len(found) > NAMED:
         barred += ", of the rows on the line"
     return Chart(
         ident="accuracy-time",
-        title="Rank-1 against time",
-        alt=f"Rank-1 of {len(found)} rows against their median time; no other row is both faster "
+        title=f"{words} against time",
+        alt=f"{words} of {len(found)} rows against their median time; no other row is both faster "
         f"and more accurate than {', '.join(best)}.",
         caption=f"The line joins rows that no other row beats in both (Pareto). {barred}; "
         "grey band: float32's. Red and green differ significantly from "
         "float32. Rows without a valid time are not here.",
         spec=layered(layers, height=340),
-        head=("Row", "Median", "Rank-1, %", "Interval", "On the Pareto line"),
+        head=("Row", "Median", f"{words}, %", "Interval", "On the Pareto line"),
         body=[
             (
                 names[row.name],
@@ -146,7 +149,7 @@ def _front(points: Sequence[Mapping[str, object]], x: Spec, y: Spec) -> list[Spe
 
 
 def _all(row: CellResult) -> tuple[float | None, float | None, float | None]:
-    rate = row.rank1
+    rate = judged([row]).main.of(row)
     value = rate.value
     return value, value if rate.low is None else rate.low, value if rate.high is None else rate.high
 
@@ -157,11 +160,11 @@ def _interval(row: CellResult) -> str:
 
 
 def _bands(rows: Sequence[CellResult]) -> list[Spec]:
-    """float32's Rank-1 and its interval, one for each model."""
+    """float32's main rate and its interval, one for each model."""
     references = {
         row.model: row
         for row in reversed(rows)
-        if row.dtype == "float32" and row.difference is None and row.rank1.value is not None
+        if row.dtype == "float32" and row.difference is None and _all(row)[0] is not None
     }
     made = []
     for row in references.values():
@@ -237,12 +240,15 @@ def _colour(row: CellResult, usual: str) -> str:
 
 
 def change(row: CellResult) -> float:
-    """Its Rank-1 minus float32's, as a fraction; 0 where nothing was compared."""
-    return (row.difference.rank1.value or 0.0) if row.difference is not None else 0.0
+    """Its main rate minus float32's, as a fraction; 0 where nothing was compared."""
+    if row.difference is None:
+        return 0.0
+    return judged([row]).main.change(row.difference).value or 0.0
 
 
 def differences(rows: Sequence[CellResult], names: Mapping[str, str]) -> Chart | None:
-    """Rank-1 against float32's with intervals and p; coloured where it is significant."""
+    """The main rate against float32's with intervals and p; coloured where it is significant."""
+    by = judged(rows)
     compared = [row for row in rows if row.difference is not None]
     shown = compared
     if len(compared) > MANY:
@@ -284,9 +290,9 @@ def differences(rows: Sequence[CellResult], names: Mapping[str, str]) -> Chart |
         )
     return Chart(
         ident="differences-chart",
-        title="Rank-1 minus float32's",
-        alt="Each row's Rank-1 difference from float32 with its interval and p value.",
-        caption="Bars: 95 % intervals, paired over the same probes. p: McNemar's test, adjusted "
+        title=f"{by.main.words} minus float32's",
+        alt=f"Each row's difference of {by.main.words} from float32 with its interval and p value.",
+        caption=f"Bars: 95 % intervals, paired over {by.over}. p: {by.test}, adjusted "
         "after Holm. Red and green: significant; grey: not significant."
         + (
             f" The {len(shown)} largest of {len(compared)} differences."
@@ -310,7 +316,8 @@ def differences(rows: Sequence[CellResult], names: Mapping[str, str]) -> Chart |
 
 def _ends(row: CellResult) -> tuple[float | None, float | None]:
     assert row.difference is not None
-    return row.difference.rank1.low, row.difference.rank1.high
+    found = judged([row]).main.change(row.difference)
+    return found.low, found.high
 
 
 def _forest(points: Sequence[Mapping[str, object]], names: Sequence[str]) -> Spec:

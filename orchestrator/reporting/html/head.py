@@ -54,9 +54,10 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ]
     if run.results:
         test = run.results[0].test_set
-        found.append(
-            ("Test set", f"N = {test.gallery:,}, {test.probes:,} probes, {test.hash[:12]}")
-        )
+        size = f"N = {test.gallery:,}, {test.probes:,} probes"
+        if test.images:
+            size = f"{test.images:,} images, {max(test.faces.values(), default=0):,} faces"
+        found.append(("Test set", f"{size}, {test.hash[:12]}"))
         found += [
             ("Images", note)
             for note in dict.fromkeys(n for r in run.results for n in r.test_set.notes)

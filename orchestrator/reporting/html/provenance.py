@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.columns.tasks import judged
 from orchestrator.columns.texts import far_text
 from orchestrator.results import CellResult
 
@@ -94,7 +95,7 @@ def _blocks(row: CellResult) -> list[Block]:
         time_facts["end_to_end"] = latency.end_to_end.model_dump()
     blocks = [
         _block("time", f"Time{elsewhere}", time_facts | come.get("measure", {})),
-        _block("accuracy", "Rank1 and TAR", _accuracy(row)),
+        _block("accuracy", _title(row), _accuracy(row)),
     ]
     if row.difference is not None:
         facts = row.difference.model_dump() | {"key": keys.get("compare", "")}
@@ -112,9 +113,24 @@ def _blocks(row: CellResult) -> list[Block]:
     return blocks
 
 
+def _title(row: CellResult) -> str:
+    """`Rank1 and TAR`."""
+    *others, last = (rate.heading.partition("@")[0] for rate in judged([row]).rates)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def _accuracy(row: CellResult) -> dict[str, Any]:
     come = row.provenance
     keys = come.get("keys", {})
+    if row.detection is not None:
+        return {
+            **row.detection.model_dump(),
+            "failed_images": row.failed_images,
+            "warnings": ", ".join(row.warnings) or "none",
+            "test_set": row.test_set.model_dump(),
+            "evaluate": come.get("score", {}) | {"key": keys.get("evaluate", "")},
+            "features": come.get("probe", {}) | {"key": keys.get("features", "")},
+        }
     return {
         "rank1": row.rank1.model_dump(),
         "tar": {far_text(tar.far_target): tar.model_dump() for tar in row.tar_all or [row.tar]},

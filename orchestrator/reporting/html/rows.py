@@ -7,26 +7,35 @@ from typing import Any
 
 from orchestrator.columns import asked as columns_of
 from orchestrator.columns.base import Part
-from orchestrator.columns.texts import far_text, interval, milliseconds, p_text, percent, tar_text
-from orchestrator.results import CellResult, Estimate, Verdict
+from orchestrator.columns.tasks import Judged, Rate, judged
+from orchestrator.columns.texts import interval, milliseconds, p_text
+from orchestrator.results import CellResult, Estimate, Tar, Verdict
 
-NUMBERS = ("#", "Time", "Rank1", "Δ Rank1")
+DESCRIBING = (
+    "#",
+    "Hardware",
+    "Provider",
+    "Type",
+    "Backend",
+    "Time",
+    "Granularity",
+    "Symmetry",
+)
 
 
 def columns(rows: Sequence[CellResult], asked: Sequence[str]) -> list[dict[str, Any]]:
     """Name of each column, and whether it holds numbers."""
-    far = next((row.tar.far_target for row in rows), 1e-3)
-    names = ["#", "Hardware", "Provider", "Type", "Backend", "Time", "Granularity", "Symmetry"]
-    names += ["Rank1", f"TAR@FAR<={far_text(far)}", "Δ Rank1"]
-    names += [part.heading for part in _more(rows, asked)]
-    return [{"name": name, "number": name in NUMBERS or name[:3] == "TAR"} for name in names]
+    found = judged(rows)
+    numbers = ["#", "Time", *(rate.heading for rate in found.rates), f"Δ {found.main.heading}"]
+    names = [*DESCRIBING, *numbers[2:], *(part.heading for part in _more(rows, asked))]
+    return [{"name": name, "number": name in numbers} for name in names]
 
 
 def table_rows(rows: Sequence[CellResult], asked: Sequence[str]) -> list[dict[str, Any]]:
     """What the page's template fills in for each row."""
-    more = _more(rows, asked)
+    more, found = _more(rows, asked), judged(rows)
     return [
-        _row(number, row) | {"more": [part.text(row, True) for part in more]}
+        _row(number, row, found) | {"more": [part.text(row, True) for part in more]}
         for number, row in enumerate(rows, 1)
     ]
 
@@ -50,10 +59,10 @@ def verdicts(rows: Sequence[CellResult]) -> str:
     return f"Rows: {', '.join(said)}."
 
 
-def _row(number: int, row: CellResult) -> dict[str, Any]:
+def _row(number: int, row: CellResult, by: Judged) -> dict[str, Any]:
     found = row.difference
     significant = found is not None and bool(found.real)
-    value = (found.rank1.value or 0.0) if found is not None else 0.0
+    value = (by.main.change(found).value or 0.0) if found is not None else 0.0
     return {
         "number": number,
         "name": row.name,
@@ -66,13 +75,7 @@ def _row(number: int, row: CellResult) -> dict[str, Any]:
         "p50": f"{row.latency.device.p50_ms:.6f}" if row.latency else "",
         "granularity": row.granularity or "-",
         "symmetry": row.symmetry or "-",
-        "rank1": percent(row.rank1.value),
-        "rank1_i": _interval(row.rank1),
-        "rank1_v": _number(row.rank1.value),
-        "tar": tar_text(row.tar, with_interval=False),
-        "tar_i": _interval(row.tar) if row.tar.available else "n < 1/FAR",
-        "tar_reason": row.tar.reason,
-        "tar_v": _number(row.tar.value if row.tar.available else None),
+        "rates": [_rate(row, rate) for rate in by.rates],
         "change": f"{100 * value:+.2f}" if found is not None else "",
         "change_mark": "" if not significant else "↓" if value < 0 else "↑",
         "change_i": "" if found is None or found.p_holm is None else p_text(found.p_holm),
@@ -80,6 +83,18 @@ def _row(number: int, row: CellResult) -> dict[str, Any]:
         "change_class": "" if not significant else "worse" if value < 0 else "better",
         "verdict": row.verdict,
         "reason": row.verdict_reason,
+    }
+
+
+def _rate(row: CellResult, rate: Rate) -> dict[str, str]:
+    """A rate's text, interval, number to sort by, and why it has none."""
+    found = rate.of(row)
+    absent = isinstance(found, Tar) and not found.available
+    return {
+        "text": rate.text(row, False),
+        "interval": "n < 1/FAR" if absent else _interval(found),
+        "value": _number(None if absent else found.value),
+        "reason": found.reason if isinstance(found, Tar) else "",
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.columns.optional.energy import energy_text
+from orchestrator.columns.tasks import judged
 from orchestrator.columns.texts import milliseconds
 from orchestrator.counting import form, share
 from orchestrator.reporting.analysis import figures
@@ -84,12 +85,12 @@ def _significant(rows: Sequence[CellResult]) -> str:
     if not real:
         return (
             f"None of {len(compared)} rows differs significantly from float32 "
-            "(McNemar's test, Holm over the rows): do not rank the rows."
+            f"({judged(rows).test}, Holm over the rows): do not rank the rows."
         )
     listed = ", ".join(row.hardware for row in real[:20]) + (" …" if len(real) > 20 else "")
     return (
         f"{share(len(real), len(compared), 'row')} {form(len(real), 'differs')} significantly "
-        f"from float32 (McNemar's test, Holm over the rows, p < 0.05): {listed}."
+        f"from float32 ({judged(rows).test}, Holm over the rows, p < 0.05): {listed}."
     )
 
 

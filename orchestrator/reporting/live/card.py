@@ -13,19 +13,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.columns import asked
-from orchestrator.columns.published import PUBLISHED
+from orchestrator.columns.tasks import judged
 from orchestrator.reporting.analysis.conclusion import conclusion
 from orchestrator.reporting.live.console import first_notes
 from orchestrator.reporting.tables.bars import bars, colour, full_bar, points
 from orchestrator.reporting.tables.fitting import Column, fits, fitted
-from orchestrator.reporting.tables.table import extra, footnotes, headings, row, serious_notes
+from orchestrator.reporting.tables.table import footnotes, parts, row, serious_notes
 from orchestrator.results import CellResult, Verdict
 
 AROUND = 7  # lines beside rows, notes and sentence: heading, rows left, bars, blank ones, prompt
 LEAST = 3  # rows that are shown on the lowest terminal
 VERDICTS: Mapping[str, str] = {Verdict.SUSPECT: "yellow"}
-BARS = ("Δ: Rank-1 minus float32's", "full bar: {:g} point{}", "coloured: significant")
+BARS = ("Δ: {} minus float32's", "full bar: {:g} point{}", "coloured: significant")
 Cells = tuple[str, ...]
 
 
@@ -60,7 +59,8 @@ def print_card(
         left = len(results) - len(shown)
         console.print(Text(f"and {left} more row{'s' * (left > 1)} in table.md", style="dim"))
     if drawn and (full := full_bar(shown)):
-        text = "; ".join(BARS).format(full, "" if full == 1 else "s")
+        words = judged(results).main.words
+        text = "; ".join(BARS).format(words, full, "" if full == 1 else "s")
         while cell_len(text) > console.width and "; " in text:  # a part less, but no word cut
             text = text.rpartition("; ")[0]
         console.print(Text(text, "dim"), no_wrap=True, overflow="ellipsis")
@@ -98,51 +98,54 @@ def card_table(
     """The table for a terminal of this width, with bars unless not `drawn`.
 
     What goes first where it does not fit: the columns that may go, then the reasons of a verdict,
-    the interval of TAR, that of Rank-1.
+    the intervals of the other rates, that of the main one.
     """
-    more = extra(columns, results)
-    names = headings(results, more)
+    of = parts(columns, results)
+    names = [part.heading for part in of]
     head, lines = bars(results) if drawn else ("", [])
-    parts = [*PUBLISHED, *asked(columns, results)]
     shape = [
-        Column(name, drop=part.drop, right=part.right, names=part.names)
-        for name, part in zip(names, parts, strict=True)
+        Column(part.heading, drop=part.drop, right=part.right, names=part.names) for part in of
     ]
-    rank1 = names.index("Rank1")
+    found = judged(results)
+    main = names.index(found.main.heading)
+    others = tuple(rate.heading for rate in found.rates if rate is not found.main)
     if head:
-        shape.insert(rank1 + 1, Column(head))
+        shape.insert(main + 1, Column(head))
     if all(result.partial for result in results):  # the sentence below says it once
         results = [result.model_copy(update={"partial": False}) for result in results]
-    full = [row(result, True, more) for result in results]
-    brief = [row(result, False, more) for result in results]
+    full = [row(result, of) for result in results]
+    brief = [row(result, of, False) for result in results]
     levels: list[Callable[[Cells, Cells], Cells]] = [
         lambda whole, _: whole,
         lambda whole, less: _mixed(whole, less, names, ("Time",)),
-        lambda whole, less: _mixed(whole, less, names, ("Time", "TAR")),
+        lambda whole, less: _mixed(whole, less, names, ("Time", *others)),
         lambda _, less: less,
     ]
     cells: list[list[str | Text]] = []
     for level in levels:
         texts = [level(whole, less) for whole, less in zip(full, brief, strict=True)]
-        cells = [_styled(result, text, names) for result, text in zip(results, texts, strict=True)]
+        cells = [
+            _styled(result, text, names, names[main])
+            for result, text in zip(results, texts, strict=True)
+        ]
         if head:
             for line, bar in zip(cells, lines, strict=True):
-                line.insert(rank1 + 1, bar)
+                line.insert(main + 1, bar)
         if fits(shape, cells, width):
             break
     return fitted(shape, cells, width)
 
 
 def _mixed(whole: Cells, less: Cells, names: Sequence[str], short: tuple[str, ...]) -> Cells:
-    """The texts, with those of the columns that begin with one of `short` in their short form."""
+    """The texts, with those of the columns `short` in their short form."""
     return tuple(
-        brief if name.startswith(short) else text
+        brief if name in short else text
         for name, text, brief in zip(names, whole, less, strict=True)
     )
 
 
-def _styled(result: CellResult, texts: Cells, names: Sequence[str]) -> list[str | Text]:
-    styles = {"Rank1": colour(result), "Time": VERDICTS.get(result.verdict, "")}
+def _styled(result: CellResult, texts: Cells, names: Sequence[str], main: str) -> list[str | Text]:
+    styles = {main: colour(result), "Time": VERDICTS.get(result.verdict, "")}
     return [
         Text(text, style=styles[name]) if styles.get(name) else text
         for name, text in zip(names, texts, strict=True)

@@ -21,14 +21,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.columns import asked
-from orchestrator.columns.published import PUBLISHED
 from orchestrator.counting import counted, share
 from orchestrator.events import Event, StepProgress
 from orchestrator.reporting.durations import between, duration
 from orchestrator.reporting.live.state import BoardLine, Running, RunState
 from orchestrator.reporting.tables.fitting import Column, fits, fitted
-from orchestrator.reporting.tables.table import extra, footnotes, headings, row, serious_notes
+from orchestrator.reporting.tables.table import footnotes, parts, row, serious_notes
 from orchestrator.reporting.waiting import waiting_text
 from orchestrator.results import CellResult, Verdict
 
@@ -363,16 +361,15 @@ def print_table(
 
 def results_table(results: Sequence[CellResult], columns: Sequence[str], width: int) -> Table:
     """The table for a terminal of this width: columns are dropped first, intervals last."""
-    more = extra(columns, results)
-    parts = [*PUBLISHED, *asked(columns, results)]
+    of = parts(columns, results)
     shape = [
-        Column(name, drop=part.drop, right=part.right, wraps=part.wraps, names=part.names)
-        for name, part in zip(headings(results, more), parts, strict=True)
+        Column(each.heading, drop=each.drop, right=each.right, wraps=each.wraps, names=each.names)
+        for each in of
     ]
-    with_intervals = [row(result, True, more) for result in results]
+    with_intervals = [row(result, of) for result in results]
     if fits(shape, with_intervals, width):
         return fitted(shape, with_intervals, width)
-    return fitted(shape, [row(result, False, more) for result in results], width)
+    return fitted(shape, [row(result, of, False) for result in results], width)
 
 
 def first_notes(

@@ -1,4 +1,4 @@
-"""Bars of text for a terminal: each row's Rank-1 against float32's, from a middle to both sides."""
+"""Bars of text for a terminal: each row's main rate against float32's, to both sides."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from orchestrator.columns.tasks import judged
 from orchestrator.results import CellResult
 
 CELLS = 4  # to each side of the middle
@@ -32,17 +33,16 @@ def full_bar(results: Sequence[CellResult]) -> float:
 
 
 def points(row: CellResult) -> float | None:
-    """Its Rank-1 minus float32's, in points; None where it was not compared."""
-    if row.difference is None or row.difference.rank1.value is None:
-        return None
-    return 100 * row.difference.rank1.value
+    """Its main rate minus float32's, in points; None where it was not compared."""
+    value = None if row.difference is None else judged([row]).main.change(row.difference).value
+    return None if value is None else 100 * value
 
 
 def colour(row: CellResult) -> str:
     """Of its difference: empty where it is not significant."""
     if row.difference is None or not row.difference.real:
         return ""
-    return BAD if (row.difference.rank1.value or 0.0) < 0 else GOOD
+    return BAD if (points(row) or 0.0) < 0 else GOOD
 
 
 def _scale(most: float) -> float:

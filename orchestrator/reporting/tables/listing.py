@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.columns.tasks import Rate, judged
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.history import Run, load_run, run_folders
 from orchestrator.results import CellResult
@@ -116,12 +117,18 @@ def newest_with_rows(runs: Path) -> tuple[Path, tuple[str, ...]] | None:
     return None
 
 
+def _shown(rate: Rate, row: CellResult, is_main: bool) -> dict[str, Any]:
+    return {"heading": rate.heading, "main": is_main, "text": rate.text(row, is_main)}
+
+
 def _point(run: Run, row: CellResult) -> dict[str, Any]:
+    by = judged([row])
     return {
         "run": run.name,
         "began": run.began,
         "rank1": row.rank1.model_dump(),
         "tar": row.tar.model_dump(),
+        "rates": [_shown(rate, row, by.main is rate) for rate in by.rates],
         "p50_ms": row.latency.device.p50_ms if row.latency else None,
         "verdict": row.verdict,
         "executed_by": row.executed_by,

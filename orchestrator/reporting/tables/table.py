@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from orchestrator.audit.sentences import beside_table, leak_notes
 from orchestrator.columns import asked, columns
-from orchestrator.columns.base import Text
+from orchestrator.columns.base import Part
 from orchestrator.columns.optional.energy import energy_text
-from orchestrator.columns.published import PUBLISHED
+from orchestrator.columns.published import published
+from orchestrator.columns.tasks import judged
 from orchestrator.columns.texts import (
     DASH,
     bytes_text,
@@ -27,17 +28,15 @@ from orchestrator.reporting.tables.causes import causes
 from orchestrator.results import YARDSTICK, CellResult, Verdict
 
 __all__ = [
-    "COLUMNS",
     "DASH",
     "bytes_text",
     "energy_text",
-    "extra",
     "far_text",
     "footnotes",
-    "headings",
     "html",
     "interval",
     "markdown",
+    "parts",
     "percent",
     "points",
     "row",
@@ -46,30 +45,17 @@ __all__ = [
     "time_text",
 ]
 
-COLUMNS = tuple(part.heading for part in PUBLISHED)
 NAMED = 6  # rows that a note of a page names before it counts the others
 
 
-def extra(names: Sequence[str], results: Sequence[CellResult]) -> list[tuple[str, Text]]:
-    """Heading and text of the columns asked for, and of those that these rows need anyway."""
-    return [(part.heading, part.text) for part in asked(names, results)]
+def parts(names: Sequence[str], results: Sequence[CellResult]) -> list[Part]:
+    """The columns of a table: the published ones, those asked for, those that the rows need."""
+    return [*published(results), *asked(names, results)]
 
 
-def row(
-    result: CellResult, with_interval: bool = True, more: Sequence[tuple[str, Text]] = ()
-) -> tuple[str, ...]:
-    """The texts of a finished row; `more` from `extra`."""
-    texts = [part.text for part in PUBLISHED] + [text for _, text in more]
-    return tuple(text(result, with_interval) for text in texts)
-
-
-def headings(
-    results: Iterable[CellResult], more: Sequence[tuple[str, Text]] = ()
-) -> tuple[str, ...]:
-    """The columns' names; TAR's carries the FAR that was asked for."""
-    far = next((result.tar.far_target for result in results), 1e-3)
-    published = tuple(heading.format(far=far_text(far)) for heading in COLUMNS)
-    return (*published, *(name for name, _ in more))
+def row(result: CellResult, of: Sequence[Part], with_interval: bool = True) -> tuple[str, ...]:
+    """The texts of a finished row, one a column of `parts`."""
+    return tuple(part.text(result, with_interval) for part in of)
 
 
 def footnotes(
@@ -86,17 +72,8 @@ def footnotes(
     if not results:
         return missing
     first = results[0]
-    test = first.test_set
-    difficulty = (
-        "" if test.difficulty is None else f", rendered faces of difficulty {test.difficulty:g}"
-    )
-    tar = first.tar
     confidence = first.provenance.get("score", {}).get("confidence", 0.95)
-    notes.append(
-        f"1:N over {counted(test.gallery, 'enrolled identity')}, {test.mated:,} mated and "
-        f"{counted(test.unknown, 'unknown probe')}{difficulty}; [{100 * confidence:g} % interval]; "
-        f"FAR is per search; the threshold allows {tar.k} false alarm{'s' * (tar.k != 1)}."
-    )
+    notes.append(f"{judged(results).basis(confidence)}.")
     notes.extend(_differences(results, most))
     notes.extend(_row_notes(results, most))
     notes.extend(_warnings(results, most))
@@ -235,32 +212,35 @@ def _differences(results: Sequence[CellResult], most: int | None) -> list[str]:
     compared = [result for result in results if result.difference is not None]
     if not compared:
         return []
+    found = judged(results)
+    how = f"{found.test}, Holm"
     real = [result for result in compared if result.difference and result.difference.real]
     if not real:
         return [
-            "No row's Rank-1 differs significantly from float32's (McNemar, Holm over "
+            f"No row's {found.main.words} differs significantly from float32's ({how} over "
             f"{counted(len(compared), 'comparison')}): do not rank the rows."
         ]
     names = _names([row_name(result, results) for result in real], most)
-    return [f"↓ ↑ Rank-1 differs significantly from float32's (McNemar, Holm, p < 0.05): {names}."]
+    return [
+        f"↓ ↑ {found.main.words} differs significantly from float32's ({how}, p < 0.05): {names}."
+    ]
 
 
 def html(
     results: Sequence[CellResult], failures: Mapping[str, str], names: Sequence[str] = ()
 ) -> str:
     """The table and its footnotes as an HTML fragment."""
-    parts: list[str] = []
+    texts: list[str] = []
     if results:
-        more = extra(names, results)
-        heads = "".join(f"<th>{escape(name)}</th>" for name in headings(results, more))
+        of = parts(names, results)
+        heads = "".join(f"<th>{escape(part.heading)}</th>" for part in of)
         rows = (
-            "".join(f"<td>{escape(text)}</td>" for text in row(result, more=more))
-            for result in results
+            "".join(f"<td>{escape(text)}</td>" for text in row(result, of)) for result in results
         )
         body = "".join(f"<tr>{cells}</tr>" for cells in rows)
-        parts.append(f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>")
+        texts.append(f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>")
     notes = "".join(f"<li>{escape(note)}</li>" for note in footnotes(results, failures, most=NAMED))
-    return "".join([*parts, f"<ul>{notes}</ul>" if notes else ""])
+    return "".join([*texts, f"<ul>{notes}</ul>" if notes else ""])
 
 
 def markdown(
@@ -269,11 +249,10 @@ def markdown(
     """table.md: the published table's columns, and what must be said beside them."""
     lines: list[str] = []
     if results:
-        more = extra(names, results)
-        heads = headings(results, more)
-        lines.append("| " + " | ".join(heads) + " |")
-        lines.append("|" + "---|" * len(heads))
-        lines.extend("| " + " | ".join(row(result, more=more)) + " |" for result in results)
+        of = parts(names, results)
+        lines.append("| " + " | ".join(part.heading for part in of) + " |")
+        lines.append("|" + "---|" * len(of))
+        lines.extend("| " + " | ".join(row(result, of)) + " |" for result in results)
         lines.append("")
     lines.extend(f"- {note}" for note in footnotes(results, failures))
     return "\n".join(lines).replace("*", r"\*") + "\n"

@@ -1,0 +1,58 @@
+"""The test sets and calibrations that a matrix may have, and the task that each is for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from orchestrator.specs.annotated import CocoSet, WiderSet
+from orchestrator.specs.base import tagged
+from orchestrator.specs.model import Task
+from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
+from orchestrator.specs.testset import (
+    FolderCalibration,
+    FolderSet,
+    RenderedCalibration,
+    RenderedSet,
+)
+
+FaceSet = RenderedSet | FolderSet
+"""Aligned faces, for recognition."""
+
+PictureSet = ScenesSet | WiderSet | CocoSet
+"""Whole pictures with annotated faces, for detection."""
+
+_SETS = ("rendered", "folder", "list", "scenes", "wider", "coco")
+_CALIBRATIONS = ("rendered", "folder", "list", "scenes")
+
+TestSet = Annotated[
+    Annotated[FaceSet | PictureSet, Field(discriminator="source")],
+    BeforeValidator(lambda v: tagged(v, "source", _SETS, "path")),
+]
+
+CalibrationSpec = Annotated[
+    Annotated[
+        RenderedCalibration | FolderCalibration | ScenesCalibration, Field(discriminator="source")
+    ],
+    BeforeValidator(lambda v: tagged(v, "source", _CALIBRATIONS, "path")),
+]
+
+
+def task_of(test_set: FaceSet | PictureSet) -> Task:
+    """The task that a test set is for."""
+    return "recognition" if isinstance(test_set, FaceSet) else "detection"
+
+
+def usual_calibration(read: dict[str, Any]) -> RenderedCalibration | ScenesCalibration:
+    """What calibrates where a matrix does not say: rendered images of the test set's kind.
+
+    Args:
+        read: the fields of the matrix that stand before `calibration`.
+    """
+    test_set = read.get("test_set")
+    if test_set is None or task_of(test_set) == "recognition":
+        return RenderedCalibration()
+    if isinstance(test_set, ScenesSet):
+        return ScenesCalibration(size=test_set.size, difficulty=test_set.difficulty)
+    return ScenesCalibration()
