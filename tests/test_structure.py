@@ -21,7 +21,6 @@ MAX_SCHEDULING = 4500
 
 # Functions that are longer, by the reason why they stay whole.
 LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
-    "the text of one file, top to bottom": ("orchestrator.specs.skeleton.matrix_text",),
     "one argument of the command line after the other": (),
     "the description of one chart": (
         "orchestrator.reporting.html.accuracy.accuracy_latency",

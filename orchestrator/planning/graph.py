@@ -184,6 +184,7 @@ class _Builder:
             encoders["gallery"] = cell.gallery
         features = {role: self._extract(each, role, name) for role, each in encoders.items()}
         probe = features[task.timed]
+        gallery = features.get("gallery", probe)
         measure = self._measure(cell.probe, name) if self._is_timed(cell.probe) else None
         images = {f"{role}_images": self._images(cell.model, role, name) for role in task.roles}
         score = self._add(
@@ -203,7 +204,7 @@ class _Builder:
         )
         parity = self._parity(cell.probe, probe, name)
         artifact = self._artifact(cell.probe, name)
-        return CellTargets(score, measure, features.get("gallery", probe), probe, artifact, parity)
+        return CellTargets(score, measure, gallery, probe, artifact, parity)
 
     def _task(self, model: str) -> TaskFacts:
         return TASKS[self._models[model].task]

@@ -91,7 +91,8 @@ def command(
     as_json: bool,
 ) -> int:
     """Write the files."""
-    from orchestrator.cli.setup.init import ToInit, init
+    from orchestrator.cli.setup.init import init
+    from orchestrator.cli.setup.to_init import ToInit
 
     return init(
         ToInit(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.setup.to_init import ToInit
 from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,38 +23,6 @@ if TYPE_CHECKING:
 SHIPPED = "synthface-ir"
 DEFAULT_KINDS = ("jetson-xavier-nx", "khadas-vim3", "imx8mp", "rv1126")
 RENDERED_SIZE = (112, 112)
-
-
-@dataclass(frozen=True)
-class ToInit:
-    """What `farm init` was told; None and empty where it was told nothing.
-
-    Attributes:
-        model: the ONNX file; None for farm's own model.
-        images, calibration: folders of aligned faces.
-        boards: kinds, with commas between them.
-        size: (height, width) where the model leaves them open.
-        output: the embedding's name.
-        mean, std: one number or three.
-        asks: whether a person may be asked for what was not said.
-    """
-
-    folder: str
-    model: str | None
-    name: str | None
-    images: str | None
-    skip_unreadable: bool
-    calibration: str | None
-    boards: str | None
-    size: tuple[int, int] | None
-    output: str | None
-    identities: int
-    colour: str | None
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    force: bool
-    asks: bool
-    as_json: bool
 
 
 def init(told: ToInit) -> int:

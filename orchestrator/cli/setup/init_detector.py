@@ -15,7 +15,7 @@ from orchestrator.intake.reading import read
 from orchestrator.specs.skeleton import detector_manifest_text
 
 if TYPE_CHECKING:
-    from orchestrator.cli.setup.init import ToInit
+    from orchestrator.cli.setup.to_init import ToInit
 
 
 SMALL = 96  # pixels
