@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 NAME ?=
+RUN ?= runs/latest
 # Hundreds of short processes start in the tests: none shall compile farm's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 IN_CI := $(filter true,$(CI))
@@ -15,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 FAST := $(PYTEST) -m "not slow" -n 3 --dist loadfile
 SLOWEST := $(if $(IN_CI),--durations=20 --durations-min=3)
 
-.PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench setup setup-dev clean
+.PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench pictures setup setup-dev clean
 
 run: setup
 	$(BIN)/farm run matrix.yaml
@@ -54,6 +55,9 @@ agent-python: setup-dev
 
 bench: setup-dev
 	@$(BIN)/python -m benchmarks $(NAME)
+
+pictures: setup
+	$(BIN)/python docs/images/console.py $(RUN)
 
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev

@@ -80,6 +80,9 @@ def _usage(error: click.UsageError) -> int:
     path = error.ctx.command_path if error.ctx is not None else "farm"
     said = "".join(c if c.isprintable() else "?" for c in error.format_message())
     print(f"farm: {said}", file=sys.stderr)
+    examples = getattr(error.ctx.command, "examples", ()) if error.ctx is not None else ()
+    if isinstance(error, click.MissingParameter) and examples:
+        print(f"farm: for example: {examples[0]}", file=sys.stderr)
     print(f"farm: see `{path} --help`", file=sys.stderr)
     return error.exit_code
 

@@ -44,6 +44,9 @@ def run(main: Callable[[], int]) -> NoReturn:
     """Call `main` and end the process with its exit code."""
     signal.signal(signal.SIGINT, STOP.note)
     sys.unraisablehook = STOP.unraisable
+    # Python's tracker of semaphores frees what a stopped pool left, and would say so after the
+    # prompt is back; it reads these options when it starts.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     try:
         code = main()
     except BaseException:

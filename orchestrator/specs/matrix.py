@@ -361,7 +361,7 @@ class Matrix(FileSpec):
 INVENTORY_INSTEAD = (
     "boards",
     "this looks like an inventory, not a matrix",
-    "the matrix stands first: farm run matrix.yaml --inventory device_inventory.yaml",
+    "name the matrix first: farm run matrix.yaml --inventory device_inventory.yaml",
 )
 
 

@@ -50,18 +50,20 @@ def check_references(
     for i, entry in enumerate(matrix.entries):
         place: PathKey = ("entries", i)
         pick = entry.boards
-        known = [
-            check((*place, "boards"), axis, words)
-            for axis, words in (
-                ("name", pick.name),
-                ("kind", pick.kind),
-                ("tag", pick.tag),
-                ("site", pick.site),
-            )
-        ]
+        axes = (
+            ("name", pick.name),
+            ("kind", pick.kind),
+            ("tag", pick.tag),
+            ("site", pick.site),
+        )
+        known = [check((*place, "boards"), axis, words) for axis, words in axes]
         check(place, "toolchain", (entry.toolchain,))
         if all(known) and not pick.select(inventory):
-            text = f"no board of {inventory.source.file} fits"
+            wanted = ", ".join(f"{axis} {' or '.join(words)}" for axis, words in axes if words)
+            text = (
+                f"no board of {inventory.source.file} fits ({wanted}): add one there, or take "
+                "this entry out"
+            )
             problems.append(matrix.source.problem((*place, "boards"), text))
     for list_name, rules in (("include", matrix.include), ("exclude", matrix.exclude)):
         for i, rule in enumerate(rules):

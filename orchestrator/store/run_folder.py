@@ -41,7 +41,7 @@ def make_folder(folder: Path, request: Mapping[str, Any]) -> None:
     except OSError as error:
         raise UserError(
             f"cannot make a folder for this run in {folder.parent}: {error.strerror}",
-            "make room there, or let `--runs` name another folder",
+            "name a folder that this user may write to: --runs DIR",
         ) from error
 
 

@@ -154,6 +154,24 @@ def test_zsh_is_answered(
     assert word in expected or len(expected) > 1
 
 
+@pytest.mark.needs("zsh")
+def test_zsh_completes(bin_folder: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "farm.zsh").write_text(script("zsh", capsys))
+    shell = pexpect.spawn(
+        "zsh",
+        ["-f", "-i"],
+        cwd=str(folder),
+        env={**environment(bin_folder, folder), "TERM": "vt100"},
+        encoding="utf-8",
+        timeout=60,
+    )
+    shell.sendline("autoload -Uz compinit; compinit -u -D; . ./farm.zsh; echo ready$((1 + 1))")
+    shell.expect("ready2")
+    shell.send("farm boards show v\t")
+    shell.expect("vim3-lab")
+    shell.close(force=True)
+
+
 @pytest.mark.needs("tcsh")
 def test_tcsh_completes(bin_folder: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "farm.tcsh").write_text(script("tcsh", capsys))

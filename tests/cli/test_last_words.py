@@ -86,7 +86,7 @@ def test_a_stopped_run_says_one_line() -> None:
     cells = [row(str(i), str(i)) for i in range(8)]
     state, _ = told(started(*cells), RunFinished(exit_code=130, outcome="interrupted"))
     words = last_words(state, "r", 130, stopped_by="SIGINT")
-    assert words == ["stopped by SIGINT: 0 of 8 rows; resume with: farm resume r"]
+    assert words == ["stopped by Ctrl-C: 0 of 8 rows; resume with: farm resume r"]
     assert footnotes([], {str(i): "not finished" for i in range(3)}) == [
         "No result for 0, 1, 2: not finished"
     ]

@@ -79,7 +79,23 @@ def test_outside_a_project_init_is_named(
     monkeypatch.chdir(tmp_path)
     code, _, err = farm(capsys, *command)
     assert code == 2
-    assert "`farm init` makes one" in err
+    assert "`farm init` begins one" in err
+
+
+def test_outside_a_project_an_empty_list_of_runs_names_init(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = farm(capsys, "runs")
+    assert code == 0
+    assert "`farm init` begins one" in " ".join(out.split())
+
+
+def test_a_missing_word_is_answered_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = farm(capsys, "compare")
+    assert code == 2
+    assert "Missing argument 'A'." in err
+    assert "for example: farm compare " in err
 
 
 def test_a_boards_own_folder_and_a_strangers_project_are_none(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from orchestrator import scoring
 from orchestrator.cli.main import main
 from orchestrator.reporting.analysis.history import load_run
-from orchestrator.reporting.tables.crosstable import CROSS, cross_tables, scored_tables
-from orchestrator.reporting.tables.table import interval
+from orchestrator.reporting.tables.crosstable import CROSS, cross_tables, print_cross, scored_tables
+from orchestrator.reporting.tables.table import interval, percent
 from orchestrator.results import Estimate
 from orchestrator.stages.score import figures
 from orchestrator.stages.score import search as search_features
@@ -159,6 +161,13 @@ def test_the_cross_table_has_every_pair_and_is_shown(kept, capsys):
         interval(Estimate.model_validate(pairs["A311D", "Jetson NX"]["rank1"]))
         in (shown["body"][2][3])
     )
+    for width in (60, 100, 200):
+        out = io.StringIO()
+        print_cross(Console(file=out, width=width), run.folder / "scored" / CROSS)
+        lines = out.getvalue().splitlines()
+        assert all(len(line.rstrip()) <= width for line in lines)
+        cell = percent(Estimate.model_validate(pairs["A311D", "Jetson NX"]["rank1"]).value)
+        assert any(line.startswith("Jetson NX") and cell in line for line in lines), lines
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,12 @@ MISTAKES = [
     ("matrix.yaml", "this-host\n    quant", "this-hots\n    quant", "did you mean 'this-host'?"),
     ("matrix.yaml", "{kind: rv1126}", "{kind: rv1162}", "did you mean 'rv1126'?"),
     ("matrix.yaml", "{kind: rv1126}", "{tag: referense}", "did you mean 'reference'?"),
-    ("matrix.yaml", "{kind: rv1126}", "{kind: rk3588}", "no board of device_inventory.yaml fits"),
+    (
+        "matrix.yaml",
+        "{kind: rv1126}",
+        "{kind: rk3588}",
+        "no board of device_inventory.yaml fits (kind rk3588): add one there",
+    ),
     ("matrix.yaml", "{kind: rv1126}", "{}", "expected a board's name, or kind:, tag: or site:"),
     ("matrix.yaml", "{kind: rv1126}", "{site: lib}", "unknown site 'lib'; did you mean 'lab'?"),
     ("matrix.yaml", "int8 per-channel symmetric", "int8 per-chanel", "did you mean 'per-channel'?"),

@@ -18,7 +18,7 @@ def test_an_inventory_given_as_the_matrix_is_called_one() -> None:
         load_matrix(ROOT / "device_inventory.yaml")
     first, *rest = str(raised.value).splitlines()
     assert "this looks like an inventory, not a matrix" in first
-    assert rest == ["  the matrix stands first: farm run matrix.yaml --inventory " + BOARDS]
+    assert rest == ["  name the matrix first: farm run matrix.yaml --inventory " + BOARDS]
 
 
 BOARDS = "device_inventory.yaml"

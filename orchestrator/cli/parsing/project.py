@@ -20,7 +20,7 @@ PLACES = ("state", "runs")
 
 NO_PROJECT = (
     "there is no project here or in a folder above it (no matrix.yaml, no device_inventory.yaml); "
-    "`farm init` makes one"
+    "`farm init` begins one"
 )
 
 

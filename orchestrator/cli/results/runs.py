@@ -12,11 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.parsing.project import NO_PROJECT
+from orchestrator.cli.parsing.root import find_root
 from orchestrator.columns.texts import milliseconds
-from orchestrator.reporting.tables.fitting import Column, fitted
+from orchestrator.reporting.durations import duration
+from orchestrator.reporting.tables.fitting import Column, fitted, print_line
 from orchestrator.reporting.tables.listing import listed, trend
 from orchestrator.reporting.tables.table import DASH
 
+WORDS = {"bug": "internal error"}
 STYLES = {"complete": "green", "bug": "red", "wrong input": "red"}
 
 
@@ -35,7 +39,9 @@ def show_runs(folder: Path, *, row: str | None, as_json: bool) -> int:
     elif found:
         console.print(runs_table(found, console.width))
     else:
-        console.print(f"no runs in {_shown(folder)} yet; `farm run` makes one")
+        console.print(f"no runs in {_shown(folder)} yet; `farm run` begins one")
+        if find_root(Path.cwd()) is None:
+            print_line(console, NO_PROJECT)
     return 0
 
 
@@ -68,8 +74,10 @@ def runs_table(found: list[dict[str, Any]], width: int) -> Table:
             [
                 run["run"],
                 _clock(run["began"]),
-                f"{run['seconds']:.0f} s",
-                Text(run["outcome"], STYLES.get(run["outcome"], "yellow")),
+                duration(run["seconds"]),
+                Text(
+                    WORDS.get(run["outcome"], run["outcome"]), STYLES.get(run["outcome"], "yellow")
+                ),
                 f"{run['rows_done']} of {run['rows']}",
                 run["matrix"] or DASH,
                 Text(", ".join(part), "dim"),

@@ -108,9 +108,16 @@ def _kept(arguments: ToScore) -> int:
 
 
 def _cross(arguments: ToScore, run: Any, asked: Any) -> int:
+    from rich.console import Console
+
     from orchestrator.audit.sentences import leak_notes
     from orchestrator.reporting.analysis.crossing import cross_run
-    from orchestrator.reporting.tables.crosstable import CROSS, cross_text, scored_tables
+    from orchestrator.reporting.tables.crosstable import (
+        CROSS,
+        cross_text,
+        print_cross,
+        scored_tables,
+    )
 
     if asked.gallery or asked.distractors is not None:
         raise UserError(
@@ -127,7 +134,11 @@ def _cross(arguments: ToScore, run: Any, asked: Any) -> int:
     if arguments.as_json:
         print(text, end="")
         return 0
-    print("\n\n".join(cross_text(table) for table in scored_tables(folder / CROSS)))
+    console = Console(highlight=False)
+    if console.is_terminal:
+        print_cross(console, folder / CROSS)
+    else:
+        print("\n\n".join(cross_text(table) for table in scored_tables(folder / CROSS)))
     for note in leaks:
         print(f"\n{note}")
     print(f"\n{folder / CROSS}; `farm report` shows it")

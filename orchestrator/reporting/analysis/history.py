@@ -120,7 +120,7 @@ def find_run(runs: Path, name: str) -> Path:
             f"they are: {', '.join(folder.name for folder in begin[-5:])}",
         )
     near = difflib.get_close_matches(name, folders, 1)
-    known = ", ".join(list(folders)[-5:]) or "none yet; `farm run` makes one"
+    known = ", ".join(list(folders)[-5:]) or "none yet; `farm run` begins one"
     raise UserError(
         f"there is no run {name!r} in {runs}",
         f"did you mean {near[0]}?" if near else f"runs there: {known}",

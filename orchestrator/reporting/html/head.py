@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from orchestrator.audit.sentences import leak_notes
 from orchestrator.counting import counted, share
 from orchestrator.reporting.analysis.history import Run
+from orchestrator.reporting.durations import duration
 from orchestrator.results import CellResult
 
 MODELS = 3  # named in the title
@@ -42,7 +43,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         ("Outcome", run.outcome),
         ("Rows", f"{len(run.results)} of {len(run.state.cells)}"),
         ("Began", time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(run.began))),
-        ("Took", f"{run.seconds:.0f} s"),
+        ("Took", duration(run.seconds)),
     ]
     if started is not None:
         found += [

@@ -168,7 +168,8 @@ class View:
             table.add_column("", width=self._bar)
         if wide:
             table.add_column("Rate", justify="right", no_wrap=True, width=8)
-        table.add_column("Left", justify="right", no_wrap=True, width=6)
+        left = 9 if thin else 6
+        table.add_column("" if thin else "Left", justify="right", no_wrap=True, width=left)
         if widest:
             table.add_column("ms", justify="right", no_wrap=True, width=7)
         if wide:
@@ -414,7 +415,7 @@ def _thinned(cells: Sequence[RenderableType], running: Running | None) -> list[R
     if running is None:
         assert isinstance(state, Text)
         step = state + Text(f" {step}".rstrip(), style="dim")
-    return [name, step, left if str(left) else bar]
+    return [name, step, Text(f"{left} left") if str(left) else bar]
 
 
 def _rate(rate: float, unit: str) -> str:

@@ -35,7 +35,8 @@ def last_words(
     total, done = len(state.cells), len(state.results)
     rows = f"{done} of {total} {_rows(total)}"
     if stopped_by:
-        return [f"stopped by {stopped_by}: {rows}; resume with: farm resume {run}"]
+        who = "Ctrl-C" if stopped_by == "SIGINT" else stopped_by
+        return [f"stopped by {who}: {rows}; resume with: farm resume {run}"]
     finished = state.finished
     if exit_code == 0:
         return [f"complete: {rows}" + (f"; {CACHED}" if cached else "")]

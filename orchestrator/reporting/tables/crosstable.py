@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.reporting.tables.table import DASH, interval, percent, tar_text
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.columns.texts import rate_text
+from orchestrator.reporting.tables.fitting import Column, fits, fitted, print_line
+from orchestrator.reporting.tables.table import DASH, percent, tar_text
 from orchestrator.results import CellResult, Estimate, Tar
 
 SAME = "itself"
+BETWEEN, GALLERY = " / ", "Gallery by "
 CROSS = "cross.json"
 """What `farm score --cross` leaves in a run's `scored` folder."""
 
@@ -41,7 +47,7 @@ def cross_tables(rows: Sequence[CellResult]) -> list[dict[str, Any]]:
             first = next(iter(line.values()))
             cells = [_text(line[name]) if name in line else DASH for name in galleries]
             body.append((first.hardware.rstrip("*"), first.executed_by, *cells))
-        head = ["Probe", "Executed by", *(f"Gallery by {name}" for name in galleries)]
+        head = ["Probe", "Executed by", *(GALLERY + name for name in galleries)]
         made.append({"title": model, "head": head, "body": body})
     return made
 
@@ -50,7 +56,7 @@ def _text(row: CellResult) -> str:
     return f"{percent(row.rank1.value)} / {tar_text(row.tar, with_interval=False)}"
 
 
-def scored_tables(path: Path) -> list[dict[str, Any]]:
+def scored_tables(path: Path, with_intervals: bool = True) -> list[dict[str, Any]]:
     """The tables of a `cross.json`, in the form of `cross_tables`; none where there is no file."""
     try:
         tables = json.loads(path.read_text())["tables"]
@@ -63,16 +69,45 @@ def scored_tables(path: Path) -> list[dict[str, Any]]:
         body = []
         for encoder in table["encoders"]:
             found = [pairs.get((gallery, encoder["name"])) for gallery in galleries]
-            cells = [_both(pair) if pair else DASH for pair in found]
+            cells = [_both(pair, with_intervals) if pair else DASH for pair in found]
             body.append((encoder["name"], encoder["executed_by"], *cells))
-        head = ["Probe", "Executed by", *(f"Gallery by {name}" for name in galleries)]
+        head = ["Probe", "Executed by", *(GALLERY + name for name in galleries)]
         made.append({"title": f"{table['model']}: every encoder", "head": head, "body": body})
     return made
 
 
-def _both(pair: dict[str, Any]) -> str:
+def _both(pair: dict[str, Any], with_intervals: bool) -> str:
     rank1, tar = Estimate.model_validate(pair["rank1"]), Tar.model_validate(pair["tar"])
-    return f"{interval(rank1)} / {tar_text(tar)}"
+    return f"{rate_text(rank1, with_intervals)}{BETWEEN}{tar_text(tar, with_intervals)}"
+
+
+def print_cross(console: Console, path: Path) -> None:
+    """The tables of a `cross.json` for a terminal of this width.
+
+    Intervals go first where they do not fit, then each pair of encoders takes a line.
+    """
+    whole, brief = scored_tables(path), scored_tables(path, with_intervals=False)
+    for place, table in enumerate(whole):
+        if place:
+            console.print()
+        print_line(console, f"{table['title']} (Rank1 / TAR, percent)")
+        console.print(_for_terminal((table["body"], brief[place]["body"]), table, console.width))
+
+
+def _for_terminal(bodies: Sequence[Any], table: dict[str, Any], width: int) -> Table:
+    probe, by, *galleries = table["head"]
+    shape = [Column(probe, names=True), Column(by, drop=1), *map(Column, galleries)]
+    for body in bodies:
+        if fits(shape, body, width):
+            return fitted(shape, body, width)
+    pairs = [
+        (line[0], gallery.removeprefix(GALLERY), *cell.split(BETWEEN))
+        for line in bodies[0]
+        for gallery, cell in zip(galleries, line[2:], strict=True)
+        if cell != DASH
+    ]
+    columns = [Column(probe, wraps=True), Column("Gallery", wraps=True)]
+    return fitted([*columns, Column("Rank1", right=True), Column("TAR", right=True)], pairs, width)
 
 
 def cross_text(table: dict[str, Any]) -> str:
