@@ -62,13 +62,14 @@ def test_the_table_has_ap_and_recall_and_everything_reads_it(project: Project) -
     assert "AP at IoU 0.5 over 4 images, faces: 5;" in table
     assert "1:N" not in table
 
+    first = project.latest.resolve().name
     again = project.farm("run")
     assert again.returncode == 0
     assert "14 of 14 steps are already in the store" in again.stdout
     compared = project.farm("compare", "latest", "latest").stdout
     assert "the same stored boxes" in compared
     limits = ("--max-drop", "ap=1", "--max-drop", "rank1=1")
-    gate = project.farm("gate", *limits, "--baseline", "latest")
+    gate = project.farm("gate", *limits, "--baseline", first)
     assert gate.returncode == 0, gate.stdout + gate.stderr
     assert "rank1 not judged: a row of detection has ap, recall" in gate.stdout
     assert project.farm("export", "--format", "csv", "--format", "junit").returncode == 0
@@ -77,6 +78,12 @@ def test_the_table_has_ap_and_recall_and_everything_reads_it(project: Project) -
     assert not {"rank1", "tar", "test_set_gallery"} & set(head)
     assert 'name="AP"' in (project.latest / "junit.xml").read_text()
     assert project.farm("runs", "--row", "rv").stdout.count("Recall@FP<=0.1") == 1
+    assert project.farm("report", "latest").returncode == 0
+    page = (project.latest / "report.html").read_text()
+    for title in ("Precision and recall", "AP by height of the face", "AP minus float32&#39;s"):
+        assert title in page, title
+    assert page.count('<rect class="missed"') == 1
+    assert "DET: misses" not in page
     for command in (("score",), ("explain", "rv"), ("compare", "latest", "published")):
         refused = project.farm(*command)
         assert refused.returncode == 2, command

@@ -110,6 +110,20 @@ def cmc_curves(run: Run, up_to: int = 100) -> list[Curve]:
     return _curves(run.results, read)
 
 
+def precision_recall_curves(run: Run) -> list[Curve]:
+    """Precision over recall (fractions) of the subset that rows are compared by."""
+
+    def read(row: CellResult) -> tuple[Float64, Float64] | None:
+        held = run.held(row, "evaluate")
+        facts = held.manifest["facts"] if held else None
+        if facts is None:
+            return None
+        curve = facts["curve"][facts["main"]]
+        return np.array(curve["recall"]), np.array(curve["precision"])
+
+    return _curves(run.results, read, "evaluate")
+
+
 def searches_of(run: Run, row: CellResult) -> Searches | None:
     """The row's searches, or None where the store has none or a damaged one."""
     held = run.held(row, "score")
@@ -197,13 +211,15 @@ def measured(run: Run) -> list[TimesOf]:
 
 
 def _curves(
-    rows: Sequence[CellResult], read: Callable[[CellResult], tuple[Float64, Float64] | None]
+    rows: Sequence[CellResult],
+    read: Callable[[CellResult], tuple[Float64, Float64] | None],
+    stage: str = "score",
 ) -> list[Curve]:
     """One curve for all rows whose points are equal."""
     by_key: dict[str, list[str]] = {}
     first: dict[str, CellResult] = {}
     for row in rows:
-        key = row.provenance.get("keys", {}).get("score")
+        key = row.provenance.get("keys", {}).get(stage)
         if key:
             by_key.setdefault(key, []).append(row.name)
             first.setdefault(key, row)

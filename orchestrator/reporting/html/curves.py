@@ -35,6 +35,7 @@ POINTS = 60
 PERCENTS = (0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 99.9)
 RANKS = (1, 2, 5, 10, 20, 50, 100)
 CONFIDENCE = 0.95
+CURVE: Spec = {"field": "curve", "type": "nominal"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def det(
 ) -> Chart | None:
     """Detection error trade-off: share of mated probes missed over false alarms a search."""
     cut = [Curve(c.names, c.x[c.x > 0], c.y[c.x > 0]) for c in curves if (c.x > 0).any()]
-    drawn, series, left = _drawn(cut, rows, names)
+    drawn, series, left = drawn_curves(cut, rows, names)
     if not drawn:
         return None
     far = drawn[0].row.tar.far_target
@@ -117,7 +118,7 @@ def cmc(
     curves: Sequence[Curve], rows: Sequence[CellResult], names: Mapping[str, str]
 ) -> Chart | None:
     """Cumulative match characteristic: share of mated probes found among the first r."""
-    drawn, series, left = _drawn(curves, rows, names)
+    drawn, series, left = drawn_curves(curves, rows, names)
     if not drawn:
         return None
     points = [point for one in drawn for point in _cmc_points(one)]
@@ -141,7 +142,7 @@ def cmc(
     )
 
 
-def _drawn(
+def drawn_curves(
     curves: Sequence[Curve], rows: Sequence[CellResult], names: Mapping[str, str]
 ) -> tuple[list[Drawn], list[str], str]:
     """What is drawn, the legend, and what must be said of curves that are left out."""
@@ -222,7 +223,6 @@ def _curves(
     y: Spec,
     series: Sequence[str],
 ) -> Spec:
-    detail = {"field": "curve", "type": "nominal"}
     few = len({point["curve"] for point in points}) <= CURVES
     first = [point for point in points if few or point["s"] == 0]
     bands = layer(
@@ -233,19 +233,35 @@ def _curves(
         y={**y, "field": "low"},
         y2={"field": "high"},
         color=_colour(series),
-        detail=detail,
+        detail=CURVE,
     )
-    others = layer(
+    others = _lines(points, x, y, series)
+    hits = _touched(points, x, y)
+    return layered([bands, others, *extra, hits], height=340, toggles=True)
+
+
+def lines_of(points: Sequence[Mapping[str, Any]], x: Spec, y: Spec, series: Sequence[str]) -> Spec:
+    """Curves without bands; points have `s`, `curve`, `tip` and the fields of `x` and `y`."""
+    return layered([_lines(points, x, y, series), _touched(points, x, y)], height=340, toggles=True)
+
+
+def _lines(points: Sequence[Mapping[str, Any]], x: Spec, y: Spec, series: Sequence[str]) -> Spec:
+    few = len({point["curve"] for point in points}) <= CURVES
+    return layer(
         {"type": "line", "strokeWidth": 2 if few else 1, "opacity": 1 if few else 0.5},
         points,
         toggles=True,
         x=x,
         y=y,
         color=_colour(series),
-        detail=detail,
+        detail=CURVE,
         strokeDash=dashed(len(series)),
     )
-    hits = layer(
+
+
+def _touched(points: Sequence[Mapping[str, Any]], x: Spec, y: Spec) -> Spec:
+    """Where the pointer finds a text."""
+    return layer(
         {"type": "point", "size": 120, "filled": True, "opacity": 0},
         points,
         toggles=True,
@@ -253,7 +269,6 @@ def _curves(
         y=y,
         tooltip=tip(),
     )
-    return layered([bands, others, *extra, hits], height=340, toggles=True)
 
 
 def _at_far(curve: Curve, far: float) -> str:

@@ -13,8 +13,9 @@ from orchestrator.counting import form, share
 from orchestrator.reporting.analysis import figures
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.analysis.timeline import Timeline, timeline
-from orchestrator.reporting.html import accuracy, curves, explained, fleet, times
+from orchestrator.reporting.html import accuracy, curves, detection, explained, fleet, times
 from orchestrator.reporting.html.chart import Chart
+from orchestrator.reporting.html.detection import Drawing
 from orchestrator.reporting.html.layer_chart import layer_chart
 from orchestrator.reporting.tables.crosstable import CROSS, cross_tables, scored_tables
 from orchestrator.reporting.text import plain
@@ -23,7 +24,8 @@ from orchestrator.results import CellResult
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page. `tables` have `title`, `head` and `body`; `pair`: charts side by side."""
+    """A part of the page. `tables` have `title`, `head` and `body`; `pair`: charts side by side;
+    `drawings` are boxes of pictures."""
 
     id: str
     title: str
@@ -31,6 +33,7 @@ class Section:
     tables: tuple[Mapping[str, Any], ...] = ()
     texts: tuple[str, ...] = ()
     pair: bool = False
+    drawings: tuple[Drawing, ...] = ()
 
 
 def sections(run: Run) -> list[Section]:
@@ -48,6 +51,7 @@ def sections(run: Run) -> list[Section]:
         Section("curves", "DET and CMC",
                 _some(curves.det(figures.det_curves(run), rows, names),
                       curves.cmc(figures.cmc_curves(run), rows, names)), pair=True),
+        *_of_detection(run, names),
         _cross(run),
         Section("layers", "Layers against float32",
                 tuple(layer_chart(n, each) for n, each in enumerate(explained.stored(run.folder)))),
@@ -58,11 +62,16 @@ def sections(run: Run) -> list[Section]:
                 (*_some(fleet.gantt(when, _order(run))), *fleet.telemetry(when)),
                 tuple(_failures(when))),
     ]  # fmt: skip
-    found = [s for s in made if s.charts or s.tables or (s.id in ("pareto", "real") and s.texts)]
+    found = [section for section in made if _shows(section)]
     if rows and run.store is None:
         said = "The store of this run is not on this computer: no curves, no raw times."
         found.append(Section("left-out", "Left out", texts=(said,)))
     return found
+
+
+def _shows(section: Section) -> bool:
+    drawn = section.charts or section.tables or section.drawings
+    return bool(drawn or (section.id in ("pareto", "real") and section.texts))
 
 
 def _some(*charts: Chart | None) -> tuple[Chart, ...]:
@@ -71,6 +80,19 @@ def _some(*charts: Chart | None) -> tuple[Chart, ...]:
 
 def _order(run: Run) -> list[str]:
     return list(dict.fromkeys(cell.board for cell in run.state.cells.values()))
+
+
+def _of_detection(run: Run, names: Mapping[str, str]) -> list[Section]:
+    """What only a detector's run has."""
+    if all(row.detection is None for row in run.results):
+        return []
+    curved = detection.precision_recall(figures.precision_recall_curves(run), run.results, names)
+    said, drawings = detection.worst(run, names)
+    return [
+        Section("precision", "Precision, recall and size",
+                _some(curved, detection.by_height(run.results, names)), pair=True),
+        Section("worst", "The worst pictures", texts=(said,) if said else (), drawings=drawings),
+    ]  # fmt: skip
 
 
 def _cross(run: Run) -> Section:
