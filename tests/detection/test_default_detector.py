@@ -20,10 +20,11 @@ from orchestrator.detection import (
     recognized,
 )
 from orchestrator.images.scenes import SceneSet
+from orchestrator.specs.model import load_model
 from orchestrator.specs.scenes import ScenesSet
 
 MODEL = Path(__file__).parents[2] / "models" / "synthdet.onnx"
-SIZE = (240, 320)
+SIZE, STD = (240, 320), 128.0
 NAMES = tuple(f"{part}_{stride}" for part in ("score", "bbox", "kps") for stride in (8, 16, 32))
 
 
@@ -41,12 +42,17 @@ def spec(session: ort.InferenceSession) -> DetectorSpec:
 
 
 def found(session: ort.InferenceSession, spec: DetectorSpec, image: np.ndarray) -> Detections:
-    x = preprocess(letterbox(image, SIZE)[None], std=128.0)
+    x = preprocess(letterbox(image, SIZE)[None], std=STD)
     row = np.concatenate([part.ravel() for part in session.run(list(NAMES), {"input": x})])
     return detect(row, spec, image.shape[:2])
 
 
-def test_it_is_small() -> None:
+def test_its_manifest_says_what_the_file_has() -> None:
+    manifest = load_model(MODEL.with_suffix(".yaml"))
+    assert manifest.task == "detection"
+    assert manifest.detection is not None
+    assert (manifest.detection.head, manifest.detection.outputs) == ("scrfd", NAMES)
+    assert (manifest.input.size, manifest.input.std) == (SIZE, (STD,) * 3)
     assert MODEL.stat().st_size < 1_000_000
 
 

@@ -25,6 +25,7 @@ def test_a_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     assert {name.split("/")[0].split("-")[0] for name in names} == {"orchestrator", "facefarm"}
     assert "orchestrator/agents/protocol/wire.py" in names
     assert "orchestrator/models/LICENSE" in names
+    assert "orchestrator/models/synthdet.onnx" in names
     site = tmp_path / "site"
     subprocess.run(
         [*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, timeout=300
