@@ -71,6 +71,8 @@ LARGE_CLASSES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
+STAGE_OUTPUT = ("orchestrator.stages.stage_output", "Made")
+
 # Who may read farm's version. It is said and kept beside results; no key may depend on it.
 MAY_READ_VERSION = {
     "orchestrator.aligning.photos": "provenance.json of aligned photos",
@@ -208,6 +210,21 @@ def test_the_scheduler_stays_small() -> None:
     files = (PACKAGE / "scheduling").rglob("*.py")
     lines = sum(len(path.read_text("utf-8").splitlines()) for path in files)
     assert lines <= MAX_SCHEDULING
+
+
+def test_no_name_is_a_verb_that_says_nothing() -> None:
+    """`docs/glossary.md`: what returns something is named after it, what does something by a verb
+    that says what; `farm.kept` is public."""
+    vague = ("made", "kept", "told", "tell", "hear", "news", "mended", "telling")
+    named = [
+        f"{name}:{node.lineno}: {node.name}"
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        and node.name.strip("_").lower() in vague
+        and (name, node.name) not in (("orchestrator.api", "kept"), STAGE_OUTPUT)
+    ]
+    assert named == []
 
 
 def test_the_scheduler_names_no_stage() -> None:

@@ -42,7 +42,7 @@ def feature(data: Input, dim: int, seed: str = "") -> bytes:
     return row.tobytes()
 
 
-def _told(path: str) -> Dict[str, Any]:
+def _settings(path: str) -> Dict[str, Any]:
     """What a file says of its time; nothing where it is no JSON object."""
     try:
         with open(path, "rb") as file:
@@ -70,7 +70,7 @@ class Runtime(BaseRuntime):
     provider = "sleep"
 
     def __init__(self, path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> None:
-        told = _told(path)
+        told = _settings(path)
         told.update(options)
         ms, dim = told.get("ms", 16), told.get("dim", 128)
         if not isinstance(ms, (int, float)) or not 0 <= ms <= 60000:

@@ -30,7 +30,7 @@ def near_pairs(
         Pairs (m, 2) with the smaller index first, in ascending order; how many bits differ, (m,);
         and whether these are all.
     """
-    column = np.ascontiguousarray(hashes[:, _telling(hashes)])
+    column = np.ascontiguousarray(hashes[:, _most_different_word(hashes)])
     firsts: list[npt.NDArray[np.intp]] = []
     seconds: list[npt.NDArray[np.intp]] = []
     counts: list[npt.NDArray[np.int64]] = []
@@ -56,7 +56,7 @@ def near_pairs(
     return pairs, np.concatenate(counts), whole
 
 
-def _telling(hashes: npt.NDArray[np.uint64]) -> int:
+def _most_different_word(hashes: npt.NDArray[np.uint64]) -> int:
     """The word in which hashes differ most, of a sample of neighbours and far ones."""
     step = max(1, len(hashes) // 512)
     some = hashes[::step]

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if stopping.STOP.asked:  # somebody's code turned the interruption into an error of its own
             print(stopping.WORDS, file=sys.stderr)
             return stopping.STOPPED
-        return _told(error, where)
+        return _reported(error, where)
 
 
 def _usage(error: click.UsageError) -> int:
@@ -87,7 +87,7 @@ def _usage(error: click.UsageError) -> int:
     return error.exit_code
 
 
-def _told(error: Exception, where: Where) -> int:
+def _reported(error: Exception, where: Where) -> int:
     """Print what an error says to whom it concerns; returns the exit code."""
     from orchestrator.errors import FarmError, UserError
     from orchestrator.store import places

@@ -17,7 +17,7 @@ from orchestrator.errors import FarmError
 ASK_S = 240.0
 
 
-class Told(TypedDict):
+class NodeReport(TypedDict):
     """`problem` is empty for a cluster that runs can join; `words` a line for each thing seen."""
 
     problem: str
@@ -25,16 +25,16 @@ class Told(TypedDict):
     words: list[str]
 
 
-def ask(address: str, inventory: str) -> Told:
+def ask(address: str, inventory: str) -> NodeReport:
     """Join a cluster for a moment, for all boards of an inventory; touches none of them."""
     command = [sys.executable, "-m", __name__, address, inventory]
-    failed: Told = {"problem": "", "hint": "`ray status` on its head", "words": []}
+    failed: NodeReport = {"problem": "", "hint": "`ray status` on its head", "words": []}
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)
     except subprocess.TimeoutExpired:
         return failed | {"problem": f"no answer within {ASK_S:.0f} s"}
     try:
-        told: Told = json.loads(done.stdout)
+        told: NodeReport = json.loads(done.stdout)
     except ValueError:
         last = done.stderr.strip().rpartition("\n")[2][:300]
         return failed | {"problem": f"Ray ended the driver: {last}"}
@@ -49,7 +49,7 @@ def main(address: str, inventory: str) -> None:
     from orchestrator.cluster.ray_cluster import RayCluster
     from orchestrator.specs.inventory import load_inventory
 
-    told: Told = {"problem": "", "hint": "", "words": []}
+    told: NodeReport = {"problem": "", "hint": "", "words": []}
     cluster = RayCluster(ExistingCluster(address), load_inventory(inventory).boards)
     cluster.start()
     try:

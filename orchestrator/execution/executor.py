@@ -110,14 +110,14 @@ class Executor:
         with work.store.making(stage.name, work.key, owner, self._queue_s) as found:
             if found is not None:
                 return Outcome(found.content, cached=True)
-            held = self._made(stage, work)
+            held = self._output(stage, work)
         facts = held.manifest["facts"]
         shares = held.manifest["provenance"].get("rows_by_board")
         units = None if shares is None else int(shares.get(work.step.board, 1))
         verdict = str(facts.get("verdict", ""))
         return Outcome(held.content, summary=stage.summary(facts), verdict=verdict, units=units)
 
-    def _made(self, stage: Stage, work: Work) -> Held:
+    def _output(self, stage: Stage, work: Work) -> Held:
         """A stage's output, made in its board's contention domain and kept."""
         step, services = work.step, self.services
         domain, alone = services.plan.domains()[step.board], stage.facts.alone

@@ -108,7 +108,7 @@ def measure_again(
             ),
         ):
             both = [_series(host, board, kept, asked, Path(folder)) for kept in (first, second)]
-            take_turns(both, rounds, _Telling(board.name, rounds, say))
+            take_turns(both, rounds, _ProgressShown(board.name, rounds, say))
         times: list[RawTimes] = []
         doubts: list[str] = []
         for series in both:
@@ -143,7 +143,7 @@ def _series(
     return Series(measure)
 
 
-class _Telling:
+class _ProgressShown:
     """Says each round once."""
 
     def __init__(self, board: str, rounds: int, say: Callable[[str], None]) -> None:

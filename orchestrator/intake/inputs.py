@@ -51,7 +51,7 @@ def image_input(proto: ModelProto, layout: Layout | None = None) -> ImageInput:
     read = {name for node in proto.graph.node for name in node.input}
     inputs = [info for info in proto.graph.input if info.name not in constants]
     used = [info for info in inputs if info.name in read]
-    shown = "; ".join(_told(info) for info in inputs) or "none"
+    shown = "; ".join(_shown(info) for info in inputs) or "none"
     if len(used) != 1:
         raise UserError(
             f"one input of images is expected, the model has {len(used)} that it reads: {shown}",
@@ -70,7 +70,7 @@ def image_input(proto: ModelProto, layout: Layout | None = None) -> ImageInput:
         fitting = [layout]
     if len(fitting) != 1:
         raise UserError(
-            f"the model's input is {_told(info)}: it has no axis of 3 colours, or two of them",
+            f"the model's input is {_shown(info)}: it has no axis of 3 colours, or two of them",
             "export the model with one input [N, 3, height, width] or [N, height, width, 3]",
         )
     found = fitting[0]
@@ -109,5 +109,5 @@ def fix_size(proto: ModelProto, image: ImageInput, size: tuple[int, int]) -> str
     return f"the open height and width are {size[0]} x {size[1]}"
 
 
-def _told(info: ValueInfoProto) -> str:
+def _shown(info: ValueInfoProto) -> str:
     return str(tensor_info(info))

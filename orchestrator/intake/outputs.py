@@ -30,7 +30,7 @@ def choose(proto: ModelProto, shapes: Shapes, named: str | None) -> str:
         UserError: there is no such output, or it cannot be told which one is meant.
     """
     names = [str(output.name) for output in proto.graph.output]
-    listed = "; ".join(_told(shapes, name) for name in names)
+    listed = "; ".join(_shown(shapes, name) for name in names)
     if not names:
         raise UserError("the model has no output", "export it again")
     if named is not None:
@@ -129,7 +129,7 @@ def with_batch(proto: ModelProto, shapes: Shapes, name: str) -> str | None:
     shape = shapes.of(name)
     if shape is not None and _numbers(shape) == 1:
         raise UserError(
-            f"the output {_told(shapes, name)} is one number an image, no embedding",
+            f"the output {_shown(shapes, name)} is one number an image, no embedding",
             "name another: --output NAME",
         )
     if shape is None or len(shape) != 1:
@@ -181,7 +181,7 @@ def _numbers(shape: Shape | None) -> int | None:
     return math.prod(known) if len(known) == len(sizes) else None
 
 
-def _told(shapes: Shapes, name: str) -> str:
+def _shown(shapes: Shapes, name: str) -> str:
     shape = shapes.of(name)
     if shape is None:
         return f"'{name}'"

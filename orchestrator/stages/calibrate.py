@@ -47,7 +47,7 @@ def run(work: Work) -> Made:
         lambda done, total: work.progress(done, total, "images"),
     )
     images = image_rows.count(pictures)
-    return made(table, images, step.params["calibrator"], pictures.content, workers)
+    return output_of(table, images, step.params["calibrator"], pictures.content, workers)
 
 
 def calibrated(
@@ -203,7 +203,9 @@ def merge(tables: Sequence[bytes]) -> bytes:
     return merged.to_bytes()
 
 
-def made(table: bytes, images: int, calibrator: str, images_content: str, workers: int) -> Made:
+def output_of(
+    table: bytes, images: int, calibrator: str, images_content: str, workers: int
+) -> Made:
     """The step's output."""
     return Made(
         {TABLE: table},

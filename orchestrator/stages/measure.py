@@ -40,8 +40,8 @@ def run(work: Work) -> Made:
         )
         turns = [works[series].step.id for series in full]
         for series in full[1:]:
-            works[series].commit(_made(works[series], series, turns))
-        return _made(work, full[0], turns)
+            works[series].commit(_output(works[series], series, turns))
+        return _output(work, full[0], turns)
 
 
 def _others(work: Work, held: contextlib.ExitStack) -> list[Work]:
@@ -82,7 +82,7 @@ def _series(work: Work, *, optional: bool = False) -> Series:
     return Series(measure, optional)
 
 
-def _made(work: Work, series: Series, turns: list[str]) -> Made:
+def _output(work: Work, series: Series, turns: list[str]) -> Made:
     step, plan = work.step, work.services.plan
     policy = step.params["policy"]
     times, conditions = merged(series.rounds)

@@ -244,7 +244,7 @@ def read_rknn(data: bytes) -> RknnFile:
 def layers_off_npu(log: str) -> list[str]:
     """Layers that the compiler's table gives to a processor other than the NPU: `Det:name`."""
     found: dict[str, None] = {}
-    for line in _told(log):
+    for line in _error_lines(log):
         layer = _LAYER.match(line.strip())
         if layer and layer[2] != "NPU" and layer[1] not in _NOT_LAYERS:
             found[layer[3]] = None
@@ -279,7 +279,7 @@ def _noise(line: str) -> bool:
     )
 
 
-def _told(log: str) -> Iterator[str]:
+def _error_lines(log: str) -> Iterator[str]:
     for line in plain_lines(log):
         yield _LOG_PREFIX.sub("", line)
 

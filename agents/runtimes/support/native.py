@@ -204,12 +204,12 @@ def check_quantized(
     raise AgentError(
         TOOLCHAIN,
         "the file's %s has %s, its manifest says %s: one of them is of another conversion; convert"
-        " the model again" % (what, _told(found), _told(stated)),
+        " the model again" % (what, _description(found), _description(stated)),
         "wrong-scale",
     )
 
 
-def _told(value: Optional[Quantized]) -> str:
+def _description(value: Optional[Quantized]) -> str:
     if value is None:
         return "no scale"
     return "scale %.9g, zero point %d" % value

@@ -15,7 +15,7 @@ from ...protocol.errors import BOARD, TOOLCHAIN, TRANSIENT, USER, AgentError
 from ...session.preprocess import Preprocessor
 from .. import BaseRuntime, Input, check_shape
 from ..support import outputs
-from .build import Log, made
+from .build import Log, created
 from .cuda import DEVICE_TO_HOST, HOST_TO_DEVICE, Cuda
 from .engine import Engine, Recipe, build_apart, provide
 
@@ -136,7 +136,7 @@ class Runtime(BaseRuntime):
         with open(engine.path, "rb") as file:
             data = file.read()
         log = self._log
-        runtime = made(lambda: self._trt.Runtime(log.logger), "runtime", self.version, log)
+        runtime = created(lambda: self._trt.Runtime(log.logger), "runtime", self.version, log)
         self._engine = runtime.deserialize_cuda_engine(data)
         return self._engine is not None
 

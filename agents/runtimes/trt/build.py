@@ -76,7 +76,7 @@ def build(trt: Any, request: Mapping[str, Any]) -> Dict[str, Any]:
     """
     version = str(trt.__version__)
     log = Log(trt)
-    builder = made(lambda: trt.Builder(log.logger), "builder", version, log)
+    builder = created(lambda: trt.Builder(log.logger), "builder", version, log)
     if request["int8"] and not builder.platform_has_fast_int8:
         raise AgentError(
             TOOLCHAIN,
@@ -108,7 +108,7 @@ def build(trt: Any, request: Mapping[str, Any]) -> Dict[str, Any]:
     }
 
 
-def made(make: Callable[[], Any], what: str, version: str, log: Log) -> Any:
+def created(make: Callable[[], Any], what: str, version: str, log: Log) -> Any:
     """One of TensorRT's first objects; they cannot be made where CUDA does not work.
 
     Raises:

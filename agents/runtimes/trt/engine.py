@@ -122,9 +122,9 @@ def provide(recipe: Recipe, build: Build, anew: bool = False) -> Engine:
     place = os.path.join(os.path.dirname(recipe.onnx), recipe.name)
     plan, note = place + ".plan", place + ".json"
     if not anew:
-        kept = _kept(plan, note)
-        if kept is not None:
-            return Engine(plan, kept, False)
+        stored = _stored(plan, note)
+        if stored is not None:
+            return Engine(plan, stored, False)
     remove(plan, note)
     folder = _folder(recipe.onnx)
     try:
@@ -206,7 +206,7 @@ def remove(*paths: str) -> None:
             pass
 
 
-def _kept(plan: str, note: str) -> Optional[Dict[str, Any]]:
+def _stored(plan: str, note: str) -> Optional[Dict[str, Any]]:
     try:
         with open(note) as file:
             facts = json.load(file)

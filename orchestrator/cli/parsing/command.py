@@ -164,7 +164,7 @@ def declare(
         text: what its own help says; `short` as a sentence where it is left out.
     """
 
-    def made(function: Callable[..., int]) -> Command:
+    def decorate(function: Callable[..., int]) -> Command:
         shown = text or f"{short[0].upper()}{short[1:]}."
         done = click.command(
             name, cls=Command, help=shown, short_help=short, context_settings=SETTINGS
@@ -173,4 +173,4 @@ def declare(
         done.examples = tuple(examples)
         return done
 
-    return made
+    return decorate

@@ -61,10 +61,10 @@ def score(arguments: ToScore) -> int:
             "together with --probes NPY LIST",
             "the run's name stands before --gallery: farm score RUN --gallery ROW",
         )
-    return _kept(arguments)
+    return _rescored(arguments)
 
 
-def _kept(arguments: ToScore) -> int:
+def _rescored(arguments: ToScore) -> int:
     from orchestrator.cli.results.taking import take
     from orchestrator.reporting.analysis.rescoring import Asked, rescore
     from orchestrator.store.run_folder import LATEST
@@ -253,9 +253,9 @@ def _progress(arguments: ToScore) -> Iterator[Callable[[str, int, int], None] | 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
-        def told(name: str, done: int, total: int) -> None:
+        def show(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = bar.add_task(name, total=total)
             bar.update(tasks[name], completed=done, total=total)
 
-        yield told
+        yield show

@@ -27,12 +27,12 @@ def _unfit(made: str, api: str, driver: str) -> list[str]:
     name = "librknn_api" if first else "librknnrt"
     if toolkit and library and toolkit[:3] > library[:3]:
         words.append(
-            f"the file was made by {_made(made)}, newer than the board's {name} {dotted(library)}:"
+            f"the file was made by {_maker(made)}, newer than the board's {name} {dotted(library)}:"
             " wrong features are a known result; bring the library of the toolkit's release"
         )
     elif toolkit and library and toolkit[0] != library[0]:
         words.append(
-            f"the file was made by {_made(made)}, the board has {name} {dotted(library)}: another "
+            f"the file was made by {_maker(made)}, the board has {name} {dotted(library)}: another "
             "generation; convert it with the toolkit of the library's release"
         )
     if first and library and kernel and library[:2] != kernel[:2]:
@@ -49,5 +49,5 @@ def _unfit(made: str, api: str, driver: str) -> list[str]:
     return words
 
 
-def _made(text: str) -> str:
+def _maker(text: str) -> str:
     return text.split(",")[0] if text.startswith("rknn") else f"rknn-toolkit2 {text}"

@@ -43,9 +43,9 @@ def last_words(
     message = finished.message if finished is not None else ""
     if exit_code == 4:
         words = f"internal error: {rows}; please report it with {folder}/{LOG}"
-        return [words, *_told(message)]
+        return [words, *_reported(message)]
     if exit_code == 2:
-        return ["wrong input: no board was touched", *_told(message)]
+        return ["wrong input: no board was touched", *_reported(message)]
     failures = failures_of(state)
     if len(state.impossible) == total:
         head = f"{total} of {total} {_rows(total)} cannot run"
@@ -54,7 +54,7 @@ def last_words(
     lines = [head]
     left = {name: why for name, why in failures.items() if why != NOT_FINISHED}
     if len(left) < len(failures):
-        lines += _told(message)
+        lines += _reported(message)
     boards = {name: cell.board for name, cell in state.cells.items()}
     hints = {name: state.hints.get(name, "") for name in left}
     for cause in causes(left, boards, hints):
@@ -73,7 +73,7 @@ def _help(what: str, *, impossible: bool) -> str:
     return "`farm doctor` says what is missing here" if "toolchain" in what else ""
 
 
-def _told(message: str) -> list[str]:
+def _reported(message: str) -> list[str]:
     return [f"  {line}" for line in message.splitlines() if line]
 
 
