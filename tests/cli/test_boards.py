@@ -25,11 +25,11 @@ from orchestrator.fleet.transport.known_keys import HostKey
 from orchestrator.specs.inventory import SshTransportSpec, load_inventory
 from orchestrator.store.fleet_log import FleetLog
 from tests.cli.servers import EMPTY, Farm, adding, board_like
-from tests.fleet.dressed import BOARDS
+from tests.fleet.dressed import BOARDS, ONE_AND_OTHERS
 
 
 @pytest.mark.needs("sshd")
-@pytest.mark.parametrize("name", BOARDS)
+@pytest.mark.parametrize("name", ONE_AND_OTHERS)
 def test_a_board_is_added_by_one_command(name: str, farm: Farm, tmp_path: Path) -> None:
     dressed = BOARDS[name]
     with board_like(tmp_path, dressed.files) as (sshd, key):
@@ -160,6 +160,7 @@ def test_a_key_that_others_can_read_is_not_used(farm: Farm, tmp_path: Path) -> N
         assert "Accepted publickey" not in (tmp_path / "sshd" / "log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.needs("sshd")
 def test_a_person_at_a_terminal_approves_the_fingerprint(farm: Farm, tmp_path: Path) -> None:
     import pexpect
@@ -360,7 +361,7 @@ BROKEN = {
 @pytest.mark.parametrize(
     "how",
     [
-        pytest.param(how, marks=() if how in ("hangs", "computes wrongly") else pytest.mark.slow)
+        pytest.param(how, marks=() if how == "computes wrongly" else pytest.mark.slow)
         for how in BROKEN
     ],
 )

@@ -39,6 +39,7 @@ def python_of(folder: Path, machine: str, files: dict[str, bytes]) -> Path:
     return python
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="its cpuinfo stands for a PC's")
 def test_qemu_in_user_mode_is_an_emulator(farm: Farm, tmp_path: Path) -> None:
     """What such a board shows: uname of the board, /proc/cpuinfo of the PC below."""
@@ -91,6 +92,7 @@ def test_a_genuine_board_has_nothing_against_it(farm: Farm, tmp_path: Path) -> N
         assert "no imx8mp" not in farm("check", "nxp")[1]
 
 
+@pytest.mark.slow
 def test_versions_that_do_not_fit_are_said(farm: Farm, tmp_path: Path) -> None:
     files = BOARDS["nxp"].files | {
         "usr/lib/libGAL.so": b"\x7fELF\n\0$VERSION$6.4.6:351518$\n\0",

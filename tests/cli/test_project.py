@@ -239,8 +239,8 @@ def test_a_folder_that_cannot_be_written_is_wrong_input(
     [
         ("plan",),
         ("plan", "--predict", "--limit", "200"),
-        ("explain", "rv1126"),
-        ("report",),
+        pytest.param(("explain", "rv1126"), marks=pytest.mark.slow),
+        pytest.param(("report",), marks=pytest.mark.slow),
         ("runs",),
     ],
 )

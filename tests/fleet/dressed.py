@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 
 @dataclass(frozen=True)
 class Dress:
@@ -111,3 +113,9 @@ def dress(root: Path, files: dict[str, bytes]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return root
+
+
+# All go the same way: one is enough for `make test`, the others are slow tests.
+ONE_AND_OTHERS = [
+    pytest.param(name, marks=() if name == "khadas" else pytest.mark.slow) for name in BOARDS
+]

@@ -41,6 +41,7 @@ def git(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.needs("git")
 def test_the_version_is_the_tag_in_a_clone_an_archive_and_an_sdist(tmp_path: Path) -> None:
     tagged = tmp_path / "tagged"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 
+import pytest
+
 from benchmarks import dead_board
 from benchmarks._timed_runs import boards
 
 
+@pytest.mark.slow
 def test_the_project_of_dead_boards_can_be_planned() -> None:
     with boards() as (folder, made):
         project = dead_board.made_of(folder / "without", made, dead_board.NAMES[:2])
