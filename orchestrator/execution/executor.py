@@ -15,7 +15,7 @@ from orchestrator.planning.graph import Step
 from orchestrator.stages import extract
 from orchestrator.stages.registry import STAGES
 from orchestrator.stages.stage import Stage
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Planned, Services, Work
 from orchestrator.store.artifacts import BuildInProgress, CorruptArtifact, Held
 from orchestrator.store.contention_lock import working_in
@@ -132,5 +132,5 @@ class Executor:
             return made if isinstance(made, Held) else work.commit(made)
 
 
-def _facts(made: Made | Held) -> dict[str, object]:
+def _facts(made: StageOutput | Held) -> dict[str, object]:
     return dict(made.manifest["facts"] if isinstance(made, Held) else made.facts)

@@ -108,7 +108,7 @@ def detector_batch(proto: ModelProto, shapes: Shapes, name: str) -> str | None:
     shape = shapes.of(name)
     if shape is None or not shape or None in shape:
         raise UserError(
-            f"the shape of the output {_told(shapes, name)} is not known before it is computed; "
+            f"the shape of the output {_shown(shapes, name)} is not known before it is computed; "
             "a detector's outputs have fixed shapes",
             "export the model with a fixed input size and the batch 1",
         )

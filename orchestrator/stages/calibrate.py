@@ -25,7 +25,7 @@ from orchestrator.stages.accuracy_helpers import source_of
 from orchestrator.stages.call_stream import following
 from orchestrator.stages.quantize import TABLE, inputs_of
 from orchestrator.stages.stage import Stage
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 
 BATCH = 8
@@ -36,7 +36,7 @@ REPORT_IMAGES = 4
 WORTH_A_SHARD = 5e9
 
 
-def run(work: Work) -> Made:
+def run(work: Work) -> StageOutput:
     """Calibrate in Ray workers, as many as pay."""
     step, pictures = work.step, work.input("images")
     table, workers = calibrated(
@@ -205,9 +205,9 @@ def merge(tables: Sequence[bytes]) -> bytes:
 
 def output_of(
     table: bytes, images: int, calibrator: str, images_content: str, workers: int
-) -> Made:
+) -> StageOutput:
     """The step's output."""
-    return Made(
+    return StageOutput(
         {TABLE: table},
         {"images": images},
         {"calibrator": calibrator, "calibration_set": images_content, "shards": workers},

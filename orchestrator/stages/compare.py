@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.stages.score import SEARCHES, loaded, plain
 from orchestrator.stages.stage import Stage
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TEST = "McNemar, exact"
 
 
-def run(work: Work) -> Made:
+def run(work: Work) -> StageOutput:
     """Compare in a Ray worker."""
     return work.services.compute.run(
         compare,
@@ -27,13 +27,13 @@ def run(work: Work) -> Made:
     )
 
 
-def compare(reference: bytes, cell: bytes, policy: Mapping[str, Any]) -> Made:
+def compare(reference: bytes, cell: bytes, policy: Mapping[str, Any]) -> StageOutput:
     """Two files that `score` made.
 
     Args:
         policy: the matrix's `scoring`.
     """
-    return Made({}, difference(loaded(reference), loaded(cell), policy), {"test": TEST})
+    return StageOutput({}, difference(loaded(reference), loaded(cell), policy), {"test": TEST})
 
 
 def difference(reference: Searches, cell: Searches, policy: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.stages.evaluate import FOUND, policy_of
 from orchestrator.stages.score import plain
 from orchestrator.stages.stage import Stage
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 
 TEST = "bootstrap over images, paired"
 
 
-def run(work: Work) -> Made:
+def run(work: Work) -> StageOutput:
     """Compare in a Ray worker."""
     return work.services.compute.run(
         compare,
@@ -31,14 +31,14 @@ def run(work: Work) -> Made:
     )
 
 
-def compare(reference: bytes, cell: bytes, truth: str, policy: Mapping[str, Any]) -> Made:
+def compare(reference: bytes, cell: bytes, truth: str, policy: Mapping[str, Any]) -> StageOutput:
     """Two files that `evaluate` made.
 
     Args:
         truth: path of the truth's file.
         policy: the matrix's `scoring`.
     """
-    return Made({}, difference(reference, cell, truth, policy), {"test": TEST})
+    return StageOutput({}, difference(reference, cell, truth, policy), {"test": TEST})
 
 
 def difference(

@@ -17,13 +17,13 @@ from orchestrator.stages.deployable import FILE, INTERFACE
 from orchestrator.stages.quantize import FILE as QUANTIZED
 from orchestrator.stages.quantize import chain_of, quantize
 from orchestrator.stages.stage import Stage, size
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 
 MADE_FOR = ("target", "simulate", "preprocessing")
 
 
-def run(work: Work) -> Made:
+def run(work: Work) -> StageOutput:
     """Convert in a Ray worker what quantize made, or the model itself."""
     step, compute = work.step, work.services.compute
     if work.has("quantized"):
@@ -48,7 +48,7 @@ def convert(
     options: Mapping[str, Any] | None = None,
     made_for: Mapping[str, Any] | None = None,
     images: NDArray[np.uint8] | None = None,
-) -> Made:
+) -> StageOutput:
     """Convert an ONNX file of `quantize` into the toolchain's (or its twin's) deployable format.
 
     Args:
@@ -70,7 +70,7 @@ def convert(
     artifact = chain.convert(quantized, wanted)
     interface = ArtifactInterface.of(artifact.manifest, f"{toolchain}'s {artifact.format} file")
     text = json.dumps(interface.to_json(), indent=1, sort_keys=True)
-    return Made(
+    return StageOutput(
         # Features depend on how the file is fed as much as on the file: both are its content.
         {FILE: artifact.data, INTERFACE: text.encode()},
         {
@@ -90,7 +90,7 @@ def convert_model(
     options: Mapping[str, Any] | None = None,
     made_for: Mapping[str, Any] | None = None,
     images: NDArray[np.uint8] | None = None,
-) -> Made:
+) -> StageOutput:
     """The deployable file of a model for which no table is made.
 
     That is one which is not quantized, or whose toolchain calibrates by itself.

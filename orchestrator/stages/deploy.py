@@ -9,11 +9,11 @@ from orchestrator.cluster.interfaces import Deployed
 from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.stages import deployable
 from orchestrator.stages.stage import Stage
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import About, Work
 
 
-def run(work: Work) -> Made:
+def run(work: Work) -> StageOutput:
     """Bring the artifact; nothing is stored, since the output lies on the board."""
     held, artifact = work.artifact()
     data = held.read(deployable.FILE)
@@ -25,7 +25,7 @@ def run(work: Work) -> Made:
             work.receive(message, about, "bytes")
     built = about.opened.facts if about.opened else {}
     build_s = float(built.get("build_s") or 0) if built.get("built_now") is True else None
-    return Made({}, {"bytes": len(data), "already_there": there, "build_s": build_s})
+    return StageOutput({}, {"bytes": len(data), "already_there": there, "build_s": build_s})
 
 
 def summary(facts: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.stages import image_rows
 from orchestrator.stages.score import plain, stored_features
 from orchestrator.stages.stage import Stage
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ FOUND = "detections.npz"
 CURVE_POINTS = 200
 
 
-def run(work: Work) -> Made:
+def run(work: Work) -> StageOutput:
     """Decode and evaluate in a Ray worker."""
     pictures = work.input("test_images")
     params = work.step.params
@@ -54,7 +54,7 @@ def evaluate_stored(
     truth: str,
     detector: Mapping[str, Any],
     policy: Mapping[str, Any],
-) -> Made:
+) -> StageOutput:
     """Evaluate a feature file of the store, which is mapped and not copied.
 
     Args:
@@ -102,7 +102,7 @@ def policy_of(policy: Mapping[str, Any]) -> DetectionPolicy:
 
 def evaluate(
     features: Features, truth: TruthSet, spec: DetectorSpec, policy: Mapping[str, Any]
-) -> Made:
+) -> StageOutput:
     """Boxes and figures of a detector.
 
     Args:
@@ -125,7 +125,7 @@ def evaluate(
             f"the detector found no box of a score of {spec.min_score:g} or more in any image: "
             "look at mean, std and colour of its manifest"
         )
-    return Made(
+    return StageOutput(
         {FOUND: detection.save_detections(found)},
         {**as_json(figures, truth), "failed": failed, "warnings": warnings},
         {

@@ -13,7 +13,7 @@ from orchestrator.columns.texts import milliseconds
 from orchestrator.data.times import TIMES, RawTimes
 from orchestrator.stages.conditions import SAMPLES, Conditions, mapping, number, pace_mhz
 from orchestrator.stages.judging import judge, notes, unseen
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 
 FILE = TIMES
 CURVE = 60  # points of a sustained curve
@@ -26,7 +26,7 @@ def pack(
     policy: Mapping[str, Any],
     executed_by: str,
     provenance: Mapping[str, Any],
-) -> Made:
+) -> StageOutput:
     """Keep every raw time and sample, and the figures made of them.
 
     Args:
@@ -55,7 +55,7 @@ def pack(
         "unseen": list(unseen(conditions)),
     }
     files = {TIMES: times.to_bytes(), SAMPLES: conditions.to_bytes()}
-    return Made(files, facts, provenance)
+    return StageOutput(files, facts, provenance)
 
 
 def summary(times_ns: NDArray[np.int64]) -> dict[str, float | int]:

@@ -19,7 +19,7 @@ from orchestrator.stages.conditions import Conditions
 from orchestrator.stages.interleaved import Series, merged, share, take_turns
 from orchestrator.stages.latency import p50, pack
 from orchestrator.stages.stage import Stage
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 
 IMAGES = 16
@@ -27,7 +27,7 @@ IMAGES = 16
 _LOCK_S = 0.5
 
 
-def run(work: Work) -> Made:
+def run(work: Work) -> StageOutput:
     """Measure the step's encoder, interleaved with the board's others where there are rounds."""
     rounds = work.step.params["policy"]["rounds"]
     with contextlib.ExitStack() as held:
@@ -82,7 +82,7 @@ def _series(work: Work, *, optional: bool = False) -> Series:
     return Series(measure, optional)
 
 
-def _output(work: Work, series: Series, turns: list[str]) -> Made:
+def _output(work: Work, series: Series, turns: list[str]) -> StageOutput:
     step, plan = work.step, work.services.plan
     policy = step.params["policy"]
     times, conditions = merged(series.rounds)

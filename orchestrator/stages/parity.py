@@ -20,7 +20,7 @@ from orchestrator.stages import deployable, image_rows
 from orchestrator.stages.quantize import chain_of, inputs_of
 from orchestrator.stages.score import stored_features
 from orchestrator.stages.stage import Stage
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Simulator:
         return made
 
 
-def run(work: Work) -> Made:
+def run(work: Work) -> StageOutput:
     """Compare in a Ray worker."""
     step, pictures = work.step, work.input("images")
     count = min(IMAGES, image_rows.count(pictures))
@@ -104,7 +104,7 @@ def parity(
     same_file: bool,
     simulator: Simulator | None = None,
     emulator: bool = False,
-) -> Made:
+) -> StageOutput:
     """Compare features along the way from float32 to what was executed.
 
     Args:
@@ -138,7 +138,7 @@ def parity(
     good = np.linalg.norm(executed, axis=1) > 0
     found = calibration.parity((name, rows[good]) for name, rows in stages) if good.any() else ()
     here = same_file and executed_by in ("emulated", "twin") and not emulator
-    return Made(
+    return StageOutput(
         {},
         {
             "images": int(good.sum()),

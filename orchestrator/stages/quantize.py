@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.stages import accuracy_helpers, image_rows
 from orchestrator.stages.stage import Stage, size
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 
 FILE = "quantized.onnx"
@@ -28,7 +28,7 @@ FLOAT32: Mapping[str, Any] = {
 }
 
 
-def run(work: Work) -> Made:
+def run(work: Work) -> StageOutput:
     """Quantize in a Ray worker; the accuracy helpers look at some calibration images."""
     sample = None
     if work.has("images"):
@@ -54,7 +54,7 @@ def quantize(
     options: Mapping[str, Any] | None = None,
     images: NDArray[np.uint8] | None = None,
     preprocessing: Mapping[str, Any] | None = None,
-) -> Made:
+) -> StageOutput:
     """Quantize a float32 ONNX file.
 
     Args:
@@ -93,7 +93,7 @@ def quantize(
         wanted = replace(wanted, keep_float=helped.keep_float)
         gains = [gain.to_dict() for gain in helped.gains]
     artifact = chain.quantize(model, parsed, wanted)
-    return Made(
+    return StageOutput(
         {FILE: artifact.data},
         {"bytes": len(artifact.data), "helpers": gains},
         {"toolchain": toolchain, "version": chain.version(), **artifact.manifest},

@@ -22,7 +22,7 @@ from orchestrator.stages import image_rows
 from orchestrator.stages.call_stream import following
 from orchestrator.stages.search_tasks import Run, search_sharded, too_big
 from orchestrator.stages.stage import Stage
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 from orchestrator.store.features import read_features
 
@@ -34,7 +34,7 @@ REPORT_S = 0.5
 PARTS_AT_A_TIME = 2
 
 
-def run(work: Work) -> Made:
+def run(work: Work) -> StageOutput:
     """Search in a Ray worker, or what is too big for one in many."""
     ids = {
         role: image_rows.read_rows(work.input(f"{role}_images").read(image_rows.ROWS))
@@ -43,7 +43,7 @@ def run(work: Work) -> Made:
     gallery, probe = (work.input(role).folder for role in ("gallery", "probe"))
     sides = stored_features(gallery, ids["gallery"]), stored_features(probe, ids["probe"])
     policy, compute = work.step.params["scoring"], work.services.compute
-    news: Iterator[Progress | Made]
+    news: Iterator[Progress | StageOutput]
     if too_big(*sides):
         news = score_in_parts(
             *sides, policy, lambda function, tasks: compute.each(function, tasks, PARTS_AT_A_TIME)
@@ -219,7 +219,7 @@ def score(
     probes: Features,
     policy: Mapping[str, Any],
     progress: Callable[[int, int], None] | None = None,
-) -> Made:
+) -> StageOutput:
     """Search every probe in the gallery and work out the cell's figures.
 
     Args:
@@ -231,9 +231,11 @@ def score(
     return output_of(searches, policy, warnings)
 
 
-def output_of(searches: Searches, policy: Mapping[str, Any], warnings: Sequence[str]) -> Made:
+def output_of(
+    searches: Searches, policy: Mapping[str, Any], warnings: Sequence[str]
+) -> StageOutput:
     """The step's output from its searches."""
-    return Made(
+    return StageOutput(
         {SEARCHES: saved(searches)},
         figures(searches, policy, warnings),
         {key: policy[key] for key in ("confidence", "seed", "bootstrap")},
@@ -246,14 +248,14 @@ def score_stored(
     gallery_ids: Sequence[str],
     probe_ids: Sequence[str],
     policy: Mapping[str, Any],
-) -> Iterator[Progress | Made]:
+) -> Iterator[Progress | StageOutput]:
     """Score the store's feature files, which are mapped and not copied; says how far it is."""
     gallery, probes = (
         stored_features(Path(folder), ids)
         for folder, ids in ((gallery_folder, gallery_ids), (probe_folder, probe_ids))
     )
 
-    def work(say: Callable[[Progress], None]) -> Made:
+    def work(say: Callable[[Progress], None]) -> StageOutput:
         said = time.monotonic()
 
         def progress(done: int, total: int) -> None:
@@ -269,7 +271,7 @@ def score_stored(
 
 def score_in_parts(
     gallery: Features, probes: Features, policy: Mapping[str, Any], run: Run
-) -> Iterator[Progress | Made]:
+) -> Iterator[Progress | StageOutput]:
     """`score` for what is too big for one process; the same figures."""
     from orchestrator import scoring
 

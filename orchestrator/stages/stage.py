@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.planning.stage_facts import StageFacts
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 from orchestrator.store.artifacts import Held
 
@@ -27,7 +27,7 @@ class Stage:
 
     facts: StageFacts
     inputs: tuple[str, ...]
-    run: Callable[[Work], Made | Held]
+    run: Callable[[Work], StageOutput | Held]
     summary: Callable[[Mapping[str, Any]], str]
     sometimes: tuple[str, ...] = ()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Made:
+class StageOutput:
     """A stage's output.
 
     Attributes:

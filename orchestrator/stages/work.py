@@ -24,7 +24,7 @@ from orchestrator.stages.conditions import pace_mhz
 from orchestrator.stages.deployable import deployable
 from orchestrator.stages.image_rows import Rows
 from orchestrator.stages.shared_extraction import Extractions
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.store.artifacts import CorruptArtifact, Held, Store
 from orchestrator.version import __version__
 
@@ -169,7 +169,7 @@ class Work:
         """Which farm made an output; said beside it, and part of no key."""
         return {"farm": __version__}
 
-    def commit(self, made: Made) -> Held:
+    def commit(self, made: StageOutput) -> Held:
         """Keep the step's output in the store."""
         origin = self.origin | {"python": platform.python_version()}
         return self.store.commit(

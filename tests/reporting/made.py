@@ -38,7 +38,7 @@ from orchestrator.stages.compare import compare
 from orchestrator.stages.conditions import Conditions
 from orchestrator.stages.latency import pack
 from orchestrator.stages.score import SEARCHES, score
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from orchestrator.store.artifacts import Held, Store
 from orchestrator.store.features import FeatureWriter
 
@@ -114,17 +114,17 @@ def features(row: Row, size: Size) -> tuple[Features, Features]:
 
 
 @functools.cache
-def _scored_as(noise: float, lot: int, own: float, enrols: float, size: Size) -> Made:
+def _scored_as(noise: float, lot: int, own: float, enrols: float, size: Size) -> StageOutput:
     row = Row("", noise=noise, lot=lot, own=own, enrols=enrols)
     return score(*features(row, size), POLICY)
 
 
-def _scored(row: Row, size: Size) -> Made:
+def _scored(row: Row, size: Size) -> StageOutput:
     return _scored_as(row.noise, row.lot, row.own, row.enrols, size)
 
 
 @functools.cache
-def _compared(reference: bytes, cell: bytes) -> Made:
+def _compared(reference: bytes, cell: bytes) -> StageOutput:
     return compare(reference, cell, POLICY)
 
 
@@ -134,7 +134,7 @@ def keep_features(root: Path, folder: Path, rows: list[Row], size: Size) -> None
     for row, result in zip(rows, load_run(folder).results, strict=True):
         for role, side in zip(("gallery", "probe"), features(row, size), strict=True):
             listed = json.dumps(list(side.ids)).encode()
-            pictures = _keep(store, "images", Made({"rows.json": listed}, {"role": role}))
+            pictures = _keep(store, "images", StageOutput({"rows.json": listed}, {"role": role}))
             key = result.provenance["keys"][role]
             if store.lookup("extract", key) is not None:
                 continue
@@ -182,7 +182,7 @@ def sensors(device_ns: np.ndarray, celsius: float = 51.0) -> list[dict[str, Any]
     ]
 
 
-def _keep(store: Store, stage: str, made: Made, **named: Any) -> Held:
+def _keep(store: Store, stage: str, made: StageOutput, **named: Any) -> Held:
     key = digest({"stage": stage, "facts": json.loads(json.dumps(made.facts)), **named})
     held = store.lookup(stage, key)
     if held is None:

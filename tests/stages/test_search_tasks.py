@@ -12,7 +12,7 @@ import pytest
 from orchestrator.data.features import Features
 from orchestrator.errors import UserError
 from orchestrator.stages import score, search_tasks
-from orchestrator.stages.stage_output import Made
+from orchestrator.stages.stage_output import StageOutput
 from tests.scoring.test_search import faces
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +64,7 @@ def test_the_figures_and_files_are_those_of_one_process():
     gallery, probes = sides(several=False)
     one = score.score(gallery, probes, POLICY)
     *_, parts = score.score_in_parts(gallery, probes, POLICY, here)
-    assert isinstance(parts, Made)
+    assert isinstance(parts, StageOutput)
     assert parts == one
 
 
