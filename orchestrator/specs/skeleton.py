@@ -8,6 +8,7 @@ from orchestrator.specs.kinds import Kind
 from orchestrator.specs.scenes import LARGEST_SIDE, SMALLEST_SIDE
 
 HOST = "host-cpu"
+FARS = ("1e-1", "1e-2", "1e-3")
 
 
 def quoted(text: str) -> str:
@@ -101,9 +102,11 @@ provenance: unknown             # who trained it, on what
 def matrix_text(
     model: str,
     kinds: Sequence[Kind],
-    faces: str | None,
     calibration: str | None,
     *,
+    faces: str | None = None,
+    listed: bool = False,
+    searches: int | None = None,
     skip_unreadable: bool = False,
 ) -> str:
     """matrix.yaml: the float32 reference on this host, and one entry a kind of board.
@@ -111,8 +114,10 @@ def matrix_text(
     Args:
         model: its name.
         kinds: of the boards; host-cpu is there anyway.
-        faces: folder of the test set, or None for rendered faces.
         calibration: folder of calibration images, or None for rendered faces.
+        faces: folder of the test set, or its list, or None for rendered faces.
+        listed: whether `faces` is a list.
+        searches: how many probes it has: FARs below one in so many mean nothing.
         skip_unreadable: leave out files of both that cannot be taken.
     """
     skips = "{path: %s, skip_unreadable: true}" if skip_unreadable else "%s"
@@ -124,6 +129,8 @@ def matrix_text(
     unknown: 1000               # searched for, never enrolled
     difficulty: 1.5"""
         if faces is None
+        else f"  list: {skips % quoted(faces)}   # a line per image: who is enrolled, who searches"
+        if listed
         else f"  folder: {skips % quoted(faces)}   # gallery/<identity>/* and probe/<identity>/*"
     )
     calibrates = (
@@ -131,6 +138,7 @@ def matrix_text(
         if calibration is None
         else f"  folder: {skips % quoted(calibration)}   # people outside the test set"
     )
+    fars = [far for far in FARS if searches is None or float(far) * searches >= 1] or [FARS[0]]
     return f"""\
 # Written by `farm init`. Look first: farm plan; then a part: farm run --limit 300; then: farm run
 models: {model}
@@ -142,8 +150,8 @@ calibration:
 {calibrates}
 
 scoring:
-  far: [1e-1, 1e-2, 1e-3]
-  table_far: 1e-3               # a rate needs about 1/rate searches to mean something
+  far: [{", ".join(fars)}]
+  table_far: {fars[-1]}               # a rate needs about 1/rate searches to mean something
 
 entries:
 {_entries(kinds, mixed=True)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from orchestrator.cli.main import main
+from orchestrator.images import render
 from orchestrator.preflight.planner import make_plan
 from orchestrator.request import Request
+from orchestrator.specs.matrix import load_matrix
 from orchestrator.specs.model import load_model
 from orchestrator.stages.variants import compare_variants, variants
 
@@ -138,6 +142,36 @@ def test_own_faces_of_another_size_and_layout(tmp_path, capsys):
     assert (written.input.layout, written.input.size) == ("NHWC", (12, 10))
     assert written.embedding_size == 12
     assert "UNDECIDED" in (tmp_path / "models" / "My-Net.yaml").read_text()
+    assert load_matrix(tmp_path / "matrix.yaml").test_set.path == tmp_path / "faces.csv"
+
+
+def test_own_faces_are_the_test_set(tmp_path, capsys):
+    """A folder without roles becomes a list; nobody is measured on drawn faces unasked."""
+    own = tmp_path / "own"
+    for shot in range(3):
+        for person, face in enumerate(render(np.arange(8), np.full(8, shot))):
+            (own / f"p{person}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(face).save(own / f"p{person}" / f"{shot}.png")
+    code, out, err = farm_init(capsys, tmp_path, "--images", str(own))
+    assert code == 0, err
+    assert "6 identities are enrolled with their first image, 18 images search, 2 ident" in out
+    with (tmp_path / "faces.csv").open() as file:
+        listed = list(csv.DictReader(file))
+    roles = Counter((line["identity"], line["role"]) for line in listed)
+    enrolled = {who for who, role in roles if role == "gallery"}
+    assert len(enrolled) == 6
+    assert all(roles[who, "gallery"] == 1 and roles[who, "probe"] == 2 for who in enrolled)
+    assert sorted(count for (who, _), count in roles.items() if who not in enrolled) == [3, 3]
+    matrix = load_matrix(tmp_path / "matrix.yaml")
+    assert matrix.scoring.table_far == 0.1, "18 searches say nothing of 1e-2"
+    assert len(plan_of(tmp_path).rows["synthface-ir", "gallery"]) == 6
+
+
+def test_a_folder_of_faces_that_is_not_there_is_refused(tmp_path, capsys):
+    code, _, err = farm_init(capsys, tmp_path, "--images", str(tmp_path / "nosuch"))
+    assert code == 2
+    assert "nosuch" in err
+    assert not (tmp_path / "matrix.yaml").exists()
 
 
 def test_bgr_is_found_where_only_blue_says_who_it_is():

@@ -31,7 +31,7 @@ from orchestrator.reporting.html import explained
 from orchestrator.reporting.html.accuracy import pareto
 from orchestrator.reporting.html.chart import Chart
 from orchestrator.reporting.html.curves import probit
-from orchestrator.reporting.html.fleet import idle_times
+from orchestrator.reporting.html.fleet import gantt, idle_times
 from orchestrator.reporting.html.report import report_html, write_report
 from orchestrator.reporting.html.times import sustained
 from orchestrator.reporting.tables.table import NAMED, footnotes, markdown
@@ -240,6 +240,9 @@ def test_rows_of_one_measurement_are_drawn_once(folder: Path) -> None:
 def test_the_timeline_has_attempts_failures_and_lost_boards(folder: Path) -> None:
     when = timeline(load_run(folder).events)
     assert HEAD not in when.lanes
+    chart = gantt(when)
+    assert chart is not None
+    assert list(chart.series) == ["deploy", "measure", "extract"]
     vim3 = [(span.outcome, span.attempt) for span in when.spans if span.stage == "deploy"]
     assert vim3 == [("retried", 1), ("done", 2)]
     failed = [span.step for span in when.spans if span.outcome == "failed"]
@@ -418,7 +421,7 @@ def test_the_parts_of_a_time_stand_apart(text: str) -> None:
     table = text[text.index("Where the time of one inference goes") :]
     line = table[table.index("2 A311D") :].split("</tr>")[0]
     cells = re.findall(r"<td[^>]*>(.*?)</td>", line, re.DOTALL)
-    pre, device, post, whole = (float(cell.removesuffix(" ms")) for cell in cells[:4])
+    pre, device, post, whole = (float(cell.removesuffix("\u00a0ms")) for cell in cells[:4])
     assert (pre, post) == (0.2, 0.1)
     assert whole == pytest.approx(pre + device + post, abs=0.01)
     assert "mJ (VDD_IN, 9.5 W)" in line

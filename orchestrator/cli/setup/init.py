@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.setup.init_faces import LIST, OwnFaces
 from orchestrator.cli.setup.to_init import ToInit
 from orchestrator.errors import UserError
 
@@ -42,6 +43,8 @@ def init(told: ToInit) -> int:
     name = SHIPPED
     said: dict[str, Any] = {}
     size = RENDERED_SIZE
+    images = arguments.images
+    own = OwnFaces(Path(images), arguments.skip_unreadable) if images else None
     if arguments.model:
         name = arguments.name or re.sub(r"[^A-Za-z0-9_-]+", "-", Path(arguments.model).stem)
         target = folder / "models" / f"{name}.yaml"
@@ -52,15 +55,15 @@ def init(told: ToInit) -> int:
         detector = find_detector(arguments, target)
         if detector is not None:
             return _detector(arguments, name, target, detector, kinds)
-        texts[target], size, said = _manifest(arguments, name, target)
-    faces = _test_folder(arguments.images, folder)
-    if faces is None and size != RENDERED_SIZE:
-        faces = "faces"
+        texts[target], size, said = _manifest(arguments, name, target, own)
+    test_set = _test_set(arguments, own, size, texts)
     calibration = _relative(arguments.calibration, folder) if arguments.calibration else None
     if calibration is None and size != RENDERED_SIZE:
         calibration = "calibration"
+    if own is not None and calibration is None:
+        _say(arguments, "calibration: rendered faces; --calibration DIR takes faces like yours")
     texts[folder / "matrix.yaml"] = matrix_text(
-        name, kinds, faces, calibration, skip_unreadable=arguments.skip_unreadable
+        name, kinds, calibration, skip_unreadable=arguments.skip_unreadable, **test_set
     )
     texts[folder / "device_inventory.yaml"] = inventory_text(kinds)
     return _finish(arguments, texts, said)
@@ -134,7 +137,7 @@ def _kinds(named: str | None, known: Any) -> list[Any]:
 
 
 def _manifest(
-    arguments: ToInit, name: str, target: Path
+    arguments: ToInit, name: str, target: Path, own: OwnFaces | None
 ) -> tuple[str, tuple[int, int], dict[str, Any]]:
     """The manifest's text, the model's size, and what `--json` says of the comparison."""
     from orchestrator.cli.setup.init_model import take
@@ -149,7 +152,7 @@ def _manifest(
         path,
         arguments.size,
         arguments.output,
-        lambda size: None if given else _faces(arguments, size),
+        lambda size: None if given else _faces(arguments, own, size),
     )
     for line in taken.lines():
         _say(arguments, line)
@@ -220,12 +223,12 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
     return three[0], three[1], three[2]
 
 
-def _faces(arguments: ToInit, size: tuple[int, int]) -> Any:
+def _faces(arguments: ToInit, own: OwnFaces | None, size: tuple[int, int]) -> Any:
     """Faces of this size and whose they are, or None where there are none."""
     if arguments.identities < 2:
         raise UserError(f"--identities {arguments.identities}: at least 2 are compared")
-    if arguments.images:
-        return _own_faces(arguments, size)
+    if own is not None:
+        return _own_faces(own, arguments.identities, size)
     return _drawn_faces(arguments.identities) if size == RENDERED_SIZE else None
 
 
@@ -259,40 +262,42 @@ def _drawn_faces(identities: int) -> tuple[Any, list[str]]:
     return images, [who for side in sides for who in side.identities]
 
 
-def _own_faces(arguments: ToInit, size: tuple[int, int]) -> tuple[Any, list[str]]:
+def _own_faces(own: OwnFaces, identities: int, size: tuple[int, int]) -> tuple[Any, list[str]]:
     """Up to four images of each of so many identities that have two or more."""
-    from orchestrator.images.checking import Checker
     from orchestrator.images.files import FileRows, ImageFile
-    from orchestrator.images.fileset import read_people, read_set
     from orchestrator.images.refusing import refuse
-    from orchestrator.specs import FolderSet
 
-    folder, skip = Path(str(arguments.images)), arguments.skip_unreadable
-    if all((folder / role).is_dir() for role in ("gallery", "probe")):
-        spec = FolderSet(source="folder", path=folder, skip_unreadable=skip)
-        made = read_set(spec, Checker())
-    else:
-        made = read_people(folder, Checker(), skip_unreadable=skip)
-    refuse([made], [size])
-    for note in made.notes:
-        _say(arguments, note)
+    refuse([own.found], [size])
     found: dict[str, list[ImageFile]] = {}
-    for file in made.files:
+    for file in own.found.files:
         found.setdefault(file.identity, []).append(file)
-    several = [files[:4] for files in found.values() if len(files) > 1][: arguments.identities]
+    several = [files[:4] for files in found.values() if len(files) > 1][:identities]
     if len(several) < 2:
         raise UserError(
-            f"{folder}: {len(several)} identities with two or more images; at least 2 are needed",
+            f"{own.path}: {len(several)} identities with two or more images; at least 2 are needed",
             "a folder holds <identity>/<image>, or gallery/ and probe/ with such folders",
         )
     rows = FileRows([file for files in several for file in files], size)
     return rows.images(), list(rows.identities)
 
 
-def _test_folder(images: str | None, folder: Path) -> str | None:
-    if images and all((Path(images) / role).is_dir() for role in ("gallery", "probe")):
-        return _relative(images, folder)
-    return None
+def _test_set(
+    arguments: ToInit, own: OwnFaces | None, size: tuple[int, int], texts: dict[Path, str | bytes]
+) -> dict[str, Any]:
+    """What the matrix says of the test set; a list of a folder without roles goes into `texts`."""
+    from orchestrator.images.refusing import refuse
+
+    folder = Path(arguments.folder)
+    if own is None:
+        return {"faces": "faces" if size != RENDERED_SIZE else None}
+    refuse([own.found], [size])
+    for note in own.found.notes:
+        _say(arguments, note)
+    if own.has_roles:
+        return {"faces": _relative(str(own.path), folder), "searches": own.probes}
+    texts[folder / LIST] = own.list_text(folder)
+    _say(arguments, own.sentence())
+    return {"faces": LIST, "listed": True, "searches": own.probes}
 
 
 def _relative(path: str, folder: Path) -> str:
@@ -301,7 +306,11 @@ def _relative(path: str, folder: Path) -> str:
 
 def _say(arguments: ToInit, text: str) -> None:
     if not arguments.as_json:
-        print(text)
+        from rich.console import Console
+
+        from orchestrator.reporting.tables.fitting import print_line
+
+        print_line(Console(highlight=False), text)
 
 
 def _show(arguments: ToInit, found: Any, how: str) -> None:
@@ -309,6 +318,8 @@ def _show(arguments: ToInit, found: Any, how: str) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+
+    from orchestrator.reporting.tables.fitting import print_line
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("Preprocessing", "Rank1", "Separation", "Behind", ""):
@@ -325,17 +336,26 @@ def _show(arguments: ToInit, found: Any, how: str) -> None:
         )
     console = Console(highlight=False)
     console.print(table)
-    print(
+    print_line(
+        console,
         f"{found.identities} identities, {found.probes} probes, {how}. Separation: own score above "
-        "strangers', in their standard deviations; Behind: below the best, with interval."
+        "strangers', in their standard deviations; Behind: below the best, with interval.",
     )
     if not found.decided:
-        print("UNDECIDED: variants marked `as good` do not differ significantly from the one taken")
-        print("here. Give more faces (--identities, --images), or ask whoever trained the model.")
+        print_line(
+            console,
+            "UNDECIDED: variants marked `as good` do not differ significantly from the one taken "
+            "here. Give more faces (--identities, --images), or ask whoever trained the model.",
+        )
     elif any(one.as_good for one in found.ranking[1:]):
-        print("What is `as good` differs by under 1 % in scale, which hardly moves a model.")
+        print_line(
+            console, "What is `as good` differs by under 1 % in scale, which hardly moves a model."
+        )
     if not arguments.images:
-        print("Rendered faces may mislead about a model trained on photographs: --images DIR.")
+        print_line(
+            console,
+            "Rendered faces may mislead about a model trained on photographs: --images DIR.",
+        )
 
 
 def _write(texts: Mapping[Path, str | bytes], *, force: bool) -> tuple[list[Path], list[Path]]:

@@ -73,9 +73,15 @@ def gantt(time: Timeline, order: Sequence[str] = ()) -> Chart | None:
         spec=_drawn(time, rows, spans, idle, lost, len(series)),
         head=("Where", "Step", "Begins, s", "Takes, s", "Outcome"),
         body=_body(time, lanes),
-        series=series,
+        series=[_present(name, time) for name in series],
         dashes=False,
     )
+
+
+def _present(group: str, time: Timeline) -> str:
+    """Those stages of a group that the run has."""
+    did = {span.stage for span in time.spans}
+    return ", ".join(stage for stage in GROUPS if GROUPS[stage] == group and stage in did)
 
 
 def _place(lane: str, order: Sequence[str]) -> tuple[bool, int, str]:

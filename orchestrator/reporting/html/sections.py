@@ -128,11 +128,11 @@ def _parts_of_time(rows: Sequence[CellResult], names: Mapping[str, str]) -> list
         lines.append(
             [
                 names[row.name],
-                *(milliseconds(part.p50_ms if part else None, 3) for part in parts),
-                milliseconds(link.image_ms if link else None, 3),
-                milliseconds(latency.device.p90_ms, 3),
-                milliseconds(latency.device.p99_ms, 3),
-                milliseconds(latency.device.mad_ms, 3),
+                *(_one_line(part.p50_ms if part else None) for part in parts),
+                _one_line(link.image_ms if link else None),
+                _one_line(latency.device.p90_ms),
+                _one_line(latency.device.p99_ms),
+                _one_line(latency.device.mad_ms),
                 energy_text(row) or "not measured",
                 f"{row.verdict} {row.verdict_reason}".strip(),
                 ", ".join(latency.unseen) or "nothing",
@@ -144,6 +144,10 @@ def _parts_of_time(rows: Sequence[CellResult], names: Mapping[str, str]) -> list
     head += ["Energy", "Verdict", "Not reported by the board"]
     title = "Where the time of one inference goes: medians; transfer is no part of the others"
     return [{"title": title, "head": head, "body": lines}]
+
+
+def _one_line(ms: float | None) -> str:
+    return milliseconds(ms, 3).replace(" ", "\u00a0")
 
 
 def _failures(when: Timeline) -> list[dict[str, Any]]:

@@ -100,14 +100,20 @@ def _for_terminal(bodies: Sequence[Any], table: dict[str, Any], width: int) -> T
     for body in bodies:
         if fits(shape, body, width):
             return fitted(shape, body, width)
-    pairs = [
+    figures = (Column("Rank1", right=True), Column("TAR", right=True))
+    columns = [Column(probe, wraps=True), Column("Gallery", wraps=True), *figures]
+    whole, brief = (_pairs(body, galleries) for body in bodies)
+    return fitted(columns, whole if fits(columns, whole, width) else brief, width)
+
+
+def _pairs(body: Sequence[Any], galleries: Sequence[str]) -> list[tuple[str, ...]]:
+    """A line for each pair of encoders: probe, gallery, Rank-1, TAR."""
+    return [
         (line[0], gallery.removeprefix(GALLERY), *cell.split(BETWEEN))
-        for line in bodies[0]
+        for line in body
         for gallery, cell in zip(galleries, line[2:], strict=True)
         if cell != DASH
     ]
-    columns = [Column(probe, wraps=True), Column("Gallery", wraps=True)]
-    return fitted([*columns, Column("Rank1", right=True), Column("TAR", right=True)], pairs, width)
 
 
 def cross_text(table: dict[str, Any]) -> str:
