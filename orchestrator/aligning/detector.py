@@ -32,7 +32,7 @@ class Pixels:
 
     colour: str
     mean: tuple[float, float, float]
-    std: float
+    std: float | tuple[float, float, float]
 
 
 PIXELS = {
@@ -107,10 +107,11 @@ class Detector:
 
     def find(self, image: NDArray[np.uint8]) -> Detections:
         """Faces in an image, uint8 (h, w, 3) RGB, of any size; in its own pixels."""
-        fed = letterbox(image, self.size).astype(np.float32)
+        fed: NDArray[np.float32] = letterbox(image, self.size).astype(np.float32)
         if self.pixels.colour == "BGR":
             fed = fed[..., ::-1]
-        fed = (fed - np.array(self.pixels.mean, np.float32)) / np.float32(self.pixels.std)
+        std = np.asarray(self.pixels.std, np.float32)
+        fed = ((fed - np.array(self.pixels.mean, np.float32)) / std).astype(np.float32)
         batch = np.ascontiguousarray(fed.transpose(2, 0, 1)[None])
         outputs = self._session.run(list(self._outputs), {self.input_name: batch})
         return detect(joined(outputs), self.spec, (image.shape[0], image.shape[1]))

@@ -167,10 +167,12 @@ class _Work:
         self._artifact = self._file(artifact, deployable.FILE)
         self._images: dict[str, Path] = {}
         self._ids: dict[str, list[str]] = {}
+        self._lost: dict[str, list[int]] = {}
         for role in ("gallery", "probe"):
             pictures = self._held(sources[f"{role}_images"])
             self._images[role] = pictures.verify(image_rows.FILE)
             self._ids[role] = image_rows.read_rows(pictures.read(image_rows.ROWS))
+            self._lost[role] = image_rows.lost_rows(pictures)
 
     def layers(self, count: int) -> LayerReport:
         """Each layer against float32 on `count` probe images."""
@@ -233,7 +235,8 @@ class _Work:
         for role in ("gallery", "probe"):
             self._emit(StepStarted(step=f"{role} features: {name}", stage="explain"))
             rows = self._encode(artifact, self._images[role])
-            sides.append(Features(rows, np.zeros(len(rows), bool), self._ids[role]))
+            failed = np.isin(np.arange(len(rows)), self._lost[role])
+            sides.append(Features(rows, failed, self._ids[role]))
         searches, _ = score.search(sides[0], sides[1], self._plan.matrix.scoring.fusion)
         return searches
 

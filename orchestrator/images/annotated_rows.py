@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -75,6 +76,10 @@ class AnnotatedRows:
         file = io.BytesIO()
         TruthSet(truth.images[: self._count], truth.subsets).save(file)
         return {TRUTH: file.getvalue()}
+
+    def lost(self, images: npt.NDArray[np.uint8]) -> Sequence[int]:
+        """None: every picture is shown to the detector."""
+        return ()
 
     def fingerprint(self) -> str:
         """Hash (hex) of what decides pixels and truth."""

@@ -95,6 +95,10 @@ class FileRows:
         """Nothing."""
         return {}
 
+    def lost(self, images: npt.NDArray[np.uint8]) -> Sequence[int]:
+        """None."""
+        return ()
+
     def fingerprint(self) -> str:
         """Hash (hex) of the decoder and of the files' contents, identities and order; where they
         lie is left out.

@@ -16,7 +16,7 @@ from orchestrator.images.checking import Checked, Checker
 from orchestrator.images.files import ImageFile
 from orchestrator.images.naming import alike, spelled
 from orchestrator.images.walking import walk
-from orchestrator.specs.testset import FolderCalibration, FolderSet
+from orchestrator.specs.testset import FolderCalibration, FolderSet, PhotosSet
 
 LAYOUT = (
     "A folder holds gallery/<identity>/<image> and probe/<identity>/<image>; "
@@ -61,7 +61,7 @@ class SetFiles:
         ]
 
 
-def read_set(spec: FolderSet, checker: Checker) -> SetFiles:
+def read_set(spec: FolderSet | PhotosSet, checker: Checker) -> SetFiles:
     """Read and check a test set; refuses nothing but what leaves no set at all.
 
     Raises:

@@ -70,6 +70,10 @@ class Rows(Protocol):
         """Files that are stored beside the images, by name."""
         ...
 
+    def lost(self, images: Pixels) -> Sequence[int]:
+        """Which of the images (all of them) are of a photo without a face."""
+        ...
+
     def fingerprint(self) -> str:
         """Hash (hex) of what decides the pixels, row order and identities.
 
@@ -114,6 +118,10 @@ class RenderedRows:
         """Nothing."""
         return {}
 
+    def lost(self, images: npt.NDArray[np.uint8]) -> Sequence[int]:
+        """None."""
+        return ()
+
     def fingerprint(self) -> str:
         """Hash (hex) of the numbers and the renderer's version."""
         head = {
@@ -156,7 +164,7 @@ def gallery_rows(
         )
         return RenderedRows(ids, np.zeros_like(ids), spec.seed, spec.difficulty)
     made = _checked_set(spec, size, checker)
-    return FileRows(_limit_gallery(made.role("gallery"), limit), size, made.notes)
+    return FileRows(limited_gallery(made.role("gallery"), limit), size, made.notes)
 
 
 def probe_rows(
@@ -177,14 +185,8 @@ def probe_rows(
         ids = np.concatenate([_range(spec.first_identity, mated), _range(first_unknown, unknown)])
         return RenderedRows(ids, np.ones_like(ids), spec.seed, spec.difficulty)
     made = _checked_set(spec, size, checker)
-    gallery, probes = made.role("gallery"), made.role("probe")
-    whole = {item.identity for item in gallery}
-    enrolled = {item.identity for item in _limit_gallery(gallery, limit)}
-    mated_files = [item for item in probes if item.identity in enrolled]
-    unknown_files = [item for item in probes if item.identity not in whole]
-    share = len(enrolled) / len(whole)
-    kept = _share(len(unknown_files), share)
-    return FileRows([*mated_files, *unknown_files[:kept]], size, made.notes)
+    files = limited_probes(made.role("gallery"), made.role("probe"), limit)
+    return FileRows(files, size, made.notes)
 
 
 def people_rows(
@@ -308,7 +310,19 @@ def _check_limit(limit: int) -> None:
         raise UserError(f"a limit of {limit} leaves nobody to enrol; it must be 1 or more")
 
 
-def _limit_gallery(gallery: Sequence[ImageFile], limit: int | None) -> list[ImageFile]:
+def limited_probes(
+    gallery: Sequence[ImageFile], probes: Sequence[ImageFile], limit: int | None
+) -> list[ImageFile]:
+    """The probes of a limited gallery: the mated ones, then unknown ones in proportion."""
+    whole = {item.identity for item in gallery}
+    enrolled = {item.identity for item in limited_gallery(gallery, limit)}
+    mated = [item for item in probes if item.identity in enrolled]
+    unknown = [item for item in probes if item.identity not in whole]
+    return [*mated, *unknown[: _share(len(unknown), len(enrolled) / len(whole))]]
+
+
+def limited_gallery(gallery: Sequence[ImageFile], limit: int | None) -> list[ImageFile]:
+    """The images of the first `limit` identities; all where it is None."""
     if limit is None:
         return list(gallery)
     _check_limit(limit)

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.aligning.photo_rows import AlignedRows
 from orchestrator.audit.sentences import refusal, shown_name
 from orchestrator.errors import UserError
 from orchestrator.hashing import digest
 from orchestrator.results import AuditFinding
 from orchestrator.specs.model import ModelSpec
-from orchestrator.specs.testset import FolderCalibration, FolderSet
+from orchestrator.specs.testset import FolderCalibration, FolderSet, PhotosSet
 
 if TYPE_CHECKING:
     from orchestrator.audit.prints import Prints
@@ -151,7 +152,9 @@ def allowed(found: Sequence[AuditFinding], matrix: Any) -> list[AuditFinding]:
 
 def _of_pictures(matrix: Any, sets: Mapping[str, Any], files: AuditFiles) -> list[AuditFinding]:
     """What the pictures show; rendered faces are what they are said to be."""
-    own = dict(sets) if isinstance(matrix.test_set, FolderSet) else {}
+    own = dict(sets) if isinstance(matrix.test_set, FolderSet | PhotosSet) else {}
+    # Of photos the whole picture is looked at: no detector runs before the run does.
+    own = {r: rows.photos() if isinstance(rows, AlignedRows) else rows for r, rows in own.items()}
     if not isinstance(matrix.calibration, FolderCalibration):
         own.pop("calibration", None)
     if not own:

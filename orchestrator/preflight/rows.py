@@ -11,11 +11,11 @@ from orchestrator.errors import UserError
 from orchestrator.planning.cells import Cell
 from orchestrator.planning.tasks import TASKS
 from orchestrator.request import Request
-from orchestrator.specs.matrix import Matrix
+from orchestrator.specs.matrix import Matrix, load_detector
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.scenes import ScenesCalibration
 from orchestrator.specs.sets import FaceSet
-from orchestrator.specs.testset import RenderedCalibration
+from orchestrator.specs.testset import FolderSet, PhotosSet, RenderedCalibration, RenderedSet
 from orchestrator.specs.yamlfile import fail
 
 if TYPE_CHECKING:
@@ -38,27 +38,38 @@ def image_rows(
     sizes = {cell.model: models[cell.model].input.size for cell in cells}
     # A given file is compared with the float32 model on calibration images.
     calibrated = {cell.model for cell in cells if not cell.probe.quantization.is_float}
-    if isinstance(matrix.test_set, FaceSet):
+    if isinstance(matrix.test_set, RenderedSet | FolderSet):
         calibration = matrix.calibration
         if isinstance(calibration, ScenesCalibration):  # refused by the matrix itself
             raise TypeError("scenes do not calibrate a recognition model")
         images.check_sets(
             matrix.test_set, calibration if calibrated else None, list(sizes.values()), checker
         )
+    detector = load_detector(matrix)
     rows: dict[tuple[str, str], Rows] = {}
     for model, size in sizes.items():
         for role in TASKS[models[model].task].roles:
-            rows[model, role] = _rows(matrix, role, size, request.limit, checker)
+            rows[model, role] = _rows(matrix, role, size, request.limit, checker, detector)
         if model in calibrated:
             rows[model, "calibration"] = _calibration(matrix, size, checker)
     return rows
 
 
 def _rows(
-    matrix: Matrix, role: str, size: tuple[int, int], limit: int | None, checker: Checker
+    matrix: Matrix,
+    role: str,
+    size: tuple[int, int],
+    limit: int | None,
+    checker: Checker,
+    detector: ModelSpec | None,
 ) -> Rows:
     from orchestrator import images
 
+    if isinstance(matrix.test_set, PhotosSet):
+        from orchestrator.aligning.photo_rows import aligned_rows
+
+        assert detector is not None
+        return aligned_rows(matrix.test_set, role, detector, limit=limit, checker=checker)
     if not isinstance(matrix.test_set, FaceSet):
         try:
             return images.picture_rows(matrix.test_set, size, limit)

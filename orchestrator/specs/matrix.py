@@ -15,7 +15,7 @@ from orchestrator.specs.model import ModelSpec, Task, load_model
 from orchestrator.specs.quantization import Quantization
 from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
 from orchestrator.specs.sets import CalibrationSpec, TestSet, task_of, usual_calibration
-from orchestrator.specs.testset import RenderedCalibration, RenderedSet
+from orchestrator.specs.testset import PhotosSet, RenderedCalibration, RenderedSet
 from orchestrator.specs.yamlfile import PathKey, Problem, fail, nearest
 
 Gallery = Literal["same", "float32"]
@@ -387,24 +387,12 @@ def load_models(matrix: Matrix, verify: bool = True) -> dict[str, ModelSpec]:
     Raises:
         UserError: a manifest is not found (the places searched are named) or is wrong.
     """
-    shipped = Path(__file__).resolve().parent.parent
-    places = [matrix.folder / "models", shipped / "models"]
-    if (shipped.parent / "pyproject.toml").is_file():  # a checkout, not an installation
-        places.append(shipped.parent / "models")
     models: dict[str, ModelSpec] = {}
     problems: list[Problem] = []
     for i, reference in enumerate(matrix.models):
-        if _is_path(reference):
-            found = [matrix.folder / Path(reference).expanduser()]
-        else:
-            found = [place / f"{reference}.yaml" for place in places]
-        manifest = next((path for path in found if path.is_file()), None)
-        if manifest is None:
-            known = {path.stem for place in places for path in place.glob("*.yaml")}
-            searched = ", ".join(dict.fromkeys(str(path) for path in found))
-            word = "" if _is_path(reference) else nearest(reference, known)
-            text = f"no model {reference!r}: there is no {searched}{word}"
-            problems.append(matrix.source.problem(("models", i), text))
+        manifest = _manifest(matrix, reference)
+        if isinstance(manifest, str):
+            problems.append(matrix.source.problem(("models", i), manifest))
             continue
         model = load_model(manifest, verify)
         name = matrix.model_name(reference)
@@ -414,3 +402,42 @@ def load_models(matrix: Matrix, verify: bool = True) -> dict[str, ModelSpec]:
         models[name] = model
     fail(problems)
     return models
+
+
+def load_detector(matrix: Matrix) -> ModelSpec | None:
+    """The manifest of the detector that aligns a matrix's photos; None where there is none.
+
+    Raises:
+        UserError: it is not found, is wrong, or is not a detector's.
+    """
+    if not isinstance(matrix.test_set, PhotosSet):
+        return None
+    place: PathKey = ("test_set", "photos", "detector")
+    manifest = _manifest(matrix, matrix.test_set.detector)
+    if isinstance(manifest, str):
+        fail([matrix.source.problem(place, manifest)])
+        raise AssertionError
+    found = load_model(manifest)
+    if found.task != "detection":
+        text = f"the model {found.name!r} is for {found.task} (`task:` in {found.source.file})"
+        fail([matrix.source.problem(place, text)])
+    return found
+
+
+def _manifest(matrix: Matrix, reference: str) -> Path | str:
+    """The file of a manifest, or why there is none."""
+    shipped = Path(__file__).resolve().parent.parent
+    places = [matrix.folder / "models", shipped / "models"]
+    if (shipped.parent / "pyproject.toml").is_file():  # a checkout, not an installation
+        places.append(shipped.parent / "models")
+    if _is_path(reference):
+        found = [matrix.folder / Path(reference).expanduser()]
+    else:
+        found = [place / f"{reference}.yaml" for place in places]
+    manifest = next((path for path in found if path.is_file()), None)
+    if manifest is not None:
+        return manifest
+    known = {path.stem for place in places for path in place.glob("*.yaml")}
+    searched = ", ".join(dict.fromkeys(str(path) for path in found))
+    word = "" if _is_path(reference) else nearest(reference, known)
+    return f"no model {reference!r}: there is no {searched}{word}"

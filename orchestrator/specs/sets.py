@@ -13,17 +13,18 @@ from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
 from orchestrator.specs.testset import (
     FolderCalibration,
     FolderSet,
+    PhotosSet,
     RenderedCalibration,
     RenderedSet,
 )
 
-FaceSet = RenderedSet | FolderSet
-"""Aligned faces, for recognition."""
+FaceSet = RenderedSet | FolderSet | PhotosSet
+"""Faces, aligned or to be aligned, for recognition."""
 
 PictureSet = ScenesSet | WiderSet | CocoSet
 """Whole pictures with annotated faces, for detection."""
 
-_SETS = ("rendered", "folder", "list", "scenes", "wider", "coco")
+_SETS = ("rendered", "folder", "list", "photos", "scenes", "wider", "coco")
 _CALIBRATIONS = ("rendered", "folder", "list", "scenes")
 
 TestSet = Annotated[

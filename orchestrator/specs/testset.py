@@ -76,6 +76,23 @@ class FolderSet(Spec):
     allow_leaks: bool = False
 
 
+class PhotosSet(Spec):
+    """The user's own photos, from which a detector takes and aligns the faces before the run.
+
+    Photos lie in `<path>/gallery/<identity>/` and `<path>/probe/<identity>/`, of any size.
+    `detector` is a detector's manifest, by name or path; it runs in float32 on this host. The
+    largest face of a photo is taken; a photo in which no box reaches `min_score` is a failure to
+    acquire and counts as a miss. `skip_unreadable` and `allow_leaks` are as for a folder.
+    """
+
+    source: Literal["photos"] = "photos"
+    path: SetPath
+    detector: str = Field(min_length=1)
+    min_score: float = Field(0.5, gt=0, lt=1, allow_inf_nan=False)
+    skip_unreadable: bool = False
+    allow_leaks: bool = False
+
+
 class RenderedCalibration(Spec):
     """Rendered faces, one an identity, from `first_identity` on."""
 

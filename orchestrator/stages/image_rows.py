@@ -17,6 +17,8 @@ from orchestrator.store.rows import JOURNAL, RowWriter, summary_of
 
 FILE = "images.npy"
 ROWS = "rows.json"
+LOST = "lost.json"
+"""Numbers of rows whose photo has no face; there only where some have none."""
 APART = (JOURNAL, summary_of(FILE))
 """How the images came; no part of what they are."""
 
@@ -41,6 +43,9 @@ class Rows(Protocol):
 
     def beside(self) -> Mapping[str, bytes]:
         """Files that are stored beside the images, by name."""
+
+    def lost(self, images: NDArray[np.uint8]) -> Sequence[int]:
+        """Which of the images are of a photo without a face."""
 
 
 def make_images(
@@ -81,6 +86,9 @@ def make_images(
             progress(done)
         images = str(writer.finish()["sha256"])
     files = {ROWS: json.dumps(list(rows.identities)).encode(), **beside.result()}
+    lost = rows.lost(np.load(folder / FILE, mmap_mode="r"))
+    if lost:
+        files[LOST] = json.dumps(list(lost)).encode()
     for name, data in files.items():
         (folder / name).write_bytes(data)
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -115,6 +123,12 @@ def _blocks(
 def read_rows(data: bytes) -> list[str]:
     """The identities that `make_images` listed, one a row."""
     rows: list[str] = json.loads(data)
+    return rows
+
+
+def lost_rows(held: Held) -> list[int]:
+    """Numbers of the rows whose photo has no face: failures to acquire."""
+    rows: list[int] = json.loads(held.read(LOST)) if LOST in held.manifest["files"] else []
     return rows
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from orchestrator.errors import TransientError
 from orchestrator.planning.stage_facts import STAGE_FACTS
-from orchestrator.stages.image_rows import APART, make_images
+from orchestrator.stages.image_rows import APART, LOST, make_images
 from orchestrator.stages.stage import Stage
 from orchestrator.stages.work import Work
 from orchestrator.store.artifacts import Held
@@ -36,15 +37,22 @@ def run(work: Work) -> Held:
         step.stage,
         work.key,
         provenance={**work.origin, "fingerprint": step.params["fingerprint"]},
-        facts={"count": len(rows)},
+        facts={"count": len(rows), "lost": _lost(work)},
         hashes=hashes,
         apart=APART,
     )
 
 
+def _lost(work: Work) -> int:
+    """Photos in which no face was found."""
+    path = work.store.part(work.step.stage, work.key) / LOST
+    return len(json.loads(path.read_bytes())) if path.exists() else 0
+
+
 def summary(facts: Mapping[str, Any]) -> str:
-    """How many."""
-    return f"{facts['count']:,} images"
+    """How many, and in how many photos there is no face."""
+    lost = facts.get("lost", 0)
+    return f"{facts['count']:,} images" + (f", no face in {lost:,} photos" if lost else "")
 
 
 STAGE = Stage(STAGE_FACTS["images"], (), run, summary)

@@ -6,7 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,12 +36,8 @@ PARTS_AT_A_TIME = 2
 
 def run(work: Work) -> StageOutput:
     """Search in a Ray worker, or what is too big for one in many."""
-    ids = {
-        role: image_rows.read_rows(work.input(f"{role}_images").read(image_rows.ROWS))
-        for role in ("gallery", "probe")
-    }
-    gallery, probe = (work.input(role).folder for role in ("gallery", "probe"))
-    sides = stored_features(gallery, ids["gallery"]), stored_features(probe, ids["probe"])
+    sources = tuple(_source(work, role) for role in ("gallery", "probe"))
+    sides = sources[0].features(), sources[1].features()
     policy, compute = work.step.params["scoring"], work.services.compute
     news: Iterator[Progress | StageOutput]
     if too_big(*sides):
@@ -50,8 +46,7 @@ def run(work: Work) -> StageOutput:
         )
     else:
         # Ray's head is on this machine: its worker maps the store's files, nothing is copied.
-        folders = str(gallery), str(probe)
-        news = compute.watch(score_stored, *folders, ids["gallery"], ids["probe"], policy)
+        news = compute.watch(score_stored, *sources, policy)
     output = None
     try:
         for heard in news:
@@ -62,7 +57,47 @@ def run(work: Work) -> StageOutput:
     except UnusableFeature as error:
         raise UserError(f"{error.message}: {_image(work, error)}", error.hint) from error
     assert output is not None
+    acquired = _not_acquired(*sources)
+    if acquired:
+        facts = {**output.facts, "warnings": [acquired, *output.facts["warnings"]]}
+        output = replace(output, facts=facts)
     return output
+
+
+def _not_acquired(gallery: StoredSide, probes: StoredSide) -> str:
+    """How many photos have no face; empty where all have one."""
+    if not gallery.lost and not probes.lost:
+        return ""
+    return (
+        f"failures to acquire: the detector found no face in {len(gallery.lost)} of "
+        f"{len(gallery.ids)} gallery photos and {len(probes.lost)} of {len(probes.ids)} probe "
+        "photos; they count as misses"
+    )
+
+
+@dataclass(frozen=True)
+class StoredSide:
+    """Gallery or probes in the store.
+
+    Attributes:
+        folder: of the feature file.
+        ids: identities, one a row.
+        lost: rows whose photo has no face.
+    """
+
+    folder: str
+    ids: Sequence[str]
+    lost: Sequence[int] = ()
+
+    def features(self) -> Features:
+        """The feature file, mapped; see `stored_features`."""
+        return stored_features(Path(self.folder), self.ids, self.lost)
+
+
+def _source(work: Work, role: str) -> StoredSide:
+    images = work.input(f"{role}_images")
+    ids = image_rows.read_rows(images.read(image_rows.ROWS))
+    return StoredSide(str(work.input(role).folder), ids, image_rows.lost_rows(images))
 
 
 class UnusableFeature(UserError):
@@ -96,8 +131,13 @@ def refused(error: ScoringError) -> UserError:
     return found
 
 
-def stored_features(folder: Path, ids: Sequence[str]) -> Features:
+def stored_features(folder: Path, ids: Sequence[str], lost: Sequence[int] = ()) -> Features:
     """A complete feature file of the store; integer features are dequantized.
+
+    Args:
+        folder: of the store's entry.
+        ids: identities, one a row.
+        lost: rows whose photo has no face; they have failed, whatever was computed of them.
 
     Raises:
         TransientError: not complete, or damaged since.
@@ -108,6 +148,9 @@ def stored_features(folder: Path, ids: Sequence[str]) -> Features:
         rows = _as_float(folder, rows, header)
     if len(rows) != len(ids):
         raise UserError(f"{folder}: {len(rows)} feature rows for {len(ids)} identities")
+    if lost:
+        failed = failed.copy()
+        failed[list(lost)] = True
     return Features(rows, failed, ids)
 
 
@@ -243,17 +286,10 @@ def output_of(
 
 
 def score_stored(
-    gallery_folder: str,
-    probe_folder: str,
-    gallery_ids: Sequence[str],
-    probe_ids: Sequence[str],
-    policy: Mapping[str, Any],
+    gallery_side: StoredSide, probe_side: StoredSide, policy: Mapping[str, Any]
 ) -> Iterator[Progress | StageOutput]:
     """Score the store's feature files, which are mapped and not copied; says how far it is."""
-    gallery, probes = (
-        stored_features(Path(folder), ids)
-        for folder, ids in ((gallery_folder, gallery_ids), (probe_folder, probe_ids))
-    )
+    gallery, probes = gallery_side.features(), probe_side.features()
 
     def work(say: Callable[[Progress], None]) -> StageOutput:
         said = time.monotonic()

@@ -30,6 +30,9 @@ class Numbered:
     def beside(self) -> dict[str, bytes]:
         return {}
 
+    def lost(self, images: np.ndarray) -> tuple[int, ...]:
+        return ()
+
     def images(self, start: int, stop: int) -> np.ndarray:
         self.asked.append((start, stop))
         numbers = np.arange(start, stop, dtype=np.int64)[:, None, None, None]

@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from orchestrator.aligning.detector import Detector, Pixels
 from orchestrator.errors import UserError
 from orchestrator.intake.reading import read
@@ -66,9 +68,9 @@ class FoundDetector:
         ]
         if not self.given:
             said.append(
-                f"Colour {pixels.colour}, mean {pixels.mean[0]:g} and std {pixels.std:g} are those "
-                f"of {spec.head}'s own repository; give --colour, --mean and --std where yours "
-                "differ."
+                f"Colour {pixels.colour}, mean {pixels.mean[0]:g} and std {np.max(pixels.std):g} "
+                f"are those of {spec.head}'s own repository; give --colour, --mean and --std "
+                "where yours differ."
             )
         if min(self.size) < SMALL:
             said.append(
@@ -99,7 +101,7 @@ class FoundDetector:
             size=self.size,
             colour=pixels.colour,
             mean=pixels.mean,
-            std=[pixels.std],
+            std=np.atleast_1d(pixels.std).tolist(),
             head=spec.head,
             outputs=[output.name for output in spec.outputs],
             why=why,

@@ -256,18 +256,25 @@ class KeptFeatures:
         held = self.held(row, role)
         name = f"{held.content} {self._images(held)}"
         if name not in self._read:
-            self._read[name] = score.stored_features(held.folder, self.ids(row, role))
+            pictures = self._pictures(row, role)
+            ids, lost = self.ids(row, role), image_rows.lost_rows(pictures)
+            self._read[name] = score.stored_features(held.folder, ids, lost)
         return self._read[name]
 
     def ids(self, row: CellResult, role: str) -> list[str]:
         """Identities of a row's gallery or probe images."""
         content = self.images(row, role)
         if content not in self._ids:
-            pictures = self.run.store.by_content("images", content) if self.run.store else None
-            if pictures is None:
-                raise self._gone(row, f"the list of the {role} images")
+            pictures = self._pictures(row, role)
             self._ids[content] = image_rows.read_rows(pictures.read(image_rows.ROWS))
         return self._ids[content]
+
+    def _pictures(self, row: CellResult, role: str) -> Held:
+        content = self.images(row, role)
+        pictures = self.run.store.by_content("images", content) if self.run.store else None
+        if pictures is None:
+            raise self._gone(row, f"the list of the {role} images")
+        return pictures
 
     def images(self, row: CellResult, role: str) -> str:
         """Content hash of the images that a row's features were made from."""
