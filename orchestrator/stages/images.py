@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from orchestrator.counting import counted
 from orchestrator.errors import TransientError
 from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.stages.image_rows import APART, LOST, make_images
@@ -52,7 +53,7 @@ def _lost(work: Work) -> int:
 def summary(facts: Mapping[str, Any]) -> str:
     """How many, and in how many photos there is no face."""
     lost = facts.get("lost", 0)
-    return f"{facts['count']:,} images" + (f", no face in {lost:,} photos" if lost else "")
+    return f"{facts['count']:,} images" + (f", no face in {counted(lost, 'photo')}" if lost else "")
 
 
 STAGE = Stage(STAGE_FACTS["images"], (), run, summary)

@@ -33,7 +33,7 @@ from orchestrator.request import Request
 from orchestrator.specs import Inventory, Matrix, ModelSpec
 from orchestrator.specs.base import Spec
 
-from ..red_detector import detector, photo
+from ..red_detector import detector, manifest, photo
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = BoardFacts("x86_64", "some cpu", "3.11", {"onnxruntime": "1", "tensorrt": "8.6.1"})
@@ -123,7 +123,7 @@ def write(folder: Path, files: dict[str, Any]) -> None:
 
 def photos(folder: Path) -> None:
     """Annotated photos in both formats, and WIDER FACE's lists of faces that count."""
-    detector(folder / "models/red.onnx")
+    manifest(folder)
     for place, size in (("photos", (64, 48)), ("other", (80, 48))):
         photo(folder / place / "party/1.png", (8, 8), size=size)
     for name, width in (("", 20), ("2", 21)):
@@ -264,6 +264,8 @@ DETECTS = (
 )
 SCENES = (*DETECTS, (M, ("calibration",), {"scenes": {"images": 20, "size": [128, 160]}}))
 WIDER = (*DETECTS, (M, ("test_set",), {"wider": {"images": "photos", "truth": "wider.txt"}}))
+TWO = (M, ("test_set",), {"folder": {"path": "two"}})
+PHOTOS = (M, ("test_set",), {"photos": {"path": "two", "detector": "red"}})
 LISTS = {name: f"{name}.mat" for name in ("easy", "medium", "hard")}
 LISTED = (*WIDER, (M, ("test_set", "wider", "lists"), LISTS))
 COCO = (*DETECTS, (M, ("test_set",), {"coco": {"images": "photos", "annotations": "coco.json"}}))
@@ -293,6 +295,21 @@ def of_sets() -> dict[str, Case]:
         found[f"WiderLists.{name}"] = Case(
             (M, ("test_set", "wider", "lists", name), "none.mat"), first=LISTED
         )
+    for name, value in (("path", "one"), ("detector", "synthdet"), ("min_score", 0.9)):
+        found[f"PhotosSet.{name}"] = Case((M, ("test_set", "photos", name), value), first=(PHOTOS,))
+    found["PhotosSet.source"] = Case(TWO, first=(PHOTOS,))
+    found["PhotosSet.skip_unreadable"] = Case(
+        (M, ("test_set", "photos", "skip_unreadable"), True),
+        "notes",
+        (PHOTOS, (M, ("test_set", "photos", "path"), "spoilt")),
+        refused_before="skip_unreadable: true",
+    )
+    found["PhotosSet.allow_leaks"] = Case(
+        (M, ("test_set", "photos", "allow_leaks"), True),
+        "leaks",
+        (PHOTOS, (M, ("test_set", "photos", "path"), "leaky")),
+        refused_before="1 of 3 probes show",
+    )
     values = {"images": 8, "seed": 1, "size": [96, 96], "difficulty": 2}
     for name, value in values.items():
         found[f"ScenesSet.{name}"] = Case((M, ("test_set", "scenes", name), value), first=DETECTS)
@@ -308,7 +325,6 @@ def of_sets() -> dict[str, Case]:
 
 
 RENDERED = (M, ("test_set",), {"rendered": {"identities": 20, "unknown": 10}})
-TWO = (M, ("test_set",), {"folder": {"path": "two"}})
 CALIBRATES = (M, ("calibration",), {"folder": {"path": "one/gallery"}})
 DRAWN = (M, ("calibration",), {"rendered": {"images": 20}})
 RULE = (M, ("include",), [{"kind": ["host-cpu", "khadas-vim3"]}])
