@@ -425,6 +425,7 @@ def test_the_parts_of_a_time_stand_apart(text: str) -> None:
     assert (pre, post) == (0.2, 0.1)
     assert whole == pytest.approx(pre + device + post, abs=0.01)
     assert "mJ (VDD_IN, 9.5 W)" in line
+    assert "<td>SUSPECT: too noisy</td>" in table
     assert "6 RV1126" not in table.split("</table>")[0]
 
 

@@ -33,7 +33,7 @@ def comment(compared: RunComparison, judgement: Judgement, limits: Limits) -> st
     if compared.rows or judgement.remarks:
         lines += [*_table(compared, judgement, limits), ""]
     lines += _details("Why it failed", judgement.failures, opened=True)
-    lines += _details("What could not be told for sure", judgement.warnings)
+    lines += _details("What could not be judged", judgement.warnings)
     over = judged([pair.first for pair in compared.rows]).over
     lines += _details("Left out", judgement.left_out)
     lines += [

@@ -134,7 +134,7 @@ def _parts_of_time(rows: Sequence[CellResult], names: Mapping[str, str]) -> list
                 _one_line(latency.device.p99_ms),
                 _one_line(latency.device.mad_ms),
                 energy_text(row) or "not measured",
-                f"{row.verdict} {row.verdict_reason}".strip(),
+                _verdict(row),
                 ", ".join(latency.unseen) or "nothing",
             ]
         )
@@ -144,6 +144,13 @@ def _parts_of_time(rows: Sequence[CellResult], names: Mapping[str, str]) -> list
     head += ["Energy", "Verdict", "Not reported by the board"]
     title = "Where the time of one inference goes: medians; transfer is no part of the others"
     return [{"title": title, "head": head, "body": lines}]
+
+
+def _verdict(row: CellResult) -> str:
+    """With a word for each reason: the sentences are in the notes and the provenance."""
+    reasons = row.verdict_reasons or [row.verdict_reason]
+    words = ", ".join(reason.partition(":")[0] for reason in reasons if reason)
+    return f"{row.verdict}: {words}" if words else row.verdict
 
 
 def _one_line(ms: float | None) -> str:
