@@ -17,7 +17,14 @@ FACE = 64  # pixels; the net's answer for each red cell of 4 x 4
 MARKS = TEMPLATE / 112
 
 
-def detector(path: Path, height: int | str = 128, width: int | str = 160, points: int = 10) -> Path:
+def detector(
+    path: Path,
+    height: int | str = 128,
+    width: int | str = 160,
+    points: int = 10,
+    *,
+    sigmoid: bool = True,
+) -> Path:
     """A convolution of 4 x 4 pixels a cell: heat where red is; box and points are constant."""
     nodes, weights = [], []
 
@@ -31,7 +38,7 @@ def detector(path: Path, height: int | str = 128, width: int | str = 160, points
     red = np.zeros((1, 3, 4, 4))
     red[0, 0], red[0, 1] = 1 / 16 / 8, -1 / 16 / 8
     conv("heat", red, np.array([-16.0]), "logit")
-    nodes.append(helper.make_node("Sigmoid", ["logit"], ["heat"]))
+    nodes.append(helper.make_node("Sigmoid" if sigmoid else "Identity", ["logit"], ["heat"]))
     conv("scale", np.zeros((2, 3, 4, 4)), np.full(2, np.log(FACE / 4)))
     conv("offset", np.zeros((2, 3, 4, 4)), np.zeros(2))
     conv("marks", np.zeros((points, 3, 4, 4)), np.resize(MARKS[:, ::-1].reshape(-1), points))
@@ -91,10 +98,10 @@ def annotated(folder: Path, photos: dict[str, tuple[Corners, Corners]]) -> Path:
     return path
 
 
-def manifest(folder: Path) -> Path:
+def manifest(folder: Path, *, sigmoid: bool = True) -> Path:
     """`models/red.onnx` and its manifest below a folder."""
     (folder / "models").mkdir(parents=True, exist_ok=True)
-    data = detector(folder / "models" / "red.onnx").read_bytes()
+    data = detector(folder / "models" / "red.onnx", sigmoid=sigmoid).read_bytes()
     path = folder / "models" / "red.yaml"
     path.write_text(
         f"""\

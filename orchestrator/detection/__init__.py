@@ -16,7 +16,14 @@ from orchestrator.detection.comparing import (
     DetectionDifference,
     compare,
 )
-from orchestrator.detection.decode import DetectorSpec, decoded, detect, finished, split
+from orchestrator.detection.decode import (
+    DetectorSpec,
+    decoded,
+    detect,
+    detector_spec,
+    finished,
+    split,
+)
 from orchestrator.detection.errors import DetectionError
 from orchestrator.detection.figures import DetectionFigures, DetectionPolicy, evaluate
 from orchestrator.detection.heads.head import DetectionHead, Output
@@ -43,6 +50,7 @@ __all__ = [
     "compare",
     "decoded",
     "detect",
+    "detector_spec",
     "evaluate",
     "finished",
     "letterbox",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +38,19 @@ class DetectorSpec:
     def row_size(self) -> int:
         """Values of a feature row: all outputs, one after another."""
         return sum(output.size for output in self.outputs)
+
+
+def detector_spec(about: Mapping[str, Any]) -> DetectorSpec:
+    """A detector from plain JSON: `head`, `outputs` (name and shape each), `input_size`,
+    `min_score`, `nms_iou`."""
+    height, width = about["input_size"]
+    return DetectorSpec(
+        head=about["head"],
+        outputs=tuple(Output(name, tuple(shape)) for name, shape in about["outputs"]),
+        input_size=(height, width),
+        min_score=about["min_score"],
+        nms_iou=about["nms_iou"],
+    )
 
 
 def split(row: Floats, spec: DetectorSpec) -> list[Floats]:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from orchestrator.detection import HEADS, DetectionError, Output, recognized
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.detection import (
+    HEADS,
+    DetectionError,
+    Output,
+    decoded,
+    detector_spec,
+    recognized,
+)
 from orchestrator.errors import UserError
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.yamlfile import nearest
@@ -48,6 +58,24 @@ def outputs_of(spec: ModelSpec) -> Callable[[Shaped], tuple[str, ...]]:
         return names
 
     return found
+
+
+def refuse_undecodable(spec: ModelSpec, features: NDArray[np.float32]) -> None:
+    """See that a detector's outputs over a few images become boxes, before anything is quantized.
+
+    Args:
+        spec: with its outputs known.
+        features: float32 (n, row_size), of the float32 model.
+
+    Raises:
+        UserError: they do not: logits in the place of scores, boxes that are not decoded yet.
+    """
+    detector = detector_spec(spec.detector_meta)
+    try:
+        for row in features:
+            decoded(row, detector)
+    except DetectionError as error:
+        raise UserError(f"{spec.file}: {error}") from error
 
 
 def _unfit(spec: ModelSpec, outputs: Sequence[Output]) -> str:

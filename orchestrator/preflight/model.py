@@ -28,7 +28,7 @@ from orchestrator.intake.inputs import image_input
 from orchestrator.intake.looking import look
 from orchestrator.intake.reading import Original, read
 from orchestrator.planning.tasks import TASKS
-from orchestrator.preflight.detector import outputs_of
+from orchestrator.preflight.detector import outputs_of, refuse_undecodable
 from orchestrator.preflight.unsupported import limits, reasons
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.yamlfile import Problem, fail, nearest
@@ -198,6 +198,12 @@ def _fresh(spec: ModelSpec, original: Original, images: Any) -> tuple[dict[str, 
     if spec.detection is None and dims != spec.embedding_size:
         text = f"{spec.file} makes {dims} numbers a face, not {spec.embedding_size}"
         fail([spec.source.problem(("embedding_size",), text)])
+    if spec.detection is not None:
+        try:
+            refuse_undecodable(spec.with_outputs(normal.detector), proof.features)
+        except UserError as error:
+            fail([_at(spec, "detection", error.message)], error.hint)
+            raise
     looked = look(proof.features, detector=spec.detection is not None)
     if looked.fatal:
         fail(

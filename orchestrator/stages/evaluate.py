@@ -64,28 +64,14 @@ def evaluate_stored(
         detector: `ModelSpec.detector_meta`.
         policy: the matrix's `scoring`.
     """
-    from orchestrator.detection import DetectionError, TruthSet
+    from orchestrator.detection import DetectionError, TruthSet, detector_spec
 
     features = stored_features(Path(folder), ids)
-    spec = spec_of(detector)
+    spec = detector_spec(detector)
     try:
         return evaluate(features, TruthSet.load(Path(truth)), spec, policy)
     except DetectionError as error:
         raise UserError(f"detection: {error}") from error
-
-
-def spec_of(detector: Mapping[str, Any]) -> DetectorSpec:
-    """A detector from plain JSON (`ModelSpec.detector_meta`)."""
-    from orchestrator.detection import DetectorSpec, Output
-
-    height, width = detector["input_size"]
-    return DetectorSpec(
-        head=detector["head"],
-        outputs=tuple(Output(name, tuple(shape)) for name, shape in detector["outputs"]),
-        input_size=(height, width),
-        min_score=detector["min_score"],
-        nms_iou=detector["nms_iou"],
-    )
 
 
 def policy_of(policy: Mapping[str, Any]) -> DetectionPolicy:

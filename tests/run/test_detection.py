@@ -111,3 +111,16 @@ def test_what_does_not_fit_a_detector_is_refused_before_anything_starts(
     refused = project.farm("plan", wrong.name)
     assert refused.returncode == 2, refused.stdout
     assert says in refused.stderr
+
+
+def test_logits_in_the_place_of_scores_are_refused_before_anything_starts(
+    project: Project, tmp_path: Path
+) -> None:
+    own = Project(tmp_path)
+    for name in ("matrix.yaml", "device_inventory.yaml", "coco.json", "photos", "other"):
+        (tmp_path / name).symlink_to(project.folder / name)
+    manifest(tmp_path, sigmoid=False)
+    refused = own.farm("plan")
+    assert refused.returncode == 2, refused.stdout
+    assert "models/red.yaml:6: red.onnx: the heat map's scores are" in refused.stderr
+    assert "export the model with its last sigmoid or softmax" in refused.stderr

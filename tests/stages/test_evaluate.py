@@ -10,12 +10,12 @@ import pytest
 
 from orchestrator.aligning.detector import Detector
 from orchestrator.data.features import Features
-from orchestrator.detection import DetectionError, DetectorSpec, TruthSet, letterbox
+from orchestrator.detection import DetectionError, DetectorSpec, TruthSet, detector_spec, letterbox
 from orchestrator.graphs.sessions import faithful_session, joined
 from orchestrator.images.annotated_files import read_coco
 from orchestrator.images.annotated_rows import TRUTH, AnnotatedRows
 from orchestrator.stages.compare_detection import difference
-from orchestrator.stages.evaluate import FOUND, evaluate, spec_of
+from orchestrator.stages.evaluate import FOUND, evaluate
 from tests.red_detector import annotated, detector
 
 POLICY = {"confidence": 0.95, "bootstrap": 100, "seed": 0, "false_positives": [0.1, 1.0]}
@@ -103,7 +103,7 @@ def test_plain_json_makes_the_same_detector(made: Any) -> None:
         "min_score": spec.min_score,
         "nms_iou": spec.nms_iou,
     }
-    assert spec_of(told) == spec
+    assert detector_spec(told) == spec
 
 
 def test_rows_are_letterboxed_and_a_part_keeps_its_truth(made: Any, tmp_path: Path) -> None:
