@@ -198,12 +198,7 @@ def _fresh(spec: ModelSpec, original: Original, images: Any) -> tuple[dict[str, 
     if spec.detection is None and dims != spec.embedding_size:
         text = f"{spec.file} makes {dims} numbers a face, not {spec.embedding_size}"
         fail([spec.source.problem(("embedding_size",), text)])
-    if spec.detection is not None:
-        try:
-            refuse_undecodable(spec.with_outputs(normal.detector), proof.features)
-        except UserError as error:
-            fail([_at(spec, "detection", error.message)], error.hint)
-            raise
+    _check_boxes(spec, normal, proof.features)
     looked = look(proof.features, detector=spec.detection is not None)
     if looked.fatal:
         fail(
@@ -227,6 +222,17 @@ def _fresh(spec: ModelSpec, original: Original, images: Any) -> tuple[dict[str, 
         **({"outputs": normal.detector} if spec.detection else {}),
     }
     return record, normal.data
+
+
+def _check_boxes(spec: ModelSpec, normal: Normal, features: NDArray[np.float32]) -> None:
+    """See that a detector's outputs become boxes; a recognition model has none."""
+    if spec.detection is None:
+        return
+    try:
+        refuse_undecodable(spec.with_outputs(normal.detector), features)
+    except UserError as error:
+        fail([_at(spec, "detection", error.message)], error.hint)
+        raise
 
 
 def sampled(rows: Any) -> NDArray[np.uint8]:

@@ -84,8 +84,9 @@ class TablePolicy(Spec):
     """Columns beside the published ones.
 
     `difference` from float32 in points with its interval, `size` of the artifact, peak `memory` of
-    the process that ran it, `energy` of one inference where a rail is measured, `model` (which
-    stands there anyway when there are several), `row`: its name (the same where rows look alike).
+    the process that ran it, `energy` of one inference where a rail is measured, of a detector
+    `landmarks` (their error) and `decoding` (its time on this host), `model` (which stands there
+    anyway when there are several), `row`: its name (the same where rows look alike).
     """
 
     columns: OneOrMany[Column] = ()

@@ -114,7 +114,7 @@ def test_widerfaces_lists(images: Path) -> None:
         ("c.png", "d.png", "d.png does not exist"),
         ("1--Fair/c.png", "0--Parade/a.jpg", "truth.txt:8: 0--Parade/a.jpg is listed twice"),
         (TEXT, "\n", "no image is listed"),
-        (TEXT, "0--Parade/b.png\n0\n0 0 0 0 0 0 0 0 0 0\n", "no face that counts in 1 images"),
+        (TEXT, "0--Parade/b.png\n0\n0 0 0 0 0 0 0 0 0 0\n", "no face that counts in 1 image"),
     ],
 )
 def test_wrong_text_is_refused_with_its_line(images: Path, old: str, new: str, words: str) -> None:

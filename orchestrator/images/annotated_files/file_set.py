@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from orchestrator.counting import counted as number_of
 from orchestrator.detection.boxes import POINTS
 from orchestrator.detection.truth import Truth, TruthSet, box_problem
 from orchestrator.errors import UserError
@@ -127,7 +128,7 @@ def file_set(
         raise UserError("\n".join(listed))
     counted = sum(int((~truth.ignored).sum()) for truth in truths)
     if not counted:
-        raise UserError(f"{source}: no face that counts in {len(truths)} images")
+        raise UserError(f"{source}: no face that counts in {number_of(len(truths), 'image')}")
     return AnnotatedFiles(folder, TruthSet(tuple(truths), subsets))
 
 

@@ -66,7 +66,8 @@ def _entries(path: Path) -> Iterator[_Entry]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UserError(f"{path} cannot be read: {why}") from error
     at, seen = 0, set()
     while at < len(lines):
         if not lines[at].strip():
