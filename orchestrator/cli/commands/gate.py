@@ -30,7 +30,8 @@ from orchestrator.cli.parsing import Section, declare, options, types
     "--max-drop",
     metavar="RATE=POINTS",
     multiple=True,
-    help="allowed fall of rank1 or tar in points, such as rank1=0.5; may be repeated",
+    help="allowed fall of rank1, tar or, of detectors, ap_hard and the like in points, such as "
+    "rank1=0.5; may be repeated",
 )
 @click.option(
     "--max-slower",

@@ -67,7 +67,7 @@ def _plain(made: Plan) -> dict[str, Any]:
                 "board": cell.board,
                 "boards": list(cell.probe.pool),
                 "executed_by": cell.probe.executed_by,
-                "gallery": cell.gallery.name,
+                "gallery": cell.gallery.name if made.matrix.task == "recognition" else None,
                 "impossible": cell.reason,
                 "not_now": [] if cell.reason else _refusals(made, cell),
                 "steps": [s.id for s in made.graph.steps.values() if cell.name in s.cells],
@@ -172,7 +172,11 @@ def _rows(made: Plan, width: int) -> Table:
             todo = Text(counted(count, "step")) if count else Text("nothing, all cached", "green")
         by, gallery = cell.probe.executed_by, cell.gallery.name
         rows.append([cell.name, made.hardware(cell), by, _pool(cell.probe.pool), gallery, todo])
-    return fitted(COLUMNS, rows, width)
+    if made.matrix.task == "recognition":
+        return fitted(COLUMNS, rows, width)
+    # A detector enrols nobody.
+    places = [place for place, column in enumerate(COLUMNS) if column.name != "Gallery by"]
+    return fitted([COLUMNS[p] for p in places], [[row[p] for p in places] for row in rows], width)
 
 
 def _pool(names: tuple[str, ...]) -> str:
