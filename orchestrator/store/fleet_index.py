@@ -45,17 +45,33 @@ def counting(entries: Iterable[Entry]) -> list[Entry]:
                 kept = [each for each in kept if each.event not in ("drained", "undrained")]
                 kept.append(entry)
             case "worked":
-                place = _replaced(kept, entry)
-                if place is not None:
+                while (place := _replaced(kept, entry)) is not None:
                     del kept[place]
                 kept.append(entry)
             case "checked":
                 if entry.state == "ready" and entry.proofs:
-                    kept = [each for each in kept if _identity(each) != entry.identity]
+                    kept = _before_proof(kept, entry.identity)
                 kept.append(entry)
             case "quarantined":
                 kept.append(entry)
     return kept
+
+
+def _before_proof(kept: list[Entry], identity: str) -> list[Entry]:
+    """What still counts once `identity` was proved: nothing else of it, as a rule.
+
+    A line of it also says that any other entry under this name is unproved. The proof says so
+    again, but not to an entry that was quarantined in between: the line before that still counts.
+    """
+    others = [
+        place
+        for place, each in enumerate(kept)
+        if each.event == "quarantined" and each.identity != identity
+    ]
+    last = max(others, default=-1)
+    left = [each for place, each in enumerate(kept) if place < last or _identity(each) != identity]
+    # What stood between two lines may be gone, so that the second makes the first superfluous.
+    return left if len(left) == len(kept) else counting(left)
 
 
 def _identity(entry: Entry) -> str | None:

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from orchestrator.errors import TransientError
@@ -68,7 +68,20 @@ def lines(board: str = "b") -> st.SearchStrategy[Entry]:
     )
 
 
+PROVED = (Proof(runtime="rknn", proved=True),)
+WARM = (50.0, None, 50.0)
+BETWEEN = [
+    Worked(board="b", at=0.0, identity="i"),
+    Worked(board="b", at=0.0, identity="j"),
+    Quarantined(board="b", at=0.0, identity="i", reason="hung"),
+    Checked(board="b", at=0.0, identity="j", proofs=PROVED, state="ready"),
+]
+
+
 @given(st.lists(lines(), max_size=14), st.floats(0, 3e6))
+@example([Worked(board="b", at=0.0, identity="i", temperature_c=t) for t in WARM], 0.0)
+@example(BETWEEN, 0.0)  # a proof does not reach an entry that was quarantined in between
+@example([*BETWEEN, Checked(board="b", identity="i", proofs=PROVED, state="ready")], 0.0)
 def test_what_still_counts_folds_to_the_same_standing(entries: list[Entry], now: float) -> None:
     kept = counting(entries)
     for identity in (*IDENTITIES, "another"):
