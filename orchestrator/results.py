@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.events import ExecutedBy
 
 RESULTS_VERSION = 1
+Task = Literal["recognition", "detection"]
+"""What a model is for."""
 # By how much a fixed piece of processor work may take longer before paces count as different.
 YARDSTICK = 0.10
 
@@ -306,7 +308,7 @@ class CellResult(Part):
     dtype: str
     calibrator: str | None
     mixed: bool
-    task: Literal["recognition", "detection"] = "recognition"
+    task: Task = "recognition"
     model: str
     test_set: TestSetResult
     partial: bool = False

@@ -25,13 +25,26 @@ def milliseconds(value: float | None, digits: int = 1) -> str:
     return DASH if value is None else f"{value:.{digits}f} ms"
 
 
-def interval(estimate: Estimate) -> str:
-    """`80.94 [80.6, 81.3]`."""
+def bounded(
+    estimate: Estimate, value: str, bound: str, *, scale: float = 1.0, with_interval: bool = True
+) -> str:
+    """An estimate and its interval, where it has one: `80.94 [80.6, 81.3]`.
+
+    Args:
+        value, bound: format specifications of the estimate and of the interval's ends.
+        scale: what all three are multiplied by: 100 for percent.
+    """
     if estimate.value is None:
         return DASH
-    if estimate.low is None or estimate.high is None:
-        return percent(estimate.value)
-    return f"{percent(estimate.value)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    text = f"{scale * estimate.value:{value}}"
+    if not with_interval or estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} [{scale * estimate.low:{bound}}, {scale * estimate.high:{bound}}]"
+
+
+def interval(estimate: Estimate) -> str:
+    """A rate in percent: `80.94 [80.6, 81.3]`."""
+    return bounded(estimate, ".2f", ".1f", scale=100)
 
 
 def rate_text(estimate: Estimate, with_interval: bool = True) -> str:
@@ -65,12 +78,7 @@ def tar_text(tar: Tar, with_interval: bool = True) -> str:
 
 def points(estimate: Estimate, with_interval: bool = True) -> str:
     """A difference in percentage points: `-0.23 [-0.9, +0.4]`."""
-    if estimate.value is None:
-        return DASH
-    text = f"{100 * estimate.value:+.2f}"
-    if not with_interval or estimate.low is None or estimate.high is None:
-        return text
-    return f"{text} [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+    return bounded(estimate, "+.2f", "+.1f", scale=100, with_interval=with_interval)
 
 
 def p_text(p: float) -> str:

@@ -6,6 +6,7 @@ its gallery encoder is the float32 reference.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -427,3 +428,27 @@ def _reference(
                 if not reason:
                     return encoder
     return None
+
+
+def only(
+    cells: list[Cell], names: tuple[str, ...], where: str, what: str = "--only "
+) -> list[Cell]:
+    """The cells that `--only` (or `what`) names: by cell, entry, board or kind.
+
+    Raises:
+        UserError: a name matches nothing; the nearest that would is given.
+    """
+    if not names:
+        return cells
+    chosen: list[Cell] = []
+    for name in names:
+        hits = [cell for cell in cells if name in (cell.name, cell.entry, cell.board, cell.kind)]
+        if not hits:
+            valid = sorted({n for c in cells for n in (c.name, c.entry, c.board)})
+            near = difflib.get_close_matches(name, valid, 1)
+            raise UserError(
+                f"{what}{name}: no row, entry or board of {where} is called that",
+                f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(valid)}",
+            )
+        chosen.extend(cell for cell in hits if cell not in chosen)
+    return chosen

@@ -7,12 +7,10 @@ the graph as far as the store's holdings reach (`resolving.py`).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from orchestrator.errors import UserError
 from orchestrator.events import ExecutedBy
 from orchestrator.planning.cells import Cell, Encoder, scheme_name
 from orchestrator.planning.facts import BoardFacts
@@ -241,7 +239,7 @@ class _Builder:
         task = self._task(cell.model)
         inputs = {"reference": reference, "cell": score}
         if self._models[cell.model].detection is not None:
-            inputs["test_images"] = self._images(cell.model, "test", cell.name)
+            inputs[f"{task.timed}_images"] = self._images(cell.model, task.timed, cell.name)
         return self._add(
             Step(
                 id=f"{task.compare}/{cell.name}",
@@ -504,27 +502,3 @@ def _artifact_name(encoder: Encoder) -> str:
     if encoder.target:
         parts.insert(1, f"{encoder.target}-simulator" if encoder.simulated else encoder.target)
     return "/".join(parts)
-
-
-def only(
-    cells: list[Cell], names: tuple[str, ...], where: str, what: str = "--only "
-) -> list[Cell]:
-    """The cells that `--only` (or `what`) names: by cell, entry, board or kind.
-
-    Raises:
-        UserError: a name matches nothing; the nearest that would is given.
-    """
-    if not names:
-        return cells
-    chosen: list[Cell] = []
-    for name in names:
-        hits = [cell for cell in cells if name in (cell.name, cell.entry, cell.board, cell.kind)]
-        if not hits:
-            valid = sorted({n for c in cells for n in (c.name, c.entry, c.board)})
-            near = difflib.get_close_matches(name, valid, 1)
-            raise UserError(
-                f"{what}{name}: no row, entry or board of {where} is called that",
-                f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(valid)}",
-            )
-        chosen.extend(cell for cell in hits if cell not in chosen)
-    return chosen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.specs.model import Task
+from orchestrator.results import Task
 
 
 @dataclass(frozen=True)

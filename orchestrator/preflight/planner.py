@@ -12,7 +12,7 @@ from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
 from orchestrator.images.testset import Rows
-from orchestrator.planning.cells import Cell, Encoder, as_executed, expand
+from orchestrator.planning.cells import Cell, Encoder, as_executed, expand, only
 from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import (
@@ -24,7 +24,6 @@ from orchestrator.planning.graph import (
     Step,
     build,
     identity_of,
-    only,
 )
 from orchestrator.planning.identity import Evidence, emulator
 from orchestrator.planning.paces import Observation, Paces

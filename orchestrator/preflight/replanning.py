@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.planning.cells import expand
-from orchestrator.planning.graph import only
+from orchestrator.planning.cells import expand, only
 from orchestrator.preflight.audit import audit_of
 from orchestrator.preflight.caches import FactsFile
 from orchestrator.preflight.planner import Plan

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from orchestrator.columns import column_names
+from orchestrator.results import Task
 from orchestrator.specs.base import SLUG, FileSpec, Many, OneOf, OneOrMany, Spec, load, wrong
 from orchestrator.specs.inventory import Board, Clocks, Inventory
-from orchestrator.specs.model import ModelSpec, Task, load_model
+from orchestrator.specs.model import ModelSpec, load_model
 from orchestrator.specs.quantization import Quantization
 from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
 from orchestrator.specs.sets import CalibrationSpec, TestSet, task_of, usual_calibration

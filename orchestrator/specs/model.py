@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from orchestrator.results import Task
 from orchestrator.specs.base import SLUG, FileSpec, OneOrMany, Spec, load, one_or_many, wrong
 from orchestrator.specs.yamlfile import PathKey, fail
 
@@ -54,9 +55,6 @@ class QuantizedFile(Spec):
 
     file: str = Field(min_length=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-Task = Literal["recognition", "detection"]
 
 
 class DetectionPart(Spec):

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from orchestrator.results import Task
 from orchestrator.specs.annotated import CocoSet, WiderSet
 from orchestrator.specs.base import tagged
-from orchestrator.specs.model import Task
 from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
 from orchestrator.specs.testset import (
     FolderCalibration,

@@ -95,7 +95,7 @@ def _request(arguments: ToExplain) -> Request:
 
 
 def _cell(plan: Plan, name: str) -> Cell:
-    from orchestrator.planning.graph import only
+    from orchestrator.planning.cells import only
 
     found = only(plan.cells, (name,), plan.request.matrix, what="")
     encoders = {cell.probe.name for cell in found}

@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.columns.tasks import detection, recognition
 from orchestrator.columns.tasks.base import Judged, Rate
-from orchestrator.results import CellResult
+from orchestrator.results import CellResult, Task
 
-__all__ = ["Judged", "Rate", "judged"]
+__all__ = ["RATE_KEYS", "Judged", "Rate", "judged"]
 
-TASKS: Mapping[str, Callable[[Sequence[CellResult]], Judged]] = {
+RATE_KEYS = (*recognition.KEYS, *detection.KEYS)
+"""Keys of all rates that a limit may name."""
+
+TASKS: Mapping[Task, Callable[[Sequence[CellResult]], Judged]] = {
     "recognition": recognition.judged,
     "detection": detection.judged,
 }

@@ -9,6 +9,9 @@ from orchestrator.columns.texts import rate_text
 from orchestrator.counting import counted
 from orchestrator.results import NO_RATE, CellResult, Estimate
 
+KEYS = ("ap", "ap_easy", "ap_medium", "ap_hard", "recall")
+"""Of all rates that a row may have."""
+
 
 def judged(rows: Sequence[CellResult]) -> Judged:
     """AP by subset; compared by that of the largest."""

@@ -9,6 +9,9 @@ from orchestrator.columns.texts import far_text, rate_text, tar_text
 from orchestrator.counting import counted
 from orchestrator.results import CellResult
 
+KEYS = ("rank1", "tar")
+"""Of all rates that a row may have."""
+
 RANK1 = Rate(
     key="rank1",
     heading="Rank1",

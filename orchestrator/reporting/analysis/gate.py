@@ -16,13 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from orchestrator.columns.tasks import judged
+from orchestrator.columns.tasks import RATE_KEYS, judged
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.compare import PERCENTILES, RunComparison, grouped
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.analysis.pairing import RowPair, Slower
 
-RATES = ("rank1", "tar", "ap", "ap_easy", "ap_medium", "ap_hard", "recall")
 UNCONFIRMED = "time from one session each, not confirmed by measuring again"
 
 
@@ -98,9 +97,9 @@ def parse_limits(drops: Sequence[str], slower: Sequence[str]) -> Limits:
     allowed = {}
     for text in drops:
         name, value = _split(text, "--max-drop rank1=0.5")
-        if name not in RATES:
+        if name not in RATE_KEYS:
             raise UserError(
-                f"--max-drop {text}: no rate {name!r}", f"there are: {', '.join(RATES)}"
+                f"--max-drop {text}: no rate {name!r}", f"there are: {', '.join(RATE_KEYS)}"
             )
         allowed[name] = _number(value, text, "points, such as rank1=0.5")
     times = {}
