@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 FAST := $(PYTEST) -m "not slow" -n 3 --dist loadfile
 SLOWEST := $(if $(IN_CI),--durations=20 --durations-min=3)
 
-.PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench pictures setup setup-dev clean
+.PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench docs pictures setup setup-dev clean
 
 run: setup
 	$(BIN)/farm run matrix.yaml
@@ -56,6 +56,9 @@ agent-python: setup-dev
 bench: setup-dev
 	@$(BIN)/python -m benchmarks $(NAME)
 
+docs: setup-dev
+	$(BIN)/python -m docs.builder site
+
 pictures: setup
 	$(BIN)/python docs/images/console.py $(RUN)
 
@@ -75,4 +78,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .farm runs build dist *.egg-info
+	rm -rf $(VENV) .farm runs build dist site *.egg-info

@@ -61,7 +61,9 @@ class AuditExample(Part):
 
 
 class AuditFinding(Part):
-    """What the audit of the test set found, once; docs/test-set-checks.md lists the kinds.
+    """What the audit of the test set found, once.
+
+    docs/reference/test-set-checks.md lists the kinds.
 
     Attributes:
         severity: a `leak` makes figures say more than they should, and is refused unless allowed.
@@ -141,7 +143,7 @@ class Energy(Part):
 
 
 class Latency(Part):
-    """Single inferences on the board; docs/measuring.md draws the borders.
+    """Single inferences on the board; docs/explanation/measuring.md draws the borders.
 
     Attributes:
         device: inside the native run call.
@@ -207,7 +209,7 @@ NO_TAR = Tar(
 
 
 class Detection(Part):
-    """A detector's figures; docs/detection.md says how each is counted.
+    """A detector's figures; docs/reference/detection.md says how each is counted.
 
     Attributes:
         main: the subset with the most faces: what rows are compared by.

@@ -211,8 +211,8 @@ def test_the_scheduler_stays_small() -> None:
 
 
 def test_no_name_is_a_verb_that_says_nothing() -> None:
-    """`docs/glossary.md`: what returns something is named after it, what does something by a verb
-    that says what; `farm.kept` is public."""
+    """`docs/reference/glossary.md`: what returns something is named after it, what does something
+    by a verb that says what; `farm.kept` is public."""
     vague = ("made", "kept", "told", "tell", "hear", "news", "mended", "telling")
     named = [
         f"{name}:{node.lineno}: {node.name}"

@@ -1,4 +1,4 @@
-"""A Ray cluster that was there before the run and stays after it; see docs/clusters.md."""
+"""A Ray cluster that was there before the run and stays after it; see docs/how-to/clusters.md."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ExistingCluster:
         """What is said when it takes too long."""
         return RayDown(
             f"the Ray cluster at {self._named} was not joined within {self.within_s:.0f} s",
-            "do the nodes reach each other both ways? docs/clusters.md names the ports",
+            "do the nodes reach each other both ways? docs/how-to/clusters.md names the ports",
         )
 
     def enter(self) -> str:
@@ -84,7 +84,7 @@ class ExistingCluster:
                 f"the Ray cluster at {self._named} does not let this driver in "
                 f"(token: {token if own or TOKEN.expanduser().exists() else 'none'}), or is none",
                 f"it needs the cluster's own token in {TOKEN}, or RAY_AUTH_TOKEN_PATH=FILE; for a "
-                "cluster that asks for none, RAY_AUTH_MODE=disabled (docs/clusters.md)",
+                "cluster that asks for none, RAY_AUTH_MODE=disabled (docs/how-to/clusters.md)",
             )
         return RayDown(
             f"the Ray cluster at {self._named} could not be joined: {text[:300]}",

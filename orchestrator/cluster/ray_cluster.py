@@ -174,11 +174,11 @@ class RayCluster:
         if os.environ["RAY_AUTH_MODE"] == "token":
             raise UserError(
                 words,
-                "start it with RAY_AUTH_MODE=token (docs/clusters.md), or, where nobody else "
-                "reaches it: RAY_AUTH_MODE=disabled farm run ...",
+                "start it with RAY_AUTH_MODE=token (docs/how-to/clusters.md), or, where nobody "
+                "else reaches it: RAY_AUTH_MODE=disabled farm run ...",
             )
         if not is_loopback(self._address):
-            self.notes.append(("warning", f"{words} (docs/clusters.md)"))
+            self.notes.append(("warning", f"{words} (docs/how-to/clusters.md)"))
 
     def nodes(self) -> list[Node]:
         """All nodes that Ray has known since it began, the dead ones too."""

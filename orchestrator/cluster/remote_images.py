@@ -116,6 +116,6 @@ def _fetch(wanted: Any, later: list[Any]) -> NDArray[np.uint8]:
     except ray.exceptions.RayError as error:
         raise TransientError(
             f"images did not come from the driver within {FETCH_S:.0f} s ({type(error).__name__})",
-            "do Ray's object managers reach each other? docs/clusters.md names the ports",
+            "do Ray's object managers reach each other? docs/how-to/clusters.md names the ports",
         ) from error
     return rows

@@ -1,7 +1,7 @@
 """From a file's bytes to the pixels that every viewer shows: uint8, RGB, sRGB, upright.
 
-The rules are in docs/images.md. A change of what comes out for some file raises `RULES`, which
-is, with the libraries' versions, in the fingerprint of every set of files.
+The rules are in docs/reference/images.md. A change of what comes out for some file raises `RULES`,
+which is, with the libraries' versions, in the fingerprint of every set of files.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A toolchain's manifest has `input` and `output`; `convert` keeps them beside the file as
 `interface.json`, so that they are part of what features are keyed by. The board's agent makes the
-input they describe and holds the loaded file against them. `docs/artifacts.md` has the contract.
+input they describe and holds the loaded file against them. The contract is
+`docs/reference/artifacts.md`.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class ArtifactInterface(BaseModel):
             place = ".".join(str(part) for part in first["loc"])
             raise ToolchainError(
                 f"{what}: its manifest does not say how it is fed: {place}: {first['msg']}",
-                "the toolchain's manifest needs `input` and `output` as docs/artifacts.md has them",
+                "the toolchain's manifest needs `input` and `output`: docs/reference/artifacts.md",
             ) from error
 
     def to_json(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Gallery = Literal["same", "float32"]
 
 
 class MeasurementPolicy(Spec):
-    """How latency is measured; docs/measuring.md explains each part.
+    """How latency is measured; docs/explanation/measuring.md explains each part.
 
     Timing ends at both minima, at the latest at `max_duration_s`, and is done in `blocks` with
     pauses of `pause_s` between them. With `rounds` above 1, encoders of one board take turns, and

@@ -58,7 +58,7 @@ class QuantizedFile(Spec):
 
 
 class DetectionPart(Spec):
-    """How a detector's outputs become boxes: docs/detection.md.
+    """How a detector's outputs become boxes: docs/reference/detection.md.
 
     `head` is the family of its outputs (scrfd, retinaface, yunet, centerface, ultralight);
     `outputs` are their names in the order of the head's decoder, found by their shapes when left

@@ -686,12 +686,12 @@ def test_every_key_has_a_case() -> None:
     keys = set(keys_of(Matrix, Inventory, ModelSpec))
     assert len(keys) > 100
     missing = sorted(keys - set(CASES))
-    assert not missing, f"say in CASES what {missing} change, and in docs/settings.md"
+    assert not missing, f"say in CASES what {missing} change, and in docs/reference/settings.md"
     assert not set(CASES) - keys
 
 
 def test_every_key_is_documented() -> None:
-    text = (ROOT / "docs/settings.md").read_text()
+    text = (ROOT / "docs/reference/settings.md").read_text()
     missing = {
         key for key in keys_of(Matrix, Inventory, ModelSpec) if f"`{key.split('.')[1]}`" not in text
     }

@@ -94,5 +94,5 @@ def test_a_column_of_another_version_is_left_out():
 
 
 def test_every_column_is_described() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "explanation" / "results.md").read_text()
     assert [name for name in columns() if f"| `{name}` |" not in page] == []

@@ -1,5 +1,5 @@
-"""Every command block of README and docs/commands.md is run, in a copy of the project with a small
-test set."""
+"""Every command block of README and docs/reference/commands.md is run, in a copy of the project
+with a small test set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from .project import ROOT, Project
 
-PAGES = ("README.md", "docs/commands.md")
+PAGES = ("README.md", "docs/reference/commands.md")
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # `make test` runs this very test.
 NOT_HERE = ("make test",)
