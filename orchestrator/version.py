@@ -6,17 +6,17 @@ results has a version of its own.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 UNKNOWN = "0.0"
 """Of a checkout that was never installed."""
 
 
-def _installed() -> str:
+def __getattr__(name: str) -> str:
+    # Late: `importlib.metadata` takes longer to import than all that `farm --help` needs.
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("facefarm")
     except PackageNotFoundError:
         return UNKNOWN
-
-
-__version__ = _installed()

@@ -11,7 +11,6 @@ import click
 from orchestrator.cli import stopping
 from orchestrator.cli.parsing import Group, Where
 from orchestrator.cli.parsing.project import NO_PROJECT
-from orchestrator.version import __version__
 
 EXIT_CODES = (
     ("0", "complete"),
@@ -42,8 +41,24 @@ def command_line() -> Group:
         help="How a face-recognition model really behaves on the boards it will ship on.",
         examples=("farm init", "farm run matrix.yaml", "farm report"),
     )
-    version = click.version_option(__version__, prog_name="farm", message="%(prog)s %(version)s")
-    return version(top)
+    version = click.Option(
+        ["--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        help="Show the version and exit.",
+        callback=_print_version,
+    )
+    top.params.append(version)
+    return top
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:
+        from orchestrator.version import __version__
+
+        click.echo(f"farm {__version__}")
+        ctx.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,9 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from orchestrator.columns import optional
-from orchestrator.columns.base import Column, Part
 
 if TYPE_CHECKING:
+    from orchestrator.columns.base import Column, Part
     from orchestrator.results import CellResult
 
 

@@ -28,9 +28,7 @@ class Rendering:
                 self._pool = ProcessPoolExecutor(
                     PROCESSES,
                     mp_context=get_context("forkserver"),
-                    # Ctrl-C reaches them too: they end at once, without a traceback.
-                    initializer=signal.signal,
-                    initargs=(signal.SIGINT, signal.SIG_DFL),
+                    initializer=_prepare,
                 )
             pool = self._pool
             self._users += 1
@@ -51,3 +49,14 @@ class Rendering:
             for process in list((pool._processes or {}).values()):
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _prepare() -> None:
+    """In a process that makes images, before its first."""
+    # Ctrl-C reaches it too: it ends at once, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import numpy  # noqa: F401  (a limit counts for what is loaded)
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    # A face's products are small: a second thread would spin for longer than it computes.
+    threadpool_limits(limits=1, user_api="blas")

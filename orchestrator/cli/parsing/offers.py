@@ -5,7 +5,6 @@ Read at each Tab, so quickly and without judging: a file that is wrong has nothi
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -43,6 +42,8 @@ def boards_or_all(ctx: click.Context) -> list[str]:
 
 def rows(ctx: click.Context) -> list[str]:
     """Names of the newest run's rows."""
+    import json
+
     try:
         with open(_place(ctx, "runs", "runs") / "latest" / "events.jsonl") as log:
             started = json.loads(log.readline())
