@@ -3,6 +3,8 @@ strictly from them and fetches nothing."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 import subprocess
 from pathlib import Path
@@ -11,8 +13,12 @@ import pytest
 
 from docs.builder.__main__ import build
 from docs.builder.contents import sections
-from docs.builder.generated import PAGES
+from docs.builder.generated import PAGES, hardware
 from docs.builder.outside import fetched
+from orchestrator.plugins import built_in_toolchains
+from orchestrator.specs.kinds import load_kinds
+from orchestrator.specs.runtimes import inventory_runtimes
+from orchestrator.toolchains.vendor_rules import VendorRule
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -111,3 +117,46 @@ def test_a_broken_heading_fails_the_build(tmp_path: Path) -> None:
     settings = str(ROOT / "docs" / "builder")
     words = ["-W", "-q", "-b", "dummy", "-c", settings, "-d", str(tmp_path / "trees")]
     assert build_main([*words, str(tmp_path), str(tmp_path / "out")]) != 0
+
+
+def test_what_never_ran_on_hardware_is_said_of_everything_there_is() -> None:
+    page = hardware.page()
+    for name in load_kinds():
+        assert re.search(
+            rf"^\| `{re.escape(name)}` \|.*\| (never|every run.*) \|$", page, re.MULTILINE
+        )
+    assert set(hardware.RAN) <= set(load_kinds())
+    assert set(hardware.SUBSTITUTES) == set(inventory_runtimes())
+    assert set(hardware.TOOLS) == set(built_in_toolchains())
+    for file in re.findall(r"`(tests/[^`]+)`", page):
+        assert (ROOT / file).exists(), file
+    import orchestrator.toolchains.vendors as vendors
+
+    rules: set[str] = set()
+    for found in pkgutil.iter_modules(vendors.__path__):
+        module = importlib.import_module(f"{vendors.__name__}.{found.name}")
+        rules |= {
+            thing.facts[0] for thing in vars(module).values() if isinstance(thing, VendorRule)
+        }
+    assert rules == {rule.facts[0] for rule in hardware.RULES.values()}
+
+
+def test_the_generated_reference_has_what_the_code_has() -> None:
+    """The parts that a person looks up by name, found another way than the pages find them."""
+    commands = PAGES["reference/command-line.md"]()
+    for path in (ROOT / "orchestrator/cli/commands").rglob("*.py"):
+        if path.name.startswith("_"):
+            continue
+        folder = "" if path.parent.name == "commands" else path.parent.name + " "
+        assert f"### farm {folder}{path.stem.rstrip('_')}\n" in commands
+        for option in re.findall(r'click\.option\(\s*"(--[a-z-]+)', path.read_text()):
+            assert option in commands, option
+    source = (ROOT / "orchestrator/results.py").read_text()
+    row = PAGES["reference/results-json.md"]()
+    for field in re.findall(r"^    (\w+): ", source.partition("class CellResult")[2], re.MULTILINE):
+        assert f"| `{field}` |" in row, field
+    events = PAGES["reference/events.md"]()
+    for name in re.findall(
+        r'event: Literal\["(\w+)"\]', (ROOT / "orchestrator/events.py").read_text()
+    ):
+        assert f"## {name}\n" in events
