@@ -27,7 +27,7 @@ ErrorClass = Literal["user", "transient", "board", "toolchain", "bug"]
 class Base(BaseModel):
     """What every event has: the version of this union and the time it happened (Unix seconds)."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
     v: int = EVENTS_VERSION
     at: float = Field(default_factory=time.time)
 
@@ -35,7 +35,7 @@ class Base(BaseModel):
 class CellInfo(BaseModel):
     """A cell as the plan has it, before it has any figure."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
     name: str
     hardware: str
     board: str
@@ -52,7 +52,7 @@ class StepInfo(BaseModel):
     which earlier steps tell how long it takes (`planning/work.py`).
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
     id: str
     stage: str
     board: str = ""
@@ -284,7 +284,7 @@ Event = Annotated[
     Field(discriminator="event"),
 ]
 
-_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event, config=ConfigDict(defer_build=True))
 _DURABLE = (RunStarted, StepFinished, StepFailed, CellFinished, CellFailed, RunFinished)
 
 

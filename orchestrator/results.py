@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 class Part(BaseModel):
     """Immutable; a reader of a later version ignores what it does not know."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class AuditImage(Part):

@@ -6,32 +6,40 @@
     figures = evaluate(found, truth, DetectionPolicy())
     print(figures.ap["hard"], figures.recall[0.1], figures.landmark_error)
 
-All errors are ``DetectionError``, a ``ValueError``.
+All errors are ``DetectionError``, a ``ValueError``. Names are loaded when they are asked for.
 """
 
-from orchestrator.detection.boxes import Detections, overlaps
-from orchestrator.detection.comparing import (
-    Agreement,
-    AtFixedThreshold,
-    DetectionDifference,
-    compare,
-)
-from orchestrator.detection.decode import (
-    DetectorSpec,
-    decoded,
-    detect,
-    detector_spec,
-    finished,
-    split,
-)
-from orchestrator.detection.errors import DetectionError
-from orchestrator.detection.figures import DetectionFigures, DetectionPolicy, evaluate
-from orchestrator.detection.heads.head import DetectionHead, Output
-from orchestrator.detection.heads.registry import HEADS, recognized
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+# Not late: the module of the same name would take the function's place.
 from orchestrator.detection.letterbox import letterbox, ratio
-from orchestrator.detection.nms import suppressed
-from orchestrator.detection.stored import load_detections, save_detections
-from orchestrator.detection.truth import Truth, TruthSet
+
+if TYPE_CHECKING:
+    from orchestrator.detection.boxes import Detections, overlaps
+    from orchestrator.detection.comparing import (
+        Agreement,
+        AtFixedThreshold,
+        DetectionDifference,
+        compare,
+    )
+    from orchestrator.detection.decode import (
+        DetectorSpec,
+        decoded,
+        detect,
+        detector_spec,
+        finished,
+        split,
+    )
+    from orchestrator.detection.errors import DetectionError
+    from orchestrator.detection.figures import DetectionFigures, DetectionPolicy, evaluate
+    from orchestrator.detection.heads.head import DetectionHead, Output
+    from orchestrator.detection.heads.registry import HEADS, recognized
+    from orchestrator.detection.nms import suppressed
+    from orchestrator.detection.stored import load_detections, save_detections
+    from orchestrator.detection.truth import Truth, TruthSet
 
 __all__ = [
     "HEADS",
@@ -62,3 +70,37 @@ __all__ = [
     "split",
     "suppressed",
 ]
+
+_FILES = {
+    "Agreement": "comparing",
+    "AtFixedThreshold": "comparing",
+    "DetectionDifference": "comparing",
+    "DetectionError": "errors",
+    "DetectionFigures": "figures",
+    "DetectionHead": "heads.head",
+    "DetectionPolicy": "figures",
+    "Detections": "boxes",
+    "DetectorSpec": "decode",
+    "HEADS": "heads.registry",
+    "Output": "heads.head",
+    "Truth": "truth",
+    "TruthSet": "truth",
+    "compare": "comparing",
+    "decoded": "decode",
+    "detect": "decode",
+    "detector_spec": "decode",
+    "evaluate": "figures",
+    "finished": "decode",
+    "load_detections": "stored",
+    "overlaps": "boxes",
+    "recognized": "heads.registry",
+    "save_detections": "stored",
+    "split": "decode",
+    "suppressed": "nms",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)

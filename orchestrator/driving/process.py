@@ -11,6 +11,7 @@ imported, and before either has a thread.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -98,6 +99,7 @@ def main() -> int:
 def _drive(job: Job, answers: Answers, planned: Callable[[int], None]) -> NoReturn:
     stop = Stop(job)
     code = 0
+    gc.disable()  # of what is imported and planned nothing becomes garbage
     try:
         capture()
         stop.listen()
@@ -112,6 +114,8 @@ def _drive(job: Job, answers: Answers, planned: Callable[[int], None]) -> NoRetu
         code = _refuse(error, job, stop, answers)
     else:
         answers.close()
+        gc.freeze()
+        gc.enable()
         code = session.carry_out()
     sys.stderr.flush()
     os._exit(code)

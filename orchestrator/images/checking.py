@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestrator.images.decoder import MAX_BYTES, decode, decoder_identity
 from orchestrator.images.unreadable import Unreadable
 
 FILE = "images.json"
@@ -64,13 +64,20 @@ class Checker:
         self._progress = progress
         self.state = state
         self._file = None if state is None else state / FILE
-        self._decoder = decoder_identity()
-        self._known: dict[str, tuple[list[int], Checked]] = {}
         self._met: set[str] = set()
         self.memo: dict[Any, Any] = {}
         self.decoded = 0
-        if self._file is not None:
-            self._load()
+
+    @cached_property
+    def _decoder(self) -> dict[str, str]:
+        # Late, as below: a plan of rendered faces decodes nothing.
+        from orchestrator.images.decoder import decoder_identity
+
+        return decoder_identity()
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[list[int], Checked]]:
+        return self._load()
 
     def check(self, paths: Sequence[Path]) -> list[Checked]:
         """What each file is, in order; kept on the disk when something was new."""
@@ -102,15 +109,16 @@ class Checker:
             self._save()
         return [found[place] for place in range(len(paths))]
 
-    def _load(self) -> None:
-        assert self._file is not None
+    def _load(self) -> dict[str, tuple[list[int], Checked]]:
+        if self._file is None:
+            return {}
         try:
             data = json.loads(self._file.read_text())
             if data["decoder"] != self._decoder:
-                return
-            self._known = {key: _from_json(value) for key, value in data["files"].items()}
+                return {}
+            return {key: _from_json(value) for key, value in data["files"].items()}
         except (OSError, ValueError, KeyError, TypeError):
-            self._known = {}  # a cache: what cannot be read is rebuilt
+            return {}  # a cache: what cannot be read is rebuilt
 
     def _save(self) -> None:
         assert self._file is not None
@@ -139,6 +147,8 @@ def _check_chunk(
 
 def _check(path: str) -> tuple[list[int] | None, Checked]:
     """(stamp to know it by again, or None where the answer may change; what it is)."""
+    from orchestrator.images.decoder import decode
+
     before = _stamp(path)
     try:
         data = read(Path(path))
@@ -162,6 +172,8 @@ def read(path: Path) -> bytes:
     Raises:
         Unreadable: it cannot be read, or is far too large for an aligned face.
     """
+    from orchestrator.images.decoder import MAX_BYTES
+
     try:
         if path.stat().st_size > MAX_BYTES:
             raise Unreadable(f"larger than {MAX_BYTES // 2**20} MiB; no aligned face")

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from orchestrator.errors import UserError
 from orchestrator.images.checking import read
-from orchestrator.images.decoder import Decoded, decode, decoder_identity
 from orchestrator.images.unreadable import Unreadable
+
+if TYPE_CHECKING:
+    from orchestrator.images.decoder import Decoded
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,9 @@ class FileRows:
         Raises:
             UserError: a file that was not checked cannot be read.
         """
+        # Late, as below: a plan of rendered faces decodes nothing.
+        from orchestrator.images.decoder import decoder_identity
+
         digest = hashlib.sha256(json.dumps(decoder_identity(), sort_keys=True).encode())
         for item in self.files:
             content = bytes.fromhex(item.sha256) if item.sha256 else _sha256(item.path)
@@ -115,6 +121,8 @@ class FileRows:
 
 
 def _decoded(path: Path) -> Decoded:
+    from orchestrator.images.decoder import decode
+
     try:
         return decode(read(path))
     except Unreadable as error:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.aligning.photo_rows import AlignedRows
 from orchestrator.audit.sentences import refusal, shown_name
 from orchestrator.errors import UserError
 from orchestrator.hashing import digest
@@ -153,8 +152,12 @@ def allowed(found: Sequence[AuditFinding], matrix: Any) -> list[AuditFinding]:
 def _of_pictures(matrix: Any, sets: Mapping[str, Any], files: AuditFiles) -> list[AuditFinding]:
     """What the pictures show; rendered faces are what they are said to be."""
     own = dict(sets) if isinstance(matrix.test_set, FolderSet | PhotosSet) else {}
-    # Of photos the whole picture is looked at: no detector runs before the run does.
-    own = {r: rows.photos() if isinstance(rows, AlignedRows) else rows for r, rows in own.items()}
+    if isinstance(matrix.test_set, PhotosSet):
+        from orchestrator.aligning.photo_rows import AlignedRows
+
+        # The whole picture is looked at: no detector runs before the run does.
+        photos = {r: rows for r, rows in own.items() if isinstance(rows, AlignedRows)}
+        own |= {r: rows.photos() for r, rows in photos.items()}
     if not isinstance(matrix.calibration, FolderCalibration):
         own.pop("calibration", None)
     if not own:

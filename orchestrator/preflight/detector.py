@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.detection import (
-    HEADS,
-    DetectionError,
-    Output,
-    decoded,
-    detector_spec,
-    recognized,
-)
 from orchestrator.errors import UserError
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.yamlfile import nearest
+
+if TYPE_CHECKING:
+    from orchestrator.detection import Output
 
 Shaped = Sequence[tuple[str, tuple[int, ...]]]
 
@@ -28,6 +24,8 @@ def outputs_of(spec: ModelSpec) -> Callable[[Shaped], tuple[str, ...]]:
     Raises (when called):
         UserError: an unknown head, outputs that the file does not have, or that do not fit it.
     """
+    from orchestrator.detection import HEADS, Output
+
     wanted = spec.detection
     if wanted is None:
         raise ValueError(f"{spec.name} is no detector")
@@ -70,6 +68,8 @@ def refuse_undecodable(spec: ModelSpec, features: NDArray[np.float32]) -> None:
     Raises:
         UserError: they do not: logits in the place of scores, boxes that are not decoded yet.
     """
+    from orchestrator.detection import DetectionError, decoded, detector_spec
+
     detector = detector_spec(spec.detector_meta)
     try:
         for row in features:
@@ -79,6 +79,8 @@ def refuse_undecodable(spec: ModelSpec, features: NDArray[np.float32]) -> None:
 
 
 def _unfit(spec: ModelSpec, outputs: Sequence[Output]) -> str:
+    from orchestrator.detection import DetectionError, recognized
+
     assert spec.detection is not None
     shown = ", ".join(f"{output.name} {list(output.shape)}" for output in outputs)
     height, width = spec.input.size

@@ -20,7 +20,7 @@ LIMITS: Mapping[str, tuple[int, int]] = {"uint8": (0, 255), "int8": (-128, 127)}
 
 
 class _Tensor(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     name: str = ""
     shape: tuple[int | None, ...]
@@ -90,7 +90,7 @@ class ArtifactInterface(BaseModel):
             row that a board sends for an image; each has a scale of its own. `output` is the first.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     input: InputFacts
     output: OutputFacts

@@ -32,7 +32,7 @@ SLUG = r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$"
 class Spec(BaseModel):
     """A part of a specification: unknown keys refused, no silent conversion, immutable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
     renamed: ClassVar[tuple[Renamed, ...]] = ()
     """Keys of this part that were called otherwise; see `orchestrator.deprecation`."""
 

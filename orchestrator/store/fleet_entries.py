@@ -13,7 +13,7 @@ State = Literal["ready", "busy", "draining", "quarantined", "unreachable", "unpr
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
     v: int = VERSION
     at: float = Field(default_factory=time.time)
     board: str
@@ -28,7 +28,7 @@ class Proof(BaseModel):
             its first work proves it.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
     runtime: str
     proved: bool
     tried: bool = True
@@ -48,7 +48,7 @@ class Described(BaseModel):
         mismatches: versions there that do not fit each other.
     """
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
     board: str = ""
     contradicts: str = ""
     emulator: str = ""

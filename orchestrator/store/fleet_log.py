@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from orchestrator.errors import TransientError
 from orchestrator.store import fleet_index
@@ -39,7 +39,7 @@ FILE = "fleet.jsonl"
 PROOF_LASTS_S = 7 * 86400.0
 """How long a proof is believed: a board that lay in a drawer for a week is asked again."""
 
-_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
+_ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry, config=ConfigDict(defer_build=True))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from orchestrator.images.annotated_files.file_set import AnnotatedFiles, Face, P
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class _Image(_Part):
