@@ -21,7 +21,7 @@ import onnxruntime
 from orchestrator.agents.measurement.telemetry import Telemetry
 from orchestrator.data.times import RawTimes
 from orchestrator.fleet.session.client import MeasurePolicy
-from tests.agents.conftest import MODEL, faces, open_onnx
+from tests.agents.conftest import FACE, MODEL, faces, open_onnx
 from tests.agents.pipes import agent, session
 
 WANTED = 0.03
@@ -49,7 +49,7 @@ def bare_ms(run: Any, data: Any, count: int) -> float:
 
 def agents_ms(made: Any, policy: MeasurePolicy) -> float:
     """p50 of device times, as a run gets them."""
-    items = made.measure(faces(4), policy, timeout_s=60)
+    items = made.measure(faces(4, FACE), policy, timeout_s=60)
     blocks = [item.device_ns for item in items if isinstance(item, RawTimes)]
     return float(np.median(np.concatenate(blocks))) / 1e6
 
@@ -83,7 +83,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     run = bare_session().run
     data = np.ascontiguousarray(
-        ((faces(1).astype(np.float32) - 127.5) / 127.5).transpose(0, 3, 1, 2)
+        ((faces(1, FACE).astype(np.float32) - 127.5) / 127.5).transpose(0, 3, 1, 2)
     )
     policy = MeasurePolicy(20, 0.5, 100, 10.0, blocks=2, pause_s=0.05)
     with tempfile.TemporaryDirectory() as name:

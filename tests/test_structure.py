@@ -96,10 +96,16 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
+@cache
+def nodes(name: str) -> tuple[ast.AST, ...]:
+    """All of a module's syntax."""
+    return tuple(ast.walk(modules()[name]))
+
+
 def imported(name: str) -> set[str]:
     """Modules that a module imports anywhere, under TYPE_CHECKING and within functions too."""
     found: set[str] = set()
-    for node in ast.walk(modules()[name]):
+    for node in nodes(name):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -149,8 +155,8 @@ def test_circles_are_found() -> None:
 
 def functions() -> Iterator[tuple[str, int]]:
     """Each function's dotted name and how many lines it has."""
-    for module, tree in modules().items():
-        for node in ast.walk(tree):
+    for module in modules():
+        for node in nodes(module):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 assert node.end_lineno is not None
                 yield f"{module}.{node.name}", node.end_lineno - node.lineno + 1
@@ -192,8 +198,8 @@ def is_plain_data(node: ast.ClassDef) -> bool:
 def test_no_class_is_large_without_a_reason() -> None:
     large = {
         f"{module}.{node.name}": len(attributes(node))
-        for module, tree in modules().items()
-        for node in ast.walk(tree)
+        for module in modules()
+        for node in nodes(module)
         if isinstance(node, ast.ClassDef)
         and not is_plain_data(node)
         and len(attributes(node)) > MAX_ATTRIBUTES
@@ -216,8 +222,8 @@ def test_no_name_is_a_verb_that_says_nothing() -> None:
     vague = ("made", "kept", "told", "tell", "hear", "news", "mended", "telling")
     named = [
         f"{name}:{node.lineno}: {node.name}"
-        for name, tree in modules().items()
-        for node in ast.walk(tree)
+        for name in modules()
+        for node in nodes(name)
         if isinstance(node, (ast.FunctionDef, ast.ClassDef))
         and node.name.strip("_").lower() in vague
         and (name, node.name) != ("orchestrator.api", "kept")
@@ -229,9 +235,9 @@ def test_the_scheduler_names_no_stage() -> None:
     """What it must know of one stands in `planning/stage_facts.py`: a new stage changes no file."""
     named = [
         f"{name}:{node.lineno}: {node.value}"
-        for name, tree in modules().items()
+        for name in modules()
         if name.startswith("orchestrator.scheduling")
-        for node in ast.walk(tree)
+        for node in nodes(name)
         if isinstance(node, ast.Constant) and node.value in STAGE_FACTS
     ]
     assert named == []
@@ -241,8 +247,8 @@ def test_no_key_depends_on_the_version() -> None:
     """A store of an earlier version counts as cached: only these modules know the version."""
     readers = {
         name
-        for name, tree in modules().items()
-        for node in ast.walk(tree)
+        for name in modules()
+        for node in nodes(name)
         if isinstance(node, ast.ImportFrom)
         and any(alias.name == "__version__" for alias in node.names)
     }

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.deprecation import deprecate, with_old_names
 from orchestrator.errors import UserError
 from orchestrator.hashing import digest, sha256_bytes, sha256_file
 from orchestrator.installed import installed
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from orchestrator.intake.normalizing import Normal
 
 IMAGES = 8
+REPAIRED = deprecate("mended", "repaired", remove_in="0.3")
 """So many images are computed before anything is quantized."""
 
 FOLDER = "models"
@@ -74,10 +76,10 @@ class TakenIn:
 
     def to_dict(self) -> dict[str, Any]:
         """For a row's provenance and for programs."""
-        made = asdict(self)
-        del made["spec"], made["impossible"]
-        made["mended"] = made.pop("repaired")
-        return made | {"changes": list(self.changes), "warnings": list(self.warnings)}
+        fields = asdict(self)
+        del fields["spec"], fields["impossible"]
+        fields |= {"changes": list(self.changes), "warnings": list(self.warnings)}
+        return with_old_names(fields, REPAIRED)
 
 
 def hold_against_file(spec: ModelSpec) -> None:
@@ -143,7 +145,7 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Rows], state: Path) 
         warnings=tuple(record["warnings"]),
         cosine=record["cosine"],
         images=record["images"],
-        repaired=record["mended"],
+        repaired=record[REPAIRED.new if REPAIRED.new in record else REPAIRED.old],
         impossible=record["impossible"],
     )
 
@@ -216,7 +218,7 @@ def _fresh(spec: ModelSpec, original: Original, images: Any) -> tuple[dict[str, 
         "warnings": [*looked.warnings, *_twice(spec, normal)],
         "cosine": proof.cosine,
         "images": proof.images,
-        "mended": normal.computable is not None,
+        "repaired": normal.computable is not None,
         "impossible": reasons(ready),
         "normal": sha256_bytes(normal.data),
         **({"outputs": normal.detector} if spec.detection else {}),

@@ -12,7 +12,7 @@ import difflib
 import stat
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +103,8 @@ def read_yaml(path: Path | str) -> tuple[Any, Source]:
     path = Path(path)
     name = str(path)
     text = _read_text(path)
-    yaml = YAML(typ="safe", pure=True)
-    yaml.Composer = _BoundedComposer
     try:
-        root = yaml.compose(text)
+        yaml, root = _composed(text)
     except _TooMuchError as error:
         raise UserError(f"{name}:{error.line}: {error}") from None
     except MarkedYAMLError as error:
@@ -130,6 +128,14 @@ def read_yaml(path: Path | str) -> tuple[Any, Source]:
         raise UserError(f"{name}:{error.line}: {error}") from None
     fail(reader.problems)
     return data, Source(name, reader.lines)
+
+
+@lru_cache(maxsize=64)
+def _composed(text: str) -> tuple[YAML, Node | None]:
+    """The document's nodes, which nobody changes: a process reads the same files several times."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _BoundedComposer
+    return yaml, yaml.compose(text)
 
 
 def _read_text(path: Path) -> str:

@@ -18,7 +18,7 @@ from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.session.client import AgentSession, MeasurePolicy
 from tests.patience import within
 
-from .conftest import Rows, faces, features, open_timed, timed_features
+from .conftest import FACE, Rows, faces, features, open_timed, timed_features
 from .pipes import agent, bundle_file, session
 
 
@@ -47,7 +47,7 @@ def test_agent_stopped_while_the_head_writes_to_it(tmp_path, artifact):
     """16 MB do not fit the pipe: the caller itself is stuck in the write."""
     with agent(tmp_path) as channel, session(channel, dead_after_s=0.5) as made:
         own = started(made.hello().pid)
-        open_timed(made, artifact, ms=1, dim=4)
+        open_timed(made, artifact, FACE, ms=1, dim=4)
         real = channel.write
 
         def stop_first(data):
@@ -57,7 +57,7 @@ def test_agent_stopped_while_the_head_writes_to_it(tmp_path, artifact):
 
         channel.write = stop_first
         with within(6), pytest.raises(TransientError, match="has been silent for"):
-            list(made.measure(faces(420), MeasurePolicy(), timeout_s=60))
+            list(made.measure(faces(420, FACE), MeasurePolicy(), timeout_s=60))
 
 
 def test_a_crash_is_reported_with_its_last_words(working):

@@ -8,7 +8,7 @@ from orchestrator.fleet.session.client import MeasurePolicy, SensorSample
 from orchestrator.stages.conditions import Conditions
 from orchestrator.stages.judging import judge
 
-from .conftest import faces, open_timed
+from .conftest import SIZE, faces, open_timed
 from .pipes import agent, session
 from .test_board_files import write
 
@@ -60,7 +60,7 @@ def test_blocks_with_pauses_and_the_parts_of_each_time(board, artifact):
     for before, after in zip(raw.blocks, raw.blocks[1:], strict=False):
         assert raw.begin_ns[after[0]] - ends[before[-1]] >= 50_000_000
     assert seen.facts["transfer"]["images"] == 3
-    assert seen.facts["transfer"]["bytes"] == 3 * 112 * 112 * 3
+    assert seen.facts["transfer"]["bytes"] == 3 * SIZE * SIZE * 3
     assert seen.facts["transfer"]["seconds"] >= 0
     assert seen.facts["drivers"] == {"galcore": "6.4.8"}
     assert 0 < seen.facts["cpu"]["own_s"] < seen.facts["cpu"]["elapsed_s"] * 2

@@ -290,7 +290,7 @@ def test_a_full_board(server, place):
 def test_the_second_encoder_does_not_cross_the_link_again(server, place, monkeypatch):
     sent = []
     address = server.address(place / "farm", images="keep")
-    images = faces(120)
+    images = small(120)
     keep = lambda: offer(Rows(images), 0, images[0].nbytes)  # noqa: E731
 
     def extract(artifact, data):
@@ -306,12 +306,12 @@ def test_the_second_encoder_does_not_cross_the_link_again(server, place, monkeyp
         link.close()
         return got, sum(sent[before:])
 
-    one, first = extract(timed(b"one", ms=0, dim=8), b"one")
-    two, second = extract(timed(b"two", ms=0, dim=24), b"two")
+    one, first = extract(timed(b"one", SMALL, ms=0, dim=8), b"one")
+    two, second = extract(timed(b"two", SMALL, ms=0, dim=24), b"two")
     assert first > images.nbytes
     assert second < 5000
-    assert one.tobytes() == timed_features(images, 8).tobytes()
-    assert two.tobytes() == timed_features(images, 24).tobytes()
+    assert one.tobytes() == timed_features(images, 8, SMALL).tobytes()
+    assert two.tobytes() == timed_features(images, 24, SMALL).tobytes()
     kept_files = list((place / "farm" / "images").iterdir())
     assert sum(path.stat().st_size for path in kept_files) == images.nbytes
     # A run that does not keep images leaves none, not those of an earlier one either.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .conftest import Rows, faces, open_timed
+from .conftest import FACE, Rows, faces, open_timed
 from .pipes import agent, session
 from .slow_link import SlowLink
 
@@ -24,21 +24,21 @@ def test_memory_is_flat_under_a_limit(tmp_path, artifact):
 
     class Many:
         def __len__(self):
-            return 900
+            return 450
 
         def read(self, start, n):
-            return np.full((n, 112, 112, 3), start % 251, np.uint8)
+            return np.full((n, FACE, FACE, 3), start % 251, np.uint8)
 
     with agent(tmp_path, before="ulimit -v 262144; ") as channel, session(channel) as made:
-        pids = [made.hello().pid, open_timed(made, artifact, ms=0, dim=256).pid]
+        pids = [made.hello().pid, open_timed(made, artifact, FACE, ms=0, dim=256).pid]
         early, done = {}, 0
         for block in made.extract(Many(), timeout_s=60):
             done += len(block.rows)
-            if done >= 300 and not early:
+            if done >= 150 and not early:
                 early = {pid: resident(pid) for pid in pids}
         for pid in pids:
             assert resident(pid) - early[pid] < 4 << 20
-    assert done == 900
+    assert done == 450
 
 
 def resident(pid):

@@ -16,6 +16,7 @@ from orchestrator.fleet.boards.agent_bundle import LIMIT, _bundle, agent_bundle
 from orchestrator.fleet.session.client import Cancelled, MeasurePolicy
 
 from .conftest import (
+    FACE,
     MODEL,
     Rows,
     faces,
@@ -70,7 +71,7 @@ def test_hello_tells_what_the_board_is(tmp_path):
 
 @pytest.mark.parametrize("faithful", [True, False])
 def test_features_equal_onnxruntime_bit_for_bit(board, faithful):
-    images = faces(23)
+    images = faces(23, FACE)
     model = open_onnx(board, faithful=faithful)
     assert (model.dim, model.provider) == (256, "CPUExecutionProvider")
     assert model.inputs[0].shape == (None, 3, 112, 112)
@@ -90,10 +91,10 @@ def test_any_number_in_any_pieces(board, artifact, count, chunk):
 
 
 def test_more_images_than_the_window_holds(board, artifact):
-    images = faces(300)  # 11 MB, the window holds 4 MiB
-    open_timed(board, artifact, ms=0, dim=4)
+    images = faces(130, FACE)  # 4.9 MB, the window holds 4 MiB
+    open_timed(board, artifact, FACE, ms=0, dim=4)
     got = features(board.extract(Rows(images), timeout_s=20))
-    assert got.tobytes() == timed_features(images, 4).tobytes()
+    assert got.tobytes() == timed_features(images, 4, FACE).tobytes()
 
 
 def test_measure_streams_every_time(board, artifact):
@@ -187,7 +188,7 @@ def test_a_model_of_another_size_is_the_users_to_mend(board):
 
 def test_images_of_another_size_are_refused_and_the_session_goes_on(board, artifact):
     open_timed(board, artifact, ms=0, dim=4)
-    told = r"shape \(2, 64, 64, 3\), expected \(2, 112, 112, 3\)"
+    told = r"shape \(2, 64, 64, 3\), expected \(2, 16, 16, 3\)"
     with pytest.raises(UserError, match=told):
         list(board.measure(faces(2, size=64), QUICK, timeout_s=5))
     with pytest.raises(UserError, match=told):
@@ -237,7 +238,7 @@ def test_nodes_that_fall_back_to_the_cpu_are_an_error(board):
 
 def test_a_bound_run_gives_the_same_features(board):
     """As on a GPU, but for the place of the memory."""
-    images = faces(5)
+    images = faces(5, FACE)
     model = open_onnx(board, bound=True)
     assert model.facts["device_time"] == "wall time of a bound run, without copies"
     got = features(board.extract(Rows(images), timeout_s=20))

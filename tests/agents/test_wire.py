@@ -53,7 +53,7 @@ def test_frames_survive_any_split(sent, cuts):
     assert decoder.pending == 0
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(frames, st.integers(0, 10_000), st.integers(0, 7))
 def test_a_flipped_bit_never_passes(frame, place, bit):
     data = bytearray(join(frame))
@@ -70,7 +70,7 @@ def test_a_flipped_bit_never_passes(frame, place, bit):
     assert not got or got[0].meta == frame.meta
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(frames, st.integers(0, 10_000), st.integers(1, 255))
 def test_damage_behind_the_header_is_always_noticed(frame, place, mask):
     data = bytearray(join(frame))
@@ -115,7 +115,7 @@ texts = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(frames, texts), max_size=4), st.lists(st.integers(0, 9999)))
 def test_text_between_frames_is_skipped_and_counted(sent, cuts):
     data = join(HELLO) + b"".join(join(frame) + noise for frame, noise in sent)
@@ -127,7 +127,7 @@ def test_text_between_frames_is_skipped_and_counted(sent, cuts):
     assert decoder.noise == noise[:80]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(frames, min_size=1, max_size=3), texts, st.integers(0, 9999))
 def test_text_within_a_frame_damages_it_and_no_frame_is_made_up(sent, noise, place):
     data = b"".join(join(frame) for frame in sent)
@@ -290,7 +290,7 @@ moves = st.builds(
 
 
 @given(st.lists(st.tuples(st.booleans(), moves), max_size=30))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 def test_a_conversation_refuses_or_stays_consistent(steps):
     talk = Conversation(is_agent=True)
     for by_agent, frame in steps:

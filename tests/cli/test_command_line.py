@@ -29,12 +29,13 @@ def farm(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 Answer = tuple[int, str, str]
+FarmHere = Callable[..., Answer]
 
 
 @pytest.fixture
 def farm_here(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Answer]:
+) -> FarmHere:
     """A command in the project's folder, in this process; exit code, stdout, stderr."""
     monkeypatch.chdir(project)
     monkeypatch.setenv("COLUMNS", "160")
@@ -94,7 +95,7 @@ BY_A_RUN = (SPOILT[0], SPOILT[5], SPOILT[-1])
 
 @pytest.mark.parametrize(("file", "old", "new", "says"), SPOILT)
 def test_a_mistake_names_file_line_and_word(
-    project: Path, farm_here: Callable[..., Answer], file: str, old: str, new: str, says: str
+    project: Path, farm_here: FarmHere, file: str, old: str, new: str, says: str
 ) -> None:
     path = project / file
     text = path.read_text()
@@ -120,7 +121,7 @@ def test_a_mistake_names_file_line_and_word(
     ],
 )
 def test_a_manifest_that_does_not_fit_its_model_is_refused(
-    project: Path, farm_here: Callable[..., Answer], old: str, new: str, says: str
+    project: Path, farm_here: FarmHere, old: str, new: str, says: str
 ) -> None:
     path = project / "models" / "synthface-ir.yaml"
     text = path.read_text()
@@ -148,19 +149,19 @@ def test_a_missing_matrix_or_run_is_wrong_input(tmp_path: Path) -> None:
     assert "no run 'latest'" in done.stderr
 
 
-def test_plan_shows_rows_steps_and_an_estimate(project: Path) -> None:
+def test_plan_shows_rows_steps_and_an_estimate(project: Path, farm_here: FarmHere) -> None:
     done = farm("plan", cwd=project)
     assert done.returncode == 0, done.stderr
     for word in ("khadas-vim3*", "8 rows", "to do", "takes ", "`farm plan --steps`"):
         assert word in done.stdout
     assert "extract/" not in done.stdout
-    done = farm("plan", "--steps", cwd=project)
-    assert "extract/rv1126/probe" in done.stdout
-    assert done.stdout.index("8 rows") < done.stdout.index("extract/rv1126/probe")
+    _, said, _ = farm_here("plan", "--steps")
+    assert "extract/rv1126/probe" in said
+    assert said.index("8 rows") < said.index("extract/rv1126/probe")
 
 
 def test_plan_of_an_impossible_row_says_why_and_ends_with_1(
-    project: Path, farm_here: Callable[..., Answer]
+    project: Path, farm_here: FarmHere
 ) -> None:
     matrix = project / "matrix.yaml"
     text = matrix.read_text()
@@ -176,7 +177,7 @@ def test_plan_of_an_impossible_row_says_why_and_ends_with_1(
     assert "RV1126 cannot run int8 per-channel symmetric" in " ".join(said.split())
 
 
-def test_plan_for_programs(farm_here: Callable[..., Answer]) -> None:
+def test_plan_for_programs(farm_here: FarmHere) -> None:
     code, said, error = farm_here("plan", "--json")
     assert code == 0, error
     found = json.loads(said)

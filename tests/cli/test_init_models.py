@@ -13,6 +13,7 @@ from onnx import ModelProto
 
 from orchestrator.cli.main import main
 from orchestrator.hashing import sha256_file
+from orchestrator.preflight import model
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.request import Request
 from orchestrator.specs.matrix import load_matrix, load_models
@@ -117,6 +118,21 @@ def test_a_damaged_normal_form_is_made_again(tmp_path, capsys, monkeypatch):
     path = planned(tmp_path).models["mine"].path
     path.write_bytes(b"damaged")
     assert sha256_file(planned(tmp_path).models["mine"].path) == path.stem
+
+
+def test_a_record_of_an_earlier_version_is_read(tmp_path, capsys, monkeypatch):
+    """And what programs read of it stands under the old name too."""
+    onnx.save(at_112(made.old_style, monkeypatch), tmp_path / "mine.onnx")
+    init(tmp_path, capsys, "--model", str(tmp_path / "mine.onnx"))
+    project(tmp_path)
+    taken = planned(tmp_path).intake["mine"]
+    assert taken.to_dict()["repaired"] is taken.to_dict()["mended"] is True
+    (path,) = (tmp_path / ".farm" / "models").glob("*.json")
+    path.write_text(path.read_text().replace('"repaired"', '"mended"'))
+    monkeypatch.setattr(model, "_remembered", {})
+    written = path.read_bytes()
+    assert planned(tmp_path).intake["mine"] == taken
+    assert path.read_bytes() == written
 
 
 def test_the_default_models_are_used_as_they_are(tmp_path):

@@ -108,18 +108,18 @@ def random_case(generator: np.random.Generator) -> tuple[list[Detections], Truth
     return found, TruthSet(tuple(images), ("easy", "hard"))
 
 
-def test_two_hundred_random_cases_equal_the_literal_protocol() -> None:
+def test_random_cases_equal_the_literal_protocol() -> None:
     generator = np.random.default_rng(7)
     policy = DetectionPolicy(bootstrap=2)
     seen = 0
-    for _ in range(200):
+    for _ in range(60):
         found, truth = random_case(generator)
         figures = evaluate(found, truth, policy)
         for subset in truth.subsets:
             wanted = literal_ap(found, truth.images, subset)
             seen += 0 < wanted < 1
             assert figures.ap[subset].value == pytest.approx(wanted, abs=1e-9, nan_ok=True)
-    assert seen > 200  # most cases say something
+    assert seen > 60  # most cases say something
 
 
 def test_by_hand() -> None:

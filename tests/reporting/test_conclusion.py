@@ -130,6 +130,10 @@ LEAK = SET.model_copy(
             [REF, row("a", -0.3, dtype="float16")],
             "FLOAT16 costs 0.3 ± 0.4 points of Rank-1; whether that is significant was not tested.",
         ),
+        (
+            [REF, row("a", 0.0, 0.0, p=1.0, dtype="float32")],
+            "float32 on a costs no Rank-1; that is not significant (p = 1).",
+        ),
         ([REF], "Rank-1 of float32 is 80.0 %; no quantized row is there to compare."),
         (
             [row("a", dtype="int8"), row("b", dtype="int8", rate=0.9)],

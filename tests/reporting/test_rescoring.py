@@ -27,7 +27,7 @@ SIZE = Size(150, 50)
 ROWS = [
     Row("ref", "This host", "host", reference=True, noise=0.8, enrols=0.3),
     Row("vim3", lot=1, noise=0.95, enrols=0.5),
-    Row("nx", "Jetson NX", "nx", lot=2, noise=0.9, enrols=0.4),
+    Row("nx/int8", "Jetson NX", "nx", lot=2, noise=0.9, enrols=0.4),
 ]
 RUN = "20260101-aa"
 
@@ -78,11 +78,11 @@ def test_as_it_was_gives_the_same_figures_and_touches_nothing(kept, capsys):
         assert again["test_set"] == row.test_set.model_dump()
     assert all(hashlib.sha256(p.read_bytes()).hexdigest() == h for p, h in before.items())
     beside = folder / "scored" / "as-it-was"
-    assert {path.name for path in beside.iterdir()} == {
+    assert {str(path.relative_to(beside)) for path in beside.rglob("*.*")} == {
         *("results.json", "table.md", "ref.searches.npz"),
-        *("vim3.searches.npz", "nx.searches.npz"),
+        *("vim3.searches.npz", "nx/int8.searches.npz"),
     }
-    kept_searches = scoring.Searches.load(beside / "nx.searches.npz")
+    kept_searches = scoring.Searches.load(beside / "nx/int8.searches.npz")
     assert kept_searches.mate.size == SIZE.mated + SIZE.unknown
 
 
@@ -109,8 +109,8 @@ def test_the_gallery_of_another_encoder_makes_mixed_rows(kept, capsys):
         assert found[row.name]["mixed"] is (row is not ROWS[0])
         assert found[row.name]["hardware"] == row.hardware + "*" * (row is not ROWS[0])
     run = load_run(kept / "runs" / RUN)
-    assert found["nx"]["difference"]["rank1"]["value"] == pytest.approx(
-        found["nx"]["rank1"]["value"] - found["ref"]["rank1"]["value"]
+    assert found["nx/int8"]["difference"]["rank1"]["value"] == pytest.approx(
+        found["nx/int8"]["rank1"]["value"] - found["ref"]["rank1"]["value"]
     )
     plain = {row.name: (row.rank1.value, row.tar.value) for row in run.results}
     vim3 = found["vim3"]
@@ -200,7 +200,8 @@ def test_rows_of_another_model_are_not_searched_in_its_gallery(kept, capsys):
     lines = events.read_text().splitlines()
     events.write_text(
         "\n".join(
-            line.replace("c" * 64, "d" * 64) if '"cell":"nx"' in line else line for line in lines
+            line.replace("c" * 64, "d" * 64) if '"cell":"nx/int8"' in line else line
+            for line in lines
         )
         + "\n"
     )
@@ -319,27 +320,28 @@ def test_scores_and_features_are_exported(kept, capsys):
     assert code == 0, capsys.readouterr().err
     gallery, probes = features(ROWS[2], SIZE)
     made, names = kept / "out" / "features", kept / "out" / "scores"
-    with np.load(made / "nx.gallery.npz") as file:
+    with np.load(made / "nx/int8.gallery.npz") as file:
         assert np.array_equal(file["features"], gallery.rows)
         assert file["identity"].tolist() == gallery.ids
-    with (made / "nx.probe.csv").open() as text:
+    with (made / "nx/int8.probe.csv").open() as text:
         lines = list(csv.DictReader(text))
     assert [line["identity"] for line in lines] == probes.ids
     values = [[np.float32(line[f"f{i}"]) for i in range(probes.rows.shape[1])] for line in lines]
     assert np.array_equal(values, probes.rows), "nine digits give the float32 back"
-    data = (made / "nx.probe.safetensors").read_bytes()
+    data = (made / "nx/int8.probe.safetensors").read_bytes()
     length = int.from_bytes(data[:8], "little")
     head = json.loads(data[8 : 8 + length])
     low, high = head["features"]["data_offsets"]
     back = np.frombuffer(data[8 + length + low : 8 + length + high], np.float32)
     assert np.array_equal(back.reshape(head["features"]["shape"]), probes.rows)
     assert json.loads(head["__metadata__"]["identity"]) == probes.ids
-    assert json.loads((made / "index.json").read_text())["nx"]["probe"] == "nx.probe.safetensors"
+    index = json.loads((made / "index.json").read_text())
+    assert index["nx/int8"]["probe"] == "nx/int8.probe.safetensors"
     searches, _ = search_features(gallery, probes, "mean")
-    with np.load(names / "nx.npz") as file:
+    with np.load(names / "nx/int8.npz") as file:
         assert np.array_equal(file["mate"], searches.mate, equal_nan=True)
         assert np.array_equal(file["impostor"], searches.impostor)
-    with (names / "nx.csv").open() as text:
+    with (names / "nx/int8.csv").open() as text:
         lines = list(csv.DictReader(text))
     assert [np.float32(line["impostor"]) for line in lines] == searches.impostor.tolist()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,15 @@ PROJECT = [
 ]
 
 
-def problems(name: str, data: Any) -> list[str]:
+@cache
+def validator(name: str) -> jsonschema.Draft202012Validator:
     schema = schema_of(name)
     jsonschema.Draft202012Validator.check_schema(schema)
-    return [e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(data)]
+    return jsonschema.Draft202012Validator(schema)
+
+
+def problems(name: str, data: Any) -> list[str]:
+    return [e.message for e in validator(name).iter_errors(data)]
 
 
 @pytest.mark.parametrize("name", FILES)

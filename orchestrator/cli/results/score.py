@@ -99,7 +99,9 @@ def _rescored(arguments: ToScore) -> int:
         columns = arguments.columns or run.columns
         document = write_table(folder, found.results, about, columns)
         for name, searches in found.searches.items():
-            searches.save(folder / f"{name}.searches.npz")
+            path = folder / f"{name}.searches.npz"  # a row's name may have a slash
+            path.parent.mkdir(parents=True, exist_ok=True)
+            searches.save(path)
     if arguments.as_json:
         print(json.dumps(document, indent=1, allow_nan=False))
         return 0

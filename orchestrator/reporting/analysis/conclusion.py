@@ -42,6 +42,8 @@ def _costs(compared: Sequence[CellResult]) -> str:
 def _quantized(rows: Sequence[CellResult]) -> str:
     """What the rows have in common: `INT8`, or the word for all of it."""
     types = {row.dtype for row in rows}
+    if types == {"float32"}:  # on another board, or by another runtime, than the reference
+        return f"float32 on {rows[0].hardware}" if len(rows) == 1 else "float32 elsewhere"
     if len(types) == 1:
         return types.pop().upper()
     return "8-bit quantization" if types <= {"int8", "uint8"} else "Quantization"

@@ -31,6 +31,8 @@ KINDS = tuple(
 def export_kind(run: Run, folder: Path, kind: str) -> list[Path]:
     """Write `scores/<row>.<suffix>` of every row, or `features/<row>.<role>.<suffix>`.
 
+    Where a row's name has a slash, its file is in a folder below.
+
     Args:
         run: whose kept searches or features are written.
         folder: exists.
@@ -49,11 +51,19 @@ def export_kind(run: Run, folder: Path, kind: str) -> list[Path]:
     target.mkdir(exist_ok=True)
     kept = KeptFeatures(run)
     if what == "scores":
-        return [_scores(run, row, kept, target / f"{row.name}.{suffix}") for row in run.results]
+        places = [_place(target, f"{row.name}.{suffix}") for row in run.results]
+        return [_scores(run, *each, kept) for each in zip(run.results, places, strict=True)]
     return _features(run, kept, target, suffix)
 
 
-def _scores(run: Run, row: CellResult, kept: KeptFeatures, path: Path) -> Path:
+def _place(folder: Path, name: str) -> Path:
+    """A row's file, in a folder that exists."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _scores(run: Run, row: CellResult, path: Path, kept: KeptFeatures) -> Path:
     from orchestrator import scoring
 
     searches = searches_of(run, row)
@@ -81,10 +91,11 @@ def _features(run: Run, kept: KeptFeatures, folder: Path, suffix: str) -> list[P
         for role in ("gallery", "probe"):
             content = f"{kept.held(row, role).content} {kept.images(row, role)}"
             if content not in written:
-                path = folder / f"{row.name}.{role}.{suffix}"
+                path = _place(folder, f"{row.name}.{role}.{suffix}")
                 _side(path, kept.features(row, role), row)
                 written[content] = path
-            index.setdefault(row.name, {})[role] = written[content].name
+            name = written[content].relative_to(folder).as_posix()
+            index.setdefault(row.name, {})[role] = name
     listing = folder / "index.json"
     listing.write_text(json.dumps(index, indent=1) + "\n")
     return [*written.values(), listing]
