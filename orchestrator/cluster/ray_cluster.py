@@ -62,6 +62,7 @@ class RayCluster:
         self._error: BaseException | None = None
         self._ready = threading.Event()
         self._stopped = threading.Event()
+        self._late_at = 0.0
         self.cpus = os.cpu_count() or 1
         self.folder = os.getcwd()
         self.notes: list[tuple[Level, str]] = []
@@ -86,8 +87,14 @@ class RayCluster:
         """Whether it is entered, so that tasks can be given to it."""
         return self._ready.is_set() and self._error is None
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is entered, or known not to be: nothing is gained by waiting longer."""
+        return self._ready.is_set() or time.monotonic() > self._late_at
+
     def start(self) -> None:
         """Begin to enter it; returns at once."""
+        self._late_at = time.monotonic() + self._way.within_s
         threading.Thread(target=self._enter, name="ray-start", daemon=True).start()
 
     def wait(self, stop: threading.Event | None = None) -> None:
@@ -100,11 +107,10 @@ class RayCluster:
             RayDown: it did not come up in time, a node of it does not answer, or `stop` is set.
             UserError: a cluster that is to be joined cannot be, or does not fit this run.
         """
-        end = time.monotonic() + self._way.within_s
         while not self._ready.wait(POLL_S):
             if stop is not None and stop.is_set():
                 raise RayDown("stopped")
-            if time.monotonic() > end:
+            if time.monotonic() > self._late_at:
                 raise self._way.late
         if isinstance(self._error, FarmError):
             raise type(self._error)(self._error.message, self._error.hint) from self._error

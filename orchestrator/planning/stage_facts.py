@@ -71,6 +71,11 @@ class StageFacts:
         return self.executes and not self.alone
 
     @property
+    def takes_turns(self) -> bool:
+        """Whether one step at a time runs: each uses all of the driver's helper processes."""
+        return self.all_processors and self.place is Place.DRIVER
+
+    @property
     def needs_ray(self) -> bool:
         """Whether it waits until Ray is up."""
         return self.place is not Place.DRIVER

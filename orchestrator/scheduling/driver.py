@@ -6,6 +6,7 @@ done (`core/`). Everything but steps and connections happens in one thread.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -108,10 +109,11 @@ class Driver:
         for level, text in self._ray.notes:
             self._reporter.emit(Note(level=level, message=text))
         self._waits.report_ray()
+        self._background.submit(self._await_ray)
         self._upkeep.send_plan()
         while not self._stop.is_set():
             self._upkeep.look()
-            self._handle(m.Look())
+            self._handle(m.Look(self._ray.settled))
             self._handle(m.ReachBoards())
             self._reports.rows()
             if self._core.finished:
@@ -125,6 +127,11 @@ class Driver:
             # All of it: a look goes through the whole plan, one for each word would take too long.
             self._background.take(wait_s=0.5)
         return self._finish()
+
+    def _await_ray(self) -> None:
+        with contextlib.suppress(FarmError):  # it is raised by what needs Ray
+            self._ray.wait(self._stop)
+        self._background.post(lambda: None)  # what waits for it starts at once
 
     def _note_bug(self, error: BaseException) -> None:
         self._bug = True

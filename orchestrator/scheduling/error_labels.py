@@ -7,7 +7,7 @@ from orchestrator.errors import BoardError, FarmError, ToolchainError, Transient
 from orchestrator.events import ErrorClass
 from orchestrator.fleet.boards.board import BoardBusy, Untrusted
 from orchestrator.scheduling.core.messages import Failure, FailureKind
-from orchestrator.stages.extract import Unlike
+from orchestrator.stages.extracting import Unlike
 from orchestrator.store.artifacts import BuildInProgress, CorruptArtifact
 
 _KINDS = (

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from orchestrator.cluster.interfaces import BoardMessage, ImageFile
-from orchestrator.data.features import Features
-from orchestrator.data.progress import Progress
-from orchestrator.errors import BoardError, TransientError
-from orchestrator.fleet.boards.deadlines import SIMULATOR_BUILD_S
+from orchestrator.errors import TransientError
 from orchestrator.planning.stage_facts import SHARED_FROM, STAGE_FACTS
-from orchestrator.stages import deployable, image_rows
-from orchestrator.stages.shared_extraction import Piece, SharedExtraction
+from orchestrator.stages import deployable, image_rows, same_features
+from orchestrator.stages.extracting import hold_against, make_pieces
+from orchestrator.stages.shared_extraction import SharedExtraction
 from orchestrator.stages.stage import Stage
 from orchestrator.stages.work import About, Services, Work
 from orchestrator.store.artifacts import Held
 from orchestrator.store.contention_lock import working_in
 from orchestrator.store.features import FeatureWriter
-
-CHUNK = 32
-
-
-class Unlike(BoardError):
-    """A board makes other features than the rest of its pool."""
 
 
 def run(work: Work) -> Held:
@@ -41,24 +29,37 @@ def run(work: Work) -> Held:
     header = {"images": pictures.content, "artifact": held.content, "key": work.key}
     about = About()
     pictures.verify(image_rows.FILE)
-    with FeatureWriter.open(part, rows, dim, "float32", header) as writer:
-        # A simulator would build the model again for each piece.
-        several = rows >= SHARED_FROM and step.executed_by != "simulator"
-        shared = SharedExtraction(writer, part, rows, several=several)
-        with work.services.extractions.open_to_helpers(step.id, shared):
-            _lead(work, shared, about)
-        facts = writer.finish()
-    provenance = work.provenance(about.to_json())
-    if len(shared.brought) > 1:
-        provenance["rows_by_board"] = shared.brought
-    return store.commit(
-        step.stage,
-        work.key,
-        provenance=provenance,
-        facts={"rows": rows, "dim": dim, "failed": facts["failed"]},
-        # The bytes of the features are the content; how and when they came is not.
-        apart=("journal.jsonl", "features.json"),
-    )
+    same = same_features.name_of(work, step)
+    with work.services.extractions.of_same(same, step) as first:
+        with FeatureWriter.open(part, rows, dim, "float32", header) as writer:
+            taken = same_features.take(work, same, first, writer, about)
+            brought = taken.brought if taken else _make_all(work, writer, part, rows, about)
+            facts = writer.finish()
+        provenance = work.provenance(about.to_json())
+        if taken is not None:
+            provenance["same_features_as"] = taken.step
+        if len(brought) > 1 or taken is not None:
+            provenance["rows_by_board"] = brought
+        return store.commit(
+            step.stage,
+            work.key,
+            provenance=provenance,
+            facts={"rows": rows, "dim": dim, "failed": facts["failed"]},
+            # The bytes of the features are the content; how and when they came is not.
+            apart=("journal.jsonl", "features.json"),
+        )
+
+
+def _make_all(
+    work: Work, writer: FeatureWriter, part: Path, rows: int, about: About
+) -> dict[str, int]:
+    """Make what is missing; rows by board."""
+    # A simulator would build the model again for each piece.
+    several = rows >= SHARED_FROM and work.step.executed_by != "simulator"
+    shared = SharedExtraction(writer, part, rows, several=several)
+    with work.services.extractions.open_to_helpers(work.step.id, shared):
+        _lead(work, shared, about)
+    return shared.brought
 
 
 def _lead(work: Work, shared: SharedExtraction, about: About) -> None:
@@ -68,7 +69,7 @@ def _lead(work: Work, shared: SharedExtraction, about: About) -> None:
     while True:
         if trouble is None:
             try:
-                _make(work, work.step.board, shared, about)
+                make_pieces(work, work.step.board, shared, about)
             except BaseException as error:
                 trouble = error
         shared.wait(stop, lost=trouble is not None)
@@ -100,50 +101,9 @@ def help_with(work: Work, board: str) -> None:
             canary = shared.canary(services.stop)
             if canary is None:
                 return
-            _hold_against(work, board, *canary)
+            hold_against(work, board, *canary)
             services.extractions.alike(held.content, board)
-        _make(work, board, shared, About())
-
-
-def _hold_against(work: Work, board: str, piece: Piece, want: NDArray[np.float32]) -> None:
-    got = np.zeros_like(want)
-    for message in _calls(work, board, piece):
-        if isinstance(message, Features):
-            # The store has zeros where an image failed.
-            got[message.start : message.stop] = np.where(message.failed[:, None], 0, message.rows)
-    if not np.array_equal(got, want):
-        worst = float(np.abs(got - want).max())
-        step = work.step
-        raise Unlike(
-            f"{board}: makes other features than {step.board} of the same {len(want)} images "
-            f"(largest difference {worst:.3g}), so it does not share {step.id}",
-            "are driver, runtime and clocks of both boards the same? `farm boards show`",
-        )
-
-
-def _make(work: Work, board: str, shared: SharedExtraction, about: About) -> None:
-    with contextlib.closing(shared.pieces(board)) as pieces:
-        for piece in pieces:
-            for message in _calls(work, board, piece):
-                if isinstance(message, Features):
-                    _keep(work, board, shared, message)
-                elif not isinstance(message, Progress):  # what counts is what is on the disk
-                    work.receive(message, about, "images", board)
-
-
-def _calls(work: Work, board: str, piece: Piece) -> Iterator[BoardMessage]:
-    _, artifact = work.artifact()
-    images = ImageFile(str(work.input("images").file(image_rows.FILE)), (piece,))
-    works_s = SIMULATOR_BUILD_S if work.step.executed_by == "simulator" else 0.0
-    return work.services.boards.extract(board, artifact, images, CHUNK, works_s=works_s)
-
-
-def _keep(work: Work, board: str, shared: SharedExtraction, block: Features) -> None:
-    for position, reason in block.failures:
-        work.warn(f": image {position} failed: {reason}", board)
-    done = shared.keep(block)
-    work.services.progressed.add(work.step.id)
-    work.progress(done, shared.total, "images")
+        make_pieces(work, board, shared, About())
 
 
 def summary(facts: Mapping[str, Any]) -> str:

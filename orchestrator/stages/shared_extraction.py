@@ -11,12 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.data.features import Features
+from orchestrator.planning.graph import Step
 from orchestrator.store.features import DATA, FeatureWriter
 
 LEAST = 32
@@ -198,11 +200,40 @@ class SharedExtraction:
                 self._guard.wait(0.5)
         return None
 
+    def rows(self) -> NDArray[Any]:
+        """The file of features, memory-mapped: (rows, dim); what is not there yet is 0.
+
+        Raises:
+            OSError: it is no longer where it was made.
+        """
+        found: NDArray[Any] = np.load(self._folder / DATA, mmap_mode="r", allow_pickle=False)
+        return found
+
+    def failed(self) -> list[int]:
+        """Rows whose image failed."""
+        with self._guard:
+            return self._writer.failed()
+
+    def await_end(self, stop: threading.Event) -> bool:
+        """Wait until the leader has ended; whether all rows are there."""
+        with self._guard:
+            while not stop.is_set() and not self.closed and not self._shares.over:
+                self._guard.wait(0.5)
+            return self._shares.over
+
     def close(self) -> None:
         """No more pieces: helpers come to their end."""
         with self._guard:
             self.closed = True
             self._guard.notify_all()
+
+
+@dataclass(frozen=True)
+class FirstOfSame:
+    """A step under way, of several that make the same features; `ended` is set at its end."""
+
+    step: Step
+    ended: threading.Event = field(default_factory=threading.Event)
 
 
 class Extractions:
@@ -211,6 +242,7 @@ class Extractions:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._led: dict[str, SharedExtraction] = {}
+        self._of_same: dict[str, FirstOfSame] = {}
         self._alike: set[tuple[str, str]] = set()
 
     @contextmanager
@@ -224,6 +256,26 @@ class Extractions:
             shared.close()
             with self._guard:
                 self._led.pop(step_id, None)
+
+    @contextmanager
+    def of_same(self, same: str, step: Step) -> Iterator[FirstOfSame | None]:
+        """While a step makes its features: the step that makes the same ones already, or None.
+
+        Args:
+            same: what these steps have in common; empty where no other makes the same.
+        """
+        with self._guard:
+            found = self._of_same.get(same)
+            mine = None if found is not None or not same else FirstOfSame(step)
+            if mine is not None:
+                self._of_same[same] = mine
+        try:
+            yield found
+        finally:
+            if mine is not None:
+                with self._guard:
+                    del self._of_same[same]
+                mine.ended.set()
 
     def led(self, step_id: str) -> SharedExtraction | None:
         """A step's extraction, None when no board leads it now."""

@@ -142,6 +142,10 @@ class RowWriter:
             gaps.append((at, self._head["rows"]))
         return gaps
 
+    def failed(self) -> list[int]:
+        """Rows that are there as failed, in ascending order."""
+        return sorted(row for chunk in self._chunks.values() for row in chunk.failed)
+
     def write(
         self, start: int, block: NDArray[Any], failed: NDArray[np.bool_] | None = None
     ) -> None:

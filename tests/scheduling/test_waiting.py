@@ -135,3 +135,29 @@ def test_two_hundred_boards_do_not_flood_the_log() -> None:
         (count, "input", "images"),
         (count, "input", "calibrate"),
     ]
+
+
+def test_before_ray_is_there_images_are_made_and_take_nobodys_place() -> None:
+    steps = [
+        Step("convert", "convert"),
+        Step("calibrate", "calibrate"),
+        Step("images/gallery", "images"),
+        Step("images/probe", "images"),
+    ]
+    core = Scheduler(Deadlines(), 2)
+    graph = Graph({step.id: step for step in steps}, {})
+    ids = list(graph.steps)
+    every = Resolution(keys=dict(zip(ids, ids, strict=True)), todo=ids)
+    core.handle(m.PlanChanged(m.PlanView(graph, every, {})), 0.0)
+
+    def started(computes: bool) -> list[str]:
+        found = core.handle(m.Look(computes), 0.0)
+        return [each.step.id for each in found if isinstance(each, m.Start)]
+
+    assert started(False) == ["images/gallery"]
+    assert started(False) == []  # the processes that make images are taken
+    assert started(True) == ["calibrate"]
+    core.handle(m.Finished(graph.steps["images/gallery"]), 0.0)
+    assert started(True) == ["images/probe"]
+    core.handle(m.Finished(graph.steps["calibrate"]), 0.0)
+    assert started(True) == ["convert"]

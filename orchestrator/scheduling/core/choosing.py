@@ -3,7 +3,8 @@
 - A board does one thing at a time.
 - `measure` has its contention domain for itself: nothing else of that domain runs meanwhile, and
   while one waits, no new extraction or scoring starts there that would keep it waiting.
-- Steps on the head share this host's domain, as many at a time as it has processors. Beside them,
+- Steps on the head share this host's domain, as many at a time as it has processors; of those that
+  make images one, since each has all the processes that make them. Beside them,
   as many emulated boards extract: more would only slow each other down, and no row would end
   before the last. Only the last of them share what there is.
 """
@@ -68,11 +69,12 @@ def choose(
     boards: set[str] = set()
     used: set[str] = set()
     measured: set[str] = set()
-    on_head = extracting = 0
+    on_head = extracting = turns = 0
 
     def take(step: Candidate) -> None:
-        nonlocal on_head, extracting
+        nonlocal on_head, extracting, turns
         extracting += extracts_here(step)
+        turns += STAGE_FACTS[step.stage].takes_turns
         used.add(step.domain)
         if step.board:
             boards.add(step.board)
@@ -92,6 +94,8 @@ def choose(
         if step.domain in measured:
             continue
         if step.board in boards if step.board else on_head >= head_slots:
+            continue
+        if STAGE_FACTS[step.stage].takes_turns and turns:
             continue
         if STAGE_FACTS[step.stage].alone and step.domain in used:
             continue

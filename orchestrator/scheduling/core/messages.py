@@ -127,7 +127,13 @@ class StepsMoved:
 
 @dataclass(frozen=True)
 class Look:
-    """Start what can start."""
+    """Start what can start.
+
+    Attributes:
+        computes: whether Ray is there; until it is, what needs it would only keep others waiting.
+    """
+
+    computes: bool = True
 
 
 @dataclass(frozen=True)

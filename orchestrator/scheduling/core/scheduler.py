@@ -67,6 +67,7 @@ class Scheduler:
         self._stopping = False
         self._recheck = True  # whether a board may have become of no use to a waiting step
         self._looking = False  # whether a look waits for its steps to be moved
+        self._computes = True
         self._handlers: dict[type[Any], Callable[[Any, float], list[Instruction]]] = {
             PlanChanged: self._plan_changed,
             StepsMoved: self._steps_moved,
@@ -130,7 +131,8 @@ class Scheduler:
 
     # -- starting ------------------------------------------------------------------------------
 
-    def _look(self, _: Look, now: float) -> list[Instruction]:
+    def _look(self, look: Look, now: float) -> list[Instruction]:
+        self._computes = look.computes
         moved = self._moved(now)
         if not moved:
             return self._start(now)
@@ -178,8 +180,18 @@ class Scheduler:
                     out.append(self._failures.fail(step, Failure(FailureKind.BOARD, error), now))
             out += self._skip_blocked(now)
         underway, graph = self.steps.underway, self.steps.plan.graph
+        taking_turns = any(step.facts.takes_turns for step in underway.steps.values())
+
+        def allowed(step_id: str) -> bool:
+            facts = graph.steps[step_id].facts
+            if facts.takes_turns and taking_turns:
+                return False
+            if facts.needs_ray and not self._computes:
+                return False
+            return self.steps.may_start(step_id, now)
+
         ready = self.steps.ready.front(
-            lambda step_id: self.steps.may_start(step_id, now),
+            allowed,
             underway.busy,
             self.boards.connected,
             self._slots,
