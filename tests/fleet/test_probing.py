@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from orchestrator.specs.kinds import load_kinds
 from tests.fleet.dressed import BOARDS, ONE_AND_OTHERS, dress
 
 KINDS = load_kinds().values()
+# Without what a version manager puts there: each of its Pythons is a script that looks for one.
+PATH = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 
 
 def probe_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> BoardProbe:
@@ -38,6 +41,7 @@ def probed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], BoardPro
         root = dress(tmp_path_factory.mktemp(name), BOARDS[name].files)
         before = {path: path.stat().st_mtime_ns for path in sorted(root.rglob("*"))}
         with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", PATH)
             found = probe_root(root, patch)
         assert {path: path.stat().st_mtime_ns for path in sorted(root.rglob("*"))} == before
         return found
@@ -83,6 +87,7 @@ def test_the_details_of_a_jetson(probed: Callable[[str], BoardProbe]) -> None:
 def test_a_driver_that_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = dict(BOARDS["khadas"].files)
     del files["dev/galcore"], files["usr/lib/libtengine-lite.so"]
+    monkeypatch.setenv("PATH", PATH)
     seen = recognise(probe_root(dress(tmp_path, files), monkeypatch), KINDS)
     assert seen.kind is not None
     assert seen.kind.name == "khadas-vim3"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,19 +48,30 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> list[Event]:
 
 def drawn(events: list[Event], width: int, height: int) -> list[str]:
     """What the terminal shows after these events."""
+    return list(drawn_meanwhile(events, width, height, (len(events),)))[-1]
+
+
+def drawn_meanwhile(
+    events: list[Event], width: int, height: int, moments: Iterable[int]
+) -> Iterator[list[str]]:
+    """What the terminal shows after so many events, and after so many."""
     out = io.StringIO()
     console = Console(file=out, width=width, height=height, color_system=None)
-    view = View(console, clock=lambda: events[-1].at)
-    for event in events:
-        view._state.apply(event)
-    console.print(view._draw())
-    return out.getvalue().splitlines()
+    view = View(console, clock=lambda: events[done - 1].at)
+    done = 0
+    for count in moments:
+        for event in events[done:count]:
+            view._state.apply(event)
+        done = count
+        out.seek(0)
+        out.truncate()
+        console.print(view._draw())
+        yield out.getvalue().splitlines()
 
 
 @pytest.mark.parametrize("size", [(60, 24), (80, 24), (120, 40), (200, 60)])
 def test_it_fits_the_terminal_at_every_moment(events: list[Event], size: tuple[int, int]) -> None:
-    for count in range(1, len(events)):
-        lines = drawn(events[:count], *size)
+    for lines in drawn_meanwhile(events, *size, range(1, len(events))):
         assert len(lines) < size[1]
         assert all(cell_len(line) <= size[0] for line in lines)
 

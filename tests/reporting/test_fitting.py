@@ -324,7 +324,7 @@ def test_rows_beside_the_published_table_are_told_apart(project: Path) -> None:
 
 def test_the_cards_legend_goes_by_parts_not_by_letters(project: Path) -> None:
     run = load_run(project / "runs" / sorted_names(project)[0])
-    for width in range(30, 90):
+    for width in range(30, 90, 3):
         lines = on_terminal(width, lambda console: print_card(console, run.results, 7))
         (legend,) = [line for line in lines if line.startswith("Δ: ")]
         assert legend.endswith(("float32's", "points", "point", "significant"))

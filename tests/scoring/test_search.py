@@ -56,7 +56,7 @@ def same(left, right):
         ), name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(boards(), st.integers(1, 7), st.integers(1, 7), st.integers(1, 3))
 def test_equals_the_plain_reference(board, tile, block, workers):
     found = run(board, tile=tile, block=block, workers=workers, tar_pairs_far=(0.0, 0.1, 0.5))
@@ -86,7 +86,7 @@ def test_the_integer_pass_equals_the_single_precision_one(board, tile, block, wo
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(boards(), st.integers(1, 9))
 def test_all_pairs_thresholds_keep_their_budget(board, tile):
     """Threshold and count against the full sort, allowing for the product's last bits."""

@@ -70,7 +70,7 @@ def _sources(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
         elif entry.name.endswith(".py"):
             source = entry.read_text(encoding="utf-8")
             # The command line's help is made of docstrings.
-            words = source if entry.name == "__main__.py" else bare(source)
+            words = source if entry.name == "commands.py" else bare(source)
             yield name, words.encode()
 
 
