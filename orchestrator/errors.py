@@ -16,9 +16,9 @@ class FarmError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "", *, last_words: str = "") -> None:
-        told = f"its last lines: {last_words}" if last_words else ""
+        lines = f"its last lines: {last_words}" if last_words else ""
         self.message = message
-        self.hint = "; ".join(filter(None, (told, hint)))
+        self.hint = "; ".join(filter(None, (lines, hint)))
         self.last_words = last_words
         self.deadline = ""
         super().__init__(message, self.hint)

@@ -26,15 +26,15 @@ def libraries(root: str = "/") -> Dict[str, str]:
     if gal:
         found["libGAL"] = gal
     versions = [_NVINFER.search(path) for path in _named(root, "libnvinfer.so.*")]
-    told = [match.group(1) for match in versions if match]
-    if told:
-        found["libnvinfer"] = max(told, key=len)
+    versions_found = [match.group(1) for match in versions if match]
+    if versions_found:
+        found["libnvinfer"] = max(versions_found, key=len)
     return found
 
 
 def gal_version(path: str) -> str:
     """What a libGAL says of itself in its bytes (`6.4.6`); empty when it does not."""
-    kept, left = b"", MOST_BYTES
+    overlap, left = b"", MOST_BYTES
     try:
         with open(path, "rb") as file:
             while left > 0:
@@ -42,10 +42,10 @@ def gal_version(path: str) -> str:
                 if not block:
                     break
                 left -= len(block)
-                match = _GAL.search(kept + block)
+                match = _GAL.search(overlap + block)
                 if match:
                     return match.group(1).decode("ascii")
-                kept = block[-_OVERLAP:]
+                overlap = block[-_OVERLAP:]
     except (IOError, OSError):
         pass
     return ""

@@ -87,7 +87,7 @@ def run(
         OSError: no process can be started, or the folder is not writable.
     """
     log = os.path.join(folder, LOG)
-    begin = told = clock.now()
+    begin = reported = clock.now()
     python = sys.executable or "python3"
     with open(log, "wb") as output:
         process = subprocess.Popen(
@@ -107,8 +107,8 @@ def run(
                 return Ended(status, seconds, last_lines(log))
             if seconds > limit_s:
                 return Ended(None, seconds, last_lines(log))
-            if doing and clock.now() - told >= _TELL_S:
-                told = clock.now()
+            if doing and clock.now() - reported >= _TELL_S:
+                reported = clock.now()
                 progress.report(doing, seconds, limit_s)
             _wait(process, _POLL_S if seconds < 1 else _SLOW_POLL_S)
     finally:

@@ -40,9 +40,9 @@ def shared_folder(root: str) -> Optional[str]:
 
     What decides is the same for all users, so that they meet at one file.
     """
-    told = os.environ.get(ENVIRONMENT)
-    if told:
-        return told
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        return named
     for name in _SHARED:
         folder = os.path.join(root, name)
         try:

@@ -155,13 +155,13 @@ class _Timer(object):
         end = clock.now() + limit_s
         times: List[int] = []
         most = max(count, 1) * _WARM_UP_LIMIT
-        told = 0.0
+        reported = 0.0
         while True:
             times.append(self._once()[2])
             self.warm = len(times)
             self._pipeline.check()
-            if clock.now() - told > _REPORT_S:
-                told = clock.now()
+            if clock.now() - reported > _REPORT_S:
+                reported = clock.now()
                 _report(self._link, self._job, "warming up", 0)
             if self.warm >= max(count, 1):
                 stable = _settled(times)
@@ -352,10 +352,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _sensors(meta: Mapping[str, Any], root: str) -> Telemetry:
-    told = meta.get("sensors")
+    sensors = meta.get("sensors")
     given: Dict[str, List[str]] = {"zones": [], "clocks": [], "gpus": []}
     for name, into in given.items():
-        patterns = told.get(name) if isinstance(told, dict) else None
+        patterns = sensors.get(name) if isinstance(sensors, dict) else None
         into += [str(each) for each in patterns[:32]] if isinstance(patterns, list) else []
     cards: List[Any] = []
     if given["gpus"]:

@@ -200,9 +200,9 @@ def check_shape(shape: List[Optional[int]], dtype: str, preprocessing: Preproces
     Raises:
         AgentError: `user`, with both shapes.
     """
-    made = preprocessing.shape
-    fits = len(shape) == len(made) and all(
-        want in (None, made[axis]) for axis, want in enumerate(shape)
+    prepared = preprocessing.shape
+    fits = len(shape) == len(prepared) and all(
+        want in (None, prepared[axis]) for axis, want in enumerate(shape)
     )
     if not fits or dtype != preprocessing.dtype:
         raise AgentError(
@@ -212,7 +212,7 @@ def check_shape(shape: List[Optional[int]], dtype: str, preprocessing: Preproces
                 dtype,
                 [size if size is not None else "free" for size in shape],
                 preprocessing.dtype,
-                made,
+                prepared,
                 preprocessing.layout,
             ),
         )

@@ -203,10 +203,10 @@ def toolkit(path: str) -> str:
             if len(length) < 8:
                 return ""
             count = struct.unpack("<Q", length)[0]
-            told = json.loads(file.read(count).decode("utf-8")) if count < _MOST_JSON else {}
+            header = json.loads(file.read(count).decode("utf-8")) if count < _MOST_JSON else {}
     except (IOError, OSError, ValueError, OverflowError, RecursionError):
         return ""
-    made_by = told.get("version") if isinstance(told, dict) else None
+    made_by = header.get("version") if isinstance(header, dict) else None
     return made_by[:100] if isinstance(made_by, str) else ""
 
 

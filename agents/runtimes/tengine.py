@@ -244,11 +244,11 @@ class Runtime(BaseRuntime):
         count = self._lib.get_graph_output_node_number(self._graph)
         said = outputs.one_by_one(options, count, self._file)
         self._outputs = [self._output(index, each) for index, each in enumerate(said)]
-        for index, made in enumerate(self._outputs):
+        for index, output in enumerate(self._outputs):
             if len(said) > 1:
-                outputs.check_size(made.described["name"], made.count, said[index])
-        self.dim = sum(made.count for made in self._outputs)
-        self.outputs = [made.described for made in self._outputs]
+                outputs.check_size(output.described["name"], output.count, said[index])
+        self.dim = sum(output.count for output in self._outputs)
+        self.outputs = [output.described for output in self._outputs]
 
     def _output(self, index: int, said: Mapping[str, Any]) -> "_Output":
         lib = self._lib
@@ -266,9 +266,9 @@ class Runtime(BaseRuntime):
         found = self._quantization(tensor, "output", kind)
         name = (lib.get_tensor_name(tensor) or b"").decode("utf-8", "replace")
         described = {"name": name, "shape": shape, "dtype": DTYPES[kind]}
-        made = _Output(tensor, described, _TYPECODES[kind], found)
+        output = _Output(tensor, described, _TYPECODES[kind], found)
         size = lib.get_tensor_buffer_size(tensor)
-        if made.count < 1 or size != made.bytes:
+        if output.count < 1 or size != output.bytes:
             raise AgentError(
                 TOOLCHAIN,
                 "%s gives %d bytes for an output of shape %s" % (self._file, size, shape),
@@ -276,7 +276,7 @@ class Runtime(BaseRuntime):
         stated = native.stated_output(said)
         if stated is not None:
             native.check_quantized("output", stated, found)
-        return made
+        return output
 
     def _shape(self, tensor: int, what: str) -> List[int]:
         dims = (ctypes.c_int * 8)()

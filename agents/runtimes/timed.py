@@ -70,16 +70,16 @@ class Runtime(BaseRuntime):
     provider = "sleep"
 
     def __init__(self, path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> None:
-        told = _settings(path)
-        told.update(options)
-        ms, dim = told.get("ms", 16), told.get("dim", 128)
+        settings = _settings(path)
+        settings.update(options)
+        ms, dim = settings.get("ms", 16), settings.get("dim", 128)
         if not isinstance(ms, (int, float)) or not 0 <= ms <= 60000:
             raise AgentError(USER, "timed: ms is %r, expected 0 to 60000" % (ms,))
-        jitter = told.get("jitter_ms", 0)
+        jitter = settings.get("jitter_ms", 0)
         if not isinstance(jitter, (int, float)) or not 0 <= jitter <= 60000:
             raise AgentError(USER, "timed: jitter_ms is %r, expected 0 to 60000" % (jitter,))
         self._jitter_ns = int(jitter * 1e6)
-        self._seed = str(told.get("seed", ""))
+        self._seed = str(settings.get("seed", ""))
         self._lot = 1
         if not isinstance(dim, int) or not 1 <= dim <= 8192:
             raise AgentError(USER, "timed: dim is %r, expected 1 to 8192" % (dim,))

@@ -76,12 +76,12 @@ class Prints:
         """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as found:
-                made = cls(**{name: found[name] for name in cls.__dataclass_fields__})
+                prints = cls(**{name: found[name] for name in cls.__dataclass_fields__})
         except (KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"damaged: {error!r}") from error
-        if len({len(column) for column in vars(made).values()}) != 1:
+        if len({len(column) for column in vars(prints).values()}) != 1:
             raise ValueError("columns of different length")
-        return made
+        return prints
 
 
 def prints_of(rows: Readable, progress: Callable[[int], None] | None = None) -> Prints:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from orchestrator.results import AuditExample, AuditFinding, CellResult
 
 SHOWN = 5
-TOLD = frozenset({"false-alarms", "without-probe"})
+SAID_ELSEWHERE = frozenset({"false-alarms", "without-probe"})
 """Notes of these kinds stand beside a table in other words already."""
 
 
@@ -46,7 +46,7 @@ def heading(finding: AuditFinding) -> str:
 def beside_table(results: Iterable[CellResult]) -> list[str]:
     """What the audit says below a table, each thing once."""
     findings = [finding for result in results for finding in result.test_set.audit]
-    return list(dict.fromkeys(_beside(finding) for finding in findings if _is_told(finding)))
+    return list(dict.fromkeys(_beside(finding) for finding in findings if _is_shown(finding)))
 
 
 def leak_notes(results: Iterable[CellResult]) -> list[str]:
@@ -64,11 +64,11 @@ def refusal(found: Sequence[AuditFinding]) -> str:
     return "\n".join(lines)
 
 
-def _is_told(finding: AuditFinding) -> bool:
-    return finding.severity != "note" or finding.kind not in TOLD
+def _is_shown(finding: AuditFinding) -> bool:
+    return finding.severity != "note" or finding.kind not in SAID_ELSEWHERE
 
 
 def _beside(finding: AuditFinding) -> str:
-    kept = " (allow_leaks: true)" if finding.allowed else ""
+    allowed = " (allow_leaks: true)" if finding.allowed else ""
     prefix = "LEAK in the test set" if finding.severity == "leak" else "Test set"
-    return f"{prefix}{kept}: {finding.sentence}."
+    return f"{prefix}{allowed}: {finding.sentence}."

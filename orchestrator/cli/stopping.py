@@ -30,11 +30,11 @@ class _Stop:
         self.asked = True
         raise KeyboardInterrupt
 
-    def unraisable(self, told: Any) -> None:
+    def unraisable(self, details: Any) -> None:
         """Something was raised where nobody could take it, in a destructor for instance."""
         if self.asked:
             leave()
-        sys.__unraisablehook__(told)
+        sys.__unraisablehook__(details)
 
 
 STOP = _Stop()

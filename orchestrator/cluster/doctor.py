@@ -34,11 +34,11 @@ def ask(address: str, inventory: str) -> NodeReport:
     except subprocess.TimeoutExpired:
         return failed | {"problem": f"no answer within {ASK_S:.0f} s"}
     try:
-        told: NodeReport = json.loads(done.stdout)
+        report: NodeReport = json.loads(done.stdout)
     except ValueError:
         last = done.stderr.strip().rpartition("\n")[2][:300]
         return failed | {"problem": f"Ray ended the driver: {last}"}
-    return told
+    return report
 
 
 def main(address: str, inventory: str) -> None:
@@ -49,15 +49,15 @@ def main(address: str, inventory: str) -> None:
     from orchestrator.cluster.ray_cluster import RayCluster
     from orchestrator.specs.inventory import load_inventory
 
-    told: NodeReport = {"problem": "", "hint": "", "words": []}
+    report: NodeReport = {"problem": "", "hint": "", "words": []}
     cluster = RayCluster(ExistingCluster(address), load_inventory(inventory).boards)
     cluster.start()
     try:
         cluster.wait()
-        told["words"] = [text for _, text in cluster.notes]
+        report["words"] = [text for _, text in cluster.notes]
     except FarmError as error:
-        told["problem"], told["hint"] = error.message, error.hint
-    answer.write(json.dumps(told))
+        report["problem"], report["hint"] = error.message, error.hint
+    answer.write(json.dumps(report))
     answer.close()
     cluster.stop()
 

@@ -41,15 +41,15 @@ class Node:
     cpus: float = 0.0
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Node:
+    def of(cls, reported: Mapping[str, Any]) -> Node:
         """One entry of `ray.nodes()`."""
         return cls(
-            str(told["NodeID"]),
-            str(told.get("NodeManagerAddress", "")),
-            str(told.get("NodeManagerHostname", "")),
-            str((told.get("Labels") or {}).get(LABEL, "")),
-            bool(told.get("Alive")),
-            float((told.get("Resources") or {}).get("CPU", 0.0)),
+            str(reported["NodeID"]),
+            str(reported.get("NodeManagerAddress", "")),
+            str(reported.get("NodeManagerHostname", "")),
+            str((reported.get("Labels") or {}).get(LABEL, "")),
+            bool(reported.get("Alive")),
+            float((reported.get("Resources") or {}).get("CPU", 0.0)),
         )
 
     @property
@@ -164,7 +164,7 @@ def _of_this_host(board: Board, node: Node) -> list[str]:
     ]
 
 
-def check_farm(node: Node, told: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+def check_farm(node: Node, reported: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """See that a node runs the farm that this host runs.
 
     Args:
@@ -174,23 +174,24 @@ def check_farm(node: Node, told: Mapping[str, Any], own: Mapping[str, Any]) -> N
         UserError: it does not; what to type there.
     """
     where = f"Ray's node {node.words}"
-    python = f"{told['executable']} (Python {told['python']})"
+    python = f"{reported['executable']} (Python {reported['python']})"
     hint = (
         f"install farm {own['farm']} there, of the same wheel or checkout as here: "
-        f"{told['executable']} -m pip install WHEEL_OR_FOLDER; then start Ray again"
+        f"{reported['executable']} -m pip install WHEEL_OR_FOLDER; then start Ray again"
     )
-    if told["python"] != own["python"]:
+    if reported["python"] != own["python"]:
         raise UserError(
             f"{where} runs {python}, this farm Python {own['python']}",
             f"start Ray there with Python {own['python']}",
         )
-    if not told["farm"]:
-        raise UserError(f"{where} has no farm in {python}: {told['problem']}", hint)
-    if told["farm"] != own["farm"]:
-        raise UserError(f"{where} has farm {told['farm']}, this is farm {own['farm']}", hint)
-    if told["code"] != own["code"]:
+    if not reported["farm"]:
+        raise UserError(f"{where} has no farm in {python}: {reported['problem']}", hint)
+    if reported["farm"] != own["farm"]:
+        raise UserError(f"{where} has farm {reported['farm']}, this is farm {own['farm']}", hint)
+    if reported["code"] != own["code"]:
         raise UserError(
-            f"{where} has farm {told['farm']} as well, but its code differs from this one's", hint
+            f"{where} has farm {reported['farm']} as well, but its code differs from this one's",
+            hint,
         )
 
 

@@ -139,12 +139,12 @@ class RayCluster:
         import ray
 
         own = ray.get_runtime_context().get_node_id()
-        told = next(node for node in ray.nodes() if node["NodeID"] == own)
-        self._here = Node.of(told)
+        entry = next(node for node in ray.nodes() if node["NodeID"] == own)
+        self._here = Node.of(entry)
         self.cpus = int(min(self._here.cpus, os.cpu_count() or 1))
         if self.shared:
             self._check_shared()
-        raylet = f"{self._here.address}:{told['NodeManagerPort']}"
+        raylet = f"{self._here.address}:{entry['NodeManagerPort']}"
         self._watch = ProcessWatch({"gcs_server": self._address, "raylet": raylet})
 
     def _check_shared(self) -> None:
@@ -190,7 +190,7 @@ class RayCluster:
         """All nodes that Ray has known since it began, the dead ones too."""
         import ray
 
-        return [Node.of(told) for told in ray.nodes()]
+        return [Node.of(entry) for entry in ray.nodes()]
 
     def _prove(self, nodes: Iterable[Node]) -> None:
         """See that nodes run this farm, until of each site one has answered.
@@ -218,15 +218,15 @@ class RayCluster:
             for reference in ray.wait(list(asked), timeout=0.5)[0]:
                 node = asked.pop(reference)
                 try:
-                    told = ray.get(reference)
+                    report = ray.get(reference)
                 except ray.exceptions.RayError as error:
                     why = f"Ray's node {node.words} does not answer ({type(error).__name__})"
                     silent |= {node.site: why} if node.site in silent else {}
                     continue
-                check_farm(node, told, own)
+                check_farm(node, report, own)
                 silent.pop(node.site, None)
                 with self._guard:
-                    self._proved[node.id] = told
+                    self._proved[node.id] = report
         for why in silent.values():
             raise NodeLost(why, "see `ray status` and driver.log of the run; `farm resume` goes on")
 
@@ -273,8 +273,8 @@ class RayCluster:
     def at(self, node_id: str) -> dict[str, Any]:
         """Ray options of a host actor: that node and no other, at once or not at all."""
         # A head of farm's own has this process's environment already.
-        told = self.shared and node_id == self._here.id
-        own = {"runtime_env": {"env_vars": farm_variables()}} if told else {}
+        inherits = self.shared and node_id == self._here.id
+        own = {"runtime_env": {"env_vars": farm_variables()}} if inherits else {}
         return _on(node_id) | own
 
     def lost(self, node_id: str) -> bool:

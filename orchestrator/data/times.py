@@ -48,9 +48,12 @@ class RawTimes:
     @classmethod
     def joined(cls, parts: Iterable[RawTimes]) -> RawTimes:
         """Times that came one part after the other."""
-        kept = list(parts)
+        blocks = list(parts)
         return cls(
-            **{name: np.concatenate([getattr(part, name) for part in kept]) for name in _FILE_ORDER}
+            **{
+                name: np.concatenate([getattr(part, name) for part in blocks])
+                for name in _FILE_ORDER
+            }
         )
 
     def later(self, by_ns: int, by_blocks: int) -> RawTimes:

@@ -51,14 +51,14 @@ def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uin
             f"an image is uint8 (height, width, 3), not {image.dtype} {image.shape}"
         )
     scale = _ratio((image.shape[0], image.shape[1]), size)
-    made = np.zeros((*size, 3), np.uint8)
+    canvas = np.zeros((*size, 3), np.uint8)
     rows = _taps(image.shape[0], max(int(image.shape[0] * scale), 1), scale)
     columns = _taps(image.shape[1], max(int(image.shape[1] * scale), 1), scale)
     wide = _blend(image.astype(np.int32), *columns, axis=1)
     full = _blend(wide, *rows, axis=0)
     half = 1 << (2 * _BITS - 1)
-    made[: full.shape[0], : full.shape[1]] = (full + half) >> (2 * _BITS)
-    return made
+    canvas[: full.shape[0], : full.shape[1]] = (full + half) >> (2 * _BITS)
+    return canvas
 
 
 def _ratio(original: tuple[int, int], size: tuple[int, int]) -> Fraction:

@@ -194,7 +194,7 @@ class _Work:
         """Quantize again with `layer` in float32, and score."""
         encoder, model = self._encoder, self._model.path.read_bytes()
         scheme = self._scheme | {"keep_float": sorted({*self._kept_float, layer})}
-        made = quantize.quantize(
+        in_float = quantize.quantize(
             model,
             self._table,
             scheme,
@@ -203,14 +203,14 @@ class _Work:
             images=self._calibration,
             preprocessing=self._model.input_meta,
         )
-        kept = convert.convert(made.files[quantize.FILE], encoder.toolchain, encoder.twin)
+        converted = convert.convert(in_float.files[quantize.FILE], encoder.toolchain, encoder.twin)
         real = convert.convert_model(model, quantize.FLOAT32, "onnxruntime")
         found = {
             name: self._searches(name, data)
             for name, data in (
                 ("float32", real.files[deployable.FILE]),
                 ("quantized", self._artifact),
-                (f"{layer} in float32", kept.files[deployable.FILE]),
+                (f"{layer} in float32", converted.files[deployable.FILE]),
             )
         }
         policy = self._plan.matrix.scoring.model_dump(mode="json") | {"bootstrap": 100}

@@ -11,8 +11,8 @@ import os
 
 def capture() -> None:
     """From here on this process's standard error goes into a file in memory."""
-    with open(os.memfd_create("stderr"), "r+b", buffering=0) as kept:
-        os.dup2(kept.fileno(), 2)
+    with open(os.memfd_create("stderr"), "r+b", buffering=0) as stored:
+        os.dup2(stored.fileno(), 2)
 
 
 def captured() -> bytes:

@@ -45,20 +45,20 @@ class Job:
 
     def to_line(self) -> bytes:
         """One line of JSON, the inverse of `from_line`."""
-        told = {
+        fields = {
             "request": self.request.to_json(),
             "folder": str(self.folder),
             "resuming": self.resuming,
             "remeasure": self.remeasure,
         }
-        return json.dumps(told).encode() + b"\n"
+        return json.dumps(fields).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Job:
         """The job that `to_line` wrote."""
-        told = json.loads(line)
-        request, folder = Request.from_json(told["request"]), Path(told["folder"])
-        return cls(request, folder, told["resuming"], told["remeasure"])
+        fields = json.loads(line)
+        request, folder = Request.from_json(fields["request"]), Path(fields["folder"])
+        return cls(request, folder, fields["resuming"], fields["remeasure"])
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ class Answers:
 
     def send(self, message: Message) -> None:
         """Tell the console something; it may be gone."""
-        told: dict[str, Any] = {"is": type(message).__name__, **asdict(message)}
+        fields: dict[str, Any] = {"is": type(message).__name__, **asdict(message)}
         with contextlib.suppress(OSError):
-            os.write(self._file, json.dumps(told).encode() + b"\n")
+            os.write(self._file, json.dumps(fields).encode() + b"\n")
 
     def say(self, text: str, style: str = "dim") -> None:
         """Have a line said."""
@@ -142,5 +142,5 @@ class Answers:
 def messages(lines: Iterable[bytes]) -> Iterator[Message]:
     """What a driver's standard output says."""
     for line in lines:
-        told = json.loads(line)
-        yield _MESSAGES[told.pop("is")](**told)
+        fields = json.loads(line)
+        yield _MESSAGES[fields.pop("is")](**fields)

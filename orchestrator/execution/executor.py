@@ -104,8 +104,8 @@ class Executor:
 
     def _run(self, stage: Stage, work: Work) -> Outcome:
         if not stage.facts.stored:
-            made = stage.run(work)
-            return Outcome("", summary=stage.summary(_facts(made)))
+            output = stage.run(work)
+            return Outcome("", summary=stage.summary(_facts(output)))
         owner = self.services.owner
         with work.store.making(stage.name, work.key, owner, self._queue_s) as found:
             if found is not None:
@@ -128,9 +128,9 @@ class Executor:
             services.reporter.emit(Note(level="warning", board=step.board, message=text))
 
         with working_in(domain, alone=alone, stop=services.stop, waiting=waiting):
-            made = stage.run(work)
-            return made if isinstance(made, Held) else work.commit(made)
+            output = stage.run(work)
+            return output if isinstance(output, Held) else work.commit(output)
 
 
-def _facts(made: StageOutput | Held) -> dict[str, object]:
-    return dict(made.manifest["facts"] if isinstance(made, Held) else made.facts)
+def _facts(output: StageOutput | Held) -> dict[str, object]:
+    return dict(output.manifest["facts"] if isinstance(output, Held) else output.facts)

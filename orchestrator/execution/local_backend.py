@@ -234,8 +234,8 @@ class HostBoards:
             if not hasattr(local, "model"):
                 local.model = self._open(artifact)
             preprocess, runtime = local.model
-            made = [runtime.run(preprocess(image.tobytes()))[0] for image in data[start:stop]]
-            rows = np.stack([np.frombuffer(row, "<f4") for row in made])
+            features = [runtime.run(preprocess(image.tobytes()))[0] for image in data[start:stop]]
+            rows = np.stack([np.frombuffer(row, "<f4") for row in features])
             return Features(rows, np.zeros(len(rows), bool), start=start)
 
         pool = ThreadPoolExecutor(max(1, min(4, len(os.sched_getaffinity(0)))))

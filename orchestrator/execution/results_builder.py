@@ -226,8 +226,8 @@ def _mismatches(
     words: list[str] = []
     for ran in (probe, measure):
         about = ran.manifest["provenance"] if ran else {}
-        told = (about.get("board_facts") or {}).get("identity") or {}
-        words += mismatches(cell.probe.runtime, about.get("opened") or {}, told, toolkit)
+        identity = (about.get("board_facts") or {}).get("identity") or {}
+        words += mismatches(cell.probe.runtime, about.get("opened") or {}, identity, toolkit)
     return tuple(dict.fromkeys(words))
 
 

@@ -107,16 +107,18 @@ def measure_again(
                 waiting=lambda: say(f"{board.name}: waiting for another run to end there"),
             ),
         ):
-            both = [_series(host, board, kept, asked, Path(folder)) for kept in (first, second)]
+            both = [
+                _series(host, board, artifact, asked, Path(folder)) for artifact in (first, second)
+            ]
             take_turns(both, rounds, _ProgressShown(board.name, rounds, say))
         times: list[RawTimes] = []
         doubts: list[str] = []
         for series in both:
             raw, conditions = merged(series.rounds)
             kind = board.kind
-            made = pack(raw, judged(conditions, kind, facts), asked, board.executed_by, {})
+            packed = pack(raw, judged(conditions, kind, facts), asked, board.executed_by, {})
             times.append(raw)
-            doubts += [] if made.facts["verdict"] == Verdict.VALID else made.facts["reasons"]
+            doubts += [] if packed.facts["verdict"] == Verdict.VALID else packed.facts["reasons"]
         return Again(times[0], times[1], tuple(dict.fromkeys(doubts)))
     finally:
         host.close()
@@ -124,14 +126,14 @@ def measure_again(
 
 
 def _series(
-    host: HostActor, board: Board, kept: StoredArtifact, policy: Mapping[str, Any], folder: Path
+    host: HostActor, board: Board, stored: StoredArtifact, policy: Mapping[str, Any], folder: Path
 ) -> Series:
     """An artifact, deployed and ready to be measured."""
-    artifact = deployable(kept.held, board, kept.runtime, kept.input_meta)
-    for _ in host.deploy(board.name, artifact, kept.held.read(FILE)):
+    artifact = deployable(stored.held, board, stored.runtime, stored.input_meta)
+    for _ in host.deploy(board.name, artifact, stored.held.read(FILE)):
         pass
     # What a convolution takes does not depend on the pixels.
-    shape = (IMAGES, int(kept.input_meta["height"]), int(kept.input_meta["width"]), 3)
+    shape = (IMAGES, int(stored.input_meta["height"]), int(stored.input_meta["width"]), 3)
     path = folder / f"{artifact.name}.npy"
     np.save(path, np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     images = ImageFile(str(path), ((0, IMAGES),))

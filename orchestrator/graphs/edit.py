@@ -130,8 +130,8 @@ def replace_initializer(graph: GraphProto, name: str, array: npt.NDArray[np.floa
 def remove_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
     """Take these very nodes out."""
     gone = {id(node) for node in nodes}
-    kept = [node for node in graph.node if id(node) not in gone]
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    remaining = [node for node in graph.node if id(node) not in gone]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in remaining]
     del graph.node[:]
     graph.node.extend(copies)
 
@@ -140,10 +140,10 @@ def drop_unused_initializers(graph: GraphProto) -> None:
     """Remove constants that nothing reads."""
     used = {name for node in graph.node for name in node.input}
     used.update(output.name for output in graph.output)
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    if len(kept) != len(graph.initializer):
+    used_tensors = [tensor for tensor in graph.initializer if tensor.name in used]
+    if len(used_tensors) != len(graph.initializer):
         del graph.initializer[:]
-        graph.initializer.extend(kept)
+        graph.initializer.extend(used_tensors)
 
 
 # ONNX's operators whose output is another one each time.

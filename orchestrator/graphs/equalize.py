@@ -53,9 +53,9 @@ def equalize(prepared: bytes) -> bytes:
             break
     for name, array in weights.items():
         edit.replace_initializer(proto.graph, name, array.astype(np.float64))
-    made = edit.dump(proto)
-    prove_equal(prepared, made)
-    return made
+    equalized = edit.dump(proto)
+    prove_equal(prepared, equalized)
+    return equalized
 
 
 def equalizable(graph: GraphProto) -> list[tuple[NodeProto, NodeProto]]:

@@ -54,8 +54,8 @@ class QdqFacts:
     def words(self) -> str:
         """As a person says it: `int8 per-channel symmetric, 30 of 31 layers`."""
         axes = (self.dtype, self.granularity, self.symmetry)
-        told = " ".join(axis for axis in axes if axis != AS_GIVEN) or "mixed"
-        return f"{told}, {self.quantized} of {self.layers} layers quantized"
+        scheme = " ".join(axis for axis in axes if axis != AS_GIVEN) or "mixed"
+        return f"{scheme}, {self.quantized} of {self.layers} layers quantized"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -131,11 +131,11 @@ def explicit(model: bytes) -> bytes:
     graph = proto.graph
     constants = edit.initializers(graph)
     readers = edit.consumers(graph)
-    made: list[NodeProto] = []
+    nodes: list[NodeProto] = []
     for node in graph.node:
         stored = constants.get(node.input[0]) if node.op_type == DEQUANTIZE else None
         if stored is None:
-            made.append(node)
+            nodes.append(node)
             continue
         values = _dequantized(node, stored, constants)
         name = edit.fresh_name(graph, f"{node.output[0]}_float")
@@ -147,14 +147,14 @@ def explicit(model: bytes) -> bytes:
         names = [node.input[1], _zero_name(node, stored, constants, graph)]
         between = edit.fresh_name(graph, f"{node.output[0]}_quantized")
         # Equal attributes, so that both ends of the pair say the same.
-        made.append(
+        nodes.append(
             helper.make_node(QUANTIZE, [name, *names], [between], f"{between}_q", axis=axis)
         )
         pair = helper.make_node(
             DEQUANTIZE, [between, *names], list(node.output), node.name, axis=axis
         )
-        made.append(pair)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in made]
+        nodes.append(pair)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
     edit.drop_unused_initializers(graph)
@@ -192,11 +192,11 @@ def _constants_inside(graph: GraphProto) -> None:
             value = constants.get(node.input[0])
         if not isinstance(value, TensorProto):
             continue
-        kept = TensorProto()
-        kept.CopyFrom(value)
-        kept.name = node.output[0]
-        graph.initializer.append(kept)
-        constants[kept.name] = kept
+        tensor = TensorProto()
+        tensor.CopyFrom(value)
+        tensor.name = node.output[0]
+        graph.initializer.append(tensor)
+        constants[tensor.name] = tensor
         gone.append(node)
     if gone:
         edit.remove_nodes(graph, gone)

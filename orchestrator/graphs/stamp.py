@@ -12,14 +12,14 @@ from orchestrator.graphs import edit
 def strip_domains(proto: ModelProto) -> None:
     """Keep only the operator-set domains that a node uses, in place."""
     used = {"" if n.domain in edit.STANDARD_DOMAINS else n.domain for n in proto.graph.node}
-    kept = {}
+    versions = {}
     for entry in proto.opset_import:
         domain = "" if entry.domain in edit.STANDARD_DOMAINS else entry.domain
         if domain in used:
-            kept[domain] = entry.version
+            versions[domain] = entry.version
     del proto.opset_import[:]
-    for domain in sorted(kept):
-        proto.opset_import.append(onnx.helper.make_opsetid(domain, kept[domain]))
+    for domain in sorted(versions):
+        proto.opset_import.append(onnx.helper.make_opsetid(domain, versions[domain]))
 
 
 def set_opset(proto: ModelProto, version: int) -> ModelProto:
@@ -104,10 +104,10 @@ _UNSET = {"saturate": 1, "block_size": 0, "output_dtype": 0, "precision": 0}
 def _drop_unset(proto: ModelProto) -> None:
     for node in proto.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            kept = [a for a in node.attribute if a.name not in _UNSET]
-            if len(kept) < len(node.attribute):
+            attributes = [a for a in node.attribute if a.name not in _UNSET]
+            if len(attributes) < len(node.attribute):
                 del node.attribute[:]
-                node.attribute.extend(kept)
+                node.attribute.extend(attributes)
 
 
 def _same_use(node: onnx.NodeProto, current: int, version: int) -> bool:

@@ -122,12 +122,12 @@ class Checker:
 
     def _save(self) -> None:
         assert self._file is not None
-        kept = self._known
-        if len(kept) > _MOST:
-            kept = {key: value for key, value in kept.items() if key in self._met}
+        records = self._known
+        if len(records) > _MOST:
+            records = {key: value for key, value in records.items() if key in self._met}
         data = {
             "decoder": self._decoder,
-            "files": {key: _to_json(stamp, checked) for key, (stamp, checked) in kept.items()},
+            "files": {key: _to_json(stamp, checked) for key, (stamp, checked) in records.items()},
         }
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -69,23 +69,23 @@ def read_set(spec: FolderSet | PhotosSet, checker: Checker) -> SetFiles:
     """
     if spec in checker.memo:
         return cast(SetFiles, checker.memo[spec])
-    made = SetFiles(str(spec.path))
+    files = SetFiles(str(spec.path))
     if spec.source == "list":
         listed = _read_list(spec.path, roles=True)
         where = {item.path: place for item, place in listed}
         items = [item for role in ROLES for item, _ in listed if item.role == role]
         meant = {item.identity for item in items if item.role == "gallery"}
-        _missing(items, where, made)
+        _missing(items, where, files)
     else:
         where, items, meant = {}, [], set()
         for role in ROLES:
-            items += _read_role(spec.path, role, made, meant)
-    _take(items, where, checker, made)
-    _same_people([*meant, *(item.identity for item in items)], made)
+            items += _read_role(spec.path, role, files, meant)
+    _take(items, where, checker, files)
+    _same_people([*meant, *(item.identity for item in items)], files)
     if spec.skip_unreadable:
-        _skip(made, meant, "test set")
-    checker.memo[spec] = made
-    return made
+        _skip(files, meant, "test set")
+    checker.memo[spec] = files
+    return files
 
 
 def read_people(root: Path, checker: Checker, *, skip_unreadable: bool = False) -> SetFiles:
@@ -94,14 +94,14 @@ def read_people(root: Path, checker: Checker, *, skip_unreadable: bool = False) 
     Raises:
         UserError: there is no such folder.
     """
-    made = SetFiles(str(root))
+    files = SetFiles(str(root))
     meant: set[str] = set()
-    items = _read_people(folder(root), "", made, meant)
-    _take(items, {}, checker, made)
-    _same_people(meant, made)
+    items = _read_people(folder(root), "", files, meant)
+    _take(items, {}, checker, files)
+    _same_people(meant, files)
     if skip_unreadable:
-        _skip(made, set(), "images")
-    return made
+        _skip(files, set(), "images")
+    return files
 
 
 def read_calibration(spec: FolderCalibration, checker: Checker) -> SetFiles:
@@ -112,28 +112,28 @@ def read_calibration(spec: FolderCalibration, checker: Checker) -> SetFiles:
     """
     if spec in checker.memo:
         return cast(SetFiles, checker.memo[spec])
-    made = SetFiles(str(spec.path))
+    files = SetFiles(str(spec.path))
     where: dict[Path, str] = {}
     if spec.source == "folder":
         found = walk(folder(spec.path))
-        made.unreadable += [f"{path}: {why}" for path, why in found.odd.items()]
+        files.unreadable += [f"{path}: {why}" for path, why in found.odd.items()]
         items = [ImageFile(path, path.name) for path in found.files]
     else:
         listed = _read_list(spec.path, roles=False)
         where = {item.path: place for item, place in listed}
         items = [item for item, _ in listed]
-        _missing(items, where, made)
+        _missing(items, where, files)
     wanted = len(items) if spec.images is None else spec.images
     at = 0
     # Of a large collection only so many are looked at as are needed.
-    while at < len(items) and len(made.files) < wanted:
-        stop = at + wanted - len(made.files)
-        _take(items[at:stop], where, checker, made)
+    while at < len(items) and len(files.files) < wanted:
+        stop = at + wanted - len(files.files)
+        _take(items[at:stop], where, checker, files)
         at = stop
     if spec.skip_unreadable:
-        _skip(made, set(), "calibration")
-    checker.memo[spec] = made
-    return made
+        _skip(files, set(), "calibration")
+    checker.memo[spec] = files
+    return files
 
 
 def folder(path: Path) -> Path:
@@ -147,26 +147,26 @@ def folder(path: Path) -> Path:
     return path
 
 
-def _read_role(root: Path, role: str, made: SetFiles, meant: set[str]) -> list[ImageFile]:
+def _read_role(root: Path, role: str, files: SetFiles, meant: set[str]) -> list[ImageFile]:
     place = folder(root) / role
     if not place.is_dir():
         raise UserError(f"{root}: there is no folder {role!r} in it", LAYOUT)
     people: set[str] = set()
-    items = _read_people(place, role, made, people)
+    items = _read_people(place, role, files, people)
     if role == "gallery":
         meant |= people
     return items
 
 
-def _same_people(identities: Iterable[str], made: SetFiles) -> None:
+def _same_people(identities: Iterable[str], files: SetFiles) -> None:
     for names in alike(identities):
-        made.never.append(f"identities that differ only in form: {spelled(names)}")
+        files.never.append(f"identities that differ only in form: {spelled(names)}")
 
 
-def _read_people(place: Path, role: str, made: SetFiles, people: set[str]) -> list[ImageFile]:
+def _read_people(place: Path, role: str, files: SetFiles, people: set[str]) -> list[ImageFile]:
     """Files of `<identity>/<image>` in `place`; adds everybody who was meant to `people`."""
     found = walk(place)
-    made.unreadable += [f"{path}: {why}" for path, why in found.odd.items()]
+    files.unreadable += [f"{path}: {why}" for path, why in found.odd.items()]
     items = []
     before = len(os.fspath(place)) + 1
     for path in found.files:
@@ -174,24 +174,24 @@ def _read_people(place: Path, role: str, made: SetFiles, people: set[str]) -> li
         if below:
             items.append(ImageFile(path, identity, role))
         else:
-            made.never.append(f"{path}: lies in no identity's folder")
+            files.never.append(f"{path}: lies in no identity's folder")
     odd = {path.relative_to(place).parts[:1] for path in found.odd}
     known = {item.identity for item in items} | {name for parts in odd for name in parts}
     people |= known | {path.name for path in found.folders}
-    made.unreadable += [
+    files.unreadable += [
         f"{path}: an identity without an image" for path in found.folders if path.name not in known
     ]
     return items
 
 
-def _missing(items: Iterable[ImageFile], where: dict[Path, str], made: SetFiles) -> None:
-    made.never += [
+def _missing(items: Iterable[ImageFile], where: dict[Path, str], files: SetFiles) -> None:
+    files.never += [
         f"{where[item.path]}: {item.path} is not there" for item in items if not item.path.is_file()
     ]
 
 
 def _take(
-    items: Sequence[ImageFile], where: dict[Path, str], checker: Checker, made: SetFiles
+    items: Sequence[ImageFile], where: dict[Path, str], checker: Checker, files: SetFiles
 ) -> None:
     """Check files, and sort them into those that are taken and those that are not."""
     there = [item for item in items if item.path not in where or item.path.is_file()]
@@ -199,12 +199,12 @@ def _take(
     for item, checked in zip(there, checker.check([i.path for i in there]), strict=True):
         if checked.error:
             at = f"{where[item.path]}: " if item.path in where else ""
-            made.unreadable.append(f"{at}{item.path}: {checked.error}")
+            files.unreadable.append(f"{at}{item.path}: {checked.error}")
         else:
             marks.update(checked.marks)
-            made.files.append(replace(item, sha256=checked.sha256))
-            made.sizes.append(_size(checked))
-    made.notes += [
+            files.files.append(replace(item, sha256=checked.sha256))
+            files.sizes.append(_size(checked))
+    files.notes += [
         words.format(counted(marks[mark], "image")) for mark, words in _MARKS if marks[mark]
     ]
 
@@ -221,34 +221,34 @@ def _size(checked: Checked) -> tuple[int, int]:
     return checked.height, checked.width
 
 
-def _skip(made: SetFiles, meant: set[str], what: str) -> None:
+def _skip(files: SetFiles, meant: set[str], what: str) -> None:
     """Say what is skipped; probes of people who were to be enrolled and cannot be go with it."""
     said: list[str] = []
-    if made.unreadable:
-        first = "; ".join(made.unreadable[:_NAMED])
-        more = len(made.unreadable) - _NAMED
+    if files.unreadable:
+        first = "; ".join(files.unreadable[:_NAMED])
+        more = len(files.unreadable) - _NAMED
         said.append(
-            f"{what}: {len(made.unreadable)} skipped as unreadable (skip_unreadable): {first}"
+            f"{what}: {len(files.unreadable)} skipped as unreadable (skip_unreadable): {first}"
             + (f"; and {more} more" if more > 0 else "")
         )
-    enrolled = {item.identity for item in made.files if item.role == "gallery"}
+    enrolled = {item.identity for item in files.files if item.role == "gallery"}
     lost = {
-        item.identity for item in made.files if item.role == "probe" and item.identity in meant
+        item.identity for item in files.files if item.role == "probe" and item.identity in meant
     } - enrolled
     if lost:
-        kept = [
+        readable = [
             (item, size)
-            for item, size in zip(made.files, made.sizes, strict=True)
+            for item, size in zip(files.files, files.sizes, strict=True)
             if item.role != "probe" or item.identity not in lost
         ]
-        gone = len(made.files) - len(kept)
-        made.files, made.sizes = [i for i, _ in kept], [s for _, s in kept]
+        gone = len(files.files) - len(readable)
+        files.files, files.sizes = [i for i, _ in readable], [s for _, s in readable]
         said.append(
             f"{what}: probes left out, since none of their identity's gallery images can be "
             f"read: {gone} (identities: {len(lost)})"
         )
-    made.notes[:0] = said
-    made.unreadable = []
+    files.notes[:0] = said
+    files.unreadable = []
 
 
 def _read_list(path: Path, *, roles: bool) -> list[tuple[ImageFile, str]]:

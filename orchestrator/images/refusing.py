@@ -31,18 +31,18 @@ def refuse(
     blocks: list[tuple[str, list[str]]] = []
     hints: list[str] = []
     sets = list(sets)
-    for made in sets:
-        if made.never:
-            what = _plural(len(made.never), "this", "all of this")
-            blocks.append((f"{made.shown}: {what} must be fixed", made.never))
-    for made in sets:
-        if made.unreadable:
-            count = len(made.unreadable)
+    for files in sets:
+        if files.never:
+            what = _plural(len(files.never), "this", "all of this")
+            blocks.append((f"{files.shown}: {what} must be fixed", files.never))
+    for files in sets:
+        if files.unreadable:
+            count = len(files.unreadable)
             blocks.append(
                 (
-                    f"{made.shown}: {count} {_plural(count, 'file or folder', 'files or folders')} "
-                    "cannot be taken",
-                    made.unreadable,
+                    f"{files.shown}: {count} "
+                    f"{_plural(count, 'file or folder', 'files or folders')} cannot be taken",
+                    files.unreadable,
                 )
             )
             hints = [
@@ -50,13 +50,13 @@ def refuse(
                 "skip_unreadable: true leaves them out and says so in every table."
             ]
     for size in dict.fromkeys(sizes):
-        for made in sets:
-            other = made.of_other_size(size)
+        for files in sets:
+            other = files.of_other_size(size)
             if other:
-                height, width = size or made.sizes[0]
+                height, width = size or files.sizes[0]
                 many = f"{len(other)} images are" if len(other) > 1 else "1 image is"
                 head = (
-                    f"{made.shown}: {many} of another size; {height} x {width} are expected "
+                    f"{files.shown}: {many} of another size; {height} x {width} are expected "
                     "(high x wide)"
                 )
                 blocks.append((head, other))

@@ -163,8 +163,8 @@ def gallery_rows(
             [_range(spec.first_identity, mated), _range(first_distractor, distractors)]
         )
         return RenderedRows(ids, np.zeros_like(ids), spec.seed, spec.difficulty)
-    made = _checked_set(spec, size, checker)
-    return FileRows(limited_gallery(made.role("gallery"), limit), size, made.notes)
+    checked = _checked_set(spec, size, checker)
+    return FileRows(limited_gallery(checked.role("gallery"), limit), size, checked.notes)
 
 
 def probe_rows(
@@ -184,9 +184,9 @@ def probe_rows(
         first_unknown = spec.first_identity + spec.identities + spec.distractors
         ids = np.concatenate([_range(spec.first_identity, mated), _range(first_unknown, unknown)])
         return RenderedRows(ids, np.ones_like(ids), spec.seed, spec.difficulty)
-    made = _checked_set(spec, size, checker)
-    files = limited_probes(made.role("gallery"), made.role("probe"), limit)
-    return FileRows(files, size, made.notes)
+    checked = _checked_set(spec, size, checker)
+    files = limited_probes(checked.role("gallery"), checked.role("probe"), limit)
+    return FileRows(files, size, checked.notes)
 
 
 def people_rows(
@@ -197,9 +197,9 @@ def people_rows(
     Raises:
         UserError: the folder is not there; files that are not taken, all of them.
     """
-    made = read_people(folder, checker or Checker())
-    refuse([made], [size])
-    return FileRows(made.files, size, made.notes)
+    people = read_people(folder, checker or Checker())
+    refuse([people], [size])
+    return FileRows(people.files, size, people.notes)
 
 
 def calibration_rows(
@@ -217,10 +217,10 @@ def calibration_rows(
         _check_rendered_size(size)
         ids = _range(spec.first_identity, spec.images)
         return RenderedRows(ids, np.zeros_like(ids), spec.seed, spec.difficulty)
-    made = read_calibration(spec, checker or Checker())
-    refuse([made], [size])
-    check_calibration(spec, made)
-    return FileRows(made.files, size, made.notes)
+    calibration = read_calibration(spec, checker or Checker())
+    refuse([calibration], [size])
+    check_calibration(spec, calibration)
+    return FileRows(calibration.files, size, calibration.notes)
 
 
 def check_sets(
@@ -251,9 +251,9 @@ def check_sets(
 def _checked_set(
     spec: FolderSet, size: tuple[int, int] | None, checker: Checker | None
 ) -> SetFiles:
-    made = read_set(spec, checker or Checker())
-    refuse([made], [size])
-    gallery, probes = made.role("gallery"), made.role("probe")
+    checked = read_set(spec, checker or Checker())
+    refuse([checked], [size])
+    gallery, probes = checked.role("gallery"), checked.role("probe")
     for role, found in (("gallery", gallery), ("probe", probes)):
         if not found:
             raise UserError(f"{spec.path}: no {role} images", LAYOUT)
@@ -262,17 +262,17 @@ def _checked_set(
             f"{spec.path}: no identity has both a gallery and a probe image",
             LAYOUT,
         )
-    return made
+    return checked
 
 
-def check_calibration(spec: FolderCalibration, made: SetFiles) -> None:
+def check_calibration(spec: FolderCalibration, calibration: SetFiles) -> None:
     """See that a calibration has the images that are asked for; UserError where it has not."""
-    if not made.files:
+    if not calibration.files:
         raise UserError(f"{spec.path}: no images ({', '.join(TAKEN)}) to calibrate")
-    if spec.images is not None and len(made.files) < spec.images:
+    if spec.images is not None and len(calibration.files) < spec.images:
         raise UserError(
             f"{spec.path}: {counted(spec.images, 'image')} {form(spec.images, 'is')} asked for, "
-            f"{len(made.files)} {form(len(made.files), 'is')} there"
+            f"{len(calibration.files)} {form(len(calibration.files), 'is')} there"
         )
 
 

@@ -49,8 +49,8 @@ def from_bytes(proto: ModelProto, name: str) -> str | None:
             )
     info.type.tensor_type.elem_type = TensorProto.FLOAT
     del graph.value_info[:]
-    for made in casts:
-        node = next(n for n in graph.node if n.output[:1] == [made])
+    for tensor in casts:
+        node = next(n for n in graph.node if n.output[:1] == [tensor])
         if not nodes.bypass(graph, node):
             raise UserError(f"{edit.label(node)}: it is all that the model does")
     return "the uint8 input is fed as float32, 0 to 255; its Cast was taken out"

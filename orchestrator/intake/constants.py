@@ -71,13 +71,13 @@ def _fold(proto: ModelProto) -> bool:
     constants = set(edit.initializers(graph))
     outputs = {output.name for output in graph.output}
     indices: list[int] = []
-    made: set[str] = set()
+    folded: set[str] = set()
     for index, node in enumerate(graph.node):
         if node.op_type == "Constant" or outputs.intersection(node.output):
             continue
-        if _is_constant(node, constants | made):
+        if _is_constant(node, constants | folded):
             indices.append(index)
-            made.update(node.output)
+            folded.update(node.output)
     if not indices:
         return False
     folding = set(indices)
@@ -86,7 +86,7 @@ def _fold(proto: ModelProto) -> bool:
         for index, node in enumerate(graph.node)
         if index not in folding
         for name in node.input
-        if name in made
+        if name in folded
     }
     if wanted:
         part = ModelProto(ir_version=proto.ir_version)

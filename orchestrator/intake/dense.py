@@ -51,18 +51,18 @@ def _require_biases(graph: GraphProto) -> None:
             node.input.append(nodes.add_constant(graph, f"{node.name}.bias", zeros))
 
 
-def _take_bias(graph: GraphProto, made: str) -> None:
+def _take_bias(graph: GraphProto, tensor: str) -> None:
     """Bring the Add of a constant behind a Gemm without bias into it."""
-    gemm = next(node for node in graph.node if made in node.output)
-    readers = edit.consumers(graph).get(made, [])
+    gemm = next(node for node in graph.node if tensor in node.output)
+    readers = edit.consumers(graph).get(tensor, [])
     outputs = {output.name for output in graph.output}
-    if len(gemm.input) > 2 or len(readers) != 1 or made in outputs:
+    if len(gemm.input) > 2 or len(readers) != 1 or tensor in outputs:
         return
     (add,) = readers
     constants = edit.initializers(graph)
     if add.op_type != "Add" or gemm.input[1] not in constants:
         return
-    other = add.input[1 if add.input[0] == made else 0]
+    other = add.input[1 if add.input[0] == tensor else 0]
     wide = constants[gemm.input[1]].dims[0 if edit.attributes(gemm).get("transB") else 1]
     if other not in constants or list(constants[other].dims) not in ([wide], [1, wide]):
         return
@@ -120,8 +120,8 @@ def _turn_weight(graph: GraphProto, turn: NodeProto, shapes: Shapes) -> bool:
     stood = columns.reshape(*turned[1:], -1).transpose(*back, 3).reshape(columns.shape)
     stood = stood.T if settings.get("transB") else stood
     gemm.input[1] = nodes.add_constant(graph, f"{gemm.input[1]}.channels_first", stood)
-    made = turn.output[0]
+    turn_output = turn.output[0]
     flat.input[0] = turn.input[0]
-    index = next(i for i, node in enumerate(graph.node) if node.output[:1] == [made])
+    index = next(i for i, node in enumerate(graph.node) if node.output[:1] == [turn_output])
     del graph.node[index]
     return True

@@ -79,7 +79,7 @@ def _drop_idle_casts(proto: ModelProto) -> None:
     """Take out Casts from float32 to float32."""
     graph = proto.graph
     types = shapes_of(proto).types
-    kept: set[str] = set()
+    needed: set[str] = set()
     while True:
         node = next(
             (
@@ -88,12 +88,12 @@ def _drop_idle_casts(proto: ModelProto) -> None:
                 if n.op_type == "Cast"
                 and edit.attributes(n).get("to") == TensorProto.FLOAT
                 and types.get(n.input[0]) == TensorProto.FLOAT
-                and n.output[0] not in kept
+                and n.output[0] not in needed
             ),
             None,
         )
         if node is None:
             return
-        made = node.output[0]
+        tensor = node.output[0]
         if not nodes.bypass(graph, node):
-            kept.add(made)
+            needed.add(tensor)

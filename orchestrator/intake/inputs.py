@@ -86,9 +86,9 @@ def keep_only(proto: ModelProto, name: str) -> str | None:
     graph = proto.graph
     constants = edit.initializers(graph)
     idle = [i.name for i in graph.input if i.name != name and i.name not in constants]
-    kept = [type(i).FromString(i.SerializeToString()) for i in graph.input if i.name == name]
+    inputs = [type(i).FromString(i.SerializeToString()) for i in graph.input if i.name == name]
     del graph.input[:]
-    graph.input.extend(kept)
+    graph.input.extend(inputs)
     proto.ir_version = max(proto.ir_version, 4)
     return f"inputs that nothing reads were left out: {', '.join(idle)}" if idle else None
 

@@ -77,13 +77,13 @@ def _sink(graph: GraphProto, label: str) -> bool:
 
 def _swap(graph: GraphProto, turn: NodeProto, reader: NodeProto) -> None:
     """turn then reader becomes reader then turn; the outer tensors keep their names."""
-    source, middle, made = turn.input[0], turn.output[0], reader.output[0]
+    source, middle, output = turn.input[0], turn.output[0], reader.output[0]
     for index, name in enumerate(reader.input):
         if name == middle:
             reader.input[index] = source
     reader.output[0] = middle
     moved = NodeProto.FromString(turn.SerializeToString())
-    moved.input[0], moved.output[0] = middle, made
+    moved.input[0], moved.output[0] = middle, output
     _remove(graph, turn)
     place = next(i for i, node in enumerate(graph.node) if node.output[:1] == [middle])
     graph.node.insert(place + 1, moved)

@@ -18,9 +18,9 @@ _LITERALS = {
 
 def copy_of(proto: ModelProto) -> ModelProto:
     """A model of its own."""
-    made = ModelProto()
-    made.CopyFrom(proto)
-    return made
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    return copy
 
 
 def inline_constants(graph: GraphProto) -> None:
@@ -64,18 +64,18 @@ def read_instead(graph: GraphProto, old: str, new: str) -> None:
 
 def bypass(graph: GraphProto, node: NodeProto) -> bool:
     """Take out a node that hands its first input on; False where that cannot be said."""
-    source, made = node.input[0], node.output[0]
-    index = next(i for i, other in enumerate(graph.node) if other.output[:1] == [made])
-    if made in {output.name for output in graph.output}:
+    source, target = node.input[0], node.output[0]
+    index = next(i for i, other in enumerate(graph.node) if other.output[:1] == [target])
+    if target in {output.name for output in graph.output}:
         maker = next((other for other in graph.node if source in other.output), None)
         if maker is None or source in {output.name for output in graph.output}:
             return False
-        maker.output[list(maker.output).index(source)] = made
+        maker.output[list(maker.output).index(source)] = target
         del graph.node[index]
-        read_instead(graph, source, made)
+        read_instead(graph, source, target)
         return True
     del graph.node[index]
-    read_instead(graph, made, source)
+    read_instead(graph, target, source)
     return True
 
 

@@ -11,7 +11,7 @@ def pictures(count: int, size: tuple[int, int], seed: int = 0) -> NDArray[np.uin
     random = np.random.default_rng(seed)
     rows = np.linspace(0, 1, size[0])[:, None, None]
     columns = np.linspace(0, 1, size[1])[None, :, None]
-    made = []
+    images = []
     for _ in range(count):
         waves = random.uniform(0.5, 4, (2, 4, 3))
         phase, strength = random.uniform(0, 6.3, (4, 3)), random.uniform(5, 40, (4, 3))
@@ -19,5 +19,5 @@ def pictures(count: int, size: tuple[int, int], seed: int = 0) -> NDArray[np.uin
         for k in range(4):
             angle = 6.3 * (waves[0, k] * rows + waves[1, k] * columns) + phase[k]
             image = image + strength[k] * np.sin(angle)
-        made.append(np.clip(image + random.normal(0, 6, image.shape), 0, 255).astype(np.uint8))
-    return np.stack(made)
+        images.append(np.clip(image + random.normal(0, 6, image.shape), 0, 255).astype(np.uint8))
+    return np.stack(images)

@@ -103,9 +103,9 @@ def _original_features(original: Original, normal: Normal, fed: Floats) -> Float
     rows = []
     for start in range(0, len(images), batch):
         taken = np.arange(start, start + batch) % len(images)
-        made = outputs_of(session, {name: np.ascontiguousarray(images[taken])})
+        outputs = outputs_of(session, {name: np.ascontiguousarray(images[taken])})
         count = min(batch, len(images) - start)
-        parts = [np.asarray(made[p]).astype(np.float32).reshape(batch, -1) for p in places]
+        parts = [np.asarray(outputs[p]).astype(np.float32).reshape(batch, -1) for p in places]
         rows.append(np.concatenate(parts, axis=1)[:count])
     return np.concatenate(rows)
 

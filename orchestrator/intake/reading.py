@@ -104,10 +104,10 @@ def _bring_in(proto: ModelProto, path: Path) -> tuple[tuple[str, ...], list[list
     names: dict[str, None] = {}
     contents = []
     for tensor in outside:
-        told = {entry.key: entry.value for entry in tensor.external_data}
-        location = told.get("location", "")
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location = entries.get("location", "")
         file = _inside(path, location, tensor.name)
-        tensor.raw_data = _read(file, told, tensor, path)
+        tensor.raw_data = _read(file, entries, tensor, path)
         tensor.data_location = TensorProto.DEFAULT
         del tensor.external_data[:]
         names[location] = None
@@ -151,10 +151,10 @@ def _inside(path: Path, location: str, name: str) -> Path:
     return file
 
 
-def _read(file: Path, told: dict[str, str], tensor: TensorProto, path: Path) -> bytes:
+def _read(file: Path, entries: dict[str, str], tensor: TensorProto, path: Path) -> bytes:
     wanted = _bytes(tensor)
     try:
-        offset, length = int(told.get("offset") or 0), int(told.get("length") or wanted)
+        offset, length = int(entries.get("offset") or 0), int(entries.get("length") or wanted)
     except ValueError as error:
         text = f"{path}: the place of weights {_name(tensor.name)} is damaged"
         raise UserError(text) from error

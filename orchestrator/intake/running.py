@@ -36,10 +36,10 @@ def outputs_of(session: Any, feed: dict[str, Array], what: str = "the model") ->
         UserError: onnxruntime fails while it computes.
     """
     try:
-        made: list[Array] = session.run(None, feed)
+        outputs: list[Array] = session.run(None, feed)
     except Exception as error:  # onnxruntime's own, which have no common root
         raise _refused(what, str(error)) from error
-    return made
+    return outputs
 
 
 def compute(proto: ModelProto, names: list[str], feed: dict[str, Array]) -> dict[str, Array]:

@@ -61,7 +61,7 @@ def settle_slopes(proto: ModelProto) -> str | None:
 
 def _from_conv(proto: ModelProto, name: str) -> Shape | None:
     """Shape of a tensor, as far as the Conv that leads to it says."""
-    makers = {made: node for node in proto.graph.node for made in node.output}
+    makers = {output: node for node in proto.graph.node for output in node.output}
     constants = edit.initializers(proto.graph)
     node = makers.get(name)
     while node is not None and node.op_type in _KEEP_SHAPE:

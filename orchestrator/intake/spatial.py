@@ -31,9 +31,9 @@ def settle_spatial(proto: ModelProto) -> str | None:
                 _as_products(graph, index)
                 continue
             mistaken.append(edit.label(node))
-        kept = [a for a in node.attribute if a.name != "spatial"]
+        attributes = [a for a in node.attribute if a.name != "spatial"]
         del node.attribute[:]
-        node.attribute.extend(kept)
+        node.attribute.extend(attributes)
     said = []
     if mistaken:
         said.append(
@@ -64,10 +64,12 @@ def _as_products(graph: GraphProto, index: int) -> None:
     scale = gamma / np.sqrt(variance + epsilon)
     shift = beta - mean * scale
     name = node.name or node.output[0]
-    source, made = node.input[0], node.output[0]
+    source, output = node.input[0], node.output[0]
     middle = edit.fresh_name(graph, f"{name}.scaled")
     factors = nodes.add_constant(graph, f"{name}.scale", scale[None].astype(np.float32))
     offsets = nodes.add_constant(graph, f"{name}.shift", shift[None].astype(np.float32))
     del graph.node[index]
     graph.node.insert(index, helper.make_node("Mul", [source, factors], [middle], f"{name}.mul"))
-    graph.node.insert(index + 1, helper.make_node("Add", [middle, offsets], [made], f"{name}.add"))
+    graph.node.insert(
+        index + 1, helper.make_node("Add", [middle, offsets], [output], f"{name}.add")
+    )

@@ -62,15 +62,15 @@ def lower_opset(proto: ModelProto) -> str | None:
         pass
     else:
         return None  # `prepare` does it, by the version alone
-    made = nodes.copy_of(proto)
-    if not all(_lower(made, index) for index in reversed(range(len(made.graph.node)))):
+    lowered = nodes.copy_of(proto)
+    if not all(_lower(lowered, index) for index in reversed(range(len(lowered.graph.node)))):
         return None
-    for entry in made.opset_import:
+    for entry in lowered.opset_import:
         if entry.domain in edit.STANDARD_DOMAINS:
             entry.version = OPSET
-    made.ir_version = min(made.ir_version, 8)
-    edit.drop_unused_initializers(made.graph)
-    proto.CopyFrom(made)
+    lowered.ir_version = min(lowered.ir_version, 8)
+    edit.drop_unused_initializers(lowered.graph)
+    proto.CopyFrom(lowered)
     return f"opset {current} is said in {OPSET}"
 
 
@@ -97,9 +97,9 @@ def _lower(proto: ModelProto, index: int) -> bool:
 
 
 def _drop(node: NodeProto, name: str) -> None:
-    kept = [a for a in node.attribute if a.name != name]
+    attributes = [a for a in node.attribute if a.name != name]
     del node.attribute[:]
-    node.attribute.extend(kept)
+    node.attribute.extend(attributes)
 
 
 def _reduce(proto: ModelProto, node: NodeProto) -> bool:
@@ -169,12 +169,12 @@ def _hard_swish(proto: ModelProto, index: int) -> None:
     graph = proto.graph
     node = graph.node[index]
     name = node.name or node.output[0]
-    source, made = node.input[0], node.output[0]
+    source, output = node.input[0], node.output[0]
     gate = edit.fresh_name(graph, f"{name}.gate")
     del graph.node[index]
     parts = (
         helper.make_node("HardSigmoid", [source], [gate], f"{name}.sigmoid", alpha=1 / 6, beta=0.5),
-        helper.make_node("Mul", [source, gate], [made], f"{name}.mul"),
+        helper.make_node("Mul", [source, gate], [output], f"{name}.mul"),
     )
     for place, part in enumerate(parts):
         graph.node.insert(index + place, part)

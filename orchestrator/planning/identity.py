@@ -54,21 +54,21 @@ class Evidence:
     firmware: tuple[str, ...] = ()
 
     @classmethod
-    def by_agent(cls, machine: str, told: Mapping[str, Any]) -> Evidence:
+    def by_agent(cls, machine: str, reported: Mapping[str, Any]) -> Evidence:
         """What an agent told.
 
         Args:
-            told: the `identity` of its facts, with their `model` in it.
+            reported: the `identity` of its facts, with their `model` in it.
         """
         return cls(
             machine=machine,
-            compatible=_texts(told.get("compatible")),
-            model=str(told.get("model") or ""),
-            soc=_texts(told.get("soc")),
-            accelerators=_texts(told.get("accelerators")),
-            processors=str(told.get("processors") or ""),
-            cores=_texts(told.get("cores")),
-            firmware=_texts(told.get("firmware")),
+            compatible=_texts(reported.get("compatible")),
+            model=str(reported.get("model") or ""),
+            soc=_texts(reported.get("soc")),
+            accelerators=_texts(reported.get("accelerators")),
+            processors=str(reported.get("processors") or ""),
+            cores=_texts(reported.get("cores")),
+            firmware=_texts(reported.get("firmware")),
         )
 
     def __str__(self) -> str:

@@ -93,14 +93,14 @@ def examine(
         model: _looked_at(models[model], matrix, capabilities, sorted(names), state)
         for model, names in makers.items()
     }
-    told = {
+    updated = {
         name: replace(
             can,
             qdq_reasons={model: given.reasons.get(name, "") for model, given in found.items()},
         )
         for name, can in capabilities.items()
     }
-    return found, told if found else dict(capabilities)
+    return found, updated if found else dict(capabilities)
 
 
 def _asked(
@@ -162,9 +162,9 @@ def _looked_at(
             "makers": {name: capabilities[name].version for name in asked},
         }
     )
-    kept = state / "given" / f"{key}.json"
+    record = state / "given" / f"{key}.json"
     try:
-        return Given(**json.loads(kept.read_text("utf-8")))
+        return Given(**json.loads(record.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         pass
     try:
@@ -193,10 +193,10 @@ def _looked_at(
             f"{LOWEST} or more"
         )
         fail([_problem(model, text)])
-    kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = kept.with_suffix(".part")
+    record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = record.with_suffix(".part")
     part.write_text(json.dumps(asdict(given), indent=1), "utf-8")
-    part.replace(kept)
+    part.replace(record)
     return given
 
 
@@ -281,9 +281,9 @@ def _tried(maker: str, model: bytes) -> str:
     name, _, twin = maker.partition(" ")
     chain: Any = toolchains.twin_toolchain(name) if twin else toolchains.toolchain(name)
     try:
-        made = chain.quantize(model, None, Scheme("as-given"))
+        artifact = chain.quantize(model, None, Scheme("as-given"))
         if not chain.capabilities.targets:
-            chain.convert(made.data)
+            chain.convert(artifact.data)
     except FarmError as error:
         return error.message
     return ""

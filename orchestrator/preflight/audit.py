@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FOLDER = "audit"
 """Name of the folder in the state folder; it may be deleted at any time."""
 
-KEPT = 24
+MOST_FILES = 24
 """Files of each sort that are kept, the newest."""
 
 _ROLES = ("gallery", "probe", "calibration")
@@ -37,15 +37,15 @@ class AuditFiles:
     def findings(self, key: str) -> list[AuditFinding] | None:
         """Findings that were kept under a key."""
         try:
-            kept = json.loads((self._folder / f"{key}.json").read_text())
-            return [AuditFinding.model_validate(one) for one in kept]
+            stored = json.loads((self._folder / f"{key}.json").read_text())
+            return [AuditFinding.model_validate(one) for one in stored]
         except (OSError, ValueError, TypeError):
             return None
 
     def keep_findings(self, key: str, found: Sequence[AuditFinding]) -> None:
         """Keep findings."""
-        told = [finding.model_dump(mode="json") for finding in found]
-        self._write(f"{key}.json", json.dumps(told).encode())
+        fields = [finding.model_dump(mode="json") for finding in found]
+        self._write(f"{key}.json", json.dumps(fields).encode())
 
     def prints(self, rows: Any) -> Prints:
         """The prints of images; those that are not known are read.
@@ -58,14 +58,14 @@ class AuditFiles:
         key = digest({"prints": VERSION, "rows": rows.fingerprint()})
         name = f"{key}.npz"
         try:
-            kept = Prints.from_bytes((self._folder / name).read_bytes())
-            if len(kept) == len(rows):
-                return kept
+            stored = Prints.from_bytes((self._folder / name).read_bytes())
+            if len(stored) == len(rows):
+                return stored
         except (OSError, ValueError):
             pass
-        made = prints_of(rows)
-        self._write(name, made.to_bytes())
-        return made
+        computed = prints_of(rows)
+        self._write(name, computed.to_bytes())
+        return computed
 
     def _write(self, name: str, data: bytes) -> None:
         # A state folder that cannot be written to costs only the time to look again.
@@ -75,7 +75,7 @@ class AuditFiles:
             temporary.write_bytes(data)
             temporary.replace(self._folder / name)
             alike = self._folder.glob(f"*{Path(name).suffix}")
-            for old in sorted(alike, key=lambda path: -path.stat().st_mtime)[KEPT:]:
+            for old in sorted(alike, key=lambda path: -path.stat().st_mtime)[MOST_FILES:]:
                 old.unlink(missing_ok=True)
 
 
@@ -124,13 +124,13 @@ def allowed(found: Sequence[AuditFinding], matrix: Any) -> list[AuditFinding]:
     """
     whole = bool(getattr(matrix.test_set, "allow_leaks", False))
     calibration = whole or bool(getattr(matrix.calibration, "allow_leaks", False))
-    told: list[AuditFinding] = []
+    findings: list[AuditFinding] = []
     refused: list[AuditFinding] = []
     for finding in found:
         if finding.severity != "leak":
-            told.append(finding)
+            findings.append(finding)
         elif calibration if finding.kind == "calibration-in-test" else whole:
-            told.append(finding.model_copy(update={"allowed": True}))
+            findings.append(finding.model_copy(update={"allowed": True}))
         else:
             refused.append(finding)
     if refused:
@@ -146,7 +146,7 @@ def allowed(found: Sequence[AuditFinding], matrix: Any) -> list[AuditFinding]:
             f"--sheet suspects.png shows them; or write allow_leaks: true beside path: of {where} "
             "and every table says so",
         )
-    return told
+    return findings
 
 
 def _of_pictures(matrix: Any, sets: Mapping[str, Any], files: AuditFiles) -> list[AuditFinding]:
@@ -168,9 +168,9 @@ def _of_pictures(matrix: Any, sets: Mapping[str, Any], files: AuditFiles) -> lis
     parts = [role for role in _ROLES if role in own]
     known = {role: [own[role].fingerprint(), *_names(own[role])] for role in parts}
     key = digest({"checks": CHECKS, "prints": VERSION, "images": known})
-    kept = files.findings(key)
-    if kept is not None:
-        return kept
+    stored = files.findings(key)
+    if stored is not None:
+        return stored
     found = audit(
         [
             Images(role, own[role].names, own[role].identities, files.prints(own[role]))  # type: ignore[arg-type]
@@ -193,11 +193,11 @@ def _of_colours(
             "images": [gallery.fingerprint(), probes.fingerprint()],
         }
     )
-    kept = files.findings(key)
-    if kept is None:
-        kept = colour_finding(model, model.path.read_bytes(), gallery, probes)
-        files.keep_findings(key, kept)
-    return kept
+    stored = files.findings(key)
+    if stored is None:
+        stored = colour_finding(model, model.path.read_bytes(), gallery, probes)
+        files.keep_findings(key, stored)
+    return stored
 
 
 def _names(rows: Any) -> list[str]:

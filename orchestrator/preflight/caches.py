@@ -75,8 +75,8 @@ class PacesFile:
 
     def add(self, seen: Iterable[Observation]) -> None:
         """Remember more; the oldest are forgotten. One that cannot be written is not."""
-        kept = kept_observations([*self.load(), *seen])
-        plain = [[o.work.to_text(), o.units, round(o.seconds, 3), o.least] for o in kept]
+        observations = kept_observations([*self.load(), *seen])
+        plain = [[o.work.to_text(), o.units, round(o.seconds, 3), o.least] for o in observations]
         temporary = self._path.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps({"v": 1, "seen": plain}))

@@ -96,11 +96,11 @@ def check_kinds(
 def _built(inventory: Inventory, name: str) -> Any:
     from orchestrator import toolchains
 
-    told = inventory.toolchains.get(name)
+    options = inventory.toolchains.get(name)
     try:
-        return toolchains.toolchain(name, told.to_options() if told else None)
+        return toolchains.toolchain(name, options.to_options() if options else None)
     except UserError as error:
-        if told is None:
+        if options is None:
             raise
         fail([inventory.source.problem(("toolchains", name), f"{error.message}; {error.hint}")])
         raise

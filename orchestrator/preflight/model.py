@@ -164,8 +164,8 @@ def _normal_spec(spec: ModelSpec, record: Mapping[str, Any], folder: Path) -> Mo
         return spec
     file = (folder / f"{record['normal']}.onnx").resolve()
     wants = spec.input.model_copy(update={"layout": "NCHW"})
-    made = {"file": str(file), "sha256": record["normal"], "input": wants}
-    return spec.model_copy(update=made)
+    changes = {"file": str(file), "sha256": record["normal"], "input": wants}
+    return spec.model_copy(update=changes)
 
 
 def _fresh(spec: ModelSpec, original: Original, images: Any) -> tuple[dict[str, Any], bytes]:

@@ -355,7 +355,7 @@ def make_plan(
         cells=with_reasons(cells, {name: found.impossible for name, found in taken.items()}),
         capabilities=capabilities,
         given=given,
-        tools={name: told.to_options() for name, told in inventory.toolchains.items()},
+        tools={name: options.to_options() for name, options in inventory.toolchains.items()},
         rows=rows,
         store=Store(state / "store"),
         book=book,

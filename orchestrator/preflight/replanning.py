@@ -54,7 +54,7 @@ def take_inventory(plan: Plan, inventory: Inventory) -> Changes:
         merged = inventory.model_copy(update={"boards": tuple(boards.values())})
         cells = expand(plan.matrix, merged, load_kinds(), list(plan.models), plan.capabilities)
         cells = only(cells, plan.request.only, plan.request.matrix)
-        cells = with_reasons(cells, {name: kept.impossible for name, kept in plan.intake.items()})
+        cells = with_reasons(cells, {name: taken.impossible for name, taken in plan.intake.items()})
         rows = image_rows(plan.matrix, plan.models, cells, plan.request)
         rows |= plan.rows
         plan.audit = audit_of(plan.matrix, rows, plan.models, Path(plan.request.state))

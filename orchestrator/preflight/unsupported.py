@@ -66,7 +66,7 @@ def with_reasons(cells: list[Cell], found: Mapping[str, Mapping[str, str]]) -> l
         cells: of a plan.
         found: model to what `reasons` said of it.
     """
-    made = []
+    reasoned = []
     for cell in cells:
         reason = cell.reason
         for encoder in (cell.probe, cell.gallery):
@@ -75,5 +75,5 @@ def with_reasons(cells: list[Cell], found: Mapping[str, Mapping[str, str]]) -> l
             kind = "float" if encoder.quantization.is_float else "quantized"
             name = encoder.toolchain + (" twin" if encoder.twin else "")
             reason = reason or found.get(encoder.model, {}).get(f"{name} {kind}", "")
-        made.append(cell if reason == cell.reason else replace(cell, reason=reason))
-    return made
+        reasoned.append(cell if reason == cell.reason else replace(cell, reason=reason))
+    return reasoned

@@ -36,8 +36,8 @@ def failure_of(error: BaseException, doing: str = "", *, progressed: bool = Fals
         return Failure(kind, error, progressed)
     where, _, what = doing.partition(": ")
     text = f"{where}: internal error {what}: {error!r}" if what else f"internal error: {error!r}"
-    told = FarmError(text, "please report it with driver.log of the run")
-    return Failure(FailureKind.INTERNAL, told, progressed)
+    reported = FarmError(text, "please report it with driver.log of the run")
+    return Failure(FailureKind.INTERNAL, reported, progressed)
 
 
 def error_class(error: BaseException) -> ErrorClass:

@@ -69,7 +69,7 @@ class Leases:
         self._handle, self._bug = handle, bug
         self._replan = replan
         self._background, self._stopping = background, stopping
-        self._told: dict[str, dict[str, str]] = {}
+        self._versions_reported: dict[str, dict[str, str]] = {}
         self._described: dict[str, Described] = {}
         self._worked: dict[str, set[str]] = {}
         self._heat: dict[str, float] = {}
@@ -108,7 +108,7 @@ class Leases:
         self._handle(Connected(name))
         known = self._plan.facts.get(name)
         found = board_facts(facts)
-        self._told[name] = _versions(facts)
+        self._versions_reported[name] = _versions(facts)
         self._describe(name, found)
         believed = self._plan.executed_by(name)
         if found != known or found.identity != known.identity:
@@ -208,7 +208,7 @@ class Leases:
         """Tell the fleet log that a board proved itself by its work."""
         runtimes = self._worked.pop(name, None)
         if runtimes:
-            board, versions = self._plan.boards[name], self._told.get(name, {})
+            board, versions = self._plan.boards[name], self._versions_reported.get(name, {})
             described = self._described.get(name, NOT_DESCRIBED)
             heat = self._heat.get(name)
             self._plan.book.worked(board, runtimes, versions, heat, described)

@@ -237,7 +237,7 @@ class Observer:
         if event.cached or info is None or not info.work or seconds <= 0:
             return
         units = info.units if event.units is None else event.units
-        kept = attempt.share_before(event.at) if info.stage in GOES_ON else None
-        if kept is not None:
-            units = max(1, round(units * (1 - kept)))
+        share = attempt.share_before(event.at) if info.stage in GOES_ON else None
+        if share is not None:
+            units = max(1, round(units * (1 - share)))
         self._see(Work.from_text(info.work), seconds, units, info.least)

@@ -253,5 +253,5 @@ def _refine(
     np.maximum.at(floor, row, about - slack)
     keep = np.flatnonzero((about + slack >= floor[row]) & (about + slack > best[row]))
     for start in range(0, keep.size, _PAIRS):
-        kept = keep[start : start + _PAIRS]
-        np.maximum.at(best, row[kept], pair_scores(probes[row[kept]], rows[column[kept]]))
+        chosen = keep[start : start + _PAIRS]
+        np.maximum.at(best, row[chosen], pair_scores(probes[row[chosen]], rows[column[chosen]]))

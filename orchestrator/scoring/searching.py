@@ -339,8 +339,8 @@ def _ranks(
         return rank
     place = np.full(len(unit), -1, np.intp)
     place[missed] = np.arange(missed.size)
-    kept = place[own.probes] >= 0
-    theirs = scan.MatePairs(place[own.probes[kept]], own.templates[kept])
+    present = place[own.probes] >= 0
+    theirs = scan.MatePairs(place[own.probes[present]], own.templates[present])
     sweep = scan.Sweep(templates, unit[missed], mate[missed], theirs, True, None)
     found = sweep.run(workers, None)
     rank[missed] += np.add.reduce([part.above for part in found])

@@ -137,7 +137,7 @@ class ArtifactInterface(BaseModel):
                 "convert the model again",
             )
         raw = wants.normalized_by == "model"
-        made: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "height": model["height"],
             "width": model["width"],
             "layout": wants.layout,
@@ -147,5 +147,5 @@ class ArtifactInterface(BaseModel):
             "std": [1.0] * 3 if raw else list(model["std"]),
         }
         if wants.scale is not None:
-            made |= {"scale": wants.scale, "zero_point": wants.zero_point}
-        return made
+            fields |= {"scale": wants.scale, "zero_point": wants.zero_point}
+        return fields

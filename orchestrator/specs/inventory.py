@@ -426,8 +426,8 @@ class ToolchainSpec(Spec):
 
     def to_options(self) -> dict[str, Any]:
         """As the toolchain takes them."""
-        told = self.model_dump(mode="json", exclude_none=True, exclude={"options"})
-        return told | self.options
+        fields = self.model_dump(mode="json", exclude_none=True, exclude={"options"})
+        return fields | self.options
 
 
 class Inventory(FileSpec):

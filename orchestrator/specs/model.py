@@ -125,9 +125,9 @@ class ModelSpec(FileSpec):
 
     def with_outputs(self, found: Iterable[tuple[str, Iterable[int]]]) -> ModelSpec:
         """The same detector, its outputs known."""
-        made = self.model_copy()
-        made._outputs = tuple((name, tuple(shape)) for name, shape in found)
-        return made
+        spec = self.model_copy()
+        spec._outputs = tuple((name, tuple(shape)) for name, shape in found)
+        return spec
 
     @property
     def detector_meta(self) -> dict[str, Any]:
@@ -154,8 +154,8 @@ class ModelSpec(FileSpec):
     @property
     def about(self) -> dict[str, str]:
         """Whose model it is, for a row's provenance: licence, provenance, description."""
-        told = {"licence": self.licence, "provenance": self.provenance}
-        return told | ({"description": self.description} if self.description else {})
+        fields = {"licence": self.licence, "provenance": self.provenance}
+        return fields | ({"description": self.description} if self.description else {})
 
     @property
     def path(self) -> Path:

@@ -41,8 +41,8 @@ def schema_of(name: str) -> Schema:
     Args:
         name: one of `FILES`.
     """
-    made: Schema = FILES[name].model_json_schema(schema_generator=_Generator)
-    parts: dict[str, Schema] = made.get("$defs", {})
+    schema: Schema = FILES[name].model_json_schema(schema_generator=_Generator)
+    parts: dict[str, Schema] = schema.get("$defs", {})
     if "Board" in parts:
         _ease_board(parts)
     if "BoardSelector" in parts:
@@ -50,7 +50,7 @@ def schema_of(name: str) -> Schema:
         parts["BoardSelector"] = {"anyOf": [{"type": "string"}, names, parts["BoardSelector"]]}
     if "Quantization" in parts:
         parts["Quantization"] = {"anyOf": [_quantization_words(), parts["Quantization"]]}
-    return {"$schema": DIALECT, **_with_short_forms(made, parts), "title": f"farm: {name}"}
+    return {"$schema": DIALECT, **_with_short_forms(schema, parts), "title": f"farm: {name}"}
 
 
 class _Generator(GenerateJsonSchema):
@@ -59,13 +59,13 @@ class _Generator(GenerateJsonSchema):
     def function_before_schema(
         self, schema: core_schema.BeforeValidatorFunctionSchema
     ) -> JsonSchemaValue:
-        made = super().function_before_schema(schema)
-        if "prefixItems" in made:  # a number for each of three channels, or one for all
-            item = made["prefixItems"][0]
-            return {"anyOf": [item, {"type": "array", "items": item, "maxItems": 1}, made]}
+        inner = super().function_before_schema(schema)
+        if "prefixItems" in inner:  # a number for each of three channels, or one for all
+            item = inner["prefixItems"][0]
+            return {"anyOf": [item, {"type": "array", "items": item, "maxItems": 1}, inner]}
         if schema["function"]["function"] is one_or_many:
-            return {"anyOf": [made["items"], made]}
-        return made
+            return {"anyOf": [inner["items"], inner]}
+        return inner
 
 
 def _ease_board(parts: dict[str, Schema]) -> None:
@@ -126,5 +126,5 @@ def _tagged(node: Schema, parts: Mapping[str, Schema]) -> Schema:
             }
         )
         forms.append({**long, "required": [tag, *needed]})
-    kept = {key: value for key, value in node.items() if key not in ("discriminator", "oneOf")}
-    return {**kept, "anyOf": [*([{"enum": words}] if words else []), *forms]}
+    fields = {key: value for key, value in node.items() if key not in ("discriminator", "oneOf")}
+    return {**fields, "anyOf": [*([{"enum": words}] if words else []), *forms]}

@@ -24,9 +24,9 @@ def following(
     ended: Future[News | Result] = Future()
 
     def say(news: News) -> None:
-        told: Future[News | Result] = Future()
-        told.set_result(news)
-        said.put(told)
+        future: Future[News | Result] = Future()
+        future.set_result(news)
+        said.put(future)
 
     def run() -> None:
         try:

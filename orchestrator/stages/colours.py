@@ -174,8 +174,8 @@ def compare_colours(
     features: _Features = {}
     for exchanged in (False, True):
         for side, images in (("gallery", gallery), ("probe", probes)):
-            made = [embedded(image, exchanged) for image in images]
-            features[side, exchanged] = np.stack(made).astype(np.float64)
+            embeddings = [embedded(image, exchanged) for image in images]
+            features[side, exchanged] = np.stack(embeddings).astype(np.float64)
     finite = np.logical_and.reduce([np.isfinite(f).all(axis=1) for f in features.values()])
     if int(finite.sum()) < FEW:
         return None

@@ -57,8 +57,8 @@ def samples_from(data: bytes) -> list[dict[str, Any]]:
     Raises:
         ValueError: it is no JSON.
     """
-    told = json.loads(data)
-    return [dict(sample) for sample in told if isinstance(sample, dict)]
+    samples = json.loads(data)
+    return [dict(sample) for sample in samples if isinstance(sample, dict)]
 
 
 def pace_mhz(sample: Mapping[str, Any]) -> float | None:

@@ -106,10 +106,10 @@ def take_turns(
 
 def merged(rounds: Iterable[Round]) -> tuple[RawTimes, Conditions]:
     """Rounds as one measurement: blocks numbered on, seconds since the very first block began."""
-    kept = [each for each in rounds if each.parts]
+    measured = [each for each in rounds if each.parts]
     times, samples, blocks = [], [], 0
-    for each in kept:
-        later = max(0.0, each.began - kept[0].began)
+    for each in measured:
+        later = max(0.0, each.began - measured[0].began)
         raw = RawTimes.joined(each.parts)
         times.append(raw.later(int(later * 1e9), blocks))
         for sample in each.samples:
@@ -117,7 +117,7 @@ def merged(rounds: Iterable[Round]) -> tuple[RawTimes, Conditions]:
             block = int(number(sample.get("block"))) + blocks
             samples.append({**sample, **moved, "block": block})
         blocks += int(raw.block.max()) + 1
-    return RawTimes.joined(times), Conditions(samples, _facts([each.facts for each in kept]))
+    return RawTimes.joined(times), Conditions(samples, _facts([each.facts for each in measured]))
 
 
 def _facts(rounds: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -61,8 +61,8 @@ class Simulator:
         """
         swapped = images[..., ::-1] if preprocessing["colour"] == "BGR" else images
         chain = chain_of(self.toolchain, False, self.options)
-        made: NDArray[np.float32] = chain.simulate(self.bundle, np.ascontiguousarray(swapped))
-        return made
+        simulated: NDArray[np.float32] = chain.simulate(self.bundle, np.ascontiguousarray(swapped))
+        return simulated
 
 
 def run(work: Work) -> StageOutput:

@@ -57,10 +57,10 @@ class Variant:
 
 def variants() -> list[Variant]:
     """All that are compared, the commonest first."""
-    made = []
+    variants_found = []
     for (scaling, (mean, std)), colour in product(SCALINGS.items(), ("RGB", "BGR")):
         turned = colour == "BGR"
-        made.append(
+        variants_found.append(
             Variant(
                 "BGR" if turned else "RGB",
                 scaling,
@@ -68,7 +68,7 @@ def variants() -> list[Variant]:
                 (std[2], std[1], std[0]) if turned else std,
             )
         )
-    return made
+    return variants_found
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,10 @@ def embedder(model: bytes) -> Embed:
     name, output = runs.get_inputs()[0].name, runs.get_outputs()[0].name
 
     def embed(image: NDArray[np.float32]) -> NDArray[np.float32]:
-        made: NDArray[np.float32] = np.asarray(runs.run([output], {name: image})[0], np.float32)
-        return made.reshape(-1)
+        embedding: NDArray[np.float32] = np.asarray(
+            runs.run([output], {name: image})[0], np.float32
+        )
+        return embedding.reshape(-1)
 
     return embed
 
@@ -175,7 +177,7 @@ def compare_variants(
     total = len(ids) * len(chosen)
     hits, scores = [], []
     for number, variant in enumerate(chosen):
-        made = []
+        embeddings = []
         for index, image in enumerate(images):
             fed = preprocess(
                 image[None],
@@ -184,10 +186,10 @@ def compare_variants(
                 mean=variant.mean,
                 std=variant.std,
             )
-            made.append(embed(fed))
+            embeddings.append(embed(fed))
             if progress is not None:
                 progress(number * len(ids) + index + 1, total)
-        features = np.stack(made).astype(np.float64)
+        features = np.stack(embeddings).astype(np.float64)
         hit, score = judge(features[place], features[probe], owner)
         hits.append(hit)
         scores.append(score)

@@ -169,15 +169,15 @@ class Work:
         """Which farm made an output; said beside it, and part of no key."""
         return {"farm": __version__}
 
-    def commit(self, made: StageOutput) -> Held:
+    def commit(self, output: StageOutput) -> Held:
         """Keep the step's output in the store."""
         origin = self.origin | {"python": platform.python_version()}
         return self.store.commit(
             self.step.stage,
             self.key,
-            made.files,
-            provenance=origin | dict(made.provenance),
-            facts=made.facts,
+            output.files,
+            provenance=origin | dict(output.provenance),
+            facts=output.facts,
         )
 
     def provenance(self, about: Mapping[str, Any]) -> dict[str, Any]:

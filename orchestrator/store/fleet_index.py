@@ -36,28 +36,28 @@ class Log(Protocol):
 
 def counting(entries: Iterable[Entry]) -> list[Entry]:
     """One board's lines, in order, without those that say nothing of its standing any more."""
-    kept: list[Entry] = []
+    counted: list[Entry] = []
     for entry in entries:
         match entry.event:
             case "added" | "removed":
-                kept = [entry]
+                counted = [entry]
             case "drained" | "undrained":
-                kept = [each for each in kept if each.event not in ("drained", "undrained")]
-                kept.append(entry)
+                counted = [each for each in counted if each.event not in ("drained", "undrained")]
+                counted.append(entry)
             case "worked":
-                while (place := _replaced(kept, entry)) is not None:
-                    del kept[place]
-                kept.append(entry)
+                while (place := _replaced(counted, entry)) is not None:
+                    del counted[place]
+                counted.append(entry)
             case "checked":
                 if entry.state == "ready" and entry.proofs:
-                    kept = _before_proof(kept, entry.identity)
-                kept.append(entry)
+                    counted = _before_proof(counted, entry.identity)
+                counted.append(entry)
             case "quarantined":
-                kept.append(entry)
-    return kept
+                counted.append(entry)
+    return counted
 
 
-def _before_proof(kept: list[Entry], identity: str) -> list[Entry]:
+def _before_proof(entries: list[Entry], identity: str) -> list[Entry]:
     """What still counts once `identity` was proved: nothing else of it, as a rule.
 
     A line of it also says that any other entry under this name is unproved. The proof says so
@@ -65,13 +65,15 @@ def _before_proof(kept: list[Entry], identity: str) -> list[Entry]:
     """
     others = [
         place
-        for place, each in enumerate(kept)
+        for place, each in enumerate(entries)
         if each.event == "quarantined" and each.identity != identity
     ]
     last = max(others, default=-1)
-    left = [each for place, each in enumerate(kept) if place < last or _identity(each) != identity]
+    left = [
+        each for place, each in enumerate(entries) if place < last or _identity(each) != identity
+    ]
     # What stood between two lines may be gone, so that the second makes the first superfluous.
-    return left if len(left) == len(kept) else counting(left)
+    return left if len(left) == len(entries) else counting(left)
 
 
 def _identity(entry: Entry) -> str | None:
@@ -81,11 +83,11 @@ def _identity(entry: Entry) -> str | None:
     return None
 
 
-def _replaced(kept: list[Entry], entry: Entry) -> int | None:
+def _replaced(entries: list[Entry], entry: Entry) -> int | None:
     """The place of work of which everything is read again."""
     assert entry.event == "worked"
-    for place in reversed(range(len(kept))):
-        before = kept[place]
+    for place in reversed(range(len(entries))):
+        before = entries[place]
         if _identity(before) is None:
             continue
         if before.event != "worked" or before.identity != entry.identity:
@@ -93,8 +95,8 @@ def _replaced(kept: list[Entry], entry: Entry) -> int | None:
         runtimes = {proof.runtime for proof in entry.proofs}
         if not {proof.runtime for proof in before.proofs} <= runtimes:
             return None
-        told = entry.temperature_c is not None or before.temperature_c is None
-        return place if told else None
+        as_complete = entry.temperature_c is not None or before.temperature_c is None
+        return place if as_complete else None
     return None
 
 

@@ -47,7 +47,7 @@ def going(folder: Path, waiting: Callable[[], None] = _no_word) -> Iterator[int]
 
 
 def _taken(lock: int, waiting: Callable[[], None]) -> bool:
-    begin, told = time.monotonic(), False
+    begin, reported = time.monotonic(), False
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,8 +59,8 @@ def _taken(lock: int, waiting: Callable[[], None]) -> bool:
         ending = bool(os.pread(lock, 1, 0))
         if waited > (ENDS_WITHIN_S if ending else PATIENCE_S):
             return False
-        if ending and not told:
-            told = True
+        if ending and not reported:
+            reported = True
             waiting()
         time.sleep(POLL_S)
 

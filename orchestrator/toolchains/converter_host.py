@@ -128,10 +128,10 @@ class OverSsh:
         deadline: float,
     ) -> Iterator[Returned]:
         make = "umask 077; folder=$(mktemp -d) && " + line_of("folder", '"$folder"')
-        made = transport.run(make, timeout_s=_COMMAND_S)
-        folder = line_answer(made.stdout, "folder")
-        if made.status != 0 or not folder.startswith("/"):
-            raise TransientError(f"{name}: no temporary folder there: {said(made)}")
+        created = transport.run(make, timeout_s=_COMMAND_S)
+        folder = line_answer(created.stdout, "folder")
+        if created.status != 0 or not folder.startswith("/"):
+            raise TransientError(f"{name}: no temporary folder there: {said(created)}")
         try:
             packed = _packed(files)
             transport.put(packed, f"{folder}/{_JOB}", mode=0o600, timeout_s=_TRANSFER_S)
@@ -158,12 +158,12 @@ class _There:
         path = f"{self._folder}/{name}"
         file = shlex.quote(path)
         ask = f"size=$(wc -c < {file}) && " + line_of("size", '"$size"')
-        told = self._transport.run(ask, timeout_s=_COMMAND_S)
-        if told.status != 0:
+        answer = self._transport.run(ask, timeout_s=_COMMAND_S)
+        if answer.status != 0:
             return b""
-        size = line_answer(told.stdout, "size")
+        size = line_answer(answer.stdout, "size")
         if not (size.isascii() and size.isdigit() and len(size) < 16):
-            raise TransientError(f"{self._name}: no size of {name}: {said(told)}")
+            raise TransientError(f"{self._name}: no size of {name}: {said(answer)}")
         expected = int(size)
         sha256 = remote_sha256(self._transport, path, timeout_s=_TRANSFER_S)
         channel = self._transport.open(f"exec cat {file}", timeout_s=_COMMAND_S)

@@ -160,12 +160,12 @@ def _minor(python: str) -> int | None:
     """The minor version of an interpreter that can make virtual environments."""
     program = "import sys, venv, ensurepip; print(sys.version_info[0], sys.version_info[1])"
     try:
-        told = subprocess.run(
+        words = subprocess.run(
             [python, "-I", "-c", program], capture_output=True, text=True, timeout=30, check=True
         ).stdout.split()
     except (OSError, subprocess.SubprocessError):
         return None
-    return int(told[1]) if len(told) == 2 and told[0] == "3" else None
+    return int(words[1]) if len(words) == 2 and words[0] == "3" else None
 
 
 def _folder(name: str) -> str:
@@ -182,13 +182,13 @@ def _versions(package: str, minor: int, folders: Sequence[str]) -> tuple[tuple[s
     words = [sys.executable, "-m", "pip", "index", "versions", package, *_links(folders)]
     words += ["--python-version", f"3.{minor}", "--only-binary=:all:"]
     try:
-        told = subprocess.run(words, capture_output=True, text=True, timeout=_ASK_S, check=False)
+        ended = subprocess.run(words, capture_output=True, text=True, timeout=_ASK_S, check=False)
     except (OSError, subprocess.SubprocessError) as error:
         return (), str(error)
-    listed = re.search(r"Available versions: (.*)", told.stdout)
+    listed = re.search(r"Available versions: (.*)", ended.stdout)
     versions = tuple(v.strip() for v in listed.group(1).split(",")) if listed else ()
-    errors = [line for line in told.stderr.splitlines() if line.startswith("ERROR")]
-    return versions, (errors or told.stderr.splitlines() or [""])[-1].removeprefix("ERROR: ")
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("ERROR")]
+    return versions, (errors or ended.stderr.splitlines() or [""])[-1].removeprefix("ERROR: ")
 
 
 def _torch(recipe: Recipe, minor: int, folders: Sequence[str]) -> tuple[str, bool]:
@@ -246,9 +246,9 @@ def install(plan: Plan, prove: Callable[[Environment], Mapping[str, Any]], say: 
             _pip(python, folder, name, [*arguments, *_links(plan.find_links)])
             done = _note(progress, plan.digest, [*done, name])
         version, packages = _inventory(python, folder)
-        made = Environment(recipe.name, str(folder), str(python), version, packages)
+        environment = Environment(recipe.name, str(folder), str(python), version, packages)
         say("a small model is converted, to prove that it works")
-        proved = Environment(**{**made.to_json(), "verified": dict(prove(made))})
+        proved = Environment(**{**environment.to_json(), "verified": dict(prove(environment))})
         _write(folder / environments.RECORD, proved.to_json())
         progress.unlink(missing_ok=True)
     return proved

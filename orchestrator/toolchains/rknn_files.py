@@ -68,8 +68,8 @@ def scheme_of(proto: onnx.ModelProto, toolchain: str) -> Scheme:
             f"the file to convert does not say its scheme: quantize of toolchain '{toolchain}' "
             "did not make it"
         )
-    told = json.loads(text)
-    return Scheme(**{**told, "keep_float": tuple(told["keep_float"])})
+    fields = json.loads(text)
+    return Scheme(**{**fields, "keep_float": tuple(fields["keep_float"])})
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,12 @@ def job(
         images: the calibration set in the model's order of colours; None without quantization.
     """
     build = dict(calls["build"])
-    made = {MODEL: quantized, TOOL: tool_source()}
+    files = {MODEL: quantized, TOOL: tool_source()}
     if images is not None:
         build["dataset"] = DATASET
         names = [f"{number:05}.png" for number in range(len(images))]
-        made |= {name: png(image) for name, image in zip(names, images, strict=True)}
-        made[DATASET] = "".join(f"./{name}\n" for name in names).encode()
+        files |= {name: png(image) for name, image in zip(names, images, strict=True)}
+        files[DATASET] = "".join(f"./{name}\n" for name in names).encode()
     request = {
         "toolkit": toolkit,
         "config": calls["config"],
@@ -125,8 +125,8 @@ def job(
         "build": build,
         "output": OUTPUT,
     }
-    made[REQUEST] = json.dumps(request, indent=1, sort_keys=True).encode()
-    return Job(request, made)
+    files[REQUEST] = json.dumps(request, indent=1, sort_keys=True).encode()
+    return Job(request, files)
 
 
 def tool_source() -> bytes:
@@ -224,14 +224,14 @@ def read_rknn(data: bytes) -> RknnFile:
         (graph,) = struct.unpack_from("<Q", data, 16)
         (length,) = struct.unpack_from("<Q", data, _HEADER + graph)
         start = _HEADER + graph + 8
-        told = json.loads(data[start : start + length].decode())
-        tensors = {tensor["tensor_id"]: tensor for tensor in told["norm_tensor"]}
+        header = json.loads(data[start : start + length].decode())
+        tensors = {tensor["tensor_id"]: tensor for tensor in header["norm_tensor"]}
         ends: dict[str, list[tuple[int, ...]]] = {"input": [], "output": []}
-        for each in told["graph"]:
+        for each in header["graph"]:
             ends[each["left"]].append(tuple(tensors[each["right_tensor_id"]]["size"]))
         return RknnFile(
-            told["version"],
-            tuple(told["target_platform"]),
+            header["version"],
+            tuple(header["target_platform"]),
             tuple(ends["input"]),
             tuple(ends["output"]),
         )

@@ -82,12 +82,16 @@ def _scales(proto: ModelProto) -> list[str]:
 def _pairs(proto: ModelProto) -> list[str]:
     """Integers that reach anything but a DequantizeLinear."""
     found = []
-    made = {node.output[0]: node for node in proto.graph.node if node.op_type == "QuantizeLinear"}
+    quantized = {
+        node.output[0]: node for node in proto.graph.node if node.op_type == "QuantizeLinear"
+    }
     for node in proto.graph.node:
         for name in node.input if node.op_type != "DequantizeLinear" else ():
-            if name in made:
-                found.append(f"{edit.label(node)}: takes int8 of {edit.label(made[name])}")
-    found += [f"output '{info.name}' is int8" for info in proto.graph.output if info.name in made]
+            if name in quantized:
+                found.append(f"{edit.label(node)}: takes int8 of {edit.label(quantized[name])}")
+    found += [
+        f"output '{info.name}' is int8" for info in proto.graph.output if info.name in quantized
+    ]
     return found
 
 

@@ -47,8 +47,8 @@ def small_model() -> bytes:
         ],
     )
     opset = [helper.make_opsetid("", 13)]
-    made: bytes = helper.make_model(graph, opset_imports=opset, ir_version=7).SerializeToString()
-    return made
+    model: bytes = helper.make_model(graph, opset_imports=opset, ir_version=7).SerializeToString()
+    return model
 
 
 def small_images(count: int = 8) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -69,12 +69,12 @@ def convert_a_small_model(environment: Environment) -> Mapping[str, Any]:
     preprocessing = {"layout": "NCHW", "colour": "RGB", "mean": 127.5, "std": 127.5}
     preprocessing |= {"height": _SIZE, "width": _SIZE}
     wanted = Conversion(_TARGET, preprocessing, small_images())
-    made = chain.convert(chain.quantize(small_model(), None, scheme).data, wanted)
-    cosine = made.manifest["simulator_cosine"]
+    artifact = chain.convert(chain.quantize(small_model(), None, scheme).data, wanted)
+    cosine = artifact.manifest["simulator_cosine"]
     if cosine < _LOWEST:
         raise ToolchainError(
             f"{chain.toolkit()} converts, but its simulator's features of a small model have a "
             f"cosine of {cosine:.3f} to float32's, expected {_LOWEST} or more",
             "please report this with the versions that `farm toolchain list` shows",
         )
-    return {"target": _TARGET, "bytes": len(made.data), "simulator_cosine": cosine}
+    return {"target": _TARGET, "bytes": len(artifact.data), "simulator_cosine": cosine}

@@ -51,9 +51,9 @@ def emit_twin(
     """
     table = table_of(prepared, table, scheme)
     proto = onnx.ModelProto.FromString(prepared)
-    kept = set(resolve_nodes(proto, scheme.keep_float))
+    in_float = set(resolve_nodes(proto, scheme.keep_float))
     activations = activation_parameters(proto, table, scheme.calibrator, rule)
-    return edit.dump(_Twin(proto, rule, activations, kept).build())
+    return edit.dump(_Twin(proto, rule, activations, in_float).build())
 
 
 def activation_parameters(
@@ -77,13 +77,13 @@ class _Twin:
         proto: ModelProto,
         rule: VendorRule,
         activations: dict[str, Parameters],
-        kept: set[str],
+        in_float: set[str],
     ) -> None:
         self._proto = proto
         self._graph: GraphProto = proto.graph
         self._rule = rule
         self._activations = activations
-        self._kept = kept
+        self._in_float = in_float
         self._constants = edit.initializers(proto.graph)
         self._added: dict[str, onnx.TensorProto] = {}
         self._nodes: list[NodeProto] = []
@@ -100,11 +100,11 @@ class _Twin:
             node = NodeProto.FromString(original.SerializeToString())
             for i, name in enumerate(node.input):
                 node.input[i] = renamed.get(name, name)
-            if node.name not in self._kept:
+            if node.name not in self._in_float:
                 self._parameters(node, original.input[0])
             self._nodes.append(node)
             output = node.output[0]
-            if output in self._activations and node.name not in self._kept:
+            if output in self._activations and node.name not in self._in_float:
                 node.output[0] = f"{output}.raw"
                 self._round_trip(output, f"{output}.raw", output)
         del self._graph.node[:]
@@ -116,7 +116,7 @@ class _Twin:
     def _kept_readers(self, name: str) -> bool:
         """Whether only float nodes read the graph's input."""
         readers = [node.name for node in self._graph.node if name in node.input]
-        return bool(readers) and all(reader in self._kept for reader in readers)
+        return bool(readers) and all(reader in self._in_float for reader in readers)
 
     def _snapped(self, tensor: str) -> str:
         """The input on the level that the board's agent gives it: QuantizeLinear rounds to even.

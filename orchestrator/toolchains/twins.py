@@ -64,5 +64,5 @@ def make_twin(
     """
     chain = twin_toolchain(vendor)
     quantized = chain.quantize(model, table, scheme)
-    made = chain.convert(quantized.data)
-    return Artifact(made.data, made.format, {**quantized.manifest, **made.manifest})
+    artifact = chain.convert(quantized.data)
+    return Artifact(artifact.data, artifact.format, {**quantized.manifest, **artifact.manifest})

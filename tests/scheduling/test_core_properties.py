@@ -353,7 +353,7 @@ class Runs(RuleBasedStateMachine):
                 # A row is done and its figures are held, or a step on its way says why not.
                 state = steps.state(step_id)
                 # One that was made counts, even if the store lost it and its inputs for good.
-                made = self.resolution().cached(step_id) or steps.record(step_id).made
+                made = self.resolution().cached(step_id) or steps.record(step_id).finished_here
                 assert state is not StepState.DONE or made
                 if state is StepState.FAILED:
                     assert steps.record(step_id).error

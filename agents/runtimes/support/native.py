@@ -84,15 +84,15 @@ def identity(path: str, pattern: bytes) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    digest, kept, version = _sha256(), b"", ""
+    digest, overlap, version = _sha256(), b"", ""
     expression = re.compile(pattern)
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(_BLOCK), b""):
             digest.update(block)
             if not version:
-                found = expression.search(kept + block)
+                found = expression.search(overlap + block)
                 version = found.group(1).decode("ascii", "replace") if found else ""
-                kept = block[-_OVERLAP:]
+                overlap = block[-_OVERLAP:]
     return ("%s file %s" % (version, digest.hexdigest()[:12])).strip()
 
 

@@ -44,8 +44,8 @@ def count(events: List[Any]) -> Dict[str, int]:
     nodes = set()
     for event in events:
         if isinstance(event, dict) and str(event.get("name", "")).endswith(_KERNEL):
-            told = event.get("args") or {}
-            nodes.add((told.get("node_index"), event["name"], told.get("provider") or CPU))
+            details = event.get("args") or {}
+            nodes.add((details.get("node_index"), event["name"], details.get("provider") or CPU))
     found: Dict[str, int] = {}
     for _, _, provider in nodes:
         found[provider] = found.get(provider, 0) + 1
@@ -65,20 +65,20 @@ def check(asked: List[str], nodes: Dict[str, int], version: str) -> None:
             "CPU cannot be ruled out" % version,
             "no-provider",
         )
-    told = ", ".join("%d on %s" % (nodes[name], name) for name in sorted(nodes))
+    counted = ", ".join("%d on %s" % (nodes[name], name) for name in sorted(nodes))
     foreign = [name for name in sorted(nodes) if name not in asked]
     if foreign:
         raise AgentError(
             TOOLCHAIN,
             "only %s was asked for, but onnxruntime %s runs nodes elsewhere: %s; put %s into "
-            "`providers` to allow that" % (", ".join(asked), version, told, foreign[0]),
+            "`providers` to allow that" % (", ".join(asked), version, counted, foreign[0]),
             "fallback",
         )
     if not nodes.get(asked[0]):
         raise AgentError(
             TOOLCHAIN,
             "%s was asked for, but onnxruntime %s runs none of the nodes on it: %s"
-            % (asked[0], version, told),
+            % (asked[0], version, counted),
             "fallback",
         )
 

@@ -57,8 +57,8 @@ class ByLite(object):
         self._lite = RKNNLite(verbose=False)
         self._check("load_rknn", self._lite.load_rknn(path))
         self._check("init_runtime", self._lite.init_runtime())
-        told = str(self._lite.get_sdk_version() or "").split()
-        self.version = ("RKNNLite " + " ".join(told))[:200].strip()
+        words = str(self._lite.get_sdk_version() or "").split()
+        self.version = ("RKNNLite " + " ".join(words))[:200].strip()
         self.inputs = [{"name": "", "shape": shape, "dtype": "uint8"}]
         self._said = outputs.stated(options)
         self.dim = len(self.run(bytes(preprocessing.input_bytes))[0]) // 4

@@ -77,7 +77,7 @@ class Runtime(BaseRuntime):
         device = self._cuda.device()
         self._log = Log(self._trt)
         recipe = Recipe(path, "bindings", self.version, device, options)
-        kept = self._load(recipe)
+        engine = self._load(recipe)
         self._context = self._engine.create_execution_context()
         if self._context is None:
             kind = BOARD if self._log.memory else TOOLCHAIN
@@ -108,7 +108,7 @@ class Runtime(BaseRuntime):
             device,
             api="tensor addresses" if self._by_name else "bindings",
             device_time="CUDA events around the engine, without copies",
-            **kept.facts,
+            **engine.facts,
         )
         layers = self._layers()
         if layers:
@@ -209,9 +209,9 @@ class Runtime(BaseRuntime):
         try:
             inspector = self._engine.create_engine_inspector()
             kind = self._trt.LayerInformationFormat.JSON
-            told = json.loads(inspector.get_engine_information(kind))
+            information = json.loads(inspector.get_engine_information(kind))
             counts: Dict[str, int] = {}
-            for layer in told["Layers"]:
+            for layer in information["Layers"]:
                 for output in layer["Outputs"][:1]:
                     word = str(output["Format/Datatype"]).split(" ")[-1][:20]
                     counts[word] = counts.get(word, 0) + 1

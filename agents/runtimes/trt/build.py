@@ -152,7 +152,7 @@ def _config(trt: Any, builder: Any, request: Mapping[str, Any]) -> Any:
 
 
 def _errors(parser: Any, data: bytes, log: Log) -> str:
-    told = []
+    errors = []
     nodes: Optional[List[Tuple[str, str]]] = None
     for index in range(min(int(parser.num_errors), _SHOWN_ERRORS)):
         error = parser.get_error(index)
@@ -164,9 +164,9 @@ def _errors(parser: Any, data: bytes, log: Log) -> str:
             where = "node %d %r (%s): " % ((number,) + nodes[number])
         elif number >= 0:
             where = "node %d: " % number
-        told.append(where + " ".join(str(error.desc()).split())[:300])
-    more = int(parser.num_errors) - len(told)
-    text = "; ".join(told) or log.last()
+        errors.append(where + " ".join(str(error.desc()).split())[:300])
+    more = int(parser.num_errors) - len(errors)
+    text = "; ".join(errors) or log.last()
     return text + (" (and %d more)" % more if more > 0 else "")
 
 
@@ -187,16 +187,16 @@ def main(asked: str) -> int:
     try:
         import tensorrt
 
-        told = build(tensorrt, request)
+        report = build(tensorrt, request)
     except AgentError as error:
-        told = {"class": error.kind, "message": error.message, "code": error.code}
+        report = {"class": error.kind, "message": error.message, "code": error.code}
     except MemoryError:
-        told = {"class": BOARD, "message": "the board's memory is full", "code": "no-memory"}
+        report = {"class": BOARD, "message": "the board's memory is full", "code": "no-memory"}
     except Exception as error:
         traceback.print_exc()
-        told = {"class": BUG, "message": "building: %s: %s" % (type(error).__name__, error)}
+        report = {"class": BUG, "message": "building: %s: %s" % (type(error).__name__, error)}
     part = request["result"] + ".part"
     with open(part, "w") as file:
-        json.dump(told, file)
+        json.dump(report, file)
     os.rename(part, request["result"])
     return 0

@@ -128,13 +128,13 @@ def provide(recipe: Recipe, build: Build, anew: bool = False) -> Engine:
     remove(plan, note)
     folder = _folder(recipe.onnx)
     try:
-        made = os.path.join(folder, "engine.plan")
-        facts = dict(build(recipe, folder, made))
+        engine = os.path.join(folder, "engine.plan")
+        facts = dict(build(recipe, folder, engine))
         facts.update(
-            engine_sha256=_sha256(made), engine_bytes=os.path.getsize(made), int8=recipe.int8
+            engine_sha256=_sha256(engine), engine_bytes=os.path.getsize(engine), int8=recipe.int8
         )
         # The note comes last: an engine without one is not taken for whole.
-        os.rename(_beside(made, plan), plan)
+        os.rename(_beside(engine, plan), plan)
         part = note + ".part"
         with open(part, "w") as file:
             json.dump(facts, file, sort_keys=True)
@@ -167,22 +167,22 @@ def build_apart(recipe: Recipe, folder: str, plan: str) -> Dict[str, Any]:
     in_time(ended, recipe)
     try:
         with open(result) as file:
-            told = json.load(file)
+            report = json.load(file)
     except (IOError, OSError, ValueError):
         raise AgentError(
             TOOLCHAIN,
             "TensorRT %s's builder %s without a word; its last lines: %s"
             % (recipe.version, ended.how, ended.tail()),
         )
-    if "class" in told:
-        raise AgentError(str(told["class"]), str(told["message"]), str(told.get("code", "")))
+    if "class" in report:
+        raise AgentError(str(report["class"]), str(report["message"]), str(report.get("code", "")))
     if not _size(plan):
         raise AgentError(
             TOOLCHAIN,
             "TensorRT %s's builder %s and left no engine; its last lines: %s"
             % (recipe.version, ended.how, ended.tail()),
         )
-    return dict(told, build_s=round(ended.seconds, 3))
+    return dict(report, build_s=round(ended.seconds, 3))
 
 
 def in_time(ended: programs.Ended, recipe: Recipe) -> None:
@@ -219,10 +219,10 @@ def _stored(plan: str, note: str) -> Optional[Dict[str, Any]]:
     return facts
 
 
-def _beside(made: str, plan: str) -> str:
+def _beside(engine: str, plan: str) -> str:
     """The new engine on the file system of its final place, so that renaming is atomic."""
     part = plan + ".part"
-    shutil.move(made, part)
+    shutil.move(engine, part)
     return part
 
 

@@ -63,9 +63,9 @@ def toolkits_of(inventory: Inventory, boards: Iterable[Board]) -> dict[str, str]
         name = board.toolchain_for("auto")
         found[board.name] = ""
         if board.executed_by == "board" and name in toolchain_names():
-            told = inventory.toolchains.get(name)
+            options = inventory.toolchains.get(name)
             try:
-                chain = toolchain(name, told.to_options() if told else None)
+                chain = toolchain(name, options.to_options() if options else None)
                 missing: tuple[str, ...] = getattr(chain, "missing", tuple)()
                 has_tool = bool(chain.capabilities.needs) and not missing
                 found[board.name] = chain.version() if has_tool else ""

@@ -30,15 +30,15 @@ def probe_lines(found: BoardProbe) -> list[str]:
         ("heat", ", ".join(f"{n} {v:.0f} °C" for n, v in found.temperatures_c.items())),
         ("clocks", ", ".join(f"{n} {c.now_mhz:.0f} MHz" for n, c in found.clocks.items())),
     ]
-    told = [f"{name:<9} {printed(text)}" for name, text in lines if text.strip()]
+    shown = [f"{name:<9} {printed(text)}" for name, text in lines if text.strip()]
     if found.clock_behind_s is not None and abs(found.clock_behind_s) > _SKEW_S:
-        told.append(
+        shown.append(
             f"calendar  {abs(found.clock_behind_s) / 86400:.1f} days "
             f"{'behind' if found.clock_behind_s > 0 else 'ahead'}; farm does not rely on it"
         )
     if not found.home_writable:
-        told.append("home      not writable")
-    return told
+        shown.append("home      not writable")
+    return shown
 
 
 def choose(

@@ -62,7 +62,7 @@ def fleet_rows(
         standing = standings[board.name]
         state, reason = state_now(standing, holders.get(board.name))
         heat = standing.temperature_c
-        told = "; ".join(filter(None, (_runtime(board, standing), doubt(standing), reason)))
+        remarks = "; ".join(filter(None, (_runtime(board, standing), doubt(standing), reason)))
         rows.append(
             [
                 headline(board.name, _LONG),
@@ -71,7 +71,7 @@ def fleet_rows(
                 Text(state, COLOURS.get(state, "red")),
                 age(standing.proved_at),
                 "" if heat is None else f"{heat:.0f}",
-                headline(told, 1000),
+                headline(remarks, 1000),
             ]
         )
     # A column in which no board has anything says nothing.
@@ -230,10 +230,12 @@ def age(at: float | None) -> str:
 
 def _runtime(board: Board, standing: Standing) -> str:
     """The runtime and, where the board tells them, the accelerator's driver, with versions."""
-    told = standing.versions
-    version = told.get(board.runtime.name, "")
+    versions = standing.versions
+    version = versions.get(board.runtime.name, "")
     others = {*_NO_DRIVERS, *inventory_runtimes(), board.runtime.name}
-    drivers = [f"{name} {headline(told[name], 24)}" for name in sorted(told) if name not in others]
+    drivers = [
+        f"{name} {headline(versions[name], 24)}" for name in sorted(versions) if name not in others
+    ]
     return ", ".join([f"{board.runtime.name} {version}".strip(), *drivers])
 
 

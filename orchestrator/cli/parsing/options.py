@@ -41,10 +41,10 @@ def runs(text: str = "where runs are kept", *, hidden: bool = False) -> Callable
 
 def matrix(function: F) -> F:
     """The matrix, left out or named."""
-    made = click.argument(
+    argument = click.argument(
         "matrix", type=types.Located("file", of_project=True), default=MATRIX, required=False
     )
-    return made(function)
+    return argument(function)
 
 
 def inventory(text: str = "the boards") -> Callable[[F], F]:
@@ -54,14 +54,14 @@ def inventory(text: str = "the boards") -> Callable[[F], F]:
 
 def fleet(function: F) -> F:
     """`--inventory`, `--state` and `--runs` of a command that works on the fleet."""
-    made = click.option(
+    option = click.option(
         "--inventory",
         type=types.Located("file", of_project=True),
         metavar="FILE",
         default=INVENTORY,
         help=f"the boards ({INVENTORY})",
     )
-    return made(state(hidden=True)(runs("where the fleet log is")(function)))
+    return option(state(hidden=True)(runs("where the fleet log is")(function)))
 
 
 def as_json(text: str = "for programs") -> Callable[[F], F]:
@@ -71,8 +71,8 @@ def as_json(text: str = "for programs") -> Callable[[F], F]:
 
 def run(function: F) -> F:
     """A kept run; the newest where it is left out."""
-    made = click.argument("run", type=types.RUN, default="latest", required=False)
-    return made(function)
+    argument = click.argument("run", type=types.RUN, default="latest", required=False)
+    return argument(function)
 
 
 def selection(function: F) -> F:
@@ -118,14 +118,14 @@ def live(function: F) -> F:
 
 def columns(function: F) -> F:
     """`--columns NAME,...`."""
-    made = click.option(
+    option = click.option(
         "--columns",
         type=types.Words(COLUMNS, "column"),
         metavar="NAME,...",
         default=(),
         help=f"beside the published ones: {', '.join(COLUMNS)} (the matrix's `table: columns:`)",
     )
-    return made(function)
+    return option(function)
 
 
 def check_one_of(**given: bool) -> None:

@@ -37,19 +37,19 @@ def in_full(
         if isinstance(param, click.Option)
         for name in (*param.opts, *param.secondary_opts)
     }
-    left, made = list(words), list[str]()
+    left, expanded = list(words), list[str]()
     while left:
         word = left.pop(0)
         if word == "--" or (leading and not _is_option(word)):
-            return [*made, word, *left]
+            return [*expanded, word, *left]
         typed, equals, _ = word.partition("=")
         name = _whole(typed, named, ctx) if typed.startswith("--") else typed
         option = named.get(name)
         if option is None or equals or option.is_flag or option.count:
-            made.append(name + word[len(typed) :])
+            expanded.append(name + word[len(typed) :])
             continue
-        made += _with_values(name, option, left, ctx)
-    return made
+        expanded += _with_values(name, option, left, ctx)
+    return expanded
 
 
 def _with_values(name: str, option: click.Option, left: list[str], ctx: click.Context) -> list[str]:

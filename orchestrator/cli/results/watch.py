@@ -94,16 +94,16 @@ class _Replay:
 
 def _follow(view: View, reader: EventReader, silent_after: float) -> None:
     """Show events as they come, until the run ends; say so once when none come for long."""
-    last, told = silent_after, False
+    last, reported = silent_after, False
     while view.state.finished is None:
         for event in reader.new():
             view.show(event)
-            last, told = event.at, False
-        if not told and time.time() - last > SILENT_S:
+            last, reported = event.at, False
+        if not reported and time.time() - last > SILENT_S:
             view.say(
                 f"nothing new for {time.time() - last:.0f} s: it waits, or was lost; "
                 "Ctrl-C stops watching, `farm resume` goes on with a lost run",
                 "yellow",
             )
-            told = True
+            reported = True
         time.sleep(POLL_S)

@@ -40,12 +40,12 @@ def plan(
         from orchestrator.cli.run.simulate import show
 
         return show(request, simulate, console)
-    made = make_plan(request)
-    done = 0 if len(made.possible) == len(made.cells) and not made.refusals() else 1
+    planned = make_plan(request)
+    done = 0 if len(planned.possible) == len(planned.cells) and not planned.refusals() else 1
     if as_json:
-        print(json.dumps(_plain(made), indent=1))
+        print(json.dumps(_plain(planned), indent=1))
         return done
-    show_plan(console, made, steps=steps)
+    show_plan(console, planned, steps=steps)
     if predict:
         from orchestrator.cli.run.predict import show_predictions
 
@@ -54,50 +54,50 @@ def plan(
     return done
 
 
-def _plain(made: Plan) -> dict[str, Any]:
+def _plain(plan: Plan) -> dict[str, Any]:
     """The plan for programs: rows and steps, seconds as estimated."""
-    todo = set(made.resolution.todo)
-    expected = expected_of(made)
-    infos = {info.id: info for info in made.step_infos()}
+    todo = set(plan.resolution.todo)
+    expected = expected_of(plan)
+    infos = {info.id: info for info in plan.step_infos()}
     return {
         "rows": [
             {
                 "name": cell.name,
-                "hardware": made.hardware(cell),
+                "hardware": plan.hardware(cell),
                 "board": cell.board,
                 "boards": list(cell.probe.pool),
                 "executed_by": cell.probe.executed_by,
-                "gallery": cell.gallery.name if made.matrix.task == "recognition" else None,
+                "gallery": cell.gallery.name if plan.matrix.task == "recognition" else None,
                 "impossible": cell.reason,
-                "not_now": [] if cell.reason else _refusals(made, cell),
-                "steps": [s.id for s in made.graph.steps.values() if cell.name in s.cells],
+                "not_now": [] if cell.reason else _refusals(plan, cell),
+                "steps": [s.id for s in plan.graph.steps.values() if cell.name in s.cells],
             }
-            for cell in made.cells
+            for cell in plan.cells
         ],
         "steps": [
             {
                 "id": step.id,
                 "stage": step.stage,
                 "boards": list(step.pool),
-                "key": made.resolution.keys.get(step.id),
+                "key": plan.resolution.keys.get(step.id),
                 "to_do": step.id in todo,
-                "cached": made.resolution.cached(step.id),
+                "cached": plan.resolution.cached(step.id),
                 "seconds": infos[step.id].seconds if step.id in infos else None,
             }
-            for step in made.graph.steps.values()
+            for step in plan.graph.steps.values()
         ],
-        "test_set": {"notes": made.notes()},
-        "audit": [finding.model_dump(mode="json") for finding in made.audit],
+        "test_set": {"notes": plan.notes()},
+        "audit": [finding.model_dump(mode="json") for finding in plan.audit],
         "seconds": expected.seconds if expected else 0.0,
         "seconds_between": [expected.low, expected.high] if expected else [0.0, 0.0],
-        "models": {name: taken.to_dict() for name, taken in made.intake.items()},
-    } | ({"given": {name: asdict(each) for name, each in made.given.items()}} if made.given else {})
+        "models": {name: taken.to_dict() for name, taken in plan.intake.items()},
+    } | ({"given": {name: asdict(each) for name, each in plan.given.items()}} if plan.given else {})
 
 
-def _intake(made: Plan) -> list[str]:
+def _intake(plan: Plan) -> list[str]:
     """What was done to bring models into the normal form, and what makes them doubtful."""
     lines = []
-    for name, taken in made.intake.items():
+    for name, taken in plan.intake.items():
         if taken.changes:
             lines.append(
                 f"model {escape(name)} is used in the normal form; lowest cosine to the file"
@@ -111,34 +111,34 @@ def _intake(made: Plan) -> list[str]:
     return lines
 
 
-def show_plan(console: Console, made: Plan, *, steps: bool) -> None:
+def show_plan(console: Console, plan: Plan, *, steps: bool) -> None:
     """Rows and the sum first, why rows cannot run, and the steps where they are asked for."""
-    console.print(_rows(made, console.width))
+    console.print(_rows(plan, console.width))
     console.print()
-    total = len(made.cells)
-    for cause in causes(_why(made), {cell.name: cell.board for cell in made.cells}):
+    total = len(plan.cells)
+    for cause in causes(_why(plan), {cell.name: cell.board for cell in plan.cells}):
         console.print(Text(f"{names_of(cause, total)}: {cause.what}"))
-    todo = made.resolution.todo
-    cached = len(made.resolution.contents)
+    todo = plan.resolution.todo
+    cached = len(plan.resolution.contents)
     console.print(
         f"{counted(total, 'row')}; {counted(cached, 'step')} in the store, {len(todo):,} to do"
     )
-    for note in made.notes():
+    for note in plan.notes():
         console.print(Text(note, style="yellow"))
-    for name, given in made.given.items():
-        console.print(escape(given.line(made.models[name])))
-    for finding in made.audit:
+    for name, given in plan.given.items():
+        console.print(escape(given.line(plan.models[name])))
+    for finding in plan.audit:
         style = "dim" if finding.severity == "note" else "yellow"
         console.print(Text(heading(finding), style=style))
-    expected = expected_of(made)
+    expected = expected_of(plan)
     if expected is not None:
         console.print(f"takes {between(expected.low, expected.high)} ({expected.source})")
-    for line in _intake(made):
+    for line in _intake(plan):
         console.print(line)
     if steps:
         console.print()
-        console.print(_steps(made, console.width))
-    elif made.graph.steps:
+        console.print(_steps(plan, console.width))
+    elif plan.graph.steps:
         console.print("`farm plan --steps` lists the steps", style="dim")
 
 
@@ -160,19 +160,19 @@ STEP_COLUMNS = (
 POOL_SHOWN = 2
 
 
-def _rows(made: Plan, width: int) -> Table:
+def _rows(plan: Plan, width: int) -> Table:
     rows: list[list[str | Text]] = []
-    for cell in made.cells:
-        count = sum(cell.name in made.graph.steps[s].cells for s in made.resolution.todo)
+    for cell in plan.cells:
+        count = sum(cell.name in plan.graph.steps[s].cells for s in plan.resolution.todo)
         if cell.reason:
             todo = Text("impossible", "red")
-        elif _refusals(made, cell):
+        elif _refusals(plan, cell):
             todo = Text(f"{counted(count, 'step')}, not now", "yellow")
         else:
             todo = Text(counted(count, "step")) if count else Text("nothing, all cached", "green")
         by, gallery = cell.probe.executed_by, cell.gallery.name
-        rows.append([cell.name, made.hardware(cell), by, _pool(cell.probe.pool), gallery, todo])
-    if made.matrix.task == "recognition":
+        rows.append([cell.name, plan.hardware(cell), by, _pool(cell.probe.pool), gallery, todo])
+    if plan.matrix.task == "recognition":
         return fitted(COLUMNS, rows, width)
     # A detector enrols nobody.
     places = [place for place, column in enumerate(COLUMNS) if column.name != "Gallery by"]
@@ -184,34 +184,34 @@ def _pool(names: tuple[str, ...]) -> str:
     return ", ".join(names[:POOL_SHOWN]) + (f" +{more}" if more > 0 else "")
 
 
-def _why(made: Plan) -> dict[str, str]:
+def _why(plan: Plan) -> dict[str, str]:
     """Why rows are impossible, or cannot be made now."""
     found = {}
-    for cell in made.cells:
+    for cell in plan.cells:
         if cell.reason:
             found[cell.name] = f"impossible: {headline(cell.reason.removeprefix(cell.board), 600)}"
-        elif reasons := _refusals(made, cell):
+        elif reasons := _refusals(plan, cell):
             found[cell.name] = f"not now: {headline('; '.join(reasons), 600)}"
     return {name: " ".join(text.split()) for name, text in found.items()}
 
 
-def _refusals(made: Plan, cell: Cell) -> list[str]:
-    steps = made.graph.steps
-    found = {e.message: None for s, e in made.refusals().items() if cell.name in steps[s].cells}
+def _refusals(plan: Plan, cell: Cell) -> list[str]:
+    steps = plan.graph.steps
+    found = {e.message: None for s, e in plan.refusals().items() if cell.name in steps[s].cells}
     return list(found)
 
 
-def _steps(made: Plan, width: int) -> Table:
-    todo = set(made.resolution.todo)
+def _steps(plan: Plan, width: int) -> Table:
+    todo = set(plan.resolution.todo)
     rows: list[list[str | Text]] = []
-    for step in made.graph.steps.values():
+    for step in plan.graph.steps.values():
         if step.id in todo:
             state = Text("to do")
-        elif made.resolution.cached(step.id):
+        elif plan.resolution.cached(step.id):
             state = Text("cached", "green")
         else:
             state = Text("not needed", "dim")
-        key = made.resolution.keys.get(step.id)
+        key = plan.resolution.keys.get(step.id)
         where = _pool(step.pool) or "this machine"
         rows.append([step.id, where, key[:12] if key else "after its inputs", state])
     return fitted(STEP_COLUMNS, rows, width)

@@ -30,20 +30,20 @@ def show_predictions(request: Request, console: Console) -> int:
     Raises:
         FarmError: something could not be made; what is finished is kept.
     """
-    made = host_plan(request)
+    plan = host_plan(request)
     targets = [
         step_id
-        for target in made.graph.targets.values()
+        for target in plan.graph.targets.values()
         for step_id in (target.score, target.compare)
         if step_id is not None
     ]
     with shown_on(console) as emit:
-        run_here(made, targets, emit)
-    console.print(table(made, console.width))
+        run_here(plan, targets, emit)
+    console.print(table(plan, console.width))
     console.print()
-    reasons = {cell.name: cell.reason for cell in made.cells if cell.reason}
-    for cause in causes(reasons, {cell.name: cell.board for cell in made.cells}):
-        console.print(Text(f"{names_of(cause, len(made.cells))}: no prediction: {cause.what}"))
+    reasons = {cell.name: cell.reason for cell in plan.cells if cell.reason}
+    for cause in causes(reasons, {cell.name: cell.board for cell in plan.cells}):
+        console.print(Text(f"{names_of(cause, len(plan.cells))}: no prediction: {cause.what}"))
     console.print(
         "Predicted on this host: no board was touched and nothing was timed. A twin is our model "
         "of a vendor's arithmetic: expect a board's distribution (mean cosine, accuracy), not its "
@@ -51,14 +51,14 @@ def show_predictions(request: Request, console: Console) -> int:
         style="dim",
     )
     if request.limit:
-        what = "gallery identities" if made.matrix.task == "recognition" else "images"
+        what = "gallery identities" if plan.matrix.task == "recognition" else "images"
         console.print(f"only {request.limit} {what} (--limit)", style="dim")
-    return 0 if len(made.possible) == len(made.cells) else 1
+    return 0 if len(plan.possible) == len(plan.cells) else 1
 
 
-def table(made: Plan, width: int) -> Table:
+def table(plan: Plan, width: int) -> Table:
     """The predictions, for a terminal of this width: figures stay, what made them goes first."""
-    found = {cell.name: predicted(made, cell) for cell in made.possible}
+    found = {cell.name: predicted(plan, cell) for cell in plan.possible}
     by = judged(list(found.values()))
     columns = (
         Column("Row"),
@@ -68,7 +68,7 @@ def table(made: Plan, width: int) -> Table:
         Column(f"{by.main.heading} against float32", drop=1, right=True),
     )
     rows: list[list[str | Text]] = []
-    for cell in made.cells:
+    for cell in plan.cells:
         figures = [DASH] * (len(by.rates) + 1)
         if cell.name in found:
             row = found[cell.name]

@@ -54,20 +54,20 @@ def fleet(boards: tuple[Board, ...], counts: Mapping[str, int]) -> list[Board]:
 
     Other kinds stay as they are. Boards that are made up have hardware of their own each.
     """
-    made: list[Board] = []
+    added: list[Board] = []
     for board in boards:
         if board.kind not in counts:
-            made.append(board)
+            added.append(board)
     for kind, count in counts.items():
         like = next((board for board in boards if board.kind == kind), None)
         for i in range(count):
             name = f"{kind}-{i + 1}"
             if like is None:
                 fresh = {"name": name, "kind": kind, "transport": {"ssh": {"host": "simulated"}}}
-                made.append(Board.model_validate(fresh))
+                added.append(Board.model_validate(fresh))
             else:
-                made.append(like.model_copy(update={"name": name, "contention_domain": name}))
-    return made
+                added.append(like.model_copy(update={"name": name, "contention_domain": name}))
+    return added
 
 
 def show(request: Request, text: str, console: Console) -> int:

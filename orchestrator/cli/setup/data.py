@@ -47,13 +47,13 @@ def check(
     if sheet:
         _write_sheet(Path(sheet), found, sets)
     if as_json:
-        told = {
+        report = {
             "images": {role: len(rows) for role, rows in sets.items()},
             "notes": _notes(sets),
             "leaks": sum(finding.count for finding in leaks(found)),
             "findings": [finding.model_dump(mode="json") for finding in found],
         }
-        print(json.dumps(told, indent=1))
+        print(json.dumps(report, indent=1))
     else:
         _show(found, sets)
     return LEAKS if leaks(found) else 0
@@ -78,10 +78,10 @@ def _sets(folder: Path, calibration: str | None, size: tuple[int, int] | None) -
         sets["face"] = _faces(folder, size)
     if calibration is not None:
         path = Path(calibration)
-        told = FolderCalibration(
+        calibrating = FolderCalibration(
             source="list" if path.is_file() else "folder", path=path, images=None
         )
-        sets["calibration"] = calibration_rows(told, size=size, checker=checker)
+        sets["calibration"] = calibration_rows(calibrating, size=size, checker=checker)
     return sets
 
 

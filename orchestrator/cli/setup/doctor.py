@@ -176,11 +176,11 @@ def _cluster(address: str, inventory: str) -> Iterator[Finding]:
     """A Ray cluster: token, sites, and the farm of the nodes that drive them."""
     from orchestrator.cluster.doctor import ask
 
-    told = ask(address, inventory)
+    report = ask(address, inventory)
     about = f"Ray cluster {address}"
-    if told["problem"]:
-        yield Finding("missing", about, told["problem"], told["hint"])
-    for words in told["words"]:
+    if report["problem"]:
+        yield Finding("missing", about, report["problem"], report["hint"])
+    for words in report["words"]:
         yield Finding("ok" if words.startswith("joined") else "note", about, words)
 
 
@@ -233,8 +233,8 @@ def _toolchains(inventory: Inventory) -> Iterator[Finding]:
             yield Finding("missing", about, text, "`toolchain: onnxruntime` in the matrix")
             continue
         try:
-            told = inventory.toolchains.get(name)
-            chain = toolchain(name, told.to_options() if told else None)
+            options = inventory.toolchains.get(name)
+            chain = toolchain(name, options.to_options() if options else None)
             missing: tuple[str, ...] = getattr(chain, "missing", tuple)()
             text = f"lacks {', '.join(missing)}" if missing else chain.version()
         except FarmError as error:

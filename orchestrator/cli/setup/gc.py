@@ -30,8 +30,8 @@ def gc(state: Path, runs: Path, *, most_bytes: int, dry_run: bool, as_json: bool
     over = total - freed > most_bytes
     if as_json:
         names = [f"{item.stage}/{item.key}" for item in chosen]
-        told = {"bytes": total - freed, "freed": freed, "removed": names, "over": over}
-        print(json.dumps(told, indent=1))
+        report = {"bytes": total - freed, "freed": freed, "removed": names, "over": over}
+        print(json.dumps(report, indent=1))
         return int(over)
     for item in chosen:
         print(f"{item.stage:<10} {item.key[:12]}  {words(item.bytes)}")

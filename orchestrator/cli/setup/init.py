@@ -26,7 +26,7 @@ DEFAULT_KINDS = ("jetson-xavier-nx", "khadas-vim3", "imx8mp", "rv1126")
 RENDERED_SIZE = (112, 112)
 
 
-def init(told: ToInit) -> int:
+def init(given: ToInit) -> int:
     """Write the files; returns the exit code.
 
     Raises:
@@ -36,7 +36,7 @@ def init(told: ToInit) -> int:
     from orchestrator.specs.kinds import load_kinds
     from orchestrator.specs.skeleton import inventory_text, matrix_text
 
-    arguments = _asked(told)
+    arguments = _asked(given)
     folder = Path(arguments.folder)
     kinds = _kinds(arguments.boards, load_kinds())
     texts: dict[Path, str | bytes] = {}
@@ -103,18 +103,18 @@ def _finish(arguments: ToInit, texts: Mapping[Path, str | bytes], said: Mapping[
     return 0
 
 
-def _asked(told: ToInit) -> ToInit:
+def _asked(given: ToInit) -> ToInit:
     """Three questions, of what was not said on the command line, where somebody can answer."""
-    if not told.asks or told.as_json or not sys.stdin.isatty():
-        return told
-    model, images, boards = told.model, told.images, told.boards
+    if not given.asks or given.as_json or not sys.stdin.isatty():
+        return given
+    model, images, boards = given.model, given.images, given.boards
     if model is None:
         model = _answer(f"your model's ONNX file ({SHIPPED}, farm's own): ")
     if images is None:
         images = _answer("a folder of your own aligned faces (none: drawn faces): ")
     if boards is None:
         boards = _answer(f"kinds of boards ({','.join(DEFAULT_KINDS)}): ")
-    return replace(told, model=model, images=images, boards=boards)
+    return replace(given, model=model, images=images, boards=boards)
 
 
 def _answer(question: str) -> str | None:

@@ -54,8 +54,8 @@ class FoundDetector:
         for output in model.graph.output:
             tensor = output.type.tensor_type
             if output.name in shapes:
-                made = onnx.helper.make_tensor_type_proto(tensor.elem_type, shapes[output.name])
-                output.type.CopyFrom(made)
+                typed = onnx.helper.make_tensor_type_proto(tensor.elem_type, shapes[output.name])
+                output.type.CopyFrom(typed)
         return bytes(model.SerializeToString())
 
     def lines(self) -> list[str]:

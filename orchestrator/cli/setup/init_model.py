@@ -55,20 +55,20 @@ class Taken:
 
     def lines(self) -> list[str]:
         """What to say of it; nothing of a model that is as it should be."""
-        made = []
+        lines = []
         if self.normal.changes:
             repaired = REPAIRED if self.normal.computable is not None else ""
-            made.append(
+            lines.append(
                 f"{self.original.path} is used in the normal form; lowest cosine to the file"
                 f"{repaired} on {self.proof.images} images {self.proof.cosine:.7f}:"
             )
-        made += [f"  - {change}" for change in self.normal.changes]
+        lines += [f"  - {change}" for change in self.normal.changes]
         if self.fed:
             (mean, _, _), (std, _, _) = self.fed
-            made.append(f"The graph normalizes pixels itself: {self.inside}.")
-            made.append(f"The manifest's mean is {mean:g} and its std {std:g}.")
-        made += [f"warning: {text}" for text in self.looked.warnings]
-        return made
+            lines.append(f"The graph normalizes pixels itself: {self.inside}.")
+            lines.append(f"The manifest's mean is {mean:g} and its std {std:g}.")
+        lines += [f"warning: {text}" for text in self.looked.warnings]
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""

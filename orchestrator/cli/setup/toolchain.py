@@ -26,10 +26,11 @@ def install(name: str, *, find_links: Sequence[str], python: str | None, agreed:
     if not agreed and not _agreed():
         print("nothing was done")
         return 1
-    made = installing.install(plan, prove, _say)
-    cosine = made.verified.get("simulator_cosine")
+    environment = installing.install(plan, prove, _say)
+    cosine = environment.verified.get("simulator_cosine")
     print(
-        f"{recipe.package} {recipe.version} works: {made.folder} (a small model: cosine {cosine})"
+        f"{recipe.package} {recipe.version} works: {environment.folder} "
+        f"(a small model: cosine {cosine})"
     )
     return 0
 

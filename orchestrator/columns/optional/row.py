@@ -9,11 +9,11 @@ from orchestrator.results import CellResult
 
 
 def _look_alike(results: Sequence[CellResult]) -> bool:
-    told = {
+    distinct = {
         (r.hardware, r.provider, r.type, r.backend, r.granularity, r.symmetry, r.model)
         for r in results
     }
-    return len(told) < len(results)
+    return len(distinct) < len(results)
 
 
 COLUMN = Column(parts=(Part("Row", lambda result, _: result.name, names=True),), needed=_look_alike)

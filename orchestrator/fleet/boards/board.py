@@ -204,12 +204,12 @@ class BoardLink:
         return place.skipped
 
     def open(
-        self, artifact: Artifact, told: Callable[[Building], None] | None = None
+        self, artifact: Artifact, on_building: Callable[[Building], None] | None = None
     ) -> ModelFacts:
         """Load a deployed artifact into its runtime, unless it is loaded already.
 
         Args:
-            told: how long the board has been building what it runs, about once a second.
+            on_building: how long the board has been building what it runs, about once a second.
         """
         _, session = self._connected()
         if self._open == artifact and self._model is not None:
@@ -227,7 +227,7 @@ class BoardLink:
                 preprocessing=preprocessing_of(artifact),
                 timeout_s=limits.open_s,
                 build_s=limits.build_s if builds else 0.0,
-                told=told,
+                on_building=on_building,
             )
         self._open = artifact
         return self._model
@@ -318,10 +318,10 @@ class BoardLink:
         words = [program, "who", "--workdir", self._workdir, "--lock", self.address.lock]
         try:
             asked = python_command(self.address.python, *words)
-            told = transport.run(asked, timeout_s=self.address.deadlines.command_s)
+            answer = transport.run(asked, timeout_s=self.address.deadlines.command_s)
         except FarmError:
             return False
-        return told.status == 0 and bool(json_answer(told.stdout))
+        return answer.status == 0 and bool(json_answer(answer.stdout))
 
 
 def make_transport(address: Address) -> Transport:

@@ -48,15 +48,15 @@ class Deadlines:
         names = [found.name for found in fields(cls)]
         hint = f'an object of {", ".join(names)} in seconds, such as {{"silence_s": 30}}'
         try:
-            told = json.loads(text)
+            given = json.loads(text)
         except ValueError as error:
             raise UserError(f"{ENVIRONMENT} is not JSON: {error}", hint) from error
-        for name, value in told.items() if isinstance(told, dict) else [(text, None)]:
+        for name, value in given.items() if isinstance(given, dict) else [(text, None)]:
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             seconds = float(value or 0) if number else 0.0
             if name not in names or not 0 < seconds < 1e9:
                 raise UserError(f"{ENVIRONMENT}: {name!s:.80} cannot be {value!r:.80}", hint)
-        return replace(cls(), **{name: float(value) for name, value in told.items()})
+        return replace(cls(), **{name: float(value) for name, value in given.items()})
 
     @property
     def meet_s(self) -> float:

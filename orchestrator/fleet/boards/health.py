@@ -101,7 +101,7 @@ class Health:
 def describe(
     board: Board,
     machine: str,
-    told: Mapping[str, Any],
+    identity: Mapping[str, Any],
     runtimes: Mapping[str, str],
     toolkit: str = "",
 ) -> Described:
@@ -110,20 +110,20 @@ def describe(
     Nothing is said of what is a substitute for a board on this host.
 
     Args:
-        machine, told: as `Evidence.by_agent` takes them, with the board's `drivers` in `told`.
+        machine, identity: as `Evidence.by_agent` takes them, with the board's `drivers`.
         runtimes: name to version.
         toolkit: what makes the board's files here, with its version.
     """
     if board.executed_by != "board":
         return NOT_DESCRIBED
-    seen = Evidence.by_agent(machine, told)
+    seen = Evidence.by_agent(machine, identity)
     judged = judge(load_kinds()[board.kind], seen)
     return Described(
         board=str(seen),
         contradicts="" if judged.emulator else judged.stranger,
         emulator=judged.emulator,
         unseen=judged.unseen,
-        mismatches=of_runtimes(runtimes, told, toolkit),
+        mismatches=of_runtimes(runtimes, identity, toolkit),
     )
 
 
@@ -213,9 +213,9 @@ def judged(
 ) -> Health:
     """What proofs say of a board, the one that decides first."""
     own = proofs[0]
-    told = {**facts.identity, "model": facts.model, "drivers": facts.drivers}
+    identity = {**facts.identity, "model": facts.model, "drivers": facts.drivers}
     runtimes = {name: each.version for name, each in facts.runtimes.items()}
-    described = describe(board, facts.machine, told, runtimes, toolkit)
+    described = describe(board, facts.machine, identity, runtimes, toolkit)
     if own.proved:
         return Health("ready", "", "", tuple(proofs), facts, telemetry, described)
     failed = own.tried and own.runtime in facts.runtimes

@@ -298,7 +298,7 @@ def read(output: bytes, now: float) -> BoardProbe | None:
     def one(key: str) -> str:
         return said.get(key, [""])[0]
 
-    told = _whole(one("time"))
+    board_time = _whole(one("time"))
     return BoardProbe(
         model=one("model"),
         compatible=tuple(said.get("compatible", ())),
@@ -319,7 +319,7 @@ def read(output: bytes, now: float) -> BoardProbe | None:
         devices=tuple(said.get("device", ())),
         temperatures_c=_heat(said.get("heat", ())),
         clocks=_clocks(said.get("clock", ())),
-        clock_behind_s=round(now - told, 0) if told else None,
+        clock_behind_s=round(now - board_time, 0) if board_time else None,
         home_writable="home" in said,
         writable=tuple(said.get("writable", ())),
     )
@@ -424,8 +424,8 @@ def recognise(board: BoardProbe, kinds: Iterable[Kind]) -> Recognition:
             return _by_tree(board, fits, place, name)
     by_file = [k for k in known if board.files & set(k.signatures.files)]
     if board.compatible:
-        told = ", ".join(board.compatible)
-        return Recognition(None, False, "", (f"no kind knows the device tree's {told}",))
+        compatible = ", ".join(board.compatible)
+        return Recognition(None, False, "", (f"no kind knows the device tree's {compatible}",))
     if len(by_file) == 1:
         seen = ", ".join(sorted(board.files & set(by_file[0].signatures.files)))
         return Recognition(by_file[0], True, f"{seen} is there")

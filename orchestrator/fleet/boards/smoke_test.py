@@ -72,9 +72,9 @@ def model() -> bytes:
         [helper.make_tensor_value_info("feature", TensorProto.FLOAT, [1, CHANNELS])],
         [kernel],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)])
-    made.ir_version = 6
-    return bytes(made.SerializeToString(deterministic=True))
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)])
+    proto.ir_version = 6
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def artifact(runtime: str, options: Mapping[str, Any]) -> Artifact:

@@ -326,11 +326,11 @@ def _obey(line: str, boards: dict[int, Board]) -> dict[str, Any]:
             board.stop()
         return {}
     try:
-        board, told = _started(asked["start"])
+        board, place = _started(asked["start"])
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
-    boards[told["port"]] = board
-    return told
+    boards[place["port"]] = board
+    return place
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -339,12 +339,12 @@ def main(arguments: list[str] | None = None) -> int:
     def stop(*_: object) -> None:
         raise SystemExit(0)
 
-    first, told = _started(arguments)
-    boards = {told["port"]: first}
+    first, place = _started(arguments)
+    boards = {place["port"]: first}
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
     signal.signal(signal.SIGINT, stop)
-    print(json.dumps(told), flush=True)
+    print(json.dumps(place), flush=True)
     try:
         for line in sys.stdin:
             print(json.dumps(_obey(line, boards)), flush=True)

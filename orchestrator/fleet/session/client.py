@@ -122,7 +122,7 @@ class AgentSession:
         self._link = SessionLink(channel, board, heartbeat_s, dead_after_s)
         self._open: dict[str, Any] | None = None
         self._open_timeout_s = self._build_s = 0.0
-        self._told: Callable[[Building], None] | None = None
+        self._on_building: Callable[[Building], None] | None = None
         self._model: ModelFacts | None = None
         self._image_shape: tuple[int, int, int] = (0, 0, 3)
         self.measurement: MeasureFacts | None = None
@@ -173,7 +173,7 @@ class AgentSession:
         preprocessing: Preprocessing,
         timeout_s: float,
         build_s: float = 0.0,
-        told: Callable[[Building], None] | None = None,
+        on_building: Callable[[Building], None] | None = None,
     ) -> ModelFacts:
         """Load an artifact into a fresh runtime process; the open model before it is closed.
 
@@ -185,7 +185,7 @@ class AgentSession:
             preprocessing: how raw images become its input.
             timeout_s: how long the runtime may not answer.
             build_s: how long, beyond that, it may build what it runs while it tells of it.
-            told: called with what it tells.
+            on_building: called with what it tells.
 
         Raises:
             TransientError: the artifact is missing or damaged on the board, or the runtime crashed.
@@ -200,7 +200,7 @@ class AgentSession:
             "options": dict(options),
             "preprocessing": preprocessing.to_meta(),
         }
-        self._open_timeout_s, self._build_s, self._told = timeout_s, build_s, told
+        self._open_timeout_s, self._build_s, self._on_building = timeout_s, build_s, on_building
         self._image_shape = (preprocessing.height, preprocessing.width, 3)
         return self._open_again()
 
@@ -403,8 +403,8 @@ class AgentSession:
                 frame = self._receive(deadline.remaining(), doing)
                 if frame.type != PROGRESS:
                     return frame
-                if self._told is not None:
-                    self._told(Building.from_meta(frame.meta))
+                if self._on_building is not None:
+                    self._on_building(Building.from_meta(frame.meta))
         finally:
             self._link.abandon(job)
 

@@ -120,9 +120,9 @@ def features(frame: Frame, expected: int, total: int, dim: int) -> Features:
     if len(frame.payload) != 4 * count * dim:
         raise WireError(f"{count} features of {dim} in {len(frame.payload)} bytes")
     rows = np.frombuffer(frame.payload, "<f4").astype(np.float32, copy=False)
-    told = frame.meta.get("failed", [])
+    numbers = frame.meta.get("failed", [])
     reasons: dict[int, str] = {}
-    for each in told if isinstance(told, list) else [None]:
+    for each in numbers if isinstance(numbers, list) else [None]:
         if not isinstance(each, list) or len(each) != 2:
             raise WireError("a failed image without index and reason")
         index = number({"index": each[0]}, "index", start, start + count - 1)

@@ -41,9 +41,9 @@ def times_and_samples(frame: Frame) -> list[Progress | RawTimes | SensorSample]:
     if total < done and count:
         raise WireError(f"{done} of {total} inferences")
     samples = frame.meta.get("samples")
-    told = [clean_mapping(each) for each in samples] if isinstance(samples, list) else []
+    clean = [clean_mapping(each) for each in samples] if isinstance(samples, list) else []
     found: list[Progress | RawTimes | SensorSample] = [
-        SensorSample(sample) for sample in told[:_MOST_SAMPLES] if sample
+        SensorSample(sample) for sample in clean[:_MOST_SAMPLES] if sample
     ]
     if count:
         begin, pre, device, both = rows

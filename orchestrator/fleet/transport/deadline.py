@@ -65,6 +65,6 @@ def named(name: str, seconds: float, whole: float | None = None) -> Iterator[Non
         asked = seconds if whole is None else whole
         by = "" if asked == seconds else f"{seconds:g} s by "
         hint = "; ".join(text for text in (error.hint, longer(name, asked)) if text)
-        told = kind(f"{error.message} ({by}{name}: {asked:g} s)", hint)
-        told.last_words, told.deadline = error.last_words, name
-        raise told from error
+        renamed = kind(f"{error.message} ({by}{name}: {asked:g} s)", hint)
+        renamed.last_words, renamed.deadline = error.last_words, name
+        raise renamed from error

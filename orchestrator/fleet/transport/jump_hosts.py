@@ -81,24 +81,26 @@ class Way:
         Raises:
             TransientError, BoardError, UserError: as `SshTransport.connect`.
         """
-        made: list[Any] = []
+        clients: list[Any] = []
         try:
             for place, own in self._places:
                 pins = own or pins_of_user(place.host, place.port, self._known_hosts)
-                over = made[-1] if made else None
-                made.append(_shake_hands(self.board, place.host, place.port, pins, deadline, over))
-                if not login and len(made) == len(self._places):
+                over = clients[-1] if clients else None
+                clients.append(
+                    _shake_hands(self.board, place.host, place.port, pins, deadline, over)
+                )
+                if not login and len(clients) == len(self._places):
                     break
                 address = f"{place.host}:{place.port}"
-                check_host_key(pins, _shown_key(made[-1]), board=self.board, address=address)
-                self._authenticate(place, made[-1], deadline)
+                check_host_key(pins, _shown_key(clients[-1]), board=self.board, address=address)
+                self._authenticate(place, clients[-1], deadline)
         except BaseException as error:
-            close_all(made)
+            close_all(clients)
             # What paramiko raises at its timeouts has many names.
             if isinstance(error, TransientError) and deadline.over:
                 raise Expired(error.message, error.hint) from error
             raise
-        return made
+        return clients
 
     def _authenticate(self, place: Place, connection: Any, deadline: Deadline) -> None:
         user = getpass.getuser() if place.user is None else place.user

@@ -31,7 +31,7 @@ class LocalChannel:
         self._board = board
         self._limit = stderr_limit
         self._tail = tail
-        self._kept = bytearray()
+        self._buffer = bytearray()
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()
         self._closed = False
@@ -80,10 +80,10 @@ class LocalChannel:
         while data := self._process.stderr.read(1 << 16):
             with self._lock:
                 if self._tail:
-                    self._kept += data
-                    del self._kept[: -self._limit]
+                    self._buffer += data
+                    del self._buffer[: -self._limit]
                 else:
-                    self._kept += data[: self._limit - len(self._kept)]
+                    self._buffer += data[: self._limit - len(self._buffer)]
 
     def _wait_for(self, end: int, event: int) -> bool:
         """True when `end` is ready, False when the channel was closed meanwhile."""
@@ -146,7 +146,7 @@ class LocalChannel:
         """What was kept of stderr; waits up to `wait_s` for its end."""
         self._drain.join(wait_s)
         with self._lock:
-            return bytes(self._kept)
+            return bytes(self._buffer)
 
     def stderr_tail(self) -> str:
         return printable(self.stderr(), STDERR_TAIL)

@@ -88,7 +88,7 @@ class StderrDrain:
         self._complete = threading.Event()
         self._limit = limit
         self._tail = tail
-        self._kept = bytearray()
+        self._buffer = bytearray()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._drain, name="ssh-stderr", daemon=True)
         self._thread.start()
@@ -112,22 +112,22 @@ class StderrDrain:
     def _keep(self, data: bytes) -> None:
         with self._lock:
             if self._tail:
-                self._kept += data
-                del self._kept[: -self._limit]
+                self._buffer += data
+                del self._buffer[: -self._limit]
             else:
-                self._kept += data[: self._limit - len(self._kept)]
+                self._buffer += data[: self._limit - len(self._buffer)]
 
     def tail(self, wait_s: float = 0.0) -> bytes:
         """What was kept; waits up to `wait_s` for the second mark or stderr's end."""
         self._complete.wait(wait_s)
         with self._lock:
-            return bytes(self._kept)
+            return bytes(self._buffer)
 
 
 def no_shell(board: str, status: int, out: Answer, err: Answer) -> BoardError:
     """The error about a login shell that ended before it had run what it was given."""
-    told = out if out.noise.strip() else err
-    says = quote(told.noise, total=told.skipped)
+    answer = out if out.noise.strip() else err
+    says = quote(answer.noise, total=answer.skipped)
     return BoardError(
         f"{board}: its login shell runs no command, it ends with status {status} and says {says}",
         "is the account's shell `nologin`, or does sshd_config or authorized_keys force another "
@@ -175,8 +175,8 @@ class SshChannel:
         if not self._answer.begun:
             self._stderr.tail(1.0)
             status = self.exit_status(1.0)
-            told = -1 if status is None else status
-            raise no_shell(self._board, told, self._answer, self._stderr.answer)
+            exit_status = -1 if status is None else status
+            raise no_shell(self._board, exit_status, self._answer, self._stderr.answer)
 
     def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data).cast("B")

@@ -21,8 +21,8 @@ def printable(text: bytes | str, limit: int = 8192) -> str:
     if isinstance(text, bytes):
         text = text[-4 * limit - 64 :].decode("utf-8", "replace")
     text = _SEQUENCES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    kept = "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
-    return kept[-limit:].strip()
+    clean = "".join(c for c in text if c in "\n\t" or unicodedata.category(c)[0] != "C")
+    return clean[-limit:].strip()
 
 
 def one_line(text: bytes | str, limit: int = 300) -> str:

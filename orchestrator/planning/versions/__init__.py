@@ -22,32 +22,32 @@ def rules() -> tuple[str, ...]:
 
 
 def of_runtimes(
-    runtimes: Mapping[str, str], told: Mapping[str, Any], toolkit: str = ""
+    runtimes: Mapping[str, str], identity: Mapping[str, Any], toolkit: str = ""
 ) -> tuple[str, ...]:
     """What does not fit on a board whose runtimes were looked at but not opened.
 
     Args:
         runtimes: name to the version that the board tells.
-        told: the `identity` of its facts, with their `drivers`.
+        identity: the `identity` of its facts, with their `drivers`.
         toolkit: what makes the board's files here, with its version; empty where nothing does.
     """
     words: list[str] = []
     for name in sorted(runtimes):
-        words += mismatches(name, {"version": runtimes[name]}, told, toolkit)
+        words += mismatches(name, {"version": runtimes[name]}, identity, toolkit)
     return tuple(words)
 
 
 def mismatches(
-    runtime: str, opened: Mapping[str, Any], told: Mapping[str, Any], toolkit: str = ""
+    runtime: str, opened: Mapping[str, Any], identity: Mapping[str, Any], toolkit: str = ""
 ) -> tuple[str, ...]:
     """What does not fit where a runtime opened a file.
 
     Args:
         runtime: its name.
         opened: its facts: `version`, and in `facts` what it read of file and driver.
-        told: the `identity` of the board's facts, with their `drivers`.
+        identity: the `identity` of the board's facts, with their `drivers`.
         toolkit: what made the file, with its version.
     """
     if runtime not in rules():
         return ()
-    return tuple(import_module(f"{__name__}.{runtime}").mismatches(opened, told, toolkit))
+    return tuple(import_module(f"{__name__}.{runtime}").mismatches(opened, identity, toolkit))

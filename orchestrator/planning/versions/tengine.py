@@ -12,10 +12,10 @@ GALCORE_LEAST: Version = (6, 4, 3)
 GALCORE_BROKEN = "6.4.6.2.5.3.2"
 
 
-def mismatches(opened: Mapping[str, Any], told: Mapping[str, Any], toolkit: str) -> list[str]:
+def mismatches(opened: Mapping[str, Any], identity: Mapping[str, Any], toolkit: str) -> list[str]:
     """See `orchestrator.planning.versions.mismatches`."""
-    facts, drivers = mapping(opened.get("facts")), mapping(told.get("drivers"))
-    libraries = mapping(told.get("libraries"))
+    facts, drivers = mapping(opened.get("facts")), mapping(identity.get("drivers"))
+    libraries = mapping(identity.get("libraries"))
     kernel = str(facts.get("galcore") or drivers.get("galcore") or "")
     return _unfit(kernel, str(facts.get("libGAL") or libraries.get("libGAL") or ""))
 

@@ -8,9 +8,9 @@ from typing import Any
 from orchestrator.planning.versions.reading import dotted, mapping, version
 
 
-def mismatches(opened: Mapping[str, Any], told: Mapping[str, Any], toolkit: str) -> list[str]:
+def mismatches(opened: Mapping[str, Any], identity: Mapping[str, Any], toolkit: str) -> list[str]:
     """See `orchestrator.planning.versions.mismatches`."""
-    libraries = mapping(told.get("libraries"))
+    libraries = mapping(identity.get("libraries"))
     own, library = str(opened.get("version") or ""), str(libraries.get("libnvinfer") or "")
     return _unfit(own, mapping(opened.get("facts")), library)
 

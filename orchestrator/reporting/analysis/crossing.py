@@ -41,13 +41,13 @@ def cross_run(run: Run, asked: Asked, progress: Progress | None = None) -> list[
     Raises:
         UserError: features are not kept.
     """
-    kept = KeptFeatures(run)
+    stored = KeptFeatures(run)
     groups: dict[str, list[CellResult]] = {}
     for row in named_rows(run, asked.rows):
         group = {"space": space_of(row)}
-        group |= {role: kept.images(row, role) for role in ("gallery", "probe")}
+        group |= {role: stored.images(row, role) for role in ("gallery", "probe")}
         groups.setdefault(digest(group), []).append(row)
-    return [_table(run, rows, kept, asked, progress) for rows in groups.values()]
+    return [_table(run, rows, stored, asked, progress) for rows in groups.values()]
 
 
 @dataclass
@@ -75,12 +75,12 @@ class _Encoder:
         if not row.mixed:
             self.enrolling = row
 
-    def features(self, kept: KeptFeatures, space: str) -> scoring.EncoderFeatures:
+    def features(self, stored: KeptFeatures, space: str) -> scoring.EncoderFeatures:
         """What this encoder has extracted."""
         from orchestrator import scoring
 
-        probes = kept.features(self.first, "probe")
-        gallery = kept.features(self.enrolling, "gallery") if self.enrolling else None
+        probes = stored.features(self.first, "probe")
+        gallery = stored.features(self.enrolling, "gallery") if self.enrolling else None
         return scoring.EncoderFeatures(
             space=space,
             gallery=gallery.rows if gallery else None,
@@ -93,7 +93,7 @@ class _Encoder:
 def _table(
     run: Run,
     rows: Sequence[CellResult],
-    kept: KeptFeatures,
+    stored: KeptFeatures,
     asked: Asked,
     progress: Progress | None,
 ) -> dict[str, Any]:
@@ -103,12 +103,13 @@ def _table(
     policy = policy_of(run, first, asked)
     encoders: dict[str, _Encoder] = {}
     for row in rows:
-        content = kept.held(row, "probe").content
+        content = stored.held(row, "probe").content
         encoders.setdefault(content, _Encoder(row)).add(row)
-    features = {key: each.features(kept, space_of(first)) for key, each in encoders.items()}
+    features = {key: each.features(stored, space_of(first)) for key, each in encoders.items()}
     names = _names(encoders)
     trials = scoring.TrialSet(
-        np.array(kept.features(first, "gallery").ids), np.array(kept.features(first, "probe").ids)
+        np.array(stored.features(first, "gallery").ids),
+        np.array(stored.features(first, "probe").ids),
     )
     try:
         found = scoring.cross(

@@ -83,9 +83,9 @@ class Judgement:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON for `--json`."""
-        told = asdict(self)
-        del told["remarks"]  # the same texts once more
-        return {"passed": self.passed, **told}
+        fields = asdict(self)
+        del fields["remarks"]  # the same texts once more
+        return {"passed": self.passed, **fields}
 
 
 def parse_limits(drops: Sequence[str], slower: Sequence[str]) -> Limits:

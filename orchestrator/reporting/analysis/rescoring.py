@@ -93,9 +93,9 @@ def rescore(
         TransientError: kept features are damaged.
     """
     wanted = named_rows(run, asked.rows)
-    kept = KeptFeatures(run)
+    stored = KeptFeatures(run)
     other = _gallery_row(gallery_run or run, asked.gallery) if asked.gallery else None
-    galleries = KeptFeatures(gallery_run) if gallery_run else kept
+    galleries = KeptFeatures(gallery_run) if gallery_run else stored
     found: dict[str, tuple[Searches, Sequence[str], dict[str, Any]]] = {}
     done: dict[str, tuple[Searches, list[str]]] = {}
     references = {row.model: row for row in reversed(run.results) if row.dtype == "float32"}
@@ -113,19 +113,20 @@ def rescore(
             found[row.name] = before, row.warnings, policy
             continue
         gallery = galleries.held(other or row, "gallery")
-        probe = kept.held(row, "probe")
+        probe = stored.held(row, "probe")
         if other is not None:
             _same_space(row, other)
         name = f"{gallery.content} {probe.content} {policy['fusion']}"
         if name not in done:
-            probes = kept.features(row, "probe")
+            probes = stored.features(row, "probe")
             enrolled = galleries.features(other or row, "gallery")
             if asked.distractors is not None:
                 enrolled = with_distractors(enrolled, probes.ids, asked.distractors)
             done[name] = score.search(enrolled, probes, policy["fusion"], _named(progress, row))
         found[row.name] = *done[name], policy
     rows = [
-        _row(row, other, found, references.get(row.model), asked, galleries, kept) for row in wanted
+        _row(row, other, found, references.get(row.model), asked, galleries, stored)
+        for row in wanted
     ]
     searches = {row.name: found[row.name][0] for row in wanted}
     return Rescored(tuple(with_holm(rows)), searches)
@@ -299,7 +300,7 @@ def _row(
     reference: CellResult | None,
     asked: Asked,
     galleries: KeptFeatures,
-    kept: KeptFeatures,
+    stored: KeptFeatures,
 ) -> CellResult:
     searches, warnings, policy = found[row.name]
     facts = score.figures(searches, policy, warnings)
@@ -328,7 +329,7 @@ def _row(
         test["hash"] = digest(
             {
                 "gallery": galleries.images(source, "gallery"),
-                "probe": kept.images(row, "probe"),
+                "probe": stored.images(row, "probe"),
                 **({} if asked.distractors is None else {"distractors": asked.distractors}),
             }
         )

@@ -90,29 +90,29 @@ class Timeline:
 
 def timeline(events: Iterable[Event]) -> Timeline:
     """Fold a run's events; what is still open at the end is cut there and marked unfinished."""
-    made = Timeline()
+    drawn = Timeline()
     running: dict[str, StepStarted] = {}
     down: dict[str, BoardChanged] = {}
     waiting: dict[str, Waiting] = {}
     pause = 0.0
     for event in events:
-        if isinstance(event, RunStarted) and made.began:
-            pause = max(0.0, event.at - made.ended)
-            _close(made, running, down, waiting)
+        if isinstance(event, RunStarted) and drawn.began:
+            pause = max(0.0, event.at - drawn.ended)
+            _close(drawn, running, down, waiting)
         if pause:
             event = event.model_copy(update={"at": event.at - pause})
-        made.began = made.began or event.at
-        made.ended = max(made.ended, event.at)
+        drawn.began = drawn.began or event.at
+        drawn.ended = max(drawn.ended, event.at)
         match event:
             case StepStarted():
                 running[event.step] = event
-                _wait(made, waiting, event.board or HEAD, event.at)
+                _wait(drawn, waiting, event.board or HEAD, event.at)
             case Waiting():
                 for board in event.boards:
-                    _wait(made, waiting, board or HEAD, event.at, event)
+                    _wait(drawn, waiting, board or HEAD, event.at, event)
             case StepFinished():
                 if (begun := running.pop(event.step, None)) is not None:
-                    made.spans.append(_span(begun, event.at, "done", event.summary))
+                    drawn.spans.append(_span(begun, event.at, "done", event.summary))
             case StepFailed():
                 outcome: Outcome = "retried" if event.retry else "failed"
                 begun = running.pop(event.step, None)
@@ -121,30 +121,30 @@ def timeline(events: Iterable[Event]) -> Timeline:
                     begun = StepStarted(
                         at=at, step=event.step, stage=event.stage, board=event.board
                     )
-                made.spans.append(_span(begun, at, outcome, event.message))
+                drawn.spans.append(_span(begun, at, outcome, event.message))
             case BoardChanged():
                 was = down.pop(event.board, None)
                 if was is not None:
-                    made.down.append((event.board, was.at, event.at, was.reason))
+                    drawn.down.append((event.board, was.at, event.at, was.reason))
                 if event.state in ("unreachable", "unfit"):
                     down[event.board] = event
                 elif event.state == "connecting" and event.reason:
-                    made.marks.append(Mark(event.board, event.at, event.reason))
+                    drawn.marks.append(Mark(event.board, event.at, event.reason))
             case Telemetry():
-                made.telemetry.setdefault(event.board, []).append(
+                drawn.telemetry.setdefault(event.board, []).append(
                     (event.at, event.temperature_c, event.clock_mhz)
                 )
             case Note() if event.board and event.level != "info":
-                made.marks.append(Mark(event.board, event.at, event.message))
+                drawn.marks.append(Mark(event.board, event.at, event.message))
             case _:
                 pass
-    _close(made, running, down, waiting)
-    made.spans.sort(key=lambda span: span.start)
-    return made
+    _close(drawn, running, down, waiting)
+    drawn.spans.sort(key=lambda span: span.start)
+    return drawn
 
 
 def _wait(
-    made: Timeline,
+    drawn: Timeline,
     waiting: dict[str, Waiting],
     lane: str,
     at: float,
@@ -153,24 +153,24 @@ def _wait(
     """End what the lane waited for, and begin what it waits for now."""
     was = waiting.pop(lane, None)
     if was is not None and at > was.at:
-        made.waits.append(Wait(lane, was.at, at, waiting_text(was)))
+        drawn.waits.append(Wait(lane, was.at, at, waiting_text(was)))
     if begins is not None and begins.why:
         waiting[lane] = begins
 
 
 def _close(
-    made: Timeline,
+    drawn: Timeline,
     running: dict[str, StepStarted],
     down: dict[str, BoardChanged],
     waiting: dict[str, Waiting],
 ) -> None:
     """End what is still open where the log, or a session of a run, ends."""
     for begun in running.values():
-        made.spans.append(_span(begun, made.ended, "unfinished", "no end in the log"))
+        drawn.spans.append(_span(begun, drawn.ended, "unfinished", "no end in the log"))
     for board, was in down.items():
-        made.down.append((board, was.at, made.ended, was.reason))
+        drawn.down.append((board, was.at, drawn.ended, was.reason))
     for lane in list(waiting):
-        _wait(made, waiting, lane, made.ended)
+        _wait(drawn, waiting, lane, drawn.ended)
     running.clear()
     down.clear()
 

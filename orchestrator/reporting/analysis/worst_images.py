@@ -58,7 +58,7 @@ def worst_images(
     missed = matches.faces - np.bincount(matches.image[taken & matches.hit], minlength=images)
     errors = missed + false
     order = np.argsort(-errors, kind="stable")[:most]
-    made = []
+    worst = []
     for number in order[errors[order] > 0].tolist():
         image, boxes = truth.images[number], found[number]
         mine = matches.image == number
@@ -74,12 +74,12 @@ def worst_images(
         for place in np.flatnonzero(shown & matches.counts[mine]).tolist():
             corners = _corners(boxes.boxes[ranked[place]])
             drawn.append(Box(corners, "hit" if hit[place] else "false"))
-        made.append(
+        worst.append(
             ErringImage(
                 image.name, image.size, int(missed[number]), int(false[number]), tuple(drawn)
             )
         )
-    return made
+    return worst
 
 
 def _corners(box: Floats) -> tuple[float, float, float, float]:

@@ -49,11 +49,11 @@ def export_kind(run: Run, folder: Path, kind: str) -> list[Path]:
     what, suffix = kind.split("-")
     target = folder / what
     target.mkdir(exist_ok=True)
-    kept = KeptFeatures(run)
+    stored = KeptFeatures(run)
     if what == "scores":
         places = [_place(target, f"{row.name}.{suffix}") for row in run.results]
-        return [_scores(run, *each, kept) for each in zip(run.results, places, strict=True)]
-    return _features(run, kept, target, suffix)
+        return [_scores(run, *each, stored) for each in zip(run.results, places, strict=True)]
+    return _features(run, stored, target, suffix)
 
 
 def _place(folder: Path, name: str) -> Path:
@@ -63,7 +63,7 @@ def _place(folder: Path, name: str) -> Path:
     return path
 
 
-def _scores(run: Run, row: CellResult, path: Path, kept: KeptFeatures) -> Path:
+def _scores(run: Run, row: CellResult, path: Path, stored: KeptFeatures) -> Path:
     from orchestrator import scoring
 
     searches = searches_of(run, row)
@@ -72,7 +72,9 @@ def _scores(run: Run, row: CellResult, path: Path, kept: KeptFeatures) -> Path:
             f"row {row.name!r} of run {run.name}: its scores are not in the store any more",
             f"`farm score {run.name}` makes them again from the features",
         )
-    trials = scoring.TrialSet(np.array(kept.ids(row, "gallery")), np.array(kept.ids(row, "probe")))
+    trials = scoring.TrialSet(
+        np.array(stored.ids(row, "gallery")), np.array(stored.ids(row, "probe"))
+    )
     if path.suffix == ".csv":
         scoring.write_scores_csv(path, searches, trials)
         return path
@@ -84,15 +86,15 @@ def _scores(run: Run, row: CellResult, path: Path, kept: KeptFeatures) -> Path:
     return path
 
 
-def _features(run: Run, kept: KeptFeatures, folder: Path, suffix: str) -> list[Path]:
+def _features(run: Run, stored: KeptFeatures, folder: Path, suffix: str) -> list[Path]:
     index: dict[str, dict[str, str]] = {}
     written: dict[str, Path] = {}
     for row in run.results:
         for role in ("gallery", "probe"):
-            content = f"{kept.held(row, role).content} {kept.images(row, role)}"
+            content = f"{stored.held(row, role).content} {stored.images(row, role)}"
             if content not in written:
                 path = _place(folder, f"{row.name}.{role}.{suffix}")
-                _side(path, kept.features(row, role), row)
+                _side(path, stored.features(row, role), row)
                 written[content] = path
             name = written[content].relative_to(folder).as_posix()
             index.setdefault(row.name, {})[role] = name

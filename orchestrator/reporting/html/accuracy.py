@@ -166,11 +166,11 @@ def _bands(rows: Sequence[CellResult]) -> list[Spec]:
         for row in reversed(rows)
         if row.dtype == "float32" and row.difference is None and _all(row)[0] is not None
     }
-    made = []
+    layers = []
     for row in references.values():
         value, low, high = (100 * (v or 0.0) for v in _all(row))
         band = [{"low": low, "high": high}]
-        made.append(
+        layers.append(
             layer(
                 {"type": "rect", "color": NEUTRAL, "opacity": 0.18},
                 band,
@@ -178,8 +178,8 @@ def _bands(rows: Sequence[CellResult]) -> list[Spec]:
                 y2={"field": "high"},
             )
         )
-        made.append(rule_at("y", value, NEUTRAL, strokeDash=[4, 3]))
-    return made
+        layers.append(rule_at("y", value, NEUTRAL, strokeDash=[4, 3]))
+    return layers
 
 
 def _placements(times: Sequence[float], rates: Sequence[float]) -> list[str]:

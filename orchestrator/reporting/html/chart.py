@@ -81,14 +81,14 @@ def layer(
     mark: Spec, rows: Sequence[Mapping[str, Any]], *, toggles: bool = False, **encoding: Any
 ) -> Spec:
     """One layer and its data, with the texts of tools in it made plain; `encoding`: channels."""
-    made: Spec = {
+    spec: Spec = {
         "mark": mark,
         "data": {"values": [{k: _plain(v) for k, v in row.items()} for row in rows]},
         "encoding": encoding,
     }
     if toggles:
-        made["transform"] = [{"filter": "indexof(off, datum.s) < 0"}]
-    return made
+        spec["transform"] = [{"filter": "indexof(off, datum.s) < 0"}]
+    return spec
 
 
 def _plain(value: object) -> object:
@@ -99,15 +99,15 @@ def _plain(value: object) -> object:
 
 def number(field: str, title: str | None = None, *, axis: Spec | None = None, **scale: Any) -> Spec:
     """A channel of numbers; `scale` is Vega-Lite's, without a zero unless asked for."""
-    made: Spec = {
+    spec: Spec = {
         "field": field,
         "type": "quantitative",
         "title": title,
         "scale": scale if scale.get("type") == "log" else {"zero": False, **scale},
     }
     if axis is not None:
-        made["axis"] = axis
-    return made
+        spec["axis"] = axis
+    return spec
 
 
 def lines(names: Sequence[str], field: str = "row") -> Spec:

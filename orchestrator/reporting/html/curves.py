@@ -149,40 +149,40 @@ def drawn_curves(
     by_name = {row.name: row for row in rows}
     texts = [short(", ".join(names[name] for name in curve.names)) for curve in curves]
     if len(curves) <= CURVES:
-        kept = [
+        shown = [
             Drawn(place, text, curve, by_name[curve.names[0]])
             for place, (text, curve) in enumerate(zip(texts, curves, strict=True))
         ]
-        return kept, texts, ""
+        return shown, texts, ""
     order = [0, *np.linspace(1, len(curves) - 1, min(MANY, len(curves)) - 1).astype(int)]
-    kept = [
+    shown = [
         Drawn(min(n, 1), texts[i], curves[i], by_name[curves[i].names[0]])
         for n, i in enumerate(order)
     ]
-    left = f" {len(kept)} of {len(curves)} curves are drawn." if len(kept) < len(curves) else ""
-    return kept, [texts[0], f"{len(kept) - 1} others"], left
+    left = f" {len(shown)} of {len(curves)} curves are drawn." if len(shown) < len(curves) else ""
+    return shown, [texts[0], f"{len(shown) - 1} others"], left
 
 
 def _det_points(one: Drawn) -> list[dict[str, Any]]:
-    made = []
+    points = []
     for x, y in _thinned(one.curve):
         low, high = wilson(y * one.row.test_set.mated, one.row.test_set.mated, CONFIDENCE)
-        made.append(
+        points.append(
             _point(one, x, *(probit(_within(v, one.row)) for v in (y, low, high)))
             | {"tip": f"{one.name}\nFAR {x:.2g}: {100 * y:.2f} % missed"}
         )
-    return made
+    return points
 
 
 def _cmc_points(one: Drawn) -> list[dict[str, Any]]:
-    made = []
+    points = []
     for x, y in _thinned(one.curve):
         low, high = wilson(y * one.row.test_set.mated, one.row.test_set.mated, CONFIDENCE)
-        made.append(
+        points.append(
             _point(one, x, 100 * y, 100 * low, 100 * high)
             | {"tip": f"{one.name}\nrank {x:.0f}: {100 * y:.2f} % found"}
         )
-    return made
+    return points
 
 
 def _point(one: Drawn, x: float, y: float, low: float, high: float) -> dict[str, Any]:

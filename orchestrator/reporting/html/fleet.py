@@ -110,19 +110,19 @@ def _reasons(
     time: Timeline, lane: str, end: float, span: Span, least: float
 ) -> list[tuple[str, float, float, str]]:
     """The parts of a gap from `end` to a step."""
-    made, at = [], end
+    spans, at = [], end
     unknown = f"no reason reported; then {span.step}"
     for wait in time.waits:
         start, stop = max(wait.start, at), min(wait.end, span.start)
         if wait.lane != lane or stop <= start:
             continue
         if start - at > least:
-            made.append((lane, at, start, unknown))
-        made.append((lane, start, stop, wait.reason))
+            spans.append((lane, at, start, unknown))
+        spans.append((lane, start, stop, wait.reason))
         at = stop
     if span.start - at > least:
-        made.append((lane, at, span.start, unknown))
-    return made
+        spans.append((lane, at, span.start, unknown))
+    return spans
 
 
 def _idle(lane: str, start: float, end: float, why: str, began: float) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def _body(time: Timeline, lanes: Sequence[str]) -> list[tuple[str, ...]]:
 
 def telemetry(time: Timeline) -> list[Chart]:
     """Temperature and clock of every board that reports them, over the run."""
-    made = []
+    charts = []
     for ident, title, unit, place in (
         ("fleet-temperature", "Temperature of the boards", "°C", 1),
         ("fleet-clock", "Clock of the boards", "MHz", 2),
@@ -303,9 +303,9 @@ def telemetry(time: Timeline) -> list[Chart]:
         left = sum(bool(line) for line in lines.values()) - len(series)
         found = [lines[board][:: max(1, len(lines[board]) // 200)] for board in series]
         caption = "As the boards report it." + (f" {left} more boards report it." if left else "")
-        made.append(
+        charts.append(
             over_seconds(
                 ident, title, unit, "seconds since the run began", series, found, caption=caption
             )
         )
-    return made
+    return charts

@@ -43,7 +43,7 @@ def sections(run: Run) -> list[Section]:
     measured = [each for each in figures.measured(run) if each.on_board]
     when = timeline(run.events)
     few = accuracy.too_few(rows, names)
-    made = [
+    every = [
         Section("pareto", "Accuracy against time", _some(accuracy.accuracy_latency(rows, names)),
                 texts=(few,) if few else ()),
         Section("real", "Differences from float32", _some(accuracy.differences(rows, names)),
@@ -62,7 +62,7 @@ def sections(run: Run) -> list[Section]:
                 (*_some(fleet.gantt(when, _order(run))), *fleet.telemetry(when)),
                 tuple(_failures(when))),
     ]  # fmt: skip
-    found = [section for section in made if _shows(section)]
+    found = [section for section in every if _shows(section)]
     if rows and run.store is None:
         said = "The store of this run is not on this computer: no curves, no raw times."
         found.append(Section("left-out", "Left out", texts=(said,)))

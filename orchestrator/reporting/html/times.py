@@ -144,7 +144,7 @@ def sustained(times: Sequence[TimesOf], names: Mapping[str, str]) -> list[Chart]
         return []
     series = [short(", ".join(names[name] for name in one.names)) for one, _ in shown]
     which = _which(len(shown), len(known), len(times))
-    made = []
+    charts = []
     for ident, title, unit, digits in (
         ("pace", "Pace over a measurement", "time, % of its median", 1),
         ("temperature", "Temperature meanwhile", "°C", 0),
@@ -153,7 +153,7 @@ def sustained(times: Sequence[TimesOf], names: Mapping[str, str]) -> list[Chart]
         found = [list(_points(pace, ident)) for _, pace in shown]
         if not any(found):
             continue
-        made.append(
+        charts.append(
             over_seconds(
                 f"sustained-{ident}",
                 title,
@@ -166,7 +166,7 @@ def sustained(times: Sequence[TimesOf], names: Mapping[str, str]) -> list[Chart]
                 at=100 if ident == "pace" else None,
             )
         )
-    return made
+    return charts
 
 
 PACE = (

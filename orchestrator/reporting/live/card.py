@@ -88,8 +88,8 @@ def most_telling(results: Sequence[CellResult], room: int) -> list[CellResult]:
             place,
         )
 
-    kept = sorted(sorted(range(len(results)), key=rank)[:room])
-    return [results[place] for place in kept]
+    places = sorted(sorted(range(len(results)), key=rank)[:room])
+    return [results[place] for place in places]
 
 
 def card_table(

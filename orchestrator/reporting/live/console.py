@@ -71,7 +71,7 @@ class View:
         self._console = console
         self._clock = clock
         self._detail = detail
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
         self._state = RunState()
         self._live: Live | None = None
 
@@ -120,9 +120,9 @@ class View:
 
     def _progress(self, event: StepProgress) -> list[str]:
         """A line on a long step now and then."""
-        if event.at - self._told.setdefault(event.step, event.at) < TELL_S:
+        if event.at - self._reported.setdefault(event.step, event.at) < TELL_S:
             return []
-        self._told[event.step] = event.at
+        self._reported[event.step] = event.at
         share = f" ({100 * event.done / event.total:.0f} %)" if event.total else ""
         return [f"{event.step}: {event.done:,} of {event.total:,} {event.unit}{share}"]
 
@@ -140,9 +140,9 @@ class View:
         boards, head = list(state.boards.values()), list(state.head.values())
         # Two headings, the plan's line, and one that stays free below.
         free = self._console.height - len(tail) - len(head) - 3
-        kept = min(len(state.results), max(2, self._console.height // 5)) + 2
+        table_lines = min(len(state.results), max(2, self._console.height // 5)) + 2
         crowded = len(boards) > free
-        shown = fitting(boards, free - (kept if crowded and state.results else 0))
+        shown = fitting(boards, free - (table_lines if crowded and state.results else 0))
         parts: list[RenderableType] = [self._boards(shown, head)]
         if len(shown) < len(boards):
             parts.append(

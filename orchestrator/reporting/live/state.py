@@ -79,7 +79,7 @@ class BoardLine:
     name: str
     state: str = "waiting"
     reason: str = ""
-    told: str = ""
+    reported: str = ""
     executed_by: str = ""
     running: Running | None = None
     temperature_c: float | None = None
@@ -106,7 +106,7 @@ class RunState:
     boards: dict[str, BoardLine] = field(default_factory=dict)
     steps: dict[str, StepInfo] = field(default_factory=dict)
     step_state: dict[str, str] = field(default_factory=dict)
-    made: set[str] = field(default_factory=set)
+    finished_steps: set[str] = field(default_factory=set)
     head: dict[str, Running] = field(default_factory=dict)
     cells: dict[str, CellInfo] = field(default_factory=dict)
     results: dict[str, CellResult] = field(default_factory=dict)
@@ -213,7 +213,7 @@ class RunState:
         done = total = 0.0
         for name, step in self.steps.items():
             weight = EVEN_S if step.seconds is None else step.seconds
-            if step.cached and name not in self.made:
+            if step.cached and name not in self.finished_steps:
                 continue
             total += weight
             if not self._is_left(name):
@@ -268,8 +268,8 @@ class RunState:
         """A run is resumed: rows that it had stay its rows, as long as the matrix is the same."""
         possible = {cell.name for cell in now.cells if not cell.reason}
         same = before.matrix_sha256 == now.matrix_sha256
-        kept = {n: row for n, row in self.results.items() if same and n in possible}
-        fresh = RunState(results=kept, log=self.log, said=self.said, began=now.at)
+        results = {n: row for n, row in self.results.items() if same and n in possible}
+        fresh = RunState(results=results, log=self.log, said=self.said, began=now.at)
         vars(self).update(vars(fresh))
 
     def _rows(self, cells: tuple[CellInfo, ...]) -> None:
@@ -339,9 +339,9 @@ class RunState:
         if event.state in ("unreachable", "unfit") and changed:
             return self._say(event.at, "error", f"{event.board} {event.state}: {reason}")
         if event.state == "connecting" and event.reason:
-            if line.told == event.reason:
+            if line.reported == event.reason:
                 return []
-            line.told = event.reason
+            line.reported = event.reason
             return self._say(event.at, "warning", f"{event.board}: {reason}; trying again")
         if event.state == "ready" and event.facts:
             return self._say(event.at, "info", f"{event.board}: connected")
@@ -389,7 +389,7 @@ class RunState:
     def _finished(self, event: StepFinished) -> list[str]:
         self._end(event.step, event.board, "done")
         if not event.cached:
-            self.made.add(event.step)
+            self.finished_steps.add(event.step)
         if event.verdict:
             self._line(event.board).verdict = event.verdict
         how = "from the store" if event.cached else f"{event.seconds:.1f} s"

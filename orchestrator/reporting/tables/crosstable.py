@@ -30,7 +30,7 @@ def cross_tables(rows: Sequence[CellResult]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[CellResult]] = {}
     for row in rows:
         groups.setdefault((row.model, row.test_set.hash), []).append(row)
-    made = []
+    tables = []
     for (model, _), members in groups.items():
         found: dict[str, dict[str, CellResult]] = {}
         for row in members:
@@ -48,8 +48,8 @@ def cross_tables(rows: Sequence[CellResult]) -> list[dict[str, Any]]:
             cells = [_text(line[name]) if name in line else DASH for name in galleries]
             body.append((first.hardware.rstrip("*"), first.executed_by, *cells))
         head = ["Probe", "Executed by", *(GALLERY + name for name in galleries)]
-        made.append({"title": model, "head": head, "body": body})
-    return made
+        tables.append({"title": model, "head": head, "body": body})
+    return tables
 
 
 def _text(row: CellResult) -> str:
@@ -62,7 +62,7 @@ def scored_tables(path: Path, with_intervals: bool = True) -> list[dict[str, Any
         tables = json.loads(path.read_text())["tables"]
     except FileNotFoundError:
         return []
-    made = []
+    scored = []
     for table in tables:
         pairs = {(pair["gallery"], pair["probe"]): pair for pair in table["pairs"]}
         galleries = list(dict.fromkeys(gallery for gallery, _ in pairs))
@@ -72,8 +72,8 @@ def scored_tables(path: Path, with_intervals: bool = True) -> list[dict[str, Any
             cells = [_both(pair, with_intervals) if pair else DASH for pair in found]
             body.append((encoder["name"], encoder["executed_by"], *cells))
         head = ["Probe", "Executed by", *(GALLERY + name for name in galleries)]
-        made.append({"title": f"{table['model']}: every encoder", "head": head, "body": body})
-    return made
+        scored.append({"title": f"{table['model']}: every encoder", "head": head, "body": body})
+    return scored
 
 
 def _both(pair: dict[str, Any], with_intervals: bool) -> str:

@@ -48,7 +48,7 @@ def listed(runs: Path) -> list[Listed]:
     """All runs that can be read, oldest first."""
 
     def plain() -> list[Listed]:
-        return [made for folder in run_folders(runs) if (made := _read(folder)) is not None]
+        return [entry for folder in run_folders(runs) if (entry := _read(folder)) is not None]
 
     return index.ask(runs, lambda database: list(_indexed(database, runs)), plain)
 
@@ -61,15 +61,15 @@ def _indexed(database: sqlite3.Connection, runs: Path) -> Iterator[Listed]:
     database.executemany("DELETE FROM runs WHERE folder = ?", gone)
     for name, folder in folders.items():
         log = (folder / EVENTS).stat()
-        size, changed, *told = known.get(name, (None, None))
+        size, changed, *texts_found = known.get(name, (None, None))
         if (size, changed) == (log.st_size, log.st_mtime_ns):
-            about, points, rows = map(json.loads, told)
+            about, points, rows = map(json.loads, texts_found)
             yield Listed(folder, about | {"folder": str(folder)}, points, tuple(rows))
-        elif (made := _read(folder)) is not None:
-            texts = map(json.dumps, (made.summary, made.points, made.rows))
+        elif (entry := _read(folder)) is not None:
+            texts = map(json.dumps, (entry.summary, entry.points, entry.rows))
             line = (name, log.st_size, log.st_mtime_ns, *texts)
             database.execute("REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?)", line)
-            yield made
+            yield entry
 
 
 def _read(folder: Path) -> Listed | None:

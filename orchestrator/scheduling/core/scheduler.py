@@ -262,7 +262,7 @@ class Scheduler:
         step = event.step
         self._ended(step)
         record = self.steps.record(step.id)
-        record.made, record.failed_attempts = True, 0
+        record.finished_here, record.failed_attempts = True, 0
         record.deployed_on = step.board if step.facts.prepares_board else ""
         self.steps.move(step.id, StepState.DONE, "finished", now)
         if step.board:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Generic, TypeVar
 
-KEPT = 12
+STORY_LENGTH = 12
 
 
 class StepState(Enum):
@@ -95,15 +95,15 @@ class States(Generic[S]):
         self._states[name] = to
         story = self._stories.setdefault(name, [])
         story.append((to, why))
-        if len(story) > KEPT:
+        if len(story) > STORY_LENGTH:
             del story[0]
         return before
 
     def story(self, name: str) -> str:
         """The latest transitions, the oldest first, each with its reason."""
-        told = [
+        states = [
             f"{state.value} ({why})" if why else state.value
             for state, why in self._stories.get(name, [])
         ]
-        first = [self._first.value] if len(told) < KEPT else ["..."]
-        return " -> ".join([*first, *told])
+        first = [self._first.value] if len(states) < STORY_LENGTH else ["..."]
+        return " -> ".join([*first, *states])

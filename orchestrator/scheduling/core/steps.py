@@ -23,7 +23,7 @@ class Record:
         attempts: how often it was started.
         failed_attempts: how often it failed since it last made progress.
         not_before: when it may be tried again.
-        made: whether this run made its output.
+        finished_here: whether this run created its output.
         deployed_on: the board that got it, of a deploy that is made.
         failed_on: boards that do not get it again.
         error: why it failed; empty while it has not.
@@ -32,7 +32,7 @@ class Record:
     attempts: int = 0
     failed_attempts: int = 0
     not_before: float = 0.0
-    made: bool = False
+    finished_here: bool = False
     deployed_on: str = ""
     failed_on: set[str] = field(default_factory=set)
     error: str = ""
@@ -89,14 +89,20 @@ class Steps:
         self.plan = plan
         graph, needed = plan.graph, set(plan.resolution.todo)
         if inspected:
-            made = [step_id for step_id, record in self._records.items() if record.made]
-            for step_id in undone(graph, plan.resolution, made):
-                self._records[step_id].made = False
+            finished = [
+                step_id for step_id, record in self._records.items() if record.finished_here
+            ]
+            for step_id in undone(graph, plan.resolution, finished):
+                self._records[step_id].finished_here = False
         for step_id in graph.steps:
             state = self._states[step_id]
             if state is StepState.WAITING and step_id not in needed:
                 self._states.move(step_id, StepState.DONE, "held by the store, or not needed")
-            elif state is StepState.DONE and step_id in needed and not self.record(step_id).made:
+            elif (
+                state is StepState.DONE
+                and step_id in needed
+                and not self.record(step_id).finished_here
+            ):
                 self._states.move(step_id, StepState.WAITING, "needed, and not in the store")
         self.ready = Ready(plan, self._states, self.ready.since, now)
         self._blocked = [
@@ -119,7 +125,7 @@ class Steps:
         while self._blocked:
             step_id = heapq.heappop(self._blocked)[1]
             if self._is_gone(step_id):
-                self.record(step_id).made = False
+                self.record(step_id).finished_here = False
                 self.move(step_id, StepState.WAITING, "its output is gone", now)
             if self._states[step_id] is not StepState.WAITING:
                 continue
@@ -174,7 +180,7 @@ class Steps:
         graph = self.plan.graph
         for record in self._records.values():
             if record.deployed_on == board:  # also for steps that are moved there later
-                record.made = False
+                record.finished_here = False
         for step in graph.steps.values():
             if step.board != board or self._states[step.id] is not StepState.WAITING:
                 continue

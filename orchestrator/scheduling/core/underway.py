@@ -71,7 +71,7 @@ class Underway:
 
     def maker(self, key: str | None) -> str | None:
         """The running step that makes this key."""
-        return next((step for step, made in self._keys.items() if made == key), None)
+        return next((step for step, underway in self._keys.items() if underway == key), None)
 
     def making(self, key: str | None) -> bool:
         """Whether a running step makes this key."""

@@ -96,9 +96,9 @@ class RknnToolchain:
     @classmethod
     def within(cls, environment: environments.Environment) -> RknnToolchain:
         """The toolchain in a given environment, which need not be finished."""
-        made = cls()
-        made._environment = environment
-        return made
+        toolchain = cls()
+        toolchain._environment = environment
+        return toolchain
 
     def version(self) -> str:
         """The toolkit's version and our recipes."""
@@ -200,8 +200,8 @@ class RknnToolchain:
         words += [rknn_files.REQUEST, rknn_files.RESULT]
         with converting(deadline) as seconds:
             run = run_tool(words, folder=folder, deadline=seconds, environment=CLEAN)
-        told = folder / rknn_files.RESULT
-        said = told.read_bytes() if told.is_file() else b""
+        result = folder / rknn_files.RESULT
+        said = result.read_bytes() if result.is_file() else b""
         return run, read_result(said, run, proto, self.toolkit(), target)
 
 
@@ -270,19 +270,19 @@ def calibration_facts(
 
 
 def read_result(
-    told: bytes, run: ToolRun, proto: onnx.ModelProto, toolkit: str, target: str
+    answer: bytes, run: ToolRun, proto: onnx.ModelProto, toolkit: str, target: str
 ) -> dict[str, Any]:
     """What the script says it did.
 
     Args:
-        told: the result file; empty when there is none.
+        answer: the result file; empty when there is none.
 
     Raises:
         ToolchainError: it says that it failed, or says nothing: with the toolkit's own words, the
             nodes that they name and the command to repeat.
     """
     try:
-        result: dict[str, Any] = json.loads(told)
+        result: dict[str, Any] = json.loads(answer)
     except ValueError:
         ended = f"ended with exit code {run.returncode} and left no {rknn_files.RESULT}"
         result = {"ok": False, "error": ended, "calls": []}

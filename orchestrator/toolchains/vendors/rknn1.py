@@ -178,11 +178,11 @@ class Rknn1Toolchain:
     def _result(self, left: Returned, proto: onnx.ModelProto, target: str) -> dict[str, Any]:
         toolkit = f"{PACKAGE} {self._version}"
         result = rknn.read_result(left.read(rknn_files.RESULT), left.run, proto, toolkit, target)
-        told = result.get("version") or self._version
-        if told != self._version:
+        version = result.get("version") or self._version
+        if version != self._version:
             raise ToolchainError(
-                f"{PACKAGE} is {told} where it runs, but the inventory says {self._version}",
-                f"write `version: {json.dumps(told)}` below `toolchains: {{rknn1: ...}}`",
+                f"{PACKAGE} is {version} where it runs, but the inventory says {self._version}",
+                f"write `version: {json.dumps(version)}` below `toolchains: {{rknn1: ...}}`",
             )
         return result
 

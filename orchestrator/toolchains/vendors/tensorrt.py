@@ -113,17 +113,17 @@ class TensorRtTwin:
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
-        made = TensorRtToolchain().quantize(model, table, scheme)
+        artifact = TensorRtToolchain().quantize(model, table, scheme)
         facts = _HALF_FACTS if scheme.dtype == "float16" else _FACTS
         facts = TWIN_FACTS if scheme.is_given else facts
         about = {"version": self.version(), **twin_facts(LABEL, facts)}
-        return Artifact(made.data, made.format, {**made.manifest, **about})
+        return Artifact(artifact.data, artifact.format, {**artifact.manifest, **about})
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
-        made = TensorRtToolchain().convert(quantized)
+        artifact = TensorRtToolchain().convert(quantized)
         about = {"version": self.version(), "executed_by": "twin"}
-        return Artifact(made.data, made.format, {**made.manifest, **about})
+        return Artifact(artifact.data, artifact.format, {**artifact.manifest, **about})
 
 
 DESCRIPTOR = Descriptor(LABEL, TensorRtToolchain, TensorRtTwin, LABEL)
