@@ -31,7 +31,7 @@ def opened(made, path, *, timeout_s=20.0, build_s=20.0, told=None, **options):
         preprocessing=Preprocessing("NCHW", "RGB", 128.0, 1.0, SIZE, SIZE),
         timeout_s=timeout_s,
         build_s=build_s,
-        told=told,
+        on_building=told,
     )
 
 

@@ -107,6 +107,12 @@ def test_a_boards_own_folder_and_a_strangers_project_are_none(
     assert find_root(below) is None
     (tmp_path / "matrix.yaml").touch()
     assert find_root(below) == tmp_path
+    mode = tmp_path.stat().st_mode
+    tmp_path.chmod(0o1777)
+    assert find_root(below) is None
+    assert find_root(tmp_path) == tmp_path
+    tmp_path.chmod(mode)
+    assert find_root(below) == tmp_path
     stranger = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: stranger)
     assert find_root(below) is None

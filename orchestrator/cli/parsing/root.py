@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 # `.farm` alone is none: a board has its agent's files in a folder of that name.
@@ -12,10 +13,15 @@ MARKS = ("matrix.yaml", "device_inventory.yaml", ".farm/store", "runs/latest")
 def find_root(here: Path) -> Path | None:
     """The nearest folder that holds a project, `here` or above it; None when there is none.
 
-    A folder above that belongs to somebody else is skipped: its files could name programs.
+    A folder above that belongs to somebody else, or that anybody may write to (/tmp), is skipped:
+    its files could name programs.
     """
     for folder in (here, *here.parents):
-        own = folder == here or folder.stat().st_uid == os.geteuid()
-        if own and any(os.path.lexists(folder / mark) for mark in MARKS):
+        if (folder == here or _is_own(folder)) and any(os.path.lexists(folder / mark) for mark in MARKS):
             return folder
     return None
+
+
+def _is_own(folder: Path) -> bool:
+    found = folder.stat()
+    return found.st_uid == os.geteuid() and not found.st_mode & stat.S_IWOTH
