@@ -17,7 +17,9 @@ def find_root(here: Path) -> Path | None:
     its files could name programs.
     """
     for folder in (here, *here.parents):
-        if (folder == here or _is_own(folder)) and any(os.path.lexists(folder / mark) for mark in MARKS):
+        if (folder == here or _is_own(folder)) and any(
+            os.path.lexists(folder / mark) for mark in MARKS
+        ):
             return folder
     return None
 
