@@ -15,6 +15,7 @@ from docs.builder.__main__ import build
 from docs.builder.contents import sections
 from docs.builder.generated import PAGES, hardware
 from docs.builder.outside import fetched
+from docs.builder.pictures import PICTURES
 from orchestrator.plugins import built_in_toolchains
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.runtimes import inventory_runtimes
@@ -50,7 +51,7 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.needs("git")
 def test_every_link_between_pages_leads_somewhere() -> None:
     broken, seen = [], 0
-    generated = {ROOT / "docs" / name for name in PAGES}
+    generated = {ROOT / "docs" / name for name in (*PAGES, *PICTURES)}
     for page in pages():
         for target, anchor in LINK.findall(page.read_text()):
             if "://" in target or target.startswith("mailto:"):
@@ -160,3 +161,12 @@ def test_the_generated_reference_has_what_the_code_has() -> None:
         r'event: Literal\["(\w+)"\]', (ROOT / "orchestrator/events.py").read_text()
     ):
         assert f"## {name}\n" in events
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    text = (ROOT / "README.md").read_text()
+    prose = re.sub(r"\]\([^)]*\)", "]", text)
+    assert len([word for word in prose.split() if re.search(r"\w", word)]) < 500
+    assert text.count("```sh") == 2
+    (five,) = re.findall(r"## Five commands\n```sh\n(.*?)```", text, re.DOTALL)
+    assert five.count("\n") == 5

@@ -8,6 +8,7 @@ from pathlib import Path
 from docs.builder.contents import tree, trees
 from docs.builder.generated import PAGES
 from docs.builder.links import LINK, place, rewritten
+from docs.builder.pictures import PICTURES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -24,11 +25,13 @@ def assemble(target: Path) -> list[str]:
     shutil.copytree(DOCS / "images", target / "images", ignore=shutil.ignore_patterns("*.py"))
     for name, page in PAGES.items():
         _write(target / name, page())
+    for name, draw in PICTURES.items():
+        draw(target / name)
     waiting = [path.relative_to(ROOT).as_posix() for path in sorted(DOCS.rglob("*.md"))]
     done: list[str] = []
     while waiting:
         name = waiting.pop()
-        if name in done or place(name) in PAGES or name == "README.md":
+        if name in done or place(name) in (*PAGES, *PICTURES) or name == "README.md":
             continue
         done.append(name)
         source = ROOT / name

@@ -1,9 +1,8 @@
-"""Every command block of README and docs/reference/commands.md is run, in a copy of the project
-with a small test set."""
+"""The commands of README and of the pages that say so are run, in a copy of the project with a
+small test set."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -11,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from docs.builder.blocks import RUN_BY, blocks_of
+
 from .project import ROOT, Project
 
-PAGES = ("README.md", "docs/reference/commands.md")
-BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = [page for (page, language), file in RUN_BY.items() if file == "tests/run/test_readme.py"]
 # `make test` runs this very test.
 NOT_HERE = ("make test",)
 MAY_END_WITH = {"farm gate": (0, 3)}
@@ -24,8 +24,9 @@ def commands() -> list[str]:
     """Each line of each block once, without its comment; several on a line stand apart."""
     found = []
     for page in PAGES:
-        for block in BLOCK.findall((ROOT / page).read_text()):
-            for line in block.splitlines():
+        blocks = [block for block in blocks_of(page) if block.language == "sh"]
+        for block in (block for block in blocks if block.how == "run"):
+            for line in block.text.splitlines():
                 found += [part.strip() for part in line.split("#")[0].split(";") if part.strip()]
     return list(dict.fromkeys(found))
 
