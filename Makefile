@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 FAST := $(PYTEST) -m "not slow" -n 3 --dist loadfile
 SLOWEST := $(if $(IN_CI),--durations=20 --durations-min=3)
 
-.PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench docs pictures setup setup-dev clean
+.PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench docs dist dist-check pictures setup setup-dev clean
 
 run: setup
 	$(BIN)/farm run matrix.yaml
@@ -58,6 +58,20 @@ bench: setup-dev
 
 docs: setup-dev
 	$(BIN)/python -m docs.builder site
+
+# A wheel and an sdist; dist-check installs each into an empty environment and plans a table there.
+dist: setup-dev
+	rm -rf dist
+	$(BIN)/python -c "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')" >/dev/null
+	@ls dist
+
+dist-check: dist
+	@for file in dist/*.whl dist/*.tar.gz; do \
+	  echo "== $$file"; folder=$$(mktemp -d) && file=$$PWD/$$file && pins=$$PWD/pins.txt && \
+	  $(PYTHON) -m venv $$folder/venv && \
+	  $$folder/venv/bin/pip install --quiet --disable-pip-version-check -c $$pins $$file && \
+	  (cd $$folder && unset PYTHONPATH && venv/bin/farm --version && venv/bin/farm init --yes && \
+	   venv/bin/facefarm plan) || exit 1; rm -rf $$folder; done
 
 pictures: setup
 	$(BIN)/python docs/images/console.py $(RUN)

@@ -51,19 +51,13 @@ def _draw(path: Path, counts: Counts, edges: Floats, ranges: Mapping[str, Range]
         axes.set(
             yscale="log", ylim=(0.5, None), xlim=(ranges["minmax"][0] - 1, ranges["minmax"][1] + 1)
         )
-        for height, (name, (low, high)) in zip((0.96, 0.88, 0.80), ranges.items(), strict=True):
-            colour = COLOURS[name]
-            for end in (low, high):
-                axes.axvline(float(end), color=colour, linewidth=1.2, linestyle="--")
-            axes.text(
-                0.985,
-                height,
-                f"{name}: {low:.2f} to {high:.2f}",
-                color=colour,
-                transform=axes.transAxes,
-                ha="right",
-                va="top",
+        for name, (low, high) in ranges.items():
+            label = f"{name}: {low:.2f} to {high:.2f}"
+            axes.axvline(float(low), color=COLOURS[name], linewidth=1.4, linestyle="--")
+            axes.axvline(
+                float(high), color=COLOURS[name], linewidth=1.4, linestyle="--", label=label
             )
+        figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor="linecolor")
         axes.set_xlabel(f"value of {TENSOR}", color=GREY)
         axes.set_ylabel("how often, 16 images", color=GREY)
         axes.tick_params(colors=GREY)

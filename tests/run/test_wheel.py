@@ -26,6 +26,11 @@ def test_a_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     assert "orchestrator/agents/protocol/wire.py" in names
     assert "orchestrator/models/LICENSE" in names
     assert "orchestrator/models/synthdet.onnx" in names
+    (entries,) = [name for name in names if name.endswith("entry_points.txt")]
+    scripts = zipfile.ZipFile(wheel).read(entries).decode()
+    # `pipx run facefarm` looks for a command of the distribution's own name.
+    assert "\nfarm = " in scripts
+    assert "\nfacefarm = " in scripts
     site = tmp_path / "site"
     subprocess.run(
         [*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, timeout=300
