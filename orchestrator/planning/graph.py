@@ -155,21 +155,28 @@ class _Builder:
     ) -> None:
         self._bound = bound
         self.steps: dict[str, Step] = {}
+        self._noted: set[tuple[str, str]] = set()
         self._matrix, self._models, self._boards = matrix, models, boards
         self._sets, self._facts, self._versions = image_sets, facts, versions
 
     def _add(self, step: Step, cell: str) -> str:
         held = self.steps.setdefault(step.id, step)
-        if cell not in held.cells:
-            held.cells.append(cell)
+        if self._note(held, cell):
             for source in (*held.inputs.values(), *held.after):
                 self._touch(source, cell)
         return held.id
 
+    def _note(self, step: Step, cell: str) -> bool:
+        """Note that a cell needs a step; whether that was new."""
+        if (step.id, cell) in self._noted:
+            return False
+        self._noted.add((step.id, cell))
+        step.cells.append(cell)
+        return True
+
     def _touch(self, step_id: str, cell: str) -> None:
         step = self.steps[step_id]
-        if cell not in step.cells:
-            step.cells.append(cell)
+        if self._note(step, cell):
             for source in (*step.inputs.values(), *step.after):
                 self._touch(source, cell)
 

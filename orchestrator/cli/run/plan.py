@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +16,6 @@ from rich.text import Text
 from orchestrator.audit.sentences import heading
 from orchestrator.counting import counted
 from orchestrator.fleet.transport.untrusted import headline
-from orchestrator.planning.cells import Cell
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.reporting.durations import between
 from orchestrator.reporting.tables.causes import causes, names_of
@@ -59,6 +60,7 @@ def _plain(plan: Plan) -> dict[str, Any]:
     todo = set(plan.resolution.todo)
     expected = expected_of(plan)
     infos = {info.id: info for info in plan.step_infos()}
+    refused, steps = _refusals(plan), _steps_by_cell(plan)
     return {
         "rows": [
             {
@@ -69,8 +71,8 @@ def _plain(plan: Plan) -> dict[str, Any]:
                 "executed_by": cell.probe.executed_by,
                 "gallery": cell.gallery.name if plan.matrix.task == "recognition" else None,
                 "impossible": cell.reason,
-                "not_now": [] if cell.reason else _refusals(plan, cell),
-                "steps": [s.id for s in plan.graph.steps.values() if cell.name in s.cells],
+                "not_now": [] if cell.reason else refused.get(cell.name, []),
+                "steps": steps.get(cell.name, []),
             }
             for cell in plan.cells
         ],
@@ -113,10 +115,11 @@ def _intake(plan: Plan) -> list[str]:
 
 def show_plan(console: Console, plan: Plan, *, steps: bool) -> None:
     """Rows and the sum first, why rows cannot run, and the steps where they are asked for."""
-    console.print(_rows(plan, console.width))
+    refused = _refusals(plan)
+    console.print(_rows(plan, refused, console.width))
     console.print()
     total = len(plan.cells)
-    for cause in causes(_why(plan), {cell.name: cell.board for cell in plan.cells}):
+    for cause in causes(_why(plan, refused), {cell.name: cell.board for cell in plan.cells}):
         console.print(Text(f"{names_of(cause, total)}: {cause.what}"))
     todo = plan.resolution.todo
     cached = len(plan.resolution.contents)
@@ -160,13 +163,16 @@ STEP_COLUMNS = (
 POOL_SHOWN = 2
 
 
-def _rows(plan: Plan, width: int) -> Table:
+def _rows(plan: Plan, refused: Mapping[str, list[str]], width: int) -> Table:
     rows: list[list[str | Text]] = []
+    steps, todo_of = plan.graph.steps, Counter[str]()
+    for step_id in plan.resolution.todo:
+        todo_of.update(set(steps[step_id].cells))
     for cell in plan.cells:
-        count = sum(cell.name in plan.graph.steps[s].cells for s in plan.resolution.todo)
+        count = todo_of[cell.name]
         if cell.reason:
             todo = Text("impossible", "red")
-        elif _refusals(plan, cell):
+        elif cell.name in refused:
             todo = Text(f"{counted(count, 'step')}, not now", "yellow")
         else:
             todo = Text(counted(count, "step")) if count else Text("nothing, all cached", "green")
@@ -184,21 +190,32 @@ def _pool(names: tuple[str, ...]) -> str:
     return ", ".join(names[:POOL_SHOWN]) + (f" +{more}" if more > 0 else "")
 
 
-def _why(plan: Plan) -> dict[str, str]:
+def _why(plan: Plan, refused: Mapping[str, list[str]]) -> dict[str, str]:
     """Why rows are impossible, or cannot be made now."""
     found = {}
     for cell in plan.cells:
         if cell.reason:
             found[cell.name] = f"impossible: {headline(cell.reason.removeprefix(cell.board), 600)}"
-        elif reasons := _refusals(plan, cell):
+        elif reasons := refused.get(cell.name):
             found[cell.name] = f"not now: {headline('; '.join(reasons), 600)}"
     return {name: " ".join(text.split()) for name, text in found.items()}
 
 
-def _refusals(plan: Plan, cell: Cell) -> list[str]:
-    steps = plan.graph.steps
-    found = {e.message: None for s, e in plan.refusals().items() if cell.name in steps[s].cells}
-    return list(found)
+def _refusals(plan: Plan) -> dict[str, list[str]]:
+    """Why boards of a row are out of use, by the row's name; of no row that can be plan."""
+    found: dict[str, dict[str, None]] = {}
+    for step_id, error in plan.refusals().items():
+        for name in plan.graph.steps[step_id].cells:
+            found.setdefault(name, {})[error.message] = None
+    return {name: list(messages) for name, messages in found.items()}
+
+
+def _steps_by_cell(plan: Plan) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for step in plan.graph.steps.values():
+        for name in dict.fromkeys(step.cells):
+            found.setdefault(name, []).append(step.id)
+    return found
 
 
 def _steps(plan: Plan, width: int) -> Table:

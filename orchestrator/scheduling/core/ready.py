@@ -77,7 +77,11 @@ class HeadQueue:
             self._tokens[step_id] += 1
 
     def add_to(self, found: list[str], allowed: Callable[[str], bool], slots: int) -> None:
-        """Append up to `slots` steps that are allowed, of each kind."""
+        """Append up to `slots` steps that are allowed, of each kind.
+
+        Args:
+            allowed: asked in the order of the queue, once each.
+        """
         for heap in self._heaps:
             looked_at: list[Any] = []
             most = len(found) + slots
@@ -121,8 +125,9 @@ class Ready:
         self.since: dict[str, float] = {}
         self._filed: dict[str, str] = {}  # the board under which a step is filed
         self._head = HeadQueue()
+        self._turns = HeadQueue()  # extractions on the head's processors
         self._lines: dict[str, dict[str, None]] = {}  # ready steps by board
-        self._open: set[str] = set()  # boards whose line is to be looked at
+        self._open: set[str] = set()  # boards whose whole line is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
         self._near_pooled: set[str] = set()
         self.extractions: set[str] = set()
@@ -151,8 +156,13 @@ class Ready:
 
     def freed(self, board: str) -> None:
         """A board has ended what it did."""
-        if board in self._lines:
+        if self._does_else(board):
             self._open.add(board)
+
+    def _does_else(self, board: str) -> bool:
+        """Whether a step is ready for a board that is no extraction on the head's processors."""
+        ready = self._lines.get(board, ())
+        return not all(self._extracts_here(self._steps[step_id]) for step_id in ready)
 
     def line(self, board: str) -> list[Step]:
         """Ready steps of a board."""
@@ -194,6 +204,17 @@ class Ready:
             if allowed(step_id)
         ]
         self._head.add_to(found, allowed, slots)
+        taken = set(self._open)
+
+        def in_turn(step_id: str) -> bool:
+            """Whether it is a board's first; no more of them than may run are to be chosen from."""
+            board = self._steps[step_id].board
+            if board in taken or busy(board) or not connected(board) or not allowed(step_id):
+                return False
+            taken.add(board)
+            return True
+
+        self._turns.add_to(found, in_turn, 2 * slots)
         found.sort(key=self.position.__getitem__)
         return [self.candidate(self._steps[step_id]) for step_id in found]
 
@@ -245,7 +266,10 @@ class Ready:
         self._filed[step.id] = step.board
         if step.board:
             self._lines.setdefault(step.board, {})[step.id] = None
-            self._open.add(step.board)
+            if self._extracts_here(step):
+                self._turns.join(step, (order(self.candidate(step)), self.position[step.id]))
+            else:
+                self._open.add(step.board)
             return
         self._head.join(step, (order(self.candidate(step)), self.position[step.id]))
 
@@ -254,10 +278,11 @@ class Ready:
         self.since.pop(step_id, None)
         self._near_pooled.discard(step_id)
         self._head.leave(step_id)
+        self._turns.leave(step_id)
         for lines in (self._lines, self._near):
             line = lines.get(board, {})
             line.pop(step_id, None)
             if not line:
                 lines.pop(board, None)
-        if board not in self._lines:
+        if board in self._open and not self._does_else(board):
             self._open.discard(board)
