@@ -21,15 +21,12 @@ from orchestrator.cluster.remote_images import sent
 from orchestrator.errors import FarmError, TransientError
 from orchestrator.fleet.boards.addressing import address_of
 from orchestrator.fleet.boards.board import Address, Artifact
-from orchestrator.fleet.boards.deadlines import Deadlines
+from orchestrator.fleet.boards.deadlines import CONTROL_S, HOST_GRACE_S, PROOF_S, Deadlines
 from orchestrator.fleet.boards.recovery import Rung, climb, longest_s
 from orchestrator.fleet.emulated.boards import EmulatedFleet
-from orchestrator.specs.inventory import Board, EmulatedTransportSpec
+from orchestrator.specs.inventory import Board
 
 # A host actor's own deadlines come first; only one that hangs lets these pass.
-GRACE_S = 30.0
-CONTROL_S = 5.0
-PROOF_S = 300.0
 
 
 @dataclass(eq=False)
@@ -70,7 +67,7 @@ class Boards:
 
     def recover(self, board: Board, rung: Rung) -> str:
         """Reboot a board or cycle its power; what went wrong in words, empty when it was done."""
-        if isinstance(board.transport, EmulatedTransportSpec) and rung == "reboot":
+        if board.emulated and rung == "reboot":
             self._emulated.stop(board.name)
             return ""
         address = self._address(board) if rung == "reboot" else None
@@ -78,7 +75,7 @@ class Boards:
             return climb(board, rung, address, self._stop)
         import ray
 
-        limit = longest_s(board, self._deadlines.connect_s) + GRACE_S
+        limit = longest_s(board, self._deadlines.connect_s) + HOST_GRACE_S
         try:
             with translated(f"{board.name}: {rung}"), self._buried(board.name):
                 host = self._host(board.name)
@@ -119,7 +116,7 @@ class Boards:
 
         self._sites[board.name] = self._cluster.site_of(board)
         host = self._host(board.name)
-        limit = self._deadlines.meet_s + GRACE_S + (PROOF_S if runtimes else 0.0)
+        limit = self._deadlines.meet_s + HOST_GRACE_S + (PROOF_S if runtimes else 0.0)
         with translated(f"{board.name}: connecting"), self._buried(board.name):
             try:
                 facts: dict[str, Any] = ray.get(
@@ -181,7 +178,7 @@ class Boards:
                 sent(each, ray.put) if isinstance(each, ImageFile) else each for each in arguments
             )
         every = self._deadlines
-        limit = every.transfer_s + every.open_s + every.chunk_s + works_s + GRACE_S
+        limit = every.transfer_s + every.open_s + every.chunk_s + works_s + HOST_GRACE_S
         with translated(f"{board}: {method}"), self._buried(board):
             stream = getattr(host.actor, method).remote(board, *arguments)
             while True:

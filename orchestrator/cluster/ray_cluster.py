@@ -28,9 +28,9 @@ from orchestrator.cluster.nodes import (
 from orchestrator.cluster.own import OwnHead
 from orchestrator.cluster.watch import ProcessWatch
 from orchestrator.errors import FarmError, TransientError, UserError
+from orchestrator.fleet.boards.deadlines import NODE_PROBE_S
 from orchestrator.specs.inventory import Board
 
-PROBE_S = 60.0
 POLL_S = 0.1
 Level = Literal["info", "warning"]
 
@@ -213,7 +213,7 @@ class RayCluster:
             remote = ray.remote(num_cpus=0, max_retries=0, **_on(node.id))(probe.look)
             asked[remote.remote()] = node
             silent[node.site] = f"Ray's node {node.words} does not answer"
-        end = time.monotonic() + PROBE_S
+        end = time.monotonic() + NODE_PROBE_S
         while silent and asked and time.monotonic() < end:
             for reference in ray.wait(list(asked), timeout=0.5)[0]:
                 node = asked.pop(reference)

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import TransientError
+from orchestrator.fleet.boards.deadlines import FETCH_S
 
 if TYPE_CHECKING:
     from orchestrator.cluster.interfaces import ImageFile
 
 PART_BYTES = 4 << 20
 AHEAD = 2
-FETCH_S = 300.0
 
 
 @dataclass(frozen=True)

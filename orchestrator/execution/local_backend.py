@@ -54,7 +54,7 @@ def host_plan(request: Request) -> Plan:
 def substitute(board: Board) -> Board:
     """An emulated board in the place of a real or simulated one; others as they are."""
     here = isinstance(board.transport, LocalTransportSpec) and board.runtime.name == "onnxruntime"
-    if here or isinstance(board.transport, EmulatedTransportSpec):
+    if here or board.emulated:
         return board
     return board.substitute(
         transport=EmulatedTransportSpec(),

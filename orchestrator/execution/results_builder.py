@@ -83,7 +83,7 @@ def _row(plan: Plan, cell: Cell, found: _CellHeld) -> CellResult:
             "board": cell.board,
             "kind": cell.kind,
             "executed_by": cell.probe.executed_by,
-            "emulated": board.executed_by == "emulated",
+            "emulated": board.emulated,
             **plan.axes(cell),
             "calibrator": quantization.calibrator if quantization.is_calibrated else None,
             "mixed": cell.mixed,

@@ -320,7 +320,7 @@ def _encoder(
     board = pool[0]
     kind = kinds[board.kind]
     toolchain = board.toolchain_for(entry.toolchain)
-    twin = board.executed_by == "emulated" and toolchain != "onnxruntime"
+    twin = board.runs_twin(toolchain)
     can = capabilities.get(capability_name(toolchain, twin))
     runtime = can.runtime if can else kind.runtime
     if board.executed_by == "simulator" and can is not None:

@@ -14,7 +14,6 @@ from orchestrator.planning.tasks import TASKS
 from orchestrator.specs.base import Spec
 from orchestrator.specs.inventory import (
     Board,
-    EmulatedTransportSpec,
     Inventory,
     LocalTransportSpec,
     SimulatorTransportSpec,
@@ -243,7 +242,7 @@ def _runtime(board: Board, rows: Sequence[Cell], matrix: Matrix, faithful: bool)
     options, kind = board.runtime, load_kinds()[board.kind]
     name = options.name
     runs = {cell.probe.runtime for cell in rows}
-    if isinstance(board.transport, EmulatedTransportSpec) and name != "onnxruntime":
+    if board.emulated and name != "onnxruntime":
         text = (
             f"an emulated board runs its vendor's twin in onnxruntime, not {name}; leave the "
             "name out, or give the place of a real board"

@@ -122,8 +122,7 @@ def _asked(
                 continue
             for board in entry.boards.select(inventory):
                 toolchain = board.toolchain_for(entry.toolchain)
-                twin = board.executed_by == "emulated" and toolchain != "onnxruntime"
-                yield name, capability_name(toolchain, twin)
+                yield name, capability_name(toolchain, board.runs_twin(toolchain))
     fail(problems)
 
 

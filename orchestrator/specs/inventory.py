@@ -356,6 +356,15 @@ class Board(Spec):
             return "simulator"
         return "emulated" if isinstance(self.transport, EmulatedTransportSpec) else "board"
 
+    @property
+    def emulated(self) -> bool:
+        """Whether this machine plays the board."""
+        return self.executed_by == "emulated"
+
+    def runs_twin(self, toolchain: str) -> bool:
+        """Whether what a toolchain makes for this board is executed by the toolchain's twin."""
+        return self.emulated and toolchain != ONNXRUNTIME
+
     def runtime_for(self, name: str) -> RuntimeOptions:
         """The options of that runtime here: the entry's own when it speaks of this one."""
         if self.runtime.name == name:

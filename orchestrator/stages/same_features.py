@@ -48,7 +48,7 @@ def name_of(work: Work, step: Step) -> str:
     """What two steps have in common that make the same features; empty where none may."""
     if step.stage != "extract" or step.executed_by not in ON_THIS_HOST:
         return ""
-    if work.services.plan.boards[step.board].executed_by != "emulated":
+    if not work.services.plan.boards[step.board].emulated:
         return ""
     contents = work.services.plan.resolution.contents
     inputs = {role: contents.get(source) for role, source in step.inputs.items()}

@@ -311,7 +311,7 @@ def test_what_is_no_ssh_server_is_an_error_not_a_crash(
 ) -> None:
     from orchestrator.cli.boards import trust
 
-    monkeypatch.setattr(trust, "CONNECT_S", 3.0)
+    monkeypatch.setattr(trust, "ADD_CONNECT_S", 3.0)
     with peer(answer) as port:
         code, out, err = farm("add", f"x@127.0.0.1:{port}", "--yes")
     assert code in (1, 2)
@@ -370,7 +370,7 @@ def test_a_connected_board_whose_runtime_is_broken_is_never_ready(
 ) -> None:
     import orchestrator.fleet.boards.health as health
 
-    monkeypatch.setattr(health, "_OPEN_S", 2.0 if how == "hangs" else 30.0)
+    monkeypatch.setattr(health, "PROOF_OPEN_S", 2.0 if how == "hangs" else 30.0)
     code, says = BROKEN[how]
     package = tmp_path / "packages" / "onnxruntime"
     package.mkdir(parents=True)
@@ -388,7 +388,7 @@ def test_a_connected_board_whose_runtime_is_broken_is_never_ready(
         assert shown["state"] == "quarantined"
         # Mended, it is ready at the next check.
         shutil.rmtree(package)
-        monkeypatch.setattr(health, "_OPEN_S", 30.0)
+        monkeypatch.setattr(health, "PROOF_OPEN_S", 30.0)
         status, out, _ = farm("check", "bad")
         assert status == 0, out
         assert "bad: ready" in out

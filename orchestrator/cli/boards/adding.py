@@ -14,8 +14,9 @@ from orchestrator.cli.boards.entry import ssh_entry, valid
 from orchestrator.cli.boards.fleet import Places, by, printed, reaching, say
 from orchestrator.cli.boards.recognising import choose, no_python, probe_lines, room_for_farm
 from orchestrator.cli.boards.table import health_lines
-from orchestrator.cli.boards.trust import CONNECT_S, approve, approved_way
+from orchestrator.cli.boards.trust import approve, approved_way
 from orchestrator.errors import FarmError, UserError
+from orchestrator.fleet.boards.deadlines import ADD_CONNECT_S
 from orchestrator.fleet.boards.health import Health
 from orchestrator.fleet.boards.probing import BoardProbe, probe, recognise, usable_python
 from orchestrator.fleet.transport.jump_hosts import Place
@@ -142,7 +143,7 @@ def _looked_at(name: str, target: Target, host_key: HostKey, way: tuple[Place, .
         jump=way,
     )
     try:
-        transport.connect(CONNECT_S)
+        transport.connect(ADD_CONNECT_S)
         return probe(transport, load_kinds().values(), board=name)
     finally:
         transport.close()

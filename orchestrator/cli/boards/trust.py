@@ -9,11 +9,11 @@ from pathlib import Path
 from orchestrator.cli.boards.asking import answer
 from orchestrator.cli.boards.fleet import say
 from orchestrator.errors import UserError
+from orchestrator.fleet.boards.deadlines import ADD_CONNECT_S
 from orchestrator.fleet.transport.jump_hosts import Place, scan_host_key
 from orchestrator.fleet.transport.known_keys import HostKey, Pin, check_host_key, pins_of_user
 from orchestrator.fleet.transport.openssh_config import Target
 
-CONNECT_S = 20.0
 KNOWN_HOSTS = Path("~/.ssh/known_hosts")
 
 
@@ -36,7 +36,7 @@ def approve(
         UserError: nobody approved it.
     """
     named = (Pin.parse(given),) if given else ()
-    shown = scan_host_key(name, target.host, target.port, CONNECT_S, way, KNOWN_HOSTS)
+    shown = scan_host_key(name, target.host, target.port, ADD_CONNECT_S, way, KNOWN_HOSTS)
     address = f"{target.host}:{target.port}"
     known = pins_of_user(target.host, target.port, KNOWN_HOSTS.expanduser())
     pins = named or tuple(pin for pin in known if _same_kind(pin, shown))

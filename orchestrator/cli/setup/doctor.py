@@ -224,7 +224,7 @@ def _toolchains(inventory: Inventory) -> Iterator[Finding]:
     # An emulated board runs the twin, which needs nothing of the vendor's.
     wanted: dict[str, list[str]] = {name: [] for name in ("onnxruntime", *toolchain_names())}
     for board in inventory.boards:
-        if board.executed_by != "emulated" and board.transport.type != "local":
+        if not board.emulated and board.transport.type != "local":
             wanted.setdefault(board.toolchain_for("auto"), []).append(board.name)
     for name, boards in wanted.items():
         about = f"toolchain {name}" + (f" (for {', '.join(boards)})" if boards else "")

@@ -9,8 +9,31 @@ from dataclasses import dataclass, fields, replace
 from orchestrator.errors import UserError
 from orchestrator.fleet.transport.deadline import ENVIRONMENT
 
+# What `FARM_DEADLINES` does not change.
 SIMULATOR_BUILD_S = 3600.0
 """A simulator builds the model first: minutes, an hour with the slowest calibrator."""
+ADD_CONNECT_S = 20.0
+"""Connecting to a board that is being added."""
+PROBE_S = 30.0
+"""The script that looks at a board that is being added."""
+PROOF_OPEN_S, PROOF_RUN_S = 45.0, 20.0
+"""Opening the tiny model by which a runtime is proved, and running it."""
+PROOF_BUILD_S = 300.0
+"""Building that model: a Jetson's first build loads the whole of TensorRT."""
+PROOF_S = 300.0
+"""All proofs of a board together, when it is leased."""
+REBOOT_S = 15.0
+"""A board's reboot command."""
+POWER_S = 60.0
+"""The program that switches a board's power."""
+CONTROL_S = 5.0
+"""A host actor's answer to what it does at once."""
+HOST_GRACE_S = 30.0
+"""Beyond the deadlines of a call to a board, when another node carries it out."""
+NODE_PROBE_S = 60.0
+"""The first answer of a cluster's nodes."""
+FETCH_S = 300.0
+"""Images that a node fetches from the driver."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from orchestrator.errors import BoardError, FarmError, TransientError, UserError
 from orchestrator.fleet.boards import smoke_test
 from orchestrator.fleet.boards.addressing import contact
 from orchestrator.fleet.boards.board import Address, BoardLink
-from orchestrator.fleet.boards.deadlines import Deadlines
+from orchestrator.fleet.boards.deadlines import PROOF_BUILD_S, PROOF_OPEN_S, PROOF_RUN_S, Deadlines
 from orchestrator.fleet.boards.entry import identity
 from orchestrator.fleet.session.types import AgentFacts
 from orchestrator.planning.identity import Evidence, judge
@@ -27,10 +27,6 @@ from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.runtimes import TRIAL, board_runtimes
 from orchestrator.specs.runtimes import runtime as runtime_of
 from orchestrator.store.fleet_entries import NOT_DESCRIBED, Checked, Described, Proof, State
-
-_OPEN_S = 45.0
-_BUILD_S = 300.0  # the proof is tiny, but a Jetson's first build loads the whole of TensorRT
-_RUN_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -197,9 +193,9 @@ def limited(address: Address) -> Address:
 
     limits = dataclasses.replace(
         asked,
-        open_s=share(_OPEN_S, Deadlines.open_s, asked.open_s),
-        build_s=share(_BUILD_S, Deadlines.build_s, asked.build_s),
-        chunk_s=share(_RUN_S, Deadlines.chunk_s, asked.chunk_s),
+        open_s=share(PROOF_OPEN_S, Deadlines.open_s, asked.open_s),
+        build_s=share(PROOF_BUILD_S, Deadlines.build_s, asked.build_s),
+        chunk_s=share(PROOF_RUN_S, Deadlines.chunk_s, asked.chunk_s),
     )
     return dataclasses.replace(address, deadlines=limits, asked=asked)
 

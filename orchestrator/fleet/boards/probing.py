@@ -17,6 +17,7 @@ from typing import Any
 
 from orchestrator.agents.host.identity import ACCELERATORS
 from orchestrator.errors import BoardError
+from orchestrator.fleet.boards.deadlines import PROBE_S
 from orchestrator.fleet.session.types import clean_text
 from orchestrator.fleet.transport.channel import Transport
 from orchestrator.fleet.transport.commands import ITS_OWN_PYTHON, said
@@ -24,7 +25,6 @@ from orchestrator.planning.identity import SOC, TREE, Evidence, fitting, judge
 from orchestrator.specs.kinds import Kind
 from orchestrator.specs.runtimes import Descriptor, board_runtimes, runtimes
 
-PROBE_S = 30.0
 _LINE = re.compile(rb"^farm:([a-z_]+)=(.*)$", re.MULTILINE)
 _MAX_VALUES = 64
 _SUFFIX = re.compile(r"\.so\.([0-9][0-9.]*)$")

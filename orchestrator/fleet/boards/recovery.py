@@ -14,12 +14,11 @@ from typing import Literal
 
 from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.fleet.boards.board import Address, make_transport
+from orchestrator.fleet.boards.deadlines import POWER_S, REBOOT_S
 from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.specs.inventory import Board, SshTransportSpec
 
 Rung = Literal["reboot", "power"]
-POWER_S = 60.0
-REBOOT_S = 15.0
 
 
 def rungs(board: Board) -> tuple[Rung, ...]:
