@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from docs.builder.__main__ import build
 from docs.builder.contents import sections
 from docs.builder.generated import PAGES, hardware
 from docs.builder.outside import fetched
@@ -82,6 +81,8 @@ def test_each_page_stands_in_one_of_the_four_parts() -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from docs.builder.__main__ import build  # Sphinx, which the collection goes without
+
     folder = tmp_path_factory.mktemp("docs") / "site"
     assert build(folder) == 0
     return folder

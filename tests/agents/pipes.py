@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -108,6 +109,7 @@ class PipeChannel:
         os.close(self._waker)
 
 
+@functools.cache
 def interpreters() -> dict[str, str]:
     """Every Python found here, by version; the one that runs the tests included."""
     import shutil

@@ -12,7 +12,7 @@ from tests.run.project import ROOT
 
 @pytest.mark.parametrize(
     ("first", "count"),
-    [(0, 60), pytest.param(60, 240, marks=pytest.mark.slow)],
+    [(0, 30), pytest.param(30, 270, marks=pytest.mark.slow)],
 )
 def test_none_ends_in_a_traceback(first: int, count: int) -> None:
     done = subprocess.run(

@@ -6,15 +6,17 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 
 import orchestrator as farm
 from orchestrator.errors import UserError
 
 from .project import FLOAT, HOST, ROOT, Project, emulated, entry
+
+if TYPE_CHECKING:
+    import nbformat
 
 NOTEBOOK = ROOT / "examples" / "notebook" / "explore.ipynb"
 
@@ -31,6 +33,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def executed(project: Project) -> nbformat.NotebookNode:
+    import nbformat
+    from nbclient import NotebookClient
+
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     kept = dict(os.environ)
     own = dict.fromkeys(("TMPDIR", "FARM_LOCK_FOLDER"), project.temporary)
@@ -88,6 +93,8 @@ def test_the_api_gives_what_results_json_says(
 
 
 def test_the_kept_outputs_show_what_the_notebook_makes_and_nothing_of_a_machine() -> None:
+    import nbformat
+
     text = NOTEBOOK.read_text("utf-8")
     assert len(text) < 100_000
     outputs = [

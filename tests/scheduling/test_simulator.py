@@ -68,7 +68,7 @@ POOLS = st.lists(
 DEATHS = st.dictionaries(st.sampled_from(NAMES), st.floats(0, 200), max_size=4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(POOLS, DEATHS, st.integers(0, 9), st.sampled_from([10, 1000]))
 def test_no_board_does_two_things_no_step_runs_twice_and_every_run_ends(
     pools: list[tuple[str, ...]], deaths: dict[str, float], seed: int, units: int
@@ -243,7 +243,7 @@ def everything(
     return [ready.candidate(step) for step in free]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     POOLS,
     DEATHS,
