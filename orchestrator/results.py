@@ -286,12 +286,60 @@ class Difference(Part):
     real: bool | None = None
 
 
+class DetectorResult(Part):
+    """The detector that finds a row's faces, where it runs on the row's board.
+
+    Attributes:
+        model: its name.
+        backend, dtype, granularity, symmetry, calibrator: as of a row.
+        latency, latency_host: of the detector alone, as of a row.
+    """
+
+    model: str
+    backend: str
+    dtype: str
+    granularity: str | None
+    symmetry: str | None
+    calibrator: str | None
+    latency: Latency | None = None
+    latency_host: Latency | None = None
+    artifact_sha256: str
+    artifact_bytes: int
+
+    @property
+    def scheme(self) -> str:
+        """`float32`, `uint8 per-tensor asymmetric`."""
+        words = (self.dtype, self.granularity, self.symmetry, self.calibrator)
+        return " ".join(word for word in words if word and word != "minmax")
+
+
+class Split(Part):
+    """What a row of two models loses by each of them, over the same probes.
+
+    Attributes:
+        detector: the row's detector with the float32 recognizer, against float32 throughout.
+        recognizer: the float32 detector with the row's recognizer, against the same.
+    """
+
+    detector: Difference
+    recognizer: Difference
+
+
+class NotAcquired(Part):
+    """Failures to acquire: photos in which the detector found no face. They count as misses."""
+
+    gallery: int
+    probe: int
+
+
 class CellResult(Part):
     """One row. `latency` only where a board was timed; `latency_host` where this host or
     another board than the row's was timed.
 
     `task`: recognition or detection; `detection` holds a detector's figures, whose `rank1` and
     `tar` are empty.
+    `detector`: of a row whose board finds the faces, too; `latency` is then the recognizer's alone,
+    and the verdict is of both. `split`: what each of the two loses. `not_acquired`: of photos.
     `emulated`: an emulated board was used, whatever ran there (`executed_by`: twin or emulated).
     `helpers`: what each accuracy helper gained, in words; empty without any.
     """
@@ -320,7 +368,10 @@ class CellResult(Part):
     tar: Tar = NO_TAR
     tar_all: list[Tar] = []
     detection: Detection | None = None
+    detector: DetectorResult | None = None
+    not_acquired: NotAcquired | None = None
     difference: Difference | None = None
+    split: Split | None = None
     failed_images: int = 0
     verdict: str
     verdict_reason: str = ""
@@ -330,3 +381,11 @@ class CellResult(Part):
     warnings: list[str] = []
     helpers: str = ""
     provenance: dict[str, Any] = {}
+
+    @property
+    def p50_ms(self) -> float | None:
+        """Median time on the board, milliseconds; of two models the sum of their medians. None
+        where no board was timed."""
+        parts = [self.latency] if self.detector is None else [self.detector.latency, self.latency]
+        times = [part.device.p50_ms for part in parts if part is not None]
+        return sum(times) if len(times) == len(parts) else None

@@ -55,11 +55,14 @@ def rate_text(estimate: Estimate, with_interval: bool = True) -> str:
 def time_text(result: CellResult, with_reasons: bool = True) -> str:
     """The Time column: the p50 of a board; never that of a host or another board in its place.
 
-    A suspect time carries its reasons in a word each, `16.2 ms SUSPECT (throttled)`.
+    A suspect time carries its reasons in a word each, `16.2 ms SUSPECT (throttled)`. Of two models
+    it is the detector's and the recognizer's: `9.1 + 16.2 ms`.
     """
     if result.latency is None and result.verdict != Verdict.SUSPECT:
         return DASH
     text = milliseconds(result.latency.device.p50_ms if result.latency else None)
+    if result.detector is not None and result.detector.latency is not None and result.latency:
+        text = f"{result.detector.latency.device.p50_ms:.1f} + {text}"
     if result.verdict == Verdict.VALID:
         return text
     if not with_reasons:

@@ -6,15 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from orchestrator.aligning.photo_rows import HostAlignedRows
 from orchestrator.audit.sentences import shortened
+from orchestrator.execution.detector_result import (
+    HeldDetector,
+    as_json,
+    provenance,
+    timed_together,
+)
 from orchestrator.hashing import digest
-from orchestrator.planning.cells import Cell
+from orchestrator.planning.cells import Cell, Encoder
 from orchestrator.planning.graph import CellTargets
 from orchestrator.planning.tasks import TASKS
 from orchestrator.planning.versions import mismatches
 from orchestrator.preflight.planner import Plan, encoder_backend
 from orchestrator.results import CellResult, Latency, Verdict
-from orchestrator.stages import accuracy_helpers
+from orchestrator.specs.photos import AnyPhotos
+from orchestrator.stages import accuracy_helpers, image_rows
 from orchestrator.store.artifacts import Held
 
 UNTIMED: dict[str, Any] = {"timing_valid": False, "reasons": [], "notes": []}
@@ -42,6 +50,8 @@ class _CellHeld:
     compare: Held | None
     gallery: Held | None
     probe: Held | None
+    split: Held | None = None
+    detector: HeldDetector | None = None
 
 
 def predicted(plan: Plan, cell: Cell) -> CellResult:
@@ -55,13 +65,18 @@ def predicted(plan: Plan, cell: Cell) -> CellResult:
     compare = held(plan, targets.compare) if targets.compare else None
     if score is None or artifact is None:
         raise RuntimeError(f"{cell.name}: scored, but not in the store")
-    return _row(plan, cell, _CellHeld(artifact, None, score, None, compare, None, None))
+    split = held(plan, targets.split) if targets.split else None
+    detector = _detector(plan, cell, targets)
+    if cell.probe.detector is not None and detector is None:
+        raise RuntimeError(f"{cell.name}: scored, but its detector is not in the store")
+    found = _CellHeld(artifact, None, score, None, compare, None, None, split, detector)
+    return _row(plan, cell, found)
 
 
 def cell_result(plan: Plan, cell: Cell) -> CellResult | None:
     """The row's figures, or None while one of its steps is missing."""
     targets = plan.graph.targets[cell.name]
-    found = _held_of(plan, targets)
+    found = _held_of(plan, cell, targets)
     return None if found is None else _row(plan, cell, found)
 
 
@@ -70,6 +85,12 @@ def _row(plan: Plan, cell: Cell, found: _CellHeld) -> CellResult:
     board = plan.boards[cell.board]
     untimed = SIMULATED if cell.probe.simulated else EMULATED
     timed = found.measure.manifest["facts"] if found.measure else untimed
+    detector = found.detector
+    worth = timed
+    if detector is not None:
+        own = detector.measure.manifest["facts"] if detector.measure else untimed
+        worth = timed_together(timed, own)
+    valid = worth["timing_valid"]
     latency = {key: timed.get(key) for key in Latency.model_fields} if found.measure else None
     figures = found.score.manifest["facts"]
     quantization = cell.probe.quantization
@@ -91,18 +112,21 @@ def _row(plan: Plan, cell: Cell, found: _CellHeld) -> CellResult:
             "test_set": _test_set(plan, cell, figures),
             # A limit above all that are there leaves nobody out.
             "partial": plan.request.limit is not None and _size(figures) >= plan.request.limit,
-            "latency": latency if timed["timing_valid"] else None,
-            "latency_host": None if timed["timing_valid"] else latency,
+            "latency": latency if valid else None,
+            "latency_host": None if valid else latency,
             "task": plan.models[cell.model].task,
             **_figures(found.score),
+            "detector": as_json(detector, timing_valid=valid) if detector else None,
+            "not_acquired": _not_acquired(plan, cell),
             "difference": found.compare.manifest["facts"] if found.compare else None,
+            "split": found.split.manifest["facts"] if found.split else None,
             "failed_images": figures["failed"],
-            "verdict": timed["verdict"],
-            "verdict_reason": timed["reason"],
-            "verdict_reasons": timed["reasons"],
+            "verdict": worth["verdict"],
+            "verdict_reason": worth["reason"],
+            "verdict_reasons": worth["reasons"],
             "artifact_sha256": found.artifact.manifest["facts"]["sha256"],
             "artifact_bytes": found.artifact.manifest["facts"]["bytes"],
-            "warnings": _warnings(plan, cell, found, timed["notes"]),
+            "warnings": _warnings(plan, cell, found, worth["notes"]),
             "helpers": _helpers(plan, targets.artifact),
             "provenance": _provenance(plan, cell, found),
         }
@@ -131,7 +155,16 @@ def _ordered(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: values[name] for name in names}
 
 
-def _held_of(plan: Plan, targets: CellTargets) -> _CellHeld | None:
+def _not_acquired(plan: Plan, cell: Cell) -> dict[str, int] | None:
+    """Photos without a face, by role; None where the test set is not of photos."""
+    if not isinstance(plan.matrix.test_set, AnyPhotos):
+        return None
+    sources = plan.graph.steps[plan.graph.targets[cell.name].score].inputs
+    found = {role: held(plan, sources[f"{role}_images"]) for role in ("gallery", "probe")}
+    return {role: len(image_rows.lost_rows(faces)) if faces else 0 for role, faces in found.items()}
+
+
+def _held_of(plan: Plan, cell: Cell, targets: CellTargets) -> _CellHeld | None:
     score = held(plan, targets.score)
     measure = held(plan, targets.measure) if targets.measure else None
     artifact = held(plan, targets.artifact)
@@ -143,8 +176,33 @@ def _held_of(plan: Plan, targets: CellTargets) -> _CellHeld | None:
         return None
     if targets.compare and compare is None:
         return None
+    split = held(plan, targets.split) if targets.split else None
+    if targets.split and split is None:
+        return None
+    detector = _detector(plan, cell, targets)
+    if targets.detector is not None and (
+        detector is None
+        or detector.parity is None
+        or (targets.detector.measure and not detector.measure)
+    ):
+        return None
     gallery, probe = held(plan, targets.gallery), held(plan, targets.probe)
-    return _CellHeld(artifact, parity, score, measure, compare, gallery, probe)
+    return _CellHeld(artifact, parity, score, measure, compare, gallery, probe, split, detector)
+
+
+def _detector(plan: Plan, cell: Cell, targets: CellTargets) -> HeldDetector | None:
+    """What the store holds of a row's detector; None without one, or without its file."""
+    steps, encoder = targets.detector, cell.probe.detector
+    artifact = held(plan, steps.artifact) if steps is not None else None
+    if steps is None or encoder is None or artifact is None:
+        return None
+    return HeldDetector(
+        encoder=encoder,
+        artifact=artifact,
+        parity=held(plan, steps.parity),
+        measure=held(plan, steps.measure) if steps.measure else None,
+        probe=held(plan, steps.probe),
+    )
 
 
 def _warnings(plan: Plan, cell: Cell, found: _CellHeld, notes: Sequence[str]) -> list[str]:
@@ -152,7 +210,19 @@ def _warnings(plan: Plan, cell: Cell, found: _CellHeld, notes: Sequence[str]) ->
     return [
         *found.score.manifest["facts"]["warnings"],
         *notes,
-        *_mismatches(cell, found.artifact, found.probe, found.measure),
+        *_mismatches(cell.probe, found.artifact, found.probe, found.measure),
+        *(found.parity.manifest["facts"]["warnings"] if found.parity else ()),
+        *(intake.warnings if intake else ()),
+        *(f"detector: {text}" for text in _detector_warnings(plan, found.detector)),
+    ]
+
+
+def _detector_warnings(plan: Plan, found: HeldDetector | None) -> list[str]:
+    if found is None:
+        return []
+    intake = plan.intake.get(found.encoder.model)
+    return [
+        *_mismatches(found.encoder, found.artifact, found.probe, found.measure),
         *(found.parity.manifest["facts"]["warnings"] if found.parity else ()),
         *(intake.warnings if intake else ()),
     ]
@@ -174,8 +244,16 @@ def _provenance(plan: Plan, cell: Cell, found: _CellHeld) -> dict[str, Any]:
         "parity": found.parity.manifest["facts"] if found.parity else {},
         "measure": found.measure.manifest["provenance"] if found.measure else {},
         "score": found.score.manifest["provenance"],
+        **_of_detector(plan, cell, found),
         "keys": _keys(plan, cell),
     }
+
+
+def _of_detector(plan: Plan, cell: Cell, found: _CellHeld) -> dict[str, Any]:
+    targets = plan.graph.targets[cell.name].detector
+    if found.detector is None or targets is None:
+        return {}
+    return {"detector": provenance(plan, found.detector, targets)}
 
 
 def _gallery(cell: Cell, found: _CellHeld) -> dict[str, Any]:
@@ -189,7 +267,7 @@ def _gallery(cell: Cell, found: _CellHeld) -> dict[str, Any]:
 def _keys(plan: Plan, cell: Cell) -> dict[str, str]:
     """Under which keys the store holds the row's steps; a detector's by their stages."""
     targets = vars(plan.graph.targets[cell.name])
-    steps = {name: step for name, step in targets.items() if step is not None}
+    steps = {name: step for name, step in targets.items() if isinstance(step, str)}
     if plan.models[cell.model].task == "detection":
         steps.pop("gallery")
         task = TASKS["detection"]
@@ -217,17 +295,17 @@ def held(plan: Plan, step_id: str) -> Held | None:
 
 
 def _mismatches(
-    cell: Cell, artifact: Held, probe: Held | None, measure: Held | None
+    encoder: Encoder, artifact: Held, probe: Held | None, measure: Held | None
 ) -> tuple[str, ...]:
     """Versions of what made the file and of what ran it that do not fit each other."""
-    if cell.probe.executed_by not in ("board", "emulated"):
+    if encoder.executed_by not in ("board", "emulated"):
         return ()
     toolkit = str(artifact.manifest["provenance"].get("version") or "")
     words: list[str] = []
     for ran in (probe, measure):
         about = ran.manifest["provenance"] if ran else {}
         identity = (about.get("board_facts") or {}).get("identity") or {}
-        words += mismatches(cell.probe.runtime, about.get("opened") or {}, identity, toolkit)
+        words += mismatches(encoder.runtime, about.get("opened") or {}, identity, toolkit)
     return tuple(dict.fromkeys(words))
 
 
@@ -242,14 +320,21 @@ def _helpers(plan: Plan, artifact: str) -> str:
 
 def _test_set(plan: Plan, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]:
     steps = plan.graph.steps[plan.graph.targets[cell.name].score].inputs
-    contents = plan.resolution.contents
     roles = TASKS[plan.models[cell.model].task].roles
     counts = ("gallery", "probes", "mated", "unknown", "images")
     return {
-        "hash": digest({role: contents[steps[f"{role}_images"]] for role in roles}),
+        "hash": digest({role: _content(plan, cell, role, steps) for role in roles}),
         **{name: figures[name] for name in counts if name in figures},
         "faces": _ordered(figures.get("faces", {}), figures.get("order", {}).get("subsets", ())),
         "difficulty": getattr(plan.matrix.test_set, "difficulty", None),
         "notes": plan.notes(cell.model),
         "audit": [shortened(finding).model_dump(mode="json") for finding in plan.audit],
     }
+
+
+def _content(plan: Plan, cell: Cell, role: str, steps: Mapping[str, str]) -> str:
+    """Of the role's images; of photos, whatever detector takes the faces, of the photos."""
+    rows = plan.rows[cell.model, role]
+    if isinstance(rows, HostAlignedRows):
+        return rows.photos.fingerprint()
+    return plan.resolution.contents[steps[f"{role}_images"]]

@@ -14,23 +14,18 @@ from orchestrator.detection import TruthSet, letterbox
 from orchestrator.errors import UserError
 from orchestrator.images.annotated import AnnotatedSet
 from orchestrator.images.annotated_files import read_coco, read_widerface
-from orchestrator.images.checking import Checker, read
-from orchestrator.images.decoder import decode
-from orchestrator.images.files import FileRows
+from orchestrator.images.checking import Checker
 from orchestrator.images.fileset import read_calibration
+from orchestrator.images.photos import LETTERBOX, FilePhotos, LetterboxedRows
 from orchestrator.images.refusing import refuse
 from orchestrator.images.scenes import SceneSet
 from orchestrator.images.testset import check_calibration
-from orchestrator.images.unreadable import Unreadable
 from orchestrator.specs.annotated import WiderSet
 from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
 from orchestrator.specs.sets import PictureSet
 from orchestrator.specs.testset import FolderCalibration
 
 TRUTH = "truth.npz"
-LETTERBOX = 1
-"""Raised whenever the same picture would give other pixels of the input's size."""
-
 Size = tuple[int, int]
 
 
@@ -91,30 +86,6 @@ class AnnotatedRows:
         return hashlib.sha256(repr(about).encode()).hexdigest()
 
 
-class PhotoRows(FileRows):
-    """Photos of any size without a truth, letterboxed: they calibrate a detector."""
-
-    def images(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
-        """Photos `start` to `stop` (exclusive), letterboxed: uint8 (n, height, width, 3), RGB.
-
-        Raises:
-            UserError: a file is missing or no image.
-        """
-        part = self.files[start:stop]
-        out = np.zeros((len(part), *self.size, 3), np.uint8)
-        for place, item in enumerate(part):
-            try:
-                out[place] = letterbox(decode(read(item.path)).pixels, self.size)
-            except Unreadable as error:
-                raise UserError(f"{item.path}: {error}") from None
-        return out
-
-    def fingerprint(self) -> str:
-        """Hash (hex) of the files' contents, the decoder, and the size."""
-        about = (super().fingerprint(), self.size, LETTERBOX)
-        return hashlib.sha256(repr(about).encode()).hexdigest()
-
-
 def annotated(spec: PictureSet) -> AnnotatedSet:
     """The pictures of a test set.
 
@@ -152,7 +123,7 @@ def picture_rows(spec: PictureSet, size: Size, limit: int | None = None) -> Anno
 
 def picture_calibration(
     spec: ScenesCalibration | FolderCalibration, size: Size, checker: Checker
-) -> AnnotatedRows | PhotoRows:
+) -> AnnotatedRows | LetterboxedRows:
     """The pictures that calibrate a detector.
 
     Raises:
@@ -163,4 +134,4 @@ def picture_calibration(
     found = read_calibration(spec, checker)
     refuse([found])
     check_calibration(spec, found)
-    return PhotoRows(found.files, size, found.notes)
+    return LetterboxedRows(FilePhotos(found.files, found.notes), size)

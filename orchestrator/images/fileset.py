@@ -16,7 +16,8 @@ from orchestrator.images.checking import Checked, Checker
 from orchestrator.images.files import ImageFile
 from orchestrator.images.naming import alike, spelled
 from orchestrator.images.walking import walk
-from orchestrator.specs.testset import FolderCalibration, FolderSet, PhotosSet
+from orchestrator.specs.photos import PhotosSet
+from orchestrator.specs.testset import FolderCalibration, FolderSet
 
 LAYOUT = (
     "A folder holds gallery/<identity>/<image> and probe/<identity>/<image>; "

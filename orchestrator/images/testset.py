@@ -26,6 +26,7 @@ from orchestrator.images.renderer import RENDERER_VERSION, SIZE, render
 from orchestrator.specs.testset import (
     FolderCalibration,
     FolderSet,
+    Population,
     RenderedCalibration,
     RenderedSet,
 )
@@ -157,11 +158,7 @@ def gallery_rows(
     """
     if isinstance(spec, RenderedSet):
         _check_rendered_size(size)
-        mated, distractors, _ = _limited(spec, limit)
-        first_distractor = spec.first_identity + spec.identities
-        ids = np.concatenate(
-            [_range(spec.first_identity, mated), _range(first_distractor, distractors)]
-        )
+        ids = gallery_ids(spec, limit)
         return RenderedRows(ids, np.zeros_like(ids), spec.seed, spec.difficulty)
     checked = _checked_set(spec, size, checker)
     return FileRows(limited_gallery(checked.role("gallery"), limit), size, checked.notes)
@@ -180,9 +177,7 @@ def probe_rows(
     """
     if isinstance(spec, RenderedSet):
         _check_rendered_size(size)
-        mated, _, unknown = _limited(spec, limit)
-        first_unknown = spec.first_identity + spec.identities + spec.distractors
-        ids = np.concatenate([_range(spec.first_identity, mated), _range(first_unknown, unknown)])
+        ids = probe_ids(spec, limit)
         return RenderedRows(ids, np.ones_like(ids), spec.seed, spec.difficulty)
     checked = _checked_set(spec, size, checker)
     files = limited_probes(checked.role("gallery"), checked.role("probe"), limit)
@@ -289,12 +284,28 @@ def _range(first: int, count: int) -> npt.NDArray[np.int64]:
     return np.arange(first, first + count, dtype=np.int64)
 
 
+def gallery_ids(spec: Population, limit: int | None) -> npt.NDArray[np.int64]:
+    """Whom to enrol: int64 (n,), identities that are searched for first."""
+    mated, distractors, _ = _limited(spec, limit)
+    first_distractor = spec.first_identity + spec.identities
+    return np.concatenate(
+        [_range(spec.first_identity, mated), _range(first_distractor, distractors)]
+    )
+
+
+def probe_ids(spec: Population, limit: int | None) -> npt.NDArray[np.int64]:
+    """Whom to search for: int64 (n,), the mated ones first, then the unknown ones."""
+    mated, _, unknown = _limited(spec, limit)
+    first_unknown = spec.first_identity + spec.identities + spec.distractors
+    return np.concatenate([_range(spec.first_identity, mated), _range(first_unknown, unknown)])
+
+
 def _share(count: int, share: float) -> int:
     """`count` times `share`, rounded; at least 1 of what there is."""
     return min(count, max(round(count * share), 1)) if count else 0
 
 
-def _limited(spec: RenderedSet, limit: int | None) -> tuple[int, int, int]:
+def _limited(spec: Population, limit: int | None) -> tuple[int, int, int]:
     """Mated, distractors, unknown under `limit`, in the proportions of the whole."""
     whole = spec.identities + spec.distractors
     if limit is None or limit >= whole:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Protocol
 
 from orchestrator.errors import UserError
 from orchestrator.events import ExecutedBy
+from orchestrator.specs.detecting import Detecting, is_on_board, label, quantized
 from orchestrator.specs.inventory import Board, Inventory
 from orchestrator.specs.kinds import Kind
 from orchestrator.specs.matrix import Entry, Gallery, Matrix
@@ -66,7 +68,8 @@ class Encoder:
     `name` is unique in a plan: the board, with model and scheme where it has several. `provider`
     is what of a native runtime executes where that is not its accelerator; `emulator` tells that
     what the inventory calls a board turned out to be one; `simulator` is the
-    runtime of its vendor's simulator on the head, empty when there is none.
+    runtime of its vendor's simulator on the head, empty when there is none. `detector` finds and
+    aligns the faces that it is fed with, where a board does that.
     """
 
     model: str
@@ -82,6 +85,17 @@ class Encoder:
     calibrates: bool = False
     simulator: str = ""
     emulator: bool = False
+    detector: Encoder | None = None
+
+    @property
+    def chain(self) -> tuple[Encoder, ...]:
+        """What executes, in its order: the detector where it has one, and itself."""
+        return (self,) if self.detector is None else (self.detector, self)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether nothing in it is less exact than float32."""
+        return all(each.quantization.dtype == "float32" for each in self.chain)
 
     @property
     def simulated(self) -> bool:
@@ -128,6 +142,7 @@ class Candidate:
     pool: tuple[Board, ...]
     quantization: Quantization
     gallery: Gallery
+    detector: Detecting
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -143,15 +158,15 @@ class Candidate:
 
 
 def crossed(matrix: Matrix, inventory: Inventory, models: Collection[str]) -> Iterator[Candidate]:
-    """Boards × quantizations × galleries × models of every entry, in the table's order."""
+    """Boards × quantizations × detectors × galleries × models of each entry, in table order."""
     for model in models:
         for entry in matrix.entries:
             if entry.model and model not in entry.model:
                 continue
             for pool in _pools(entry, inventory):
                 for quantization in entry.quantization:
-                    for gallery in entry.gallery:
-                        yield Candidate(model, entry, pool, quantization, gallery)
+                    for detector, gallery in product(entry.detector, entry.gallery):
+                        yield Candidate(model, entry, pool, quantization, gallery, detector)
 
 
 def as_executed(cells: Iterable[Cell], emulators: Collection[str]) -> list[Cell]:
@@ -163,6 +178,8 @@ def as_executed(cells: Iterable[Cell], emulators: Collection[str]) -> list[Cell]
     """
 
     def known(encoder: Encoder) -> Encoder:
+        if encoder.detector is not None:
+            encoder = replace(encoder, detector=known(encoder.detector))
         if encoder.executed_by != "board" and not encoder.emulator:
             return encoder
         boards = tuple(name for name in encoder.pool if name not in emulators)
@@ -201,35 +218,59 @@ def expand(
         UserError: two cells would have one name, or nothing is left to do.
     """
     namer = _Namer(matrix, inventory, models)
-    references = {
-        model: _reference(matrix, inventory, kinds, capabilities, model, namer) for model in models
-    }
+    make = _Maker(matrix, kinds, capabilities, namer)
+    references = {model: _reference(matrix, inventory, model, make) for model in models}
     cells: list[Cell] = []
     for row in crossed(matrix, inventory, models):
         if matrix.wants(**row.facts):
-            encoder, reason = _encoder(
-                row.model, row.entry, row.quantization, row.pool, kinds, capabilities, namer
-            )
-            cells.append(_cell(encoder, reason, row.entry, row.gallery, references[row.model]))
+            encoder, reason = make.encoder(row)
+            name = namer.row(encoder, row.detector)
+            cells.append(_cell(name, encoder, reason, row, references[row.model]))
     _check_names(cells, matrix.source.file)
     return cells
 
 
+class _Maker:
+    """Makes the encoders of rows, each with the reason why it cannot be; empty when it can."""
+
+    def __init__(
+        self,
+        matrix: Matrix,
+        kinds: Mapping[str, Kind],
+        capabilities: Mapping[str, ToolchainCapabilities],
+        namer: _Namer,
+    ) -> None:
+        self._detector = matrix.detector_name
+        self._kinds, self._capabilities, self._namer = kinds, capabilities, namer
+
+    def encoder(self, row: Candidate) -> tuple[Encoder, str]:
+        """A row's encoder, its detector in it."""
+        encoder, reason = self._one(row.model, row, row.quantization)
+        if not is_on_board(row.detector):
+            return encoder, reason
+        quantization = quantized(row.detector, row.quantization)
+        detector, why = self._one(self._detector, row, quantization)
+        if why:
+            why = f"its detector: {why}"
+        return replace(encoder, detector=detector), reason or why
+
+    def _one(self, model: str, row: Candidate, quantization: Quantization) -> tuple[Encoder, str]:
+        return _encoder(
+            model, row.entry, quantization, row.pool, self._kinds, self._capabilities, self._namer
+        )
+
+
 def _cell(
-    encoder: Encoder,
-    reason: str,
-    entry: Entry,
-    gallery: str,
-    reference: Encoder | None,
+    name: str, encoder: Encoder, reason: str, row: Candidate, reference: Encoder | None
 ) -> Cell:
-    mixed = gallery == "float32" and encoder.quantization.dtype != "float32"
+    mixed = row.gallery == "float32" and encoder.quantization.dtype != "float32"
     if mixed and reference is None:
         reason = reason or (
             "mixed mode needs a float32 reference for the gallery, and no float32 row is possible"
         )
     return Cell(
-        name=encoder.name + ("*" if mixed else ""),
-        entry=entry.name,
+        name=name + ("*" if mixed else ""),
+        entry=row.entry.name,
         model=encoder.model,
         board=encoder.pool[0],
         kind=encoder.kind,
@@ -255,30 +296,39 @@ def _check_names(cells: Iterable[Cell], where: str) -> None:
 
 
 class _Namer:
-    """Names encoders as shortly as a plan allows."""
+    """Names encoders and rows as shortly as a plan allows."""
 
     def __init__(self, matrix: Matrix, inventory: Inventory, models: Collection[str]) -> None:
         self._several_models = len(models) > 1
+        self._detector = matrix.detector_name
         self._schemes: dict[tuple[str, str], set[str]] = {}
-        for entry in matrix.entries:
-            for pool in _pools(entry, inventory):
-                for model in entry.model or models:
-                    names = {
-                        f"{entry.toolchain} {scheme_name(quantization)}"
-                        for quantization in entry.quantization
-                    }
-                    self._schemes.setdefault((model, pool[0].name), set()).update(names)
+        self._detectors: dict[str, set[str]] = {}
+        for row in crossed(matrix, inventory, models):
+            board, toolchain = row.pool[0].name, row.entry.toolchain
+            self._detectors.setdefault(board, set()).add(label(row.detector))
+            each = [(row.model, row.quantization)]
+            if is_on_board(row.detector):
+                each.append((self._detector, quantized(row.detector, row.quantization)))
+            for model, quantization in each:
+                schemes = self._schemes.setdefault((model, board), set())
+                schemes.add(f"{toolchain} {scheme_name(quantization)}")
 
     def name(self, model: str, board: str, quantization: Quantization, toolchain: str) -> str:
         """`board`, with the model before it and the scheme after it where there are several."""
         schemes = self._schemes[model, board]
-        parts = [model] if self._several_models else []
+        parts = [model] if self._several_models or model == self._detector else []
         parts.append(board)
         if len(schemes) > 1:
             parts.append(scheme_name(quantization))
             if len({scheme.split()[0] for scheme in schemes}) > 1:
                 parts.append(toolchain)
         return "/".join(parts)
+
+    def row(self, encoder: Encoder, detector: Detecting) -> str:
+        """The encoder's name, with the detector after it where a board has several."""
+        if len(self._detectors[encoder.pool[0]]) == 1:
+            return encoder.name
+        return f"{encoder.name}/detector-{label(detector).replace(' ', '-')}"
 
 
 def _pools(entry: Entry, inventory: Inventory) -> list[tuple[Board, ...]]:
@@ -407,26 +457,19 @@ def _declared(schemes: Iterable[tuple[str, str | None, str | None]]) -> str:
     return "it takes only " + " or ".join(sorted(scheme_words(scheme) for scheme in schemes))
 
 
-def _reference(
-    matrix: Matrix,
-    inventory: Inventory,
-    kinds: Mapping[str, Kind],
-    capabilities: Mapping[str, ToolchainCapabilities],
-    model: str,
-    namer: _Namer,
-) -> Encoder | None:
+def _reference(matrix: Matrix, inventory: Inventory, model: str, make: _Maker) -> Encoder | None:
     """The float32 encoder whose gallery features mixed mode uses."""
     entry = matrix.reference_entry
     if entry is None or (entry.model and model not in entry.model):
         return None
-    for quantization in entry.quantization:
-        for pool in _pools(entry, inventory):
-            if quantization.dtype == "float32":
-                encoder, reason = _encoder(
-                    model, entry, quantization, pool, kinds, capabilities, namer
-                )
-                if not reason:
-                    return encoder
+    for quantization, pool, detector in product(
+        entry.quantization, _pools(entry, inventory), entry.detector
+    ):
+        encoder, reason = make.encoder(
+            Candidate(model, entry, pool, quantization, "same", detector)
+        )
+        if encoder.is_reference and not reason:
+            return encoder
     return None
 
 

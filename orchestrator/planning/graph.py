@@ -20,6 +20,7 @@ from orchestrator.specs.inventory import Board
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.model import ModelSpec
+from orchestrator.specs.photos import ALIGNING, AnyPhotos
 
 CALIBRATION = "calibration"
 GIVEN = "as-given"
@@ -81,8 +82,29 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
+class DetectorTargets:
+    """The steps that hold what is known of the detector in a row of two models.
+
+    Attributes:
+        gallery, probe: its raw outputs.
+        gallery_faces, probe_faces: the faces that were aligned by them.
+    """
+
+    measure: str | None
+    gallery: str
+    probe: str
+    gallery_faces: str
+    probe_faces: str
+    artifact: str
+    parity: str
+
+
+@dataclass(frozen=True)
 class CellTargets:
-    """The steps that hold a cell's figures; `measure` is None for what is not timed."""
+    """The steps that hold a cell's figures; `measure` is None for what is not timed.
+
+    `split` parts the loss of two models between them; `detector` is of the one before.
+    """
 
     score: str
     measure: str | None
@@ -91,11 +113,15 @@ class CellTargets:
     artifact: str
     parity: str
     compare: str | None = None
+    split: str | None = None
+    detector: DetectorTargets | None = None
 
     @property
     def figures(self) -> tuple[str, ...]:
         """All that a row needs; `measure` is the only one that this host cannot stand in for."""
-        needed = (self.score, self.measure, self.parity, self.compare)
+        needed = [self.score, self.measure, self.parity, self.compare, self.split]
+        if self.detector is not None:
+            needed += [self.detector.measure, self.detector.parity]
         return tuple(step_id for step_id in needed if step_id is not None)
 
 
@@ -182,17 +208,29 @@ class _Builder:
 
     def cell(self, cell: Cell) -> CellTargets:
         """Steps of one cell."""
-        name = cell.name
-        task = self._task(cell.model)
+        name, task = cell.name, self._task
         encoders = dict.fromkeys(task.roles, cell.probe)
         if "gallery" in encoders:
             encoders["gallery"] = cell.gallery
         features = {role: self._extract(each, role, name) for role, each in encoders.items()}
         probe = features[task.timed]
-        gallery = features.get("gallery", probe)
-        measure = self._measure(cell.probe, name) if self._is_timed(cell.probe) else None
-        images = {f"{role}_images": self._images(cell.model, role, name) for role in task.roles}
-        score = self._add(
+        return CellTargets(
+            score=self._score(name, encoders, name),
+            measure=self._measure(cell.probe, name) if self._is_timed(cell.probe) else None,
+            gallery=features.get("gallery", probe),
+            probe=probe,
+            artifact=self._artifact(cell.probe, name),
+            parity=self._parity(cell.probe, probe, name),
+            detector=self._detector_targets(cell.probe.detector, name),
+        )
+
+    def _score(self, name: str, encoders: Mapping[str, Encoder], cell: str) -> str:
+        """The figures of features that encoders make of the roles' images."""
+        task = self._task
+        probe = encoders[task.timed]
+        images = {f"{role}_images": self._fed(each, role, cell) for role, each in encoders.items()}
+        features = {role: self._extract(each, role, cell) for role, each in encoders.items()}
+        return self._add(
             Step(
                 id=f"{task.score}/{name}",
                 stage=task.score,
@@ -200,24 +238,37 @@ class _Builder:
                 params={
                     "scoring": self._scoring(task),
                     "executed_by": [each.executed_by for each in encoders.values()],
-                    **self._detector(cell.model),
+                    **self._decoding(probe.model),
                 },
-                executed_by=cell.probe.executed_by,
-                units=sum(self._sets[cell.model, role].count for role in task.roles),
+                executed_by=probe.executed_by,
+                units=sum(self._sets[probe.model, role].count for role in task.roles),
             ),
-            name,
+            cell,
         )
-        parity = self._parity(cell.probe, probe, name)
-        artifact = self._artifact(cell.probe, name)
-        return CellTargets(score, measure, gallery, probe, artifact, parity)
 
-    def _task(self, model: str) -> TaskFacts:
-        return TASKS[self._models[model].task]
+    def _detector_targets(self, detector: Encoder | None, cell: str) -> DetectorTargets | None:
+        if detector is None:
+            return None
+        probe = self._extract(detector, "probe", cell)
+        return DetectorTargets(
+            measure=self._measure(detector, cell) if self._is_timed(detector) else None,
+            gallery=self._extract(detector, "gallery", cell),
+            probe=probe,
+            gallery_faces=self._align(detector, "gallery", cell),
+            probe_faces=self._align(detector, "probe", cell),
+            artifact=self._artifact(detector, cell),
+            parity=self._parity(detector, probe, cell),
+        )
+
+    @property
+    def _task(self) -> TaskFacts:
+        """What the rows are for; a detector before a recognizer has the recognizer's images."""
+        return TASKS[self._matrix.task]
 
     def _scoring(self, task: TaskFacts) -> dict[str, Any]:
         return self._matrix.scoring.model_dump(mode="json", include=set(task.scoring))
 
-    def _detector(self, model: str) -> dict[str, Any]:
+    def _decoding(self, model: str) -> dict[str, Any]:
         """How a detector's outputs become boxes; nothing of a recognition model."""
         spec = self._models[model]
         return {"detector": spec.detector_meta} if spec.detection is not None else {}
@@ -227,25 +278,28 @@ class _Builder:
     ) -> dict[str, CellTargets]:
         """Add each cell's paired comparison with the float32 reference of its model."""
         done: dict[str, CellTargets] = {}
-        reference: dict[str, str] = {}
+        references: dict[str, Cell] = {}
         for cell in cells:
-            if cell.name in targets and cell.probe.quantization.dtype == "float32":
-                reference.setdefault(cell.model, cell.name)
+            if cell.name in targets and cell.probe.is_reference:
+                references.setdefault(cell.model, cell)
         for cell in cells:
             target = targets.get(cell.name)
             if target is None:
                 continue
-            base = reference.get(cell.model)
-            compare = None
-            if base is not None and base != cell.name:
-                compare = self._compare(cell, targets[base].score, target.score)
-            done[cell.name] = replace(target, compare=compare)
+            base = references.get(cell.model)
+            if base is not None and base is not cell:
+                target = replace(
+                    target,
+                    compare=self._compare(cell, targets[base.name].score, target.score),
+                    split=self._split(cell, base, targets),
+                )
+            done[cell.name] = target
         return done
 
     def _compare(self, cell: Cell, reference: str, score: str) -> str:
-        task = self._task(cell.model)
+        task = self._task
         inputs = {"reference": reference, "cell": score}
-        if self._models[cell.model].detection is not None:
+        if task.annotated:
             inputs[f"{task.timed}_images"] = self._images(cell.model, task.timed, cell.name)
         return self._add(
             Step(
@@ -259,6 +313,68 @@ class _Builder:
                 executed_by=cell.probe.executed_by,
             ),
             cell.name,
+        )
+
+    def _split(self, cell: Cell, base: Cell, targets: Mapping[str, CellTargets]) -> str | None:
+        """What a row loses by its detector alone and by its recognizer alone."""
+        if cell.probe.detector is None:
+            return None
+        alone = {
+            "detector": replace(base.probe, detector=cell.probe.detector),
+            "recognizer": replace(cell.probe, detector=base.probe.detector),
+        }
+        scores = {
+            part: self._score(
+                f"{cell.name}/{part}-alone",
+                {"gallery": cell.gallery if cell.mixed else encoder, "probe": encoder},
+                cell.name,
+            )
+            for part, encoder in alone.items()
+        }
+        return self._add(
+            Step(
+                id=f"split/{cell.name}",
+                stage="split",
+                inputs={"reference": targets[base.name].score} | scores,
+                params={
+                    "scoring": self._scoring(self._task),
+                    "executed_by": cell.probe.executed_by,
+                },
+                executed_by=cell.probe.executed_by,
+            ),
+            cell.name,
+        )
+
+    def _fed(self, encoder: Encoder, role: str, cell: str) -> str:
+        """The images that an encoder turns into features."""
+        if encoder.detector is None:
+            return self._images(encoder.model, role, cell)
+        return self._align(encoder.detector, role, cell)
+
+    def _align(self, detector: Encoder, role: str, cell: str) -> str:
+        """The faces that a detector's raw outputs find in the photos of a role."""
+        photos = self._matrix.test_set
+        if not isinstance(photos, AnyPhotos):
+            raise TypeError("faces are aligned in a test set of photos")
+        return self._add(
+            Step(
+                id=f"align/{detector.name}/{role}",
+                stage="align",
+                inputs={
+                    "features": self._extract(detector, role, cell),
+                    "photos": self._images(detector.model, role, cell),
+                },
+                params={
+                    "photos": self._sets[detector.model, role].fingerprint,
+                    "min_score": photos.min_score,
+                    "aligning": ALIGNING,
+                    **self._decoding(detector.model),
+                },
+                executed_by=detector.executed_by,
+                units=self._sets[detector.model, role].count,
+                extra={"model": detector.model, "role": role},
+            ),
+            cell,
         )
 
     def _images(self, model: str, role: str, cell: str) -> str:
@@ -388,7 +504,7 @@ class _Builder:
         return self._matrix.measurement.emulated and not encoder.simulated
 
     def _measure(self, encoder: Encoder, cell: str) -> str:
-        name = f"measure/{encoder.name}"
+        name = measurement(encoder)
         board, params = self._on_board(encoder, name)
         policy = self._matrix.measurement
         if encoder.executed_by != "board":
@@ -404,7 +520,9 @@ class _Builder:
                 stage="measure",
                 inputs={
                     "artifact": self._artifact(encoder, cell),
-                    "images": self._images(encoder.model, self._task(encoder.model).timed, cell),
+                    # A time does not depend on what the images show, so a recognizer's detector
+                    # need not have run.
+                    "images": self._images(encoder.model, self._task.timed, cell),
                 },
                 after=(self._deploy(encoder, board, cell),),
                 params=params
@@ -428,7 +546,7 @@ class _Builder:
     def _parity(self, encoder: Encoder, probe: str, cell: str) -> str:
         """What was executed against float32, prepared and quantized on this host."""
         model = self._models[encoder.model]
-        images = self._images(encoder.model, self._task(encoder.model).timed, cell)
+        images = self._fed(encoder, self._task.timed, cell)
         inputs = {"images": images, "features": probe}
         here = encoder.runtime == "onnxruntime"
         # What calibrates by itself has a twin too, from our table.
@@ -442,7 +560,7 @@ class _Builder:
             inputs["simulator"] = self._artifact(replace(encoder, executed_by="simulator"), cell)
         return self._add(
             Step(
-                id=f"parity/{encoder.name}",
+                id=f"parity/{encoder.name}{_after(encoder)}",
                 stage="parity",
                 inputs=inputs,
                 params={
@@ -461,9 +579,9 @@ class _Builder:
         )
 
     def _extract(self, encoder: Encoder, role: str, cell: str) -> str:
-        name = f"extract/{encoder.name}/{role}"
+        name = extraction(encoder, role)
         board, params = self._on_board(encoder, name)
-        images = self._images(encoder.model, role, cell)
+        images = self._fed(encoder, role, cell)
         return self._add(
             Step(
                 id=name,
@@ -482,6 +600,21 @@ class _Builder:
             ),
             cell,
         )
+
+
+def _after(encoder: Encoder) -> str:
+    """Tells features of one encoder apart by whose faces they are of."""
+    return f"/{encoder.detector.name}" if encoder.detector is not None else ""
+
+
+def extraction(encoder: Encoder, role: str) -> str:
+    """The step in which an encoder turns the images of a role into features."""
+    return f"extract/{encoder.name}/{role}{_after(encoder)}"
+
+
+def measurement(encoder: Encoder) -> str:
+    """The step in which an encoder is timed."""
+    return f"measure/{encoder.name}"
 
 
 def _runtime_options(board: Board, runtime: str) -> dict[str, Any]:

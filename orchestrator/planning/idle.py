@@ -21,6 +21,7 @@ from orchestrator.specs.inventory import (
 )
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import Matrix
+from orchestrator.specs.photos import RenderedPhotosSet
 from orchestrator.specs.runtimes import board_runtimes, runtime
 from orchestrator.specs.testset import RenderedSet
 from orchestrator.specs.yamlfile import PathKey, Problem
@@ -79,6 +80,12 @@ def _changed(spec: Spec, key: str) -> bool:
 def _shared(matrix: Matrix, inventory: Inventory, cells: Sequence[Cell]) -> Found:
     if all(cell.probe.quantization.is_float for cell in cells) and _changed(matrix, "calibration"):
         yield ("calibration",), "no row is quantized, so nothing is calibrated; leave it out"
+    detectors = [cell.probe.detector for cell in cells]
+    if matrix.detector_calibration is not None and all(
+        detector is None or detector.quantization.is_float for detector in detectors
+    ):
+        text = "no board runs a quantized detector, so nothing is calibrated by it; leave it out"
+        yield ("detector_calibration",), text
     leaks = getattr(matrix.calibration, "allow_leaks", False)
     if leaks and isinstance(matrix.test_set, RenderedSet):
         yield (
@@ -141,7 +148,7 @@ def _scoring(matrix: Matrix, one_image_each: bool | None) -> Found:
             yield ("scoring", key), f"{matrix.task} is scored without it; leave it out"
     if matrix.task != "recognition":
         return
-    single = one_image_each or isinstance(matrix.test_set, RenderedSet)
+    single = one_image_each or isinstance(matrix.test_set, RenderedSet | RenderedPhotosSet)
     if single and _changed(policy, "fusion"):
         text = "each enrolled identity has one image, so nothing is fused; leave it out"
         yield ("scoring", "fusion"), text

@@ -92,9 +92,11 @@ STAGE_FACTS: Mapping[str, StageFacts] = {
         StageFacts("deploy", 1, Place.BOARD, (0.4, 0.0), stored=False),
         StageFacts("measure", 5, Place.BOARD, (1.0, 0.005), alone=True, measures_time=True),
         StageFacts("extract", 1, Place.BOARD, (1.0, 0.008), yields=True, shared=True, resumes=True),
+        StageFacts("align", 1, Place.DRIVER, (1.0, 0.01), all_processors=True, resumes=True),
         StageFacts("parity", 1, Place.WORKER, (1.0, 0.0), yields=True),
         StageFacts("score", 1, Place.WORKER, (0.3, 0.0003), yields=True),
         StageFacts("compare", 1, Place.WORKER, (0.2, 0.0), yields=True),
+        StageFacts("split", 1, Place.WORKER, (0.3, 0.0), yields=True),
         StageFacts("evaluate", 1, Place.WORKER, (1.0, 0.01), yields=True),
         StageFacts("compare_detection", 1, Place.WORKER, (1.0, 0.005), yields=True),
     )

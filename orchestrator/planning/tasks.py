@@ -16,6 +16,7 @@ class TaskFacts:
         roles: of the images that a row's encoder turns into features.
         timed: the one of them whose images are timed, and compared between runtimes.
         score, compare: the stages that make a row's figures, and its difference from float32.
+        annotated: whether the images carry a truth that rows are compared by.
         scoring: keys of the matrix's `scoring` that count; hashed into the stages' keys.
     """
 
@@ -23,6 +24,7 @@ class TaskFacts:
     timed: str
     score: str
     compare: str
+    annotated: bool
     scoring: tuple[str, ...]
 
 
@@ -32,6 +34,7 @@ TASKS: Mapping[Task, TaskFacts] = {
         timed="probe",
         score="score",
         compare="compare",
+        annotated=False,
         scoring=("far", "table_far", "confidence", "bootstrap", "seed", "fusion"),
     ),
     "detection": TaskFacts(
@@ -39,6 +42,7 @@ TASKS: Mapping[Task, TaskFacts] = {
         timed="test",
         score="evaluate",
         compare="compare_detection",
+        annotated=True,
         scoring=("confidence", "bootstrap", "seed", "false_positives"),
     ),
 }

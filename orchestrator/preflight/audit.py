@@ -14,7 +14,8 @@ from orchestrator.errors import UserError
 from orchestrator.hashing import digest
 from orchestrator.results import AuditFinding
 from orchestrator.specs.model import ModelSpec
-from orchestrator.specs.testset import FolderCalibration, FolderSet, PhotosSet
+from orchestrator.specs.photos import PhotosSet
+from orchestrator.specs.testset import FolderCalibration, FolderSet
 
 if TYPE_CHECKING:
     from orchestrator.audit.prints import Prints
@@ -98,7 +99,8 @@ def audit_of(
     """
     from orchestrator.audit.alarms import false_alarms
 
-    sets = {role: found for (_, role), found in rows.items()}
+    # A detector before the recognizer is shown the same photos.
+    sets = {role: found for (name, role), found in rows.items() if name != matrix.detector_name}
     if "gallery" not in sets or "probe" not in sets:
         return []
     files = AuditFiles(state)
@@ -153,11 +155,11 @@ def _of_pictures(matrix: Any, sets: Mapping[str, Any], files: AuditFiles) -> lis
     """What the pictures show; rendered faces are what they are said to be."""
     own = dict(sets) if isinstance(matrix.test_set, FolderSet | PhotosSet) else {}
     if isinstance(matrix.test_set, PhotosSet):
-        from orchestrator.aligning.photo_rows import AlignedRows
+        from orchestrator.aligning.photo_rows import HostAlignedRows
 
         # The whole picture is looked at: no detector runs before the run does.
-        photos = {r: rows for r, rows in own.items() if isinstance(rows, AlignedRows)}
-        own |= {r: rows.photos() for r, rows in photos.items()}
+        photos = {r: rows for r, rows in own.items() if isinstance(rows, HostAlignedRows)}
+        own |= {r: rows.letterboxed() for r, rows in photos.items()}
     if not isinstance(matrix.calibration, FolderCalibration):
         own.pop("calibration", None)
     if not own:

@@ -108,7 +108,9 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Rows], state: Path) 
     Raises:
         UserError: naming the manifest's line; nothing was kept.
     """
-    images = rows.get((spec.name, "calibration")) or rows[spec.name, TASKS[spec.task].timed]
+    # A detector before a recognizer has the recognizer's probes.
+    roles = ("calibration", TASKS[spec.task].timed, "probe")
+    images = next(rows[spec.name, role] for role in roles if (spec.name, role) in rows)
     try:
         original = read(spec.path)
     except UserError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from orchestrator.planning.graph import (
     ImageSet,
     Step,
     build,
+    extraction,
     identity_of,
+    measurement,
 )
 from orchestrator.planning.identity import Evidence, emulator
 from orchestrator.planning.paces import Observation, Paces
@@ -35,14 +37,14 @@ from orchestrator.preflight.audit import audit_of
 from orchestrator.preflight.caches import FactsFile, PacesFile
 from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of, check_kinds
 from orchestrator.preflight.model import TakenIn, hold_against_file, take_in
-from orchestrator.preflight.rows import image_rows
+from orchestrator.preflight.rows import detectors_of, image_rows
 from orchestrator.preflight.settings import refuse_idle
 from orchestrator.preflight.unsupported import with_reasons
 from orchestrator.request import Request
 from orchestrator.results import AuditFinding
 from orchestrator.specs.inventory import Board, Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
-from orchestrator.specs.matrix import Matrix, load_matrix, load_models
+from orchestrator.specs.matrix import Matrix, load_detector, load_matrix, load_models
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.references import check_references
 from orchestrator.specs.runtimes import runtime
@@ -133,10 +135,13 @@ class Plan:
         turns: dict[tuple[str, ...], int] = {}
         for cell in self.possible:
             for encoder in (cell.gallery, cell.probe):
-                roles = TASKS[self.models[cell.model].task].roles
+                roles = TASKS[self.matrix.task].roles
+                # A recognizer is also fed with a float32 detector's faces, by another step.
+                each = (encoder, *encoder.chain, replace(encoder, detector=None))
                 steps = [
-                    f"measure/{encoder.name}",
-                    *(f"extract/{encoder.name}/{role}" for role in roles),
+                    step
+                    for one in each
+                    for step in (measurement(one), *(extraction(one, role) for role in roles))
                 ]
                 if len(encoder.pool) == 1 or steps[0] in self.bound or steps[1] in self.bound:
                     continue
@@ -339,7 +344,7 @@ def make_plan(
     check_kinds(inventory, load_kinds(), capabilities)
     given, capabilities = examine(matrix, inventory, models, capabilities, state)
     cells = _asked_for(request, matrix, inventory, written, list(models), capabilities)
-    used = {name: models[name] for name in models if any(c.model == name for c in cells)}
+    used = _used(matrix, models, cells)
     for model in used.values():
         hold_against_file(model)
     rows = image_rows(matrix, used, cells, request)
@@ -365,6 +370,15 @@ def make_plan(
     plan.audit = audit_of(matrix, plan.rows, plan.models, state)
     plan.bind()
     return plan
+
+
+def _used(
+    matrix: Matrix, models: Mapping[str, ModelSpec], cells: Sequence[Cell]
+) -> dict[str, ModelSpec]:
+    """The models that rows are of, and the detector where a board runs it before a recognizer."""
+    used = {name: models[name] for name in models if any(c.model == name for c in cells)}
+    detector = load_detector(matrix) if any(map(detectors_of, cells)) else None
+    return used | ({detector.name: detector} if detector is not None else {})
 
 
 def _asked_for(
@@ -409,7 +423,7 @@ def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
         request=request,
         matrix=matrix,
         boards={board.name: board for board in boards},
-        models={name: models[name] for name in models if any(c.model == name for c in cells)},
+        models=_used(matrix, models, cells),
         cells=cells,
         capabilities=capabilities,
         tools={},

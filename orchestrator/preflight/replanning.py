@@ -52,7 +52,8 @@ def take_inventory(plan: Plan, inventory: Inventory) -> Changes:
                 plan.bound.setdefault(step.id, step.board)
         boards = plan.boards | {name: now[name] for name in new}
         merged = inventory.model_copy(update={"boards": tuple(boards.values())})
-        cells = expand(plan.matrix, merged, load_kinds(), list(plan.models), plan.capabilities)
+        models = [name for name in plan.models if name != plan.matrix.detector_name]
+        cells = expand(plan.matrix, merged, load_kinds(), models, plan.capabilities)
         cells = only(cells, plan.request.only, plan.request.matrix)
         cells = with_reasons(cells, {name: taken.impossible for name, taken in plan.intake.items()})
         rows = image_rows(plan.matrix, plan.models, cells, plan.request)

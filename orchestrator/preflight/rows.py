@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import UserError
-from orchestrator.planning.cells import Cell
+from orchestrator.planning.cells import Cell, Encoder
 from orchestrator.planning.tasks import TASKS
 from orchestrator.request import Request
 from orchestrator.specs.matrix import Matrix, load_detector
 from orchestrator.specs.model import ModelSpec
+from orchestrator.specs.photos import AnyPhotos
 from orchestrator.specs.scenes import ScenesCalibration
-from orchestrator.specs.sets import FaceSet
-from orchestrator.specs.testset import FolderSet, PhotosSet, RenderedCalibration, RenderedSet
+from orchestrator.specs.sets import FaceSet, scenes_like
+from orchestrator.specs.testset import FolderSet, RenderedCalibration, RenderedSet
 from orchestrator.specs.yamlfile import fail
 
 if TYPE_CHECKING:
@@ -52,7 +53,45 @@ def image_rows(
             rows[model, role] = _rows(matrix, role, size, request.limit, checker, detector)
         if model in calibrated:
             rows[model, "calibration"] = _calibration(matrix, size, checker)
+    if detector is not None:
+        rows |= _of_detectors(matrix, detector, cells, request.limit, checker)
     return rows
+
+
+def _of_detectors(
+    matrix: Matrix,
+    detector: ModelSpec,
+    cells: Sequence[Cell],
+    limit: int | None,
+    checker: Checker,
+) -> dict[tuple[str, str], Rows]:
+    """The photos as a detector on a board takes them; nothing where none works on a board."""
+    from orchestrator import images
+    from orchestrator.aligning.photo_rows import photos_of
+    from orchestrator.images.photos import LetterboxedRows
+
+    photos = matrix.test_set
+    on_board = [each for cell in cells for each in detectors_of(cell)]
+    if not on_board or not isinstance(photos, AnyPhotos):
+        return {}
+    size = detector.input.size
+    rows: dict[tuple[str, str], Rows] = {
+        (detector.name, role): LetterboxedRows(
+            photos_of(photos, role, limit=limit, checker=checker), size
+        )
+        for role in TASKS[matrix.task].roles
+    }
+    if not all(each.quantization.is_float for each in on_board):
+        spec = matrix.detector_calibration or scenes_like(photos)
+        rows[detector.name, "calibration"] = images.picture_calibration(spec, size, checker)
+    return rows
+
+
+def detectors_of(cell: Cell) -> list[Encoder]:
+    """The detectors that work on boards for a row."""
+    return [
+        encoder.detector for encoder in (cell.gallery, cell.probe) if encoder.detector is not None
+    ]
 
 
 def _rows(
@@ -65,11 +104,12 @@ def _rows(
 ) -> Rows:
     from orchestrator import images
 
-    if isinstance(matrix.test_set, PhotosSet):
-        from orchestrator.aligning.photo_rows import aligned_rows
+    if isinstance(matrix.test_set, AnyPhotos):
+        from orchestrator.aligning.photo_rows import HostAlignedRows, photos_of
 
         assert detector is not None
-        return aligned_rows(matrix.test_set, role, detector, limit=limit, checker=checker)
+        photos = photos_of(matrix.test_set, role, limit=limit, checker=checker)
+        return HostAlignedRows(photos, detector, matrix.test_set.min_score)
     if not isinstance(matrix.test_set, FaceSet):
         try:
             return images.picture_rows(matrix.test_set, size, limit)

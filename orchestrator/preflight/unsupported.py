@@ -69,7 +69,7 @@ def with_reasons(cells: list[Cell], found: Mapping[str, Mapping[str, str]]) -> l
     reasoned = []
     for cell in cells:
         reason = cell.reason
-        for encoder in (cell.probe, cell.gallery):
+        for encoder in (*cell.probe.chain, *cell.gallery.chain):
             if encoder.quantization.is_given:
                 continue  # another file, tried by itself
             kind = "float" if encoder.quantization.is_float else "quantized"

@@ -11,12 +11,20 @@ from pydantic import Field, field_validator, model_validator
 from orchestrator.columns import column_names
 from orchestrator.results import Task
 from orchestrator.specs.base import SLUG, FileSpec, Many, OneOf, OneOrMany, Spec, load, wrong
+from orchestrator.specs.detecting import HERE, Detecting, is_on_board, quantized
 from orchestrator.specs.inventory import Board, Clocks, Inventory
 from orchestrator.specs.model import ModelSpec, load_model
+from orchestrator.specs.photos import AnyPhotos, PhotosSet
 from orchestrator.specs.quantization import Quantization
 from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
-from orchestrator.specs.sets import CalibrationSpec, TestSet, task_of, usual_calibration
-from orchestrator.specs.testset import PhotosSet, RenderedCalibration, RenderedSet
+from orchestrator.specs.sets import (
+    CalibrationSpec,
+    DetectorCalibration,
+    TestSet,
+    task_of,
+    usual_calibration,
+)
+from orchestrator.specs.testset import RenderedCalibration, RenderedSet
 from orchestrator.specs.yamlfile import PathKey, Problem, fail, nearest
 
 Gallery = Literal["same", "float32"]
@@ -134,7 +142,8 @@ class Entry(Spec):
 
     `gallery: float32` is mixed mode: enrolled with the float32 reference, searched with the board.
     `toolchain: auto` is the vendor's own, of which an emulated board runs the twin, and
-    onnxruntime on this host.
+    onnxruntime on this host. `detector`, of a test set of photos, says where and how the faces are
+    found: `this-host`, `same` (on the board, quantized as the recognizer), or a quantization.
     """
 
     name: str = Field(pattern=SLUG, max_length=63)
@@ -142,6 +151,7 @@ class Entry(Spec):
     quantization: OneOrMany[Quantization] = Field(min_length=1)
     toolchain: str = "auto"
     gallery: OneOrMany[Gallery] = Field(("same",), min_length=1)
+    detector: OneOrMany[Detecting] = Field((HERE,), min_length=1)
     model: OneOrMany[str] = ()
     priority: int = Field(0, ge=-100, le=100)
 
@@ -214,6 +224,9 @@ class Matrix(FileSpec):
     none of `exclude`. `reference` names the entry whose first float32 board makes the float32
     galleries; the first entry with float32 when left out.
 
+    `detector_calibration` are the pictures that calibrate a detector on boards, of a test set of
+    photos: `scenes:` or a `folder:` of photos; rendered photos have scenes like theirs.
+
     `keep_images` lets the boards keep the test set's images, so that they cross the link once for
     all encoders of a board and for later runs; until a run without it works there, or
     `farm boards wipe`.
@@ -222,6 +235,7 @@ class Matrix(FileSpec):
     models: OneOrMany[str] = Field(min_length=1)
     test_set: TestSet
     calibration: CalibrationSpec = Field(default_factory=usual_calibration)
+    detector_calibration: DetectorCalibration | None = None
     keep_images: bool = False
     measurement: MeasurementPolicy = MeasurementPolicy()
     scoring: ScoringPolicy = ScoringPolicy()
@@ -230,6 +244,12 @@ class Matrix(FileSpec):
     include: Many[Rule] = ()
     exclude: Many[Rule] = ()
     reference: str | None = None
+
+    @property
+    def detector_name(self) -> str:
+        """The model that finds the faces of a test set of photos; empty of others."""
+        photos = self.test_set
+        return self.model_name(photos.detector) if isinstance(photos, AnyPhotos) else ""
 
     @property
     def task(self) -> Task:
@@ -298,6 +318,44 @@ class Matrix(FileSpec):
                         "a float32 gallery needs an entry that runs float32; there is none",
                     )
         yield from self._shared_faces()
+        yield from self._detectors()
+
+    def _detectors(self) -> Iterator[tuple[PathKey, str]]:
+        """Where a detector works that there is not, or that nothing calibrates."""
+        photos = self.test_set
+        asked = [
+            (("entries", i, "detector"), entry, choice)
+            for i, entry in enumerate(self.entries)
+            for choice in entry.detector
+            if is_on_board(choice)
+        ]
+        if not isinstance(photos, AnyPhotos):
+            for place, _, _ in asked:
+                text = "a detector finds faces in photos; this test set is of aligned faces"
+                if self.task == "detection":
+                    text = "the entry's own model is the detector; leave it out"
+                yield place, f"{text} (`test_set: {photos.source}`)"
+            if self.detector_calibration is not None:
+                text = "no detector works before a recognizer here; leave it out"
+                yield ("detector_calibration",), text
+            return
+        if self.detector_name in map(self.model_name, self.models):
+            yield ("models",), f"{self.detector_name!r} is the test set's detector, too"
+        calibrated = [
+            place
+            for place, entry, choice in asked
+            if any(not quantized(choice, q).is_float for q in entry.quantization)
+        ]
+        own = self.detector_calibration
+        if calibrated and own is None and isinstance(photos, PhotosSet):
+            text = (
+                "a quantized detector is calibrated with photos; name them: "
+                "detector_calibration: {folder: DIR}"
+            )
+            yield calibrated[0], text
+        if own is not None and getattr(own, "path", 0) == getattr(photos, "path", 1):
+            text = "calibrates on the test set's own photos; give it others"
+            yield ("detector_calibration",), text
 
     def _unknown_names(self) -> Iterator[tuple[PathKey, str]]:
         entries = [entry.name for entry in self.entries]
@@ -399,8 +457,7 @@ def load_models(matrix: Matrix, verify: bool = True) -> dict[str, ModelSpec]:
         model = load_model(manifest, verify)
         name = matrix.model_name(reference)
         if model.name != name:
-            text = f"the manifest {manifest.name} must carry the name {name!r}, not {model.name!r}"
-            problems.append(model.source.problem(("name",), text))
+            problems.append(_misnamed(manifest, name, model))
         models[name] = model
     fail(problems)
     return models
@@ -412,9 +469,9 @@ def load_detector(matrix: Matrix) -> ModelSpec | None:
     Raises:
         UserError: it is not found, is wrong, or is not a detector's.
     """
-    if not isinstance(matrix.test_set, PhotosSet):
+    if not isinstance(matrix.test_set, AnyPhotos):
         return None
-    place: PathKey = ("test_set", "photos", "detector")
+    place: PathKey = ("test_set", matrix.test_set.source, "detector")
     manifest = _manifest(matrix, matrix.test_set.detector)
     if isinstance(manifest, str):
         fail([matrix.source.problem(place, manifest)])
@@ -423,7 +480,14 @@ def load_detector(matrix: Matrix) -> ModelSpec | None:
     if found.task != "detection":
         text = f"the model {found.name!r} is for {found.task} (`task:` in {found.source.file})"
         fail([matrix.source.problem(place, text)])
+    if found.name != matrix.detector_name:
+        fail([_misnamed(manifest, matrix.detector_name, found)])
     return found
+
+
+def _misnamed(manifest: Path, name: str, model: ModelSpec) -> Problem:
+    text = f"the manifest {manifest.name} must carry the name {name!r}, not {model.name!r}"
+    return model.source.problem(("name",), text)
 
 
 def _manifest(matrix: Matrix, reference: str) -> Path | str:

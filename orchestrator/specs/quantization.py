@@ -14,7 +14,7 @@ Symmetry = Literal["symmetric", "asymmetric"]
 IntType = Literal["int8", "uint8"]
 Calibrator = Literal["minmax", "percentile", "entropy", "mmse"]
 
-_WORDS = {
+WORDS = {
     "float32": "dtype",
     "float16": "dtype",
     "as-given": "dtype",
@@ -31,6 +31,7 @@ _WORDS = {
     "equalize": "equalize",
     "bias-correction": "bias_correction",
 }
+"""Every word that a quantization may be written with, and what it says."""
 AS_GIVEN = "as-given"
 HELPERS = ("equalize", "bias_correction")
 SUGGESTED = "suggested"
@@ -78,9 +79,9 @@ class Quantization(Spec):
             return value
         read: dict[str, Any] = {}
         for word in value.split():
-            axis = _WORDS.get(word)
+            axis = WORDS.get(word)
             if axis is None:
-                raise wrong(f"{word!r} is not a quantization option{nearest(word, _WORDS)}")
+                raise wrong(f"{word!r} is not a quantization option{nearest(word, WORDS)}")
             if axis in read and axis in HELPERS:
                 raise wrong(f"{word!r} is defined twice")
             if axis in read:

@@ -9,7 +9,8 @@ from orchestrator.specs.inventory import Inventory
 from orchestrator.specs.kinds import Kind
 from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.model import ModelSpec
-from orchestrator.specs.testset import PhotosSet, RenderedSet
+from orchestrator.specs.photos import AnyPhotos
+from orchestrator.specs.testset import RenderedSet
 from orchestrator.specs.yamlfile import PathKey, Problem, fail, nearest
 
 RENDERED_SIZE = (112, 112)
@@ -71,7 +72,7 @@ def check_references(
             check((list_name, i), "kind", rule.kind)
             check((list_name, i), "toolchain", rule.toolchain)
     problems += _other_tasks(matrix, models)
-    if isinstance(matrix.test_set, RenderedSet | PhotosSet):
+    if isinstance(matrix.test_set, RenderedSet | AnyPhotos):
         what = "rendered" if isinstance(matrix.test_set, RenderedSet) else "aligned"
         for name, model in models.items():
             if model.task == matrix.task and model.input.size != RENDERED_SIZE:

@@ -9,22 +9,23 @@ from pydantic import BeforeValidator, Field
 from orchestrator.results import Task
 from orchestrator.specs.annotated import CocoSet, WiderSet
 from orchestrator.specs.base import tagged
+from orchestrator.specs.photos import PhotosSet, RenderedPhotosSet
 from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
 from orchestrator.specs.testset import (
     FolderCalibration,
     FolderSet,
-    PhotosSet,
     RenderedCalibration,
     RenderedSet,
 )
 
-FaceSet = RenderedSet | FolderSet | PhotosSet
+FaceSet = RenderedSet | FolderSet | PhotosSet | RenderedPhotosSet
 """Faces, aligned or to be aligned, for recognition."""
 
 PictureSet = ScenesSet | WiderSet | CocoSet
 """Whole pictures with annotated faces, for detection."""
 
-_SETS = ("rendered", "folder", "list", "photos", "scenes", "wider", "coco")
+_SETS = ("rendered", "folder", "list", "photos", "rendered_photos", "scenes", "wider", "coco")
+_PICTURES = ("folder", "list", "scenes")
 _CALIBRATIONS = ("rendered", "folder", "list", "scenes")
 
 TestSet = Annotated[
@@ -38,6 +39,13 @@ CalibrationSpec = Annotated[
     ],
     BeforeValidator(lambda v: tagged(v, "source", _CALIBRATIONS, "path")),
 ]
+
+
+DetectorCalibration = Annotated[
+    Annotated[FolderCalibration | ScenesCalibration, Field(discriminator="source")],
+    BeforeValidator(lambda v: tagged(v, "source", _PICTURES, "path")),
+]
+"""What calibrates a detector that finds the faces of a recognizer."""
 
 
 def task_of(test_set: FaceSet | PictureSet) -> Task:
@@ -54,6 +62,11 @@ def usual_calibration(read: dict[str, Any]) -> RenderedCalibration | ScenesCalib
     test_set = read.get("test_set")
     if test_set is None or task_of(test_set) == "recognition":
         return RenderedCalibration()
-    if isinstance(test_set, ScenesSet):
+    return scenes_like(test_set)
+
+
+def scenes_like(test_set: FaceSet | PictureSet) -> ScenesCalibration:
+    """Scenes that calibrate a detector for a test set: like its own where it is rendered."""
+    if isinstance(test_set, ScenesSet | RenderedPhotosSet):
         return ScenesCalibration(size=test_set.size, difficulty=test_set.difficulty)
     return ScenesCalibration()

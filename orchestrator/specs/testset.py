@@ -18,14 +18,13 @@ FIRST_CALIBRATION_ID = 2_000_000
 LAST_ID = 2**31
 
 
-class RenderedSet(Spec):
-    """Rendered faces.
+class Population(Spec):
+    """Rendered people.
 
-    The gallery is `identities` + `distractors` faces (shot 0); the probes are shot 1 of each of
-    the `identities` (mated), and `unknown` faces of identities that are not enrolled.
+    The gallery is `identities` + `distractors` images (shot 0); the probes are shot 1 of each of
+    the `identities` (mated), and `unknown` images of identities that are not enrolled.
     """
 
-    source: Literal["rendered"] = "rendered"
     seed: int = Field(0, ge=0, lt=2**31)
     identities: int = Field(ge=1)
     distractors: int = Field(0, ge=0)
@@ -34,7 +33,7 @@ class RenderedSet(Spec):
     first_identity: int = Field(0, ge=0)
 
     @model_validator(mode="after")
-    def _disjoint(self) -> RenderedSet:
+    def _disjoint(self) -> Population:
         if self.end > FIRST_TRAINING_ID:
             raise wrong(
                 f"identities up to {self.end - 1:,} are asked for; those from "
@@ -46,6 +45,12 @@ class RenderedSet(Spec):
     def end(self) -> int:
         """One past the last identity number."""
         return self.first_identity + self.identities + self.distractors + self.unknown
+
+
+class RenderedSet(Population):
+    """Rendered faces, aligned; gallery and probes are as `Population` says."""
+
+    source: Literal["rendered"] = "rendered"
 
 
 def _path(value: Any, info: ValidationInfo) -> Any:
@@ -72,23 +77,6 @@ class FolderSet(Spec):
 
     source: Literal["folder", "list"]
     path: SetPath
-    skip_unreadable: bool = False
-    allow_leaks: bool = False
-
-
-class PhotosSet(Spec):
-    """The user's own photos, from which a detector takes and aligns the faces before the run.
-
-    Photos lie in `<path>/gallery/<identity>/` and `<path>/probe/<identity>/`, of any size.
-    `detector` is a detector's manifest, by name or path; it runs in float32 on this host. The
-    largest face of a photo is taken; a photo in which no box reaches `min_score` is a failure to
-    acquire and counts as a miss. `skip_unreadable` and `allow_leaks` are as for a folder.
-    """
-
-    source: Literal["photos"] = "photos"
-    path: SetPath
-    detector: str = Field(min_length=1)
-    min_score: float = Field(0.5, gt=0, lt=1, allow_inf_nan=False)
     skip_unreadable: bool = False
     allow_leaks: bool = False
 

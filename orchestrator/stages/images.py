@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.counting import counted
 from orchestrator.errors import TransientError
 from orchestrator.planning.stage_facts import STAGE_FACTS
-from orchestrator.stages.image_rows import APART, LOST, make_images
+from orchestrator.stages.image_rows import APART, LOST, Rows, make_images
 from orchestrator.stages.stage import Stage
 from orchestrator.stages.work import Work
 from orchestrator.store.artifacts import Held
@@ -18,8 +18,22 @@ from orchestrator.store.artifacts import Held
 
 def run(work: Work) -> Held:
     """Make one role's images in the run's helper processes."""
+    step = work.step
+    rows = work.services.plan.rows[step.extra["model"], step.params["role"]]
+    return make(work, rows, {"fingerprint": step.params["fingerprint"]})
+
+
+def make(work: Work, rows: Rows, provenance: Mapping[str, Any]) -> Held:
+    """Make a step's images in the run's helper processes, and store them.
+
+    Args:
+        rows: the images.
+        provenance: what they come from.
+
+    Raises:
+        TransientError: the run is being stopped, or a helper process died.
+    """
     step, services = work.step, work.services
-    rows = services.plan.rows[step.extra["model"], step.params["role"]]
     try:
         with services.rendering.processes() as pool:
             hashes = make_images(
@@ -37,7 +51,7 @@ def run(work: Work) -> Held:
     return work.store.commit(
         step.stage,
         work.key,
-        provenance={**work.origin, "fingerprint": step.params["fingerprint"]},
+        provenance={**work.origin, **provenance},
         facts={"count": len(rows), "lost": _lost(work)},
         hashes=hashes,
         apart=APART,

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.aligning.photo_rows import AlignedRows, aligned_rows, detector_of
+from orchestrator.aligning.photo_rows import AlignedRows, HostAlignedRows, detector_of, photos_of
 from orchestrator.data.features import Features
 from orchestrator.detection.align import aligned
 from orchestrator.errors import UserError
 from orchestrator.images.decoder import decode
 from orchestrator.specs.model import ModelSpec, load_model
-from orchestrator.specs.testset import PhotosSet
+from orchestrator.specs.photos import PhotosSet
 from orchestrator.stages.score import search
 
 from ..red_detector import manifest, photo
@@ -35,6 +35,12 @@ def photos(tmp_path: Path) -> PhotosSet:
         photo(tmp_path / "photos" / "gallery" / who / "1.png", *gallery)
         photo(tmp_path / "photos" / "probe" / who / "2.png", *probe)
     return PhotosSet(path=tmp_path / "photos", detector="red")
+
+
+def aligned_rows(
+    photos: PhotosSet, role: str, model: ModelSpec, limit: int | None = None
+) -> HostAlignedRows:
+    return HostAlignedRows(photos_of(photos, role, limit=limit), model, photos.min_score)
 
 
 def test_each_photo_is_its_largest_face_aligned_and_one_without_is_lost(

@@ -11,6 +11,7 @@ from .settings_project import (
     GONE,
     HOST,
     HOST_ROW,
+    INT8,
     KEY,
     NX,
     NX_ROW,
@@ -59,6 +60,11 @@ SCENES = (*DETECTS, (M, ("calibration",), {"scenes": {"images": 20, "size": [128
 WIDER = (*DETECTS, (M, ("test_set",), {"wider": {"images": "photos", "truth": "wider.txt"}}))
 TWO = (M, ("test_set",), {"folder": {"path": "two"}})
 PHOTOS = (M, ("test_set",), {"photos": {"path": "two", "detector": "red"}})
+DRAWN_PHOTOS = (
+    M,
+    ("test_set",),
+    {"rendered_photos": {"identities": 20, "unknown": 10, "detector": "red"}},
+)
 LISTS = {name: f"{name}.mat" for name in ("easy", "medium", "hard")}
 LISTED = (*WIDER, (M, ("test_set", "wider", "lists"), LISTS))
 COCO = (*DETECTS, (M, ("test_set",), {"coco": {"images": "photos", "annotations": "coco.json"}}))
@@ -90,6 +96,28 @@ def of_sets() -> dict[str, Case]:
         )
     for name, value in (("path", "one"), ("detector", "synthdet"), ("min_score", 0.9)):
         found[f"PhotosSet.{name}"] = Case((M, ("test_set", "photos", name), value), first=(PHOTOS,))
+    for name, value in (
+        ("seed", 1),
+        ("identities", 21),
+        ("distractors", 5),
+        ("unknown", 11),
+        ("difficulty", 2),
+        ("first_identity", 9),
+        ("size", [96, 96]),
+        ("detector", "synthdet"),
+        ("min_score", 0.9),
+    ):
+        found[f"RenderedPhotosSet.{name}"] = Case(
+            (M, ("test_set", "rendered_photos", name), value), first=(DRAWN_PHOTOS,)
+        )
+    found["RenderedPhotosSet.source"] = Case(TWO, first=(DRAWN_PHOTOS,))
+    found["Entry.detector"] = Case(
+        (M, (*VIM3_ROW, "detector"), ["this-host", "same", INT8]), "rows", (DRAWN_PHOTOS,)
+    )
+    found["Matrix.detector_calibration"] = Case(
+        (M, ("detector_calibration",), {"folder": {"path": "other"}}),
+        first=(DRAWN_PHOTOS, (M, (*VIM3_ROW, "detector"), "same")),
+    )
     found["PhotosSet.source"] = Case(TWO, first=(PHOTOS,))
     found["PhotosSet.skip_unreadable"] = Case(
         (M, ("test_set", "photos", "skip_unreadable"), True),

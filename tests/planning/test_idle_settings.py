@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.errors import UserError
 
-from .settings_cases import DRAWN, RENDERED, RULE
+from .settings_cases import DETECTS, DRAWN, DRAWN_PHOTOS, RENDERED, RULE
 from .settings_project import (
     GONE,
     HOST,
@@ -65,6 +65,19 @@ LOCAL_VIM3 = (B, (*VIM3, "transport"), "local")
 
 IDLE: dict[str, Idle] = {
     "calibration without a quantized row": one(DRAWN, "nothing is calibrated", *ONLY_HOST),
+    "calibration without a quantized detector": one(
+        (M, ("detector_calibration",), {"scenes": {"images": 20}}),
+        "no board runs a quantized detector",
+        DRAWN_PHOTOS,
+    ),
+    "a detector before faces that are aligned": one(
+        (M, (*VIM3_ROW, "detector"), "same"), "this test set is of aligned faces"
+    ),
+    "a detector before a detector": Idle(
+        (*DETECTS, (M, (*VIM3_ROW, "detector"), "same")),
+        (M, (*VIM3_ROW, "detector")),
+        "the entry's own model is the detector",
+    ),
     "leaks into a rendered set": one(
         (M, ("calibration",), {"folder": {"path": "one/gallery", "allow_leaks": True}}),
         "the test set is rendered",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +64,60 @@ def test_photos_without_a_face_are_counted_and_scoring_again_keeps_them(tmp_path
     assert scored.returncode == 0, scored.stderr
     rows = json.loads(scored.stdout)["cells"]
     assert [row["rank1"]["value"] for row in rows] == [pytest.approx(10 / 12)] * 2
+
+
+TWO_MODELS = """\
+models: synthface-ir
+test_set: {rendered_photos: {identities: 40, unknown: 10, difficulty: 0.5, detector: synthdet}}
+calibration: {rendered: {images: 16}}
+detector_calibration: {scenes: {images: 16}}
+scoring: {far: 2e-1, table_far: 2e-1, bootstrap: 100}
+measurement: {min_duration_s: 0.2, min_count: 20}
+entries:
+  - {name: host, boards: this-host, quantization: float32, detector: [this-host, float32]}
+  - name: rv
+    boards: rv
+    quantization: uint8 per-tensor asymmetric
+    detector: same
+    gallery: [same, float32]
+"""
+
+
+@pytest.mark.slow
+def test_detector_and_recognizer_on_a_board_share_the_loss(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    (tmp_path / "matrix.yaml").write_text(TWO_MODELS)
+    (tmp_path / "device_inventory.yaml").write_text("boards:\n" + HOST + emulated("rv", "rv1126"))
+    ran = project.farm("run")
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    rows = project.cells()
+    here, board = rows["this-host/detector-this-host"], rows["this-host/detector-float32"]
+    # The same float32 detector, run by this host's own code and by the agent.
+    for name in ("rank1", "tar", "not_acquired", "failed_images"):
+        assert here[name] == board[name], name
+    assert here["detector"] is None
+    assert board["detector"]["latency"]["device"]["p50_ms"] > 0
+    assert board["latency"]["device"]["p50_ms"] > 0
+    table = (project.latest / "table.md").read_text()
+    assert re.search(r"\| \d+\.\d \+ \d+\.\d ms", table)
+
+    row, mixed = rows["rv"], rows["rv*"]
+    assert row["detector"]["dtype"] == "uint8"
+    assert row["detector"]["latency"] is None
+    assert row["executed_by"] == "twin"
+    assert row["verdict"] == "EMULATED"
+    for each in (row, mixed):
+        for part in ("detector", "recognizer"):
+            change = each["split"][part]
+            won, lost = change["only_cell"], change["only_reference"]
+            assert change["rank1"]["value"] == pytest.approx((won - lost) / 40)
+    assert "By detector (points)" in table
+    hashes = {row["test_set"]["hash"] for row in rows.values()}
+    assert len(hashes) == 1
+
+    crossed = project.farm("score", "latest", "--cross", "--json")
+    assert crossed.returncode == 0, crossed.stderr
+    tables = json.loads(crossed.stdout)["tables"]
+    assert len(tables) == 1
+    again = project.farm("run")
+    assert "all of it was in the store" in again.stdout

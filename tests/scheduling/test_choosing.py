@@ -10,7 +10,7 @@ from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.scheduling.core.choosing import Candidate, choose
 
 HEAD_STAGES = ("images", "calibrate", "quantize", "convert", "parity", "score", "compare")
-HEAD_STAGES += ("evaluate", "compare_detection")
+HEAD_STAGES += ("evaluate", "compare_detection", "align", "split")
 BOARD_STAGES = ("deploy", "measure", "extract")
 BOARDS = {"host": HEAD_DOMAIN, "emulated": HEAD_DOMAIN, "vim3": "vim3", "rv1126": "rv1126"}
 

@@ -185,7 +185,7 @@ def _plain(pairs: list[tuple[Any, dict[str, Any] | None]]) -> list[dict[str, Any
             "name": row.name,
             "hardware": row.hardware,
             "executed_by": row.executed_by,
-            "p50_ms": row.latency.device.p50_ms if row.latency else None,
+            "p50_ms": row.p50_ms,
             "rank1": row.rank1.value,
             "tar": row.tar.value if row.tar.available else None,
             "published": other,

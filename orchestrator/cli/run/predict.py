@@ -34,7 +34,7 @@ def show_predictions(request: Request, console: Console) -> int:
     targets = [
         step_id
         for target in plan.graph.targets.values()
-        for step_id in (target.score, target.compare)
+        for step_id in (target.score, target.compare, target.split)
         if step_id is not None
     ]
     with shown_on(console) as emit:

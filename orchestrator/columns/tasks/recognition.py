@@ -36,8 +36,11 @@ def judged(rows: Sequence[CellResult]) -> Judged:
 
     def basis(confidence: float) -> str:
         test, allowed = rows[0].test_set, rows[0].tar.k
+        what = "faces" if rows[0].not_acquired is None else "photos"
         difficulty = (
-            "" if test.difficulty is None else f", rendered faces of difficulty {test.difficulty:g}"
+            ""
+            if test.difficulty is None
+            else f", rendered {what} of difficulty {test.difficulty:g}"
         )
         return (
             f"1:N over {counted(test.gallery, 'enrolled identity')}, {test.mated:,} mated and "

@@ -10,13 +10,10 @@ import numpy.typing as npt
 
 from orchestrator.detection.truth import Truth, TruthSet
 from orchestrator.images.renderer import RENDERER_VERSION
-from orchestrator.images.scenes.background import background
-from orchestrator.images.scenes.camera import camera_of, photograph
-from orchestrator.images.scenes.drawing import Array, Canvas, blank
-from orchestrator.images.scenes.heads import Head, draw_person, heads
-from orchestrator.images.scenes.layout import people
-from orchestrator.images.scenes.things import draw_clutter, draw_cover
-from orchestrator.images.scenes.truth import SUBSETS, Seen, truth_of
+from orchestrator.images.scenes.drawing import Canvas, blank
+from orchestrator.images.scenes.layout import Person, people
+from orchestrator.images.scenes.painting import drawn, painted
+from orchestrator.images.scenes.truth import SUBSETS
 from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
 
 SCENES_VERSION = 1
@@ -52,20 +49,14 @@ class SceneSet:
     def scene(self, number: int) -> tuple[npt.NDArray[np.uint8], Truth]:
         """A picture with its truth, which costs no more than the picture."""
         scene, spec = self._scene(number), self._spec
-        under = background(spec.seed, scene, spec.size, spec.difficulty)
-        canvas = _canvas(under)
-        draw_clutter(canvas, spec.seed, scene, spec.difficulty)
-        truth = self._people(canvas, scene)
-        assert canvas.picture is not None
-        camera = camera_of(spec.seed, scene, spec.difficulty)
-        return photograph(canvas.picture, camera), truth
+        return painted(spec.seed, scene, spec.size, spec.difficulty, self._people(scene))
 
     @property
     def truth(self) -> TruthSet:
         """Boxes, points and subsets of all scenes; computed at the first call, without painting."""
         if self._truth is None:
             empty = (blank(self._spec.size, painted=False) for _ in range(len(self)))
-            images = [self._people(canvas, self._scene(k)) for k, canvas in enumerate(empty)]
+            images = [self._unpainted(canvas, self._scene(k)) for k, canvas in enumerate(empty)]
             self._truth = TruthSet(tuple(images), SUBSETS)
         return self._truth
 
@@ -74,32 +65,9 @@ class SceneSet:
             raise IndexError(f"scene {number} of {len(self)}")
         return self._spec.first_image + number
 
-    def _people(self, canvas: Canvas, scene: int) -> Truth:
-        """Draw everybody, those behind first, and say what is seen of each."""
+    def _people(self, scene: int) -> list[Person]:
         spec = self._spec
-        found = heads(
-            people(spec.seed, scene, spec.size, spec.difficulty), spec.seed, spec.difficulty
-        )
-        whole = []
-        for number, head in enumerate(found):
-            whole.append(draw_person(canvas, head, number, spec.difficulty))
-            draw_cover(canvas, head, spec.difficulty)
-        draw_clutter(canvas, spec.seed, scene, spec.difficulty, front=True)
-        seen = _seen(canvas, found, whole, camera_of(spec.seed, scene, spec.difficulty).blur)
-        return truth_of(f"scene {scene}", spec.size, found, seen)
+        return people(spec.seed, scene, spec.size, spec.difficulty)
 
-
-def _canvas(picture: Array) -> Canvas:
-    height, width = picture.shape[1:]
-    return Canvas(blank((height, width), painted=False).owner, picture)
-
-
-def _seen(canvas: Canvas, found: list[Head], whole: list[int], defocus: float) -> list[Seen]:
-    counts = np.bincount(canvas.owner[canvas.owner >= 0].ravel(), minlength=len(found)).tolist()
-    return [
-        Seen(
-            share=counts[k] / max(whole[k], 1),
-            blur=float(np.hypot(head.face.blur[0] * head.unit, defocus)) / head.person.height,
-        )
-        for k, head in enumerate(found)
-    ]
+    def _unpainted(self, canvas: Canvas, scene: int) -> Truth:
+        return drawn(canvas, self._spec.seed, scene, self._spec.difficulty, self._people(scene))

@@ -36,7 +36,28 @@ def _costs(compared: Sequence[CellResult]) -> str:
     if not known:
         found = judged(compared)
         return f"{found.main.words} cannot be compared with float32's: {found.unknown}"
-    return f"{_quantized(known)} {_amount(known)}; {_significance(known)}"
+    return f"{_quantized(known)} {_amount(known)}; {_significance(known)}{_shares(known)}"
+
+
+def _shares(rows: Sequence[CellResult]) -> str:
+    """What each model of rows of two changes alone; empty where rows are of one."""
+    split = [row.split for row in rows if row.split is not None]
+    if not split:
+        return ""
+    detector = [each.detector.rank1.value for each in split]
+    recognizer = [each.recognizer.rank1.value for each in split]
+    return f"; alone, the detector changes it by {_span(detector)}, the recognizer by " + _span(
+        recognizer
+    )
+
+
+def _span(values: Sequence[float | None]) -> str:
+    """`−1.2 to +0.2 points` of fractions."""
+    known = sorted(100 * value for value in values if value is not None)
+    if not known:
+        return "an unknown amount"
+    ends = dict.fromkeys(f"{value:+.1f}".replace("-", "−") for value in (known[0], known[-1]))
+    return f"{' to '.join(ends)} points"
 
 
 def _quantized(rows: Sequence[CellResult]) -> str:

@@ -45,7 +45,10 @@ def cross_run(run: Run, asked: Asked, progress: Progress | None = None) -> list[
     groups: dict[str, list[CellResult]] = {}
     for row in named_rows(run, asked.rows):
         group = {"space": space_of(row)}
-        group |= {role: stored.images(row, role) for role in ("gallery", "probe")}
+        if row.not_acquired is None:
+            group |= {role: stored.images(row, role) for role in ("gallery", "probe")}
+        else:  # the same photos, whatever detector took the faces
+            group |= {"photos": row.test_set.hash}
         groups.setdefault(digest(group), []).append(row)
     return [_table(run, rows, stored, asked, progress) for rows in groups.values()]
 

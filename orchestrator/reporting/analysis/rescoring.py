@@ -27,6 +27,8 @@ from orchestrator.store.artifacts import Held
 from orchestrator.store.features import SUMMARY
 
 Fusion = Literal["mean", "max"]
+FACES = ("images", "align")
+"""Stages that store the images of features."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -272,7 +274,10 @@ class KeptFeatures:
 
     def _pictures(self, row: CellResult, role: str) -> Held:
         content = self.images(row, role)
-        pictures = self.run.store.by_content("images", content) if self.run.store else None
+        store = self.run.store
+        # Faces that a board's detector found are of another stage.
+        found = [store.by_content(stage, content) for stage in FACES] if store else []
+        pictures = next((each for each in found if each is not None), None)
         if pictures is None:
             raise self._gone(row, f"the list of the {role} images")
         return pictures
@@ -311,6 +316,7 @@ def _row(
         "failed_images": facts["failed"],
         "warnings": facts["warnings"],
         "difference": None,
+        "split": None,  # it was of the figures before
     }
     if reference is not None and reference.name != row.name:
         change["difference"] = compare.difference(found[reference.name][0], searches, policy)

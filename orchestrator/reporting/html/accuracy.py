@@ -46,8 +46,7 @@ def too_few(rows: Sequence[CellResult], names: Mapping[str, str]) -> str:
         return ""
     only = ""
     for row in found:
-        assert row.latency is not None
-        only = f" ({names[row.name]}, {milliseconds(row.latency.device.p50_ms)})"
+        only = f" ({names[row.name]}, {milliseconds(row.p50_ms)})"
     count = "one" if found else "none"
     return (
         f"{judged(rows).main.words} against time needs two rows with a valid time of their own "
@@ -71,7 +70,7 @@ def accuracy_latency(rows: Sequence[CellResult], names: Mapping[str, str]) -> Ch
     found = timed(rows)
     if len(found) < 2:
         return None
-    times = [row.latency.device.p50_ms for row in found if row.latency is not None]
+    times = [row.p50_ms for row in found if row.p50_ms is not None]
     rates = [_all(row)[0] or 0.0 for row in found]
     front = pareto(times, rates)
     label = _placements(times, rates)
@@ -299,7 +298,7 @@ def differences(rows: Sequence[CellResult], names: Mapping[str, str]) -> Chart |
             if len(shown) < len(compared)
             else ""
         ),
-        spec=_forest(points, [names[row.name] for row in shown]),
+        spec=forest(points, [names[row.name] for row in shown]),
         head=(
             "Row",
             "Points",
@@ -320,7 +319,13 @@ def _ends(row: CellResult) -> tuple[float | None, float | None]:
     return found.low, found.high
 
 
-def _forest(points: Sequence[Mapping[str, object]], names: Sequence[str]) -> Spec:
+def forest(points: Sequence[Mapping[str, object]], names: Sequence[str]) -> Spec:
+    """Differences with intervals, a line each, around 0.
+
+    Args:
+        points: `row`, `value`, `low` and `high` in points, `colour`, `p` and `tip` in words.
+        names: the rows, from above.
+    """
     ends = [float(str(point[end])) for point in points for end in ("low", "high")]
     low, high = min(0.0, *ends), max(0.0, *ends)
     wide = (high - low) or 1.0

@@ -100,6 +100,12 @@ def _blocks(row: CellResult) -> list[Block]:
     if row.difference is not None:
         facts = row.difference.model_dump() | {"key": keys.get("compare", "")}
         blocks.append(_block("difference", "Difference from float32", facts))
+    if row.split is not None:
+        facts = row.split.model_dump() | {"key": keys.get("split", "")}
+        blocks.append(_block("split", "Detector's and recognizer's share", facts))
+    if row.detector is not None:
+        facts = row.detector.model_dump() | come.get("detector", {})
+        blocks.append(_block("detector", "Detector", facts))
     artifact = {
         "sha256": row.artifact_sha256,
         "bytes": row.artifact_bytes,

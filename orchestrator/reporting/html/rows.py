@@ -26,8 +26,10 @@ DESCRIBING = (
 def columns(rows: Sequence[CellResult], asked: Sequence[str]) -> list[dict[str, Any]]:
     """Name of each column, and whether it holds numbers."""
     found = judged(rows)
-    numbers = ["#", "Time", *(rate.heading for rate in found.rates), f"Δ {found.main.heading}"]
-    names = [*DESCRIBING, *numbers[2:], *(part.heading for part in _more(rows, asked))]
+    more = _more(rows, asked)
+    rates = [*(rate.heading for rate in found.rates), f"Δ {found.main.heading}"]
+    names = [*DESCRIBING, *rates, *(part.heading for part in more)]
+    numbers = ["#", "Time", *rates, *(part.heading for part in more if part.right)]
     return [{"name": name, "number": name in numbers} for name in names]
 
 
@@ -35,7 +37,8 @@ def table_rows(rows: Sequence[CellResult], asked: Sequence[str]) -> list[dict[st
     """What the page's template fills in for each row."""
     more, found = _more(rows, asked), judged(rows)
     return [
-        _row(number, row, found) | {"more": [part.text(row, True) for part in more]}
+        _row(number, row, found)
+        | {"more": [{"text": part.text(row, True), "number": part.right} for part in more]}
         for number, row in enumerate(rows, 1)
     ]
 
@@ -70,9 +73,9 @@ def _row(number: int, row: CellResult, by: Judged) -> dict[str, Any]:
         "provider": row.provider,
         "type": row.type,
         "backend": row.backend,
-        "time": milliseconds(row.latency.device.p50_ms if row.latency else None),
+        "time": milliseconds(row.p50_ms),
         "time_note": _time_note(row),
-        "p50": f"{row.latency.device.p50_ms:.6f}" if row.latency else "",
+        "p50": "" if row.p50_ms is None else f"{row.p50_ms:.6f}",
         "granularity": row.granularity or "-",
         "symmetry": row.symmetry or "-",
         "rates": [_rate(row, rate) for rate in by.rates],

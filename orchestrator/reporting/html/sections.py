@@ -13,7 +13,15 @@ from orchestrator.counting import form, share
 from orchestrator.reporting.analysis import figures
 from orchestrator.reporting.analysis.history import Run
 from orchestrator.reporting.analysis.timeline import Timeline, timeline
-from orchestrator.reporting.html import accuracy, curves, detection, explained, fleet, times
+from orchestrator.reporting.html import (
+    accuracy,
+    curves,
+    detection,
+    explained,
+    fleet,
+    split,
+    times,
+)
 from orchestrator.reporting.html.chart import Chart
 from orchestrator.reporting.html.detection import Drawing
 from orchestrator.reporting.html.layer_chart import layer_chart
@@ -48,6 +56,7 @@ def sections(run: Run) -> list[Section]:
                 texts=(few,) if few else ()),
         Section("real", "Differences from float32", _some(accuracy.differences(rows, names)),
                 texts=(_significant(rows),) if any(row.difference for row in rows) else ()),
+        Section("split", "Detector or recognizer", _some(split.shares(rows, names))),
         Section("curves", "DET and CMC",
                 _some(curves.det(figures.det_curves(run), rows, names),
                       curves.cmc(figures.cmc_curves(run), rows, names)), pair=True),

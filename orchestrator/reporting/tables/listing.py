@@ -129,7 +129,7 @@ def _point(run: Run, row: CellResult) -> dict[str, Any]:
         "rank1": row.rank1.model_dump(),
         "tar": row.tar.model_dump(),
         "rates": [_shown(rate, row, by.main is rate) for rate in by.rates],
-        "p50_ms": row.latency.device.p50_ms if row.latency else None,
+        "p50_ms": row.p50_ms,
         "verdict": row.verdict,
         "executed_by": row.executed_by,
         "partial": row.partial,

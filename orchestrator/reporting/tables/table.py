@@ -112,17 +112,23 @@ def footnotes(
 def _row_notes(results: Sequence[CellResult], most: int | None) -> list[str]:
     """Of each row what only it has: a doubtful time, images that failed."""
     suspect = [r for r in results if r.verdict == Verdict.SUSPECT]
-    failed = [r for r in results if r.failed_images]
+    failed = [r for r in results if _failed(r)]
     return [
         *(f"{row_name(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect[:most]),
         *_others(suspect, most, "is", Verdict.SUSPECT),
         *(
-            f"{row_name(r, results)}: {counted(r.failed_images, 'image')} failed and "
-            f"{'counts as a miss' if r.failed_images == 1 else 'count as misses'}"
+            f"{row_name(r, results)}: {counted(_failed(r), 'image')} failed and "
+            f"{'counts as a miss' if _failed(r) == 1 else 'count as misses'}"
             for r in failed[:most]
         ),
         *_others(failed, most, "has", "images that failed"),
     ]
+
+
+def _failed(row: CellResult) -> int:
+    """Images that failed; photos without a face have a warning of their own."""
+    lost = row.not_acquired
+    return max(row.failed_images - (lost.gallery + lost.probe if lost else 0), 0)
 
 
 def _names(names: Sequence[str], most: int | None) -> str:
@@ -188,10 +194,11 @@ def _different_paces(results: Sequence[CellResult], most: int | None) -> list[st
 
 
 def _shared(emulated: Sequence[CellResult], most: int | None) -> list[str]:
-    by_artifact: dict[str, list[str]] = {}
+    by_artifact: dict[tuple[str, str], list[str]] = {}
     for result in emulated:
         name = row_name(result, emulated).rstrip("*")
-        names = by_artifact.setdefault(result.artifact_sha256, [])
+        before = result.detector.artifact_sha256 if result.detector else ""
+        names = by_artifact.setdefault((result.artifact_sha256, before), [])
         if name not in names:
             names.append(name)
     return [
