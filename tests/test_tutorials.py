@@ -118,6 +118,12 @@ def test_each_block_says_how_it_is_proved(record_property: Any) -> None:
     unproved = [block.where for block in BLOCKS if not block.how]
     assert not unproved, f"run them, or write `<!-- not run: why -->` above: {unproved}"
     assert all(len(block.mark) > len("not run: ") + 8 for block in BLOCKS if block.how == "not run")
+    drawings = "".join(block.text for block in BLOCKS if block.how == "drawing")
+    assert not re.search(r"^(farm|python|make) [^─\n]*$", drawings, re.MULTILINE), (
+        "commands are ```sh"
+    )
+    indented = "".join((ROOT / page).read_text() for page in pages())
+    assert not re.search(r"^    (farm|python|make) ", indented, re.MULTILINE), "fence commands"
     for file in {*RUN_BY.values()}:
         assert (ROOT / file).exists()
     found = counts(pages())

@@ -2,7 +2,6 @@
 
 project = "farm"
 author = "the farm contributors"
-project_copyright = "Apache-2.0"
 extensions = ["myst_parser", "sphinx_copybutton"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["builder"]
@@ -13,6 +12,7 @@ nitpicky = True
 html_theme = "furo"
 html_title = "farm"
 html_copy_source = False
+html_show_copyright = False
 html_show_sourcelink = False
 html_static_path = ["static"]
 html_css_files = ["farm.css"]

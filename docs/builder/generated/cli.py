@@ -46,7 +46,12 @@ def described(command: click.Command, name: str) -> str:
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     text = [f"### {name}", cell(inspect.cleandoc(command.help or "")), f"```text\n{usage}\n```"]
     records = [option.get_help_record(context) for option in command.get_params(context)]
-    rows = [[f"`{record[0]}`", cell(record[1])] for record in records if record]
+    # Arguments stand in the usage line and the text; every command has --help.
+    rows = [
+        [f"`{name}`", cell(meaning)]
+        for name, meaning in filter(None, records)
+        if meaning and not name.endswith("--help")
+    ]
     if rows:
         text.append(table(["option", "meaning"], rows))
     examples = getattr(command, "examples", ())
