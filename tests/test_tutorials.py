@@ -130,7 +130,7 @@ def test_each_block_says_how_it_is_proved(record_property: Any) -> None:
     record_property("blocks", dict(found))
     print(f"code blocks: {dict(found)}")
     assert found["run"] >= 23
-    assert found["run"] + found["written"] + found["compared"] > found["not run"] + found["checked"]
+    assert found["run"] + found["written"] + found["compared"] > found["not run"]
 
 
 def known_keys() -> set[str]:
