@@ -87,9 +87,12 @@ print(columns()["failed"].values(row))
 """
 
 STAGE = """
+from orchestrator.cli.main import main
 from orchestrator.execution.local_backend import host_plan, run_here
 from orchestrator.request import Request
 
+main(["plan", "--steps", "--json"])
+print("\\f")
 plan = host_plan(Request("matrix.yaml", "device_inventory.yaml", ".farm", "runs"))
 (row,) = plan.graph.targets.values()
 assert row.norms in row.figures
@@ -137,6 +140,15 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+FARM = "import sys; from orchestrator.cli.main import main\n"
+COMMANDS = FARM + "for words in sys.argv[1:]: main(words.split()), print('\\f')"
+
+
+def answers(farm: Path, folder: Path, *commands: str) -> list[str]:
+    """What commands of the changed farm print, one after the other in one process."""
+    return done(farm, folder, "-c", COMMANDS, *commands).split("\f\n")[:-1]
+
+
 def done(farm: Path, folder: Path, *words: str) -> str:
     """What a Python of the changed farm prints."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -163,13 +175,12 @@ def test_a_new_kind_and_a_new_toolchain_have_rows_in_the_plan(
 ) -> None:
     (tmp_path / "matrix.yaml").write_text(MATRIX)
     (tmp_path / "device_inventory.yaml").write_text(INVENTORY)
-    told = done(changed, tmp_path, "-m", "orchestrator.cli.main", "plan", "--json")
+    told, schema = answers(changed, tmp_path, "plan --json", "schema kind")
     rows = {row["board"]: row for row in json.loads(told)["rows"] if row["board"] == "desk"}
     assert rows["desk"]["impossible"] == ""
     assert rows["desk"]["executed_by"] == "emulated"
     made = [row for row in json.loads(told)["rows"] if "mine" in row["name"]]
     assert [row["impossible"] for row in made] == [""]
-    schema = done(changed, tmp_path, "-m", "orchestrator.cli.main", "schema", "kind")
     names = json.loads(schema)["properties"]
     assert "mine" in names["toolchain"]["enum"]
     assert "mean" in names["runtime"]["enum"]
@@ -193,18 +204,18 @@ def test_a_new_runtime_runs_on_an_emulated_board(changed: Path, tmp_path: Path) 
 
 
 def test_a_new_command_is_in_the_help_and_runs(changed: Path, tmp_path: Path) -> None:
-    farm = ("-m", "orchestrator.cli.main")
-    assert "greet somebody" in done(changed, tmp_path, *farm, "--help")
-    assert done(changed, tmp_path, *farm, "hello", "Ada") == "Hello, Ada\n"
+    page, greeting = answers(changed, tmp_path, "--help", "hello Ada")
+    assert "greet somebody" in page
+    assert greeting == "Hello, Ada\n"
 
 
 def test_a_new_stage_has_a_step_in_each_row_and_runs(changed: Path, tmp_path: Path) -> None:
     (tmp_path / "matrix.yaml").write_text(ONE_ROW)
     (tmp_path / "device_inventory.yaml").write_text(INVENTORY)
-    told = done(changed, tmp_path, "-m", "orchestrator.cli.main", "plan", "--steps", "--json")
+    told, keys = done(changed, tmp_path, "-c", STAGE).split("\f\n")
     steps = {step["id"]: step for step in json.loads(told)["steps"]}
     assert steps["norms/this-host"]["to_do"]
-    probe, norms = done(changed, tmp_path, "-c", STAGE).split()
+    probe, norms = keys.split()
     store = tmp_path / ".farm" / "store"
     features = np.load(store / "extract" / probe / "features.npy")
     facts = json.loads((store / "norms" / norms / "manifest.json").read_text())["facts"]

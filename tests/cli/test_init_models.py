@@ -26,6 +26,12 @@ INT8 = "uint8 per-tensor asymmetric"
 FACE = (112, 112)
 
 
+@pytest.fixture(autouse=True)
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan compares file and normal form on two images: rendering them takes longest."""
+    monkeypatch.setattr(model, "IMAGES", 2)
+
+
 def at_112(form: made.Form, monkeypatch: pytest.MonkeyPatch) -> ModelProto:
     """A form at the size of rendered faces."""
     monkeypatch.setattr(made, "HEIGHT", 112)
@@ -282,6 +288,7 @@ def test_plan_refuses_useless_features_with_the_manifests_line(tmp_path, capsys,
     onnx.save(proto, path)
     manifest = tmp_path / "models" / "mine.yaml"
     manifest.write_text(manifest.read_text().replace(before, sha256_file(path)))
+    monkeypatch.setattr(model, "IMAGES", 8)
     project(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert main(["plan"]) == 2
