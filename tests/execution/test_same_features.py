@@ -17,6 +17,7 @@ from orchestrator.data.features import Features
 from orchestrator.fleet.boards.board import Artifact
 from orchestrator.planning.graph import Graph, Step
 from orchestrator.planning.resolving import Resolution
+from orchestrator.specs.inventory import Board
 from orchestrator.stages import extract, image_rows
 from orchestrator.stages.work import Services, Work
 from orchestrator.store.artifacts import Held, Store
@@ -96,8 +97,9 @@ class Run:
             self.store.commit(stage, key, files, provenance={}, facts=facts)
 
     def work(self, board: str, kind: str, executed_by: str = "emulated") -> Work:
-        of_board = "board" if executed_by == "board" else "emulated"
-        self.plan.boards[board] = SimpleNamespace(name=board, executed_by=of_board)
+        transport = "local" if executed_by == "board" else "emulated"
+        named = {"name": board, "kind": kind, "transport": transport}
+        self.plan.boards[board] = Board.model_validate(named)
         step = Step(
             f"extract/{board}",
             "extract",
