@@ -49,9 +49,10 @@ def read() -> list[Path]:
 @pytest.mark.needs("git")
 def test_retired_words_stay_retired() -> None:
     found, files = [], read()
+    any_of_them = re.compile(rf"\b(?:{'|'.join(f'(?:{word})' for word in RETIRED)})")
     for path in files:
         text = path.read_text()
-        for word, instead in RETIRED.items():
+        for word, instead in RETIRED.items() if any_of_them.search(text) else ():
             for match in re.finditer(rf"\b(?:{word})", text):
                 number = text.count("\n", 0, match.start()) + 1
                 where = f"{path.relative_to(ROOT)}:{number}"

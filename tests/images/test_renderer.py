@@ -42,7 +42,7 @@ def test_normal_is_standard():
     assert abs(drawn.std() - 1) < 0.02
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(0, 15), st.integers(1, 8), st.floats(0, 3))
 def test_a_face_does_not_depend_on_its_neighbours(start, count, difficulty):
     ids = np.arange(24)
