@@ -76,6 +76,14 @@ def test_it_fits_the_terminal_at_every_moment(events: list[Event], size: tuple[i
         assert all(cell_len(line) <= size[0] for line in lines)
 
 
+@pytest.mark.parametrize("width", [110, 118, 124, 150, 160, 200])
+def test_the_last_column_is_whole(width: int) -> None:
+    board = "jetson-xavier-nx-in-the-lab"
+    step = StepInfo(id="extract/a/probe", stage="extract", board=board, seconds=9.0)
+    begun = StepStarted(at=T0 + 1, stage="extract", step=step.id, board=board)
+    assert drawn([plan(step), begun], width, 40)[0].split()[-1] == "Verdict"
+
+
 def test_the_table_fills_in_and_the_last_warning_stays(events: list[Event]) -> None:
     text = "\n".join(drawn(events, 80, 24))
     assert "Rank1" in text

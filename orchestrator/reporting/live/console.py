@@ -163,7 +163,7 @@ class View:
             table.add_column("State", no_wrap=True, width=11)
         if widest:
             table.add_column("Row", no_wrap=True, width=28)
-        table.add_column("Step", no_wrap=True, ratio=2, min_width=36 if wide else None)
+        table.add_column("Step", no_wrap=True, ratio=2, min_width=_step_width(width))
         if not thin:
             table.add_column("", width=self._bar)
         if wide:
@@ -328,6 +328,13 @@ def _urgency(board: BoardLine) -> int:
         return 1
     states = ("busy", "connecting", "ready", "starting", "waiting")
     return 2 + states.index(board.state) if board.state in states else 9
+
+
+def _step_width(width: int) -> int | None:
+    """The least width of a step's text: it gives way before the last column is cut off."""
+    if width < WIDE:
+        return None
+    return min(36, 16 + width - (WIDEST if width >= WIDEST else WIDE))
 
 
 def _others(boards: Sequence[BoardLine], shown: Sequence[BoardLine]) -> str:
