@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 
 class Place(Enum):
@@ -50,32 +51,32 @@ class StageFacts:
     resumes: bool = False
     measures_time: bool = False
 
-    @property
+    @cached_property
     def on_board(self) -> bool:
         """Whether a board does it."""
         return self.place is Place.BOARD
 
-    @property
+    @cached_property
     def executes(self) -> bool:
         """Whether it executes an encoder on a board, on any of the pool's."""
         return self.on_board and self.stored
 
-    @property
+    @cached_property
     def prepares_board(self) -> bool:
         """Whether its output lies on one board and is lost with it."""
         return self.on_board and not self.stored
 
-    @property
+    @cached_property
     def shares_processors(self) -> bool:
         """Whether it executes an encoder while others execute theirs beside it."""
         return self.executes and not self.alone
 
-    @property
+    @cached_property
     def takes_turns(self) -> bool:
         """Whether one step at a time runs: each uses all of the driver's helper processes."""
         return self.all_processors and self.place is Place.DRIVER
 
-    @property
+    @cached_property
     def needs_ray(self) -> bool:
         """Whether it waits until Ray is up."""
         return self.place is not Place.DRIVER
