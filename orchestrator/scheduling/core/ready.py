@@ -127,7 +127,6 @@ class Ready:
         self._head = HeadQueue()
         self._turns = HeadQueue()  # extractions on the head's processors
         self._lines: dict[str, dict[str, None]] = {}  # ready steps by board
-        self._candidates: dict[str, Candidate] = {}
         self._open: set[str] = set()  # boards whose whole line is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
         self._near_pooled: set[str] = set()
@@ -221,12 +220,6 @@ class Ready:
 
     def candidate(self, step: Step) -> Candidate:
         """A step as `choose` sees it."""
-        known = self._candidates.get(step.id)
-        if known is None or known.board != step.board:
-            known = self._candidates[step.id] = self._candidate(step)
-        return known
-
-    def _candidate(self, step: Step) -> Candidate:
         plan = self._plan
         domain = plan.boards[step.board].domain if step.board else HEAD_DOMAIN
         # Extractions that share the head's processors take turns: row by row, so that rows end
