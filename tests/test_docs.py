@@ -172,3 +172,14 @@ def test_the_readme_is_read_in_two_minutes() -> None:
     assert text.count("```sh") == 2
     (five,) = re.findall(r"## Five commands\n```sh\n(.*?)```", text, re.DOTALL)
     assert five.count("\n") == 5
+
+
+def test_each_reason_for_doubt_has_its_remedy() -> None:
+    explained = (ROOT / "docs/explanation/measuring.md").read_text().partition("## The verdict")[2]
+    words = set(re.findall(r"^\| ([a-z ]+) \|", explained.partition("## ")[0], re.MULTILINE))
+    words.remove("reason")
+    page = (ROOT / "docs/how-to/suspect-time.md").read_text()
+    lines = re.findall(r"^\| ([a-z ,]+) \|", page, re.MULTILINE)
+    assert {word for line in lines for word in line.split(", ")} - {"word"} == words
+    code = "".join(path.read_text() for path in (ROOT / "orchestrator/stages").glob("*.py"))
+    assert not {word for word in words if word not in code}

@@ -1,4 +1,4 @@
-"""Where a file of the repository stands on the site, and its links rewritten for that place."""
+"""The place of a repository's file on the site, and its links rewritten for that place."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from docs.builder.generated.markdown import cell, named, parts_of, prose, table
 
-# Annotations are kept as text: `: 'int'`.
+# Annotations are text: `: 'int'`.
 QUOTED = re.compile(r"(: |-> )'([^']*)'")
 HEADS = {"Args": "argument", "Attributes": "attribute"}
 
