@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 BUSY = 10.0
 """How many times slower than a quiet machine a busy one may be."""
+ENDS_S = 540.0
+"""A whole run that has not ended by then hangs; a little less than the slow tests' own limit."""
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.events import Event, EventReader
+from tests.patience import ENDS_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,7 +76,7 @@ class Project:
         given |= {"TMPDIR": self.temporary, "FARM_LOCK_FOLDER": self.temporary}
         return kept | given | self.variables
 
-    def farm(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    def farm(self, *arguments: str, timeout: float = ENDS_S) -> subprocess.CompletedProcess[str]:
         """Run `farm` to its end."""
         return subprocess.run(
             self.command(*arguments),

@@ -17,6 +17,7 @@ from orchestrator.store.fleet_entries import Quarantined
 from orchestrator.store.fleet_log import FleetLog
 from tests.faulty_proxy import Relay
 from tests.openssh import running_sshd
+from tests.patience import ENDS_S
 from tests.run.project import FLOAT, HOST, Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak]
@@ -82,7 +83,7 @@ def test_a_full_board_is_left_to_another_and_changed_bytes_change_no_feature(
             )
         try:
             _corrupt_in_the_middle(project, run, relay)
-            assert run.wait(200) == 0, (tmp_path / "said.txt").read_text()[-4000:]
+            assert run.wait(ENDS_S) == 0, (tmp_path / "said.txt").read_text()[-4000:]
         finally:
             run.kill()
         keys = project.cells()["full"]["provenance"]["keys"]
@@ -99,7 +100,7 @@ def test_a_full_board_is_left_to_another_and_changed_bytes_change_no_feature(
         for stage in ("extract", "score", "compare"):
             for folder in (tmp_path / ".farm" / "store" / stage).glob("*"):
                 subprocess.run(["rm", "-rf", str(folder)], check=True)
-        again = project.farm("run", timeout=200)
+        again = project.farm("run")
         assert again.returncode == 0, again.stdout + again.stderr
         keys = project.cells()["full"]["provenance"]["keys"]
         calm = [(project.held("extract", keys[r]) / "features.npy").read_bytes() for r in ROLES]
@@ -111,7 +112,7 @@ ROLES = ("gallery", "probe")
 
 def _corrupt_in_the_middle(project: Project, run: subprocess.Popen[str], relay: Relay) -> None:
     """Change a byte on its way to the head while features are coming."""
-    end = time.monotonic() + 150
+    end = time.monotonic() + ENDS_S
     while not (project.latest / "events.jsonl").exists():
         assert time.monotonic() < end
         time.sleep(0.05)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.events import Event, EventReader
+from tests.patience import BUSY
 from tests.run.clusters import ADDRESS, Cluster, Space, are_possible, cluster
 from tests.run.project import FLOAT, HOST, Project, emulated, entry
 
@@ -98,7 +99,7 @@ def started(project: Cluster, *arguments: str) -> subprocess.Popen[bytes]:
 
 def until(project: Cluster, run: subprocess.Popen[bytes], what: Callable[[Event], bool]) -> None:
     """Wait for something to happen in a run that has just been started."""
-    end = time.monotonic() + 90
+    end = time.monotonic() + 30 * BUSY
     reader: EventReader | None = None
     while run.poll() is None and time.monotonic() < end:
         if reader is None and (project.latest / "events.jsonl").exists():
@@ -142,7 +143,7 @@ def test_a_node_lost_and_found_and_a_run_stopped_leave_the_cluster_and_every_fea
     until(joined, run, extracting)
     assert joined.second is not None
     joined.second.end()
-    assert run.wait(100) == 1, (joined.outside / "said.txt").read_text()[-3000:]
+    assert run.wait(30 * BUSY) == 1, (joined.outside / "said.txt").read_text()[-3000:]
     assert set(joined.cells()) == {"this-host", "vim3"}
     said = " ".join((joined.outside / "said.txt").read_text().split())
     lost = ("b1: node 10.77.0.2", "Ray's node 10.77.0.2", "the site lab-b has no node")
@@ -159,8 +160,8 @@ def test_a_node_lost_and_found_and_a_run_stopped_leave_the_cluster_and_every_fea
     pid = run.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGINT)
-    assert run.wait(20) == 130
-    end = time.monotonic() + 10
+    assert run.wait(20 * BUSY) == 130
+    end = time.monotonic() + 10 * BUSY
     spaces = [joined.first, joined.second]
     while any(map(of_the_run, spaces)) and time.monotonic() < end:
         time.sleep(0.2)
@@ -176,7 +177,7 @@ def test_a_node_lost_and_found_and_a_run_stopped_leave_the_cluster_and_every_fea
     run = started(joined)
     until(joined, run, extracting)
     joined.first.run("pkill", "-9", "gcs_server")
-    assert run.wait(40) == 1
+    assert run.wait(40 * BUSY) == 1
     assert "`farm resume` goes on" in (joined.outside / "said.txt").read_text()
     refused = joined.farm("resume")
     assert refused.returncode == 2

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.events import EventReader
+from tests.patience import BUSY, ENDS_S
 from tests.run.faulty import (
     SEED,
     Faulty,
@@ -74,12 +75,12 @@ def test_the_orchestrator_killed_at_ten_moments_loses_nothing_that_was_finished(
             for pid in [run.pid, *driver_of(project)]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        run.wait(10)
+        run.wait(10 * BUSY)
         finished = [e for e in project.events() if e.event == "step_finished" and not e.cached]
         made = {e.step for e in finished if e.stage != "deploy"}
         assert not made & kept, f"made twice: {made & kept}"
         kept |= made
-        gone = time.monotonic() + 15
+        gone = time.monotonic() + 15 * BUSY
         while agents := processes(f"{project.folder}/", " serve "):
             assert time.monotonic() < gone, agents
             time.sleep(0.1)
@@ -197,7 +198,7 @@ def test_a_full_disk_is_named_and_resume_goes_on_once_there_is_room(
         env=project.environment | {"SIZE": str(used + (600 << 10))},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=ENDS_S,
     )
     assert "first 1" in done.stdout, done.stdout + done.stderr
     assert "no room left" in done.stdout

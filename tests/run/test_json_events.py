@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import ENDS_S
+
 from .project import FLOAT, HOST, Project
 
 
@@ -18,12 +20,12 @@ def farm(project: Project, *words: str) -> subprocess.CompletedProcess[str]:
         env=project.environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=ENDS_S,
     )
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_events_are_those_of_the_log_and_messages_go_elsewhere(tmp_path: Path) -> None:
     project = Project(tmp_path)
     project.write(FLOAT, HOST)

@@ -77,7 +77,7 @@ def tengine(tmp_path_factory: pytest.TempPathFactory) -> Any:
             IDENTITIES,
             UNKNOWN,
         )
-        done = made.farm("run", timeout=300)
+        done = made.farm("run")
         yield made, done
 
 
@@ -124,7 +124,7 @@ def test_npu_and_cpu_share_the_file_but_no_features(tengine: Any) -> None:
 
 def test_a_second_run_has_nothing_to_do(tengine: Any) -> None:
     project, _ = tengine
-    again = project.farm("run", timeout=300)
+    again = project.farm("run")
     assert again.returncode == 0
     assert "nothing was run" in again.stdout
 
@@ -146,7 +146,7 @@ def one_board(
         board = native("npu", kind, sshd, key, folder, f"{{{quoted}{providers}}}")
         entries = FLOAT + entry("npu", quantization)
         made.write(entries, HOST + board, IDENTITIES, UNKNOWN)
-        done = made.farm("run", timeout=300)
+        done = made.farm("run")
         assert done.returncode == 0, done.stdout + done.stderr
     return made
 

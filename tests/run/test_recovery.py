@@ -21,6 +21,7 @@ from orchestrator.fleet.emulated.boards import ensure_key
 from orchestrator.store.fleet_entries import Recovering
 from orchestrator.store.fleet_log import FleetLog
 from tests.openssh import SSHD, running_sshd
+from tests.patience import ENDS_S
 from tests.run.project import FLOAT, HOST, Project, entry
 
 UINT8 = "uint8 per-tensor asymmetric, toolchain: onnxruntime"
@@ -127,7 +128,7 @@ def test_a_dead_board_is_switched_on_again_and_a_hung_one_rebooted(tmp_path: Pat
             )
         try:
             _die_three_times(project, run, dead)
-            assert run.wait(200) == 0, (tmp_path / "said.txt").read_text()[-4000:]
+            assert run.wait(ENDS_S) == 0, (tmp_path / "said.txt").read_text()[-4000:]
         finally:
             run.kill()
             with contextlib.suppress(ProcessLookupError):

@@ -22,7 +22,7 @@ def test_a_simulated_row_has_accuracy_and_no_time(tmp_path: Path) -> None:
     project = Project(tmp_path, {"FARM_TOOLCHAINS": str(tmp_path / "toolchains")})
     entries = FLOAT + entry("rk", INT8, ", gallery: [same, float32]")
     project.write(entries, HOST + SIM.format("rk", "rk3588"), identities=24, unknown=10)
-    ended = project.farm("run", "--limit", "12", timeout=300)
+    ended = project.farm("run", "--limit", "12")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     rows = {row["name"]: row for row in project.cells().values()}
     row, exact = rows["rk"], rows["this-host"]
@@ -39,5 +39,5 @@ def test_a_simulated_row_has_accuracy_and_no_time(tmp_path: Path) -> None:
     assert "| RK3588 (partial) | Rockchip | ASIC | RKNN simulator (rknn-toolkit2 9.9) | – |" in (
         (project.latest / "table.md").read_text()
     )
-    again = project.farm("run", "--limit", "12", timeout=300)
+    again = project.farm("run", "--limit", "12")
     assert "nothing was run" in again.stdout, again.stdout

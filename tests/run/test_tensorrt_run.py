@@ -54,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
             10,
         )
         planned = project.farm("plan")
-        done = project.farm("run", timeout=300)
+        done = project.farm("run")
         again = project.farm("run")
     return project, planned, done, again, machine, folder
 
