@@ -66,7 +66,7 @@ def _before_proof(entries: list[Entry], identity: str) -> list[Entry]:
     others = [
         place
         for place, each in enumerate(entries)
-        if each.event == "quarantined" and each.identity != identity
+        if _quarantines(each) and _identity(each) != identity
     ]
     last = max(others, default=-1)
     left = [
@@ -74,6 +74,13 @@ def _before_proof(entries: list[Entry], identity: str) -> list[Entry]:
     ]
     # What stood between two lines may be gone, so that the second makes the first superfluous.
     return left if len(left) == len(entries) else counting(left)
+
+
+def _quarantines(entry: Entry) -> bool:
+    """Whether a line puts an entry of the inventory into quarantine."""
+    return entry.event == "quarantined" or (
+        entry.event == "checked" and entry.state == "quarantined"
+    )
 
 
 def _identity(entry: Entry) -> str | None:

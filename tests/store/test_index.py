@@ -78,7 +78,11 @@ BETWEEN = [
 ]
 
 
+FAILED_CHECK = Checked(board="b", identity="i", state="quarantined", reason="why")
+
+
 @given(st.lists(lines(), max_size=14), st.floats(0, 3e6))
+@example([*BETWEEN[:2], FAILED_CHECK, BETWEEN[3]], 0.0)  # by a check as well
 @example([Worked(board="b", at=0.0, identity="i", temperature_c=t) for t in WARM], 0.0)
 @example(BETWEEN, 0.0)  # a proof does not reach an entry that was quarantined in between
 @example([*BETWEEN, Checked(board="b", identity="i", proofs=PROVED, state="ready")], 0.0)
