@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.aligning.photo_rows import HostAlignedRows
 from orchestrator.audit.sentences import shortened
 from orchestrator.execution.detector_result import (
     HeldDetector,
@@ -22,7 +21,7 @@ from orchestrator.planning.versions import mismatches
 from orchestrator.preflight.planner import Plan, encoder_backend
 from orchestrator.results import CellResult, Latency, Verdict
 from orchestrator.specs.photos import AnyPhotos
-from orchestrator.stages import accuracy_helpers, image_rows
+from orchestrator.stages import accuracy_helpers
 from orchestrator.store.artifacts import Held
 
 UNTIMED: dict[str, Any] = {"timing_valid": False, "reasons": [], "notes": []}
@@ -117,7 +116,7 @@ def _row(plan: Plan, cell: Cell, found: _CellHeld) -> CellResult:
             "task": plan.models[cell.model].task,
             **_figures(found.score),
             "detector": as_json(detector, timing_valid=valid) if detector else None,
-            "not_acquired": _not_acquired(plan, cell),
+            "not_acquired": _not_acquired(plan, figures),
             "difference": found.compare.manifest["facts"] if found.compare else None,
             "split": found.split.manifest["facts"] if found.split else None,
             "failed_images": figures["failed"],
@@ -155,13 +154,10 @@ def _ordered(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: values[name] for name in names}
 
 
-def _not_acquired(plan: Plan, cell: Cell) -> dict[str, int] | None:
+def _not_acquired(plan: Plan, figures: Mapping[str, Any]) -> Mapping[str, int] | None:
     """Photos without a face, by role; None where the test set is not of photos."""
-    if not isinstance(plan.matrix.test_set, AnyPhotos):
-        return None
-    sources = plan.graph.steps[plan.graph.targets[cell.name].score].inputs
-    found = {role: held(plan, sources[f"{role}_images"]) for role in ("gallery", "probe")}
-    return {role: len(image_rows.lost_rows(faces)) if faces else 0 for role, faces in found.items()}
+    photos = isinstance(plan.matrix.test_set, AnyPhotos)
+    return figures.get("not_acquired") if photos else None
 
 
 def _held_of(plan: Plan, cell: Cell, targets: CellTargets) -> _CellHeld | None:
@@ -334,7 +330,10 @@ def _test_set(plan: Plan, cell: Cell, figures: dict[str, Any]) -> dict[str, Any]
 
 def _content(plan: Plan, cell: Cell, role: str, steps: Mapping[str, str]) -> str:
     """Of the role's images; of photos, whatever detector takes the faces, of the photos."""
-    rows = plan.rows[cell.model, role]
-    if isinstance(rows, HostAlignedRows):
-        return rows.photos.fingerprint()
+    if isinstance(plan.matrix.test_set, AnyPhotos):
+        from orchestrator.aligning.photo_rows import HostAlignedRows
+
+        rows = plan.rows[cell.model, role]
+        if isinstance(rows, HostAlignedRows):
+            return rows.photos.fingerprint()
     return plan.resolution.contents[steps[f"{role}_images"]]

@@ -250,6 +250,8 @@ class _Maker:
             return encoder, reason
         quantization = quantized(row.detector, row.quantization)
         detector, why = self._one(self._detector, row, quantization)
+        if quantization.is_given:
+            why = "a detector has no quantized file of its own; give it a quantization"
         if why:
             why = f"its detector: {why}"
         return replace(encoder, detector=detector), reason or why

@@ -57,22 +57,24 @@ def run(work: Work) -> StageOutput:
     except UnusableFeature as error:
         raise UserError(f"{error.message}: {_image(work, error)}", error.hint) from error
     assert output is not None
-    acquired = _not_acquired(*sources)
-    if acquired:
-        facts = {**output.facts, "warnings": [acquired, *output.facts["warnings"]]}
-        output = replace(output, facts=facts)
-    return output
+    return replace(output, facts={**output.facts, **_acquisition(output.facts, *sources)})
 
 
-def _not_acquired(gallery: StoredSide, probes: StoredSide) -> str:
-    """How many photos have no face; empty where all have one."""
+def _acquisition(
+    facts: Mapping[str, Any], gallery: StoredSide, probes: StoredSide
+) -> dict[str, Any]:
+    """How many photos have no face, and a warning where some have none."""
+    lost: dict[str, Any] = {
+        "not_acquired": {"gallery": len(gallery.lost), "probe": len(probes.lost)}
+    }
     if not gallery.lost and not probes.lost:
-        return ""
-    return (
+        return lost
+    warning = (
         f"failures to acquire: the detector found no face in {len(gallery.lost)} of "
         f"{len(gallery.ids)} gallery photos and {len(probes.lost)} of {len(probes.ids)} probe "
         "photos; they count as misses"
     )
+    return lost | {"warnings": [warning, *facts["warnings"]]}
 
 
 @dataclass(frozen=True)

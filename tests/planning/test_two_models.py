@@ -128,6 +128,13 @@ def test_several_detectors_make_a_row_each_and_share_the_recognizers_measurement
     assert sum(step.startswith("deploy/vim3") for step in plan.graph.steps) == 1
 
 
+def test_a_detector_is_not_deployed_as_given(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "detector: [same, as-given]")
+    reasons = {cell.name: cell.reason for cell in plan.cells}
+    assert reasons["vim3/detector-same"] == ""
+    assert "no quantized file of its own" in reasons["vim3/detector-as-given"]
+
+
 def test_a_row_whose_detector_stays_here_is_keyed_as_without_the_choice(tmp_path: Path) -> None:
     plain, both = (planned(tmp_path, vim3) for vim3 in ("", "detector: [this-host, same]"))
     assert (
