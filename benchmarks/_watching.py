@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import pty
 import re
+import resource
 import struct
 import subprocess
 import termios
@@ -16,6 +18,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from orchestrator.driving.supervisor import PR_SET_CHILD_SUBREAPER
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -68,6 +72,23 @@ def pss_mb(pid: int) -> float:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return 0.0
+
+
+def children_cpu_s() -> float:
+    """CPU seconds of all that this process started, once all of it has ended.
+
+    A driver outlives its console: call `adopt_orphans` before anything is started.
+    """
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def adopt_orphans() -> None:
+    """Have what children leave running counted among this process's own."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @dataclass

@@ -6,7 +6,6 @@ that the ratio is taken pair by pair. The cached run is of one small float32 row
 
 from __future__ import annotations
 
-import resource
 import shutil
 import statistics
 import subprocess
@@ -16,6 +15,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks._watching import adopt_orphans, children_cpu_s
+
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = 7
 HELP_GOAL, CACHED_GOAL_S = 3.0, 0.5
@@ -23,11 +24,10 @@ HELP_GOAL, CACHED_GOAL_S = 3.0, 0.5
 
 def timed(command: Sequence[str], folder: Path) -> tuple[float, float]:
     """Seconds on the clock, and CPU seconds of the process and those that it waited for."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    before, began = children_cpu_s(), time.perf_counter()
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, cpu
+    wall = time.perf_counter() - began
+    return wall, children_cpu_s() - before
 
 
 def spread(values: Sequence[float], form: str) -> str:
@@ -49,6 +49,7 @@ def project(folder: Path) -> None:
 
 def main() -> None:
     """Print the figures."""
+    adopt_orphans()
     farm = [sys.executable, "-m", "orchestrator.cli.main"]
     nothing = [sys.executable, "-c", "pass"]
     with tempfile.TemporaryDirectory(prefix="farm-b") as name:

@@ -9,7 +9,6 @@ the first row is complete comes from the run's own events.
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._watching import adopt_orphans, children_cpu_s
 from orchestrator.events import CellFinished, EventReader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,10 +33,11 @@ def run(folder: Path, limit: int | None) -> tuple[float, float, float]:
         copy(ROOT / name, folder / name)
     command = [sys.executable, "-m", "orchestrator.cli.main", "run", "--quiet"]
     command += ["--limit", str(limit)] if limit else []
-    before, began, at = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), time.time()
+    adopt_orphans()
+    before, began, at = children_cpu_s(), time.monotonic(), time.time()
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    wall = time.monotonic() - began
+    cpu = children_cpu_s() - before
     events = EventReader(folder / "runs" / "latest" / "events.jsonl").new()
     first = next(event.at for event in events if isinstance(event, CellFinished))
     return wall, cpu, first - at
