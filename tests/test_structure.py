@@ -56,7 +56,7 @@ LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     "passes over the same arrays": ("orchestrator.calibration.calibrate.calibrate",),
     "one change after the other, in the order that they need": (
         "orchestrator.intake.normalizing._normalize",
-        "orchestrator.planning.graph._artifact",
+        "orchestrator.planning.building._artifact",
     ),
 }
 

@@ -12,24 +12,15 @@ from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
 from orchestrator.images.testset import Rows
+from orchestrator.planning.building import CALIBRATION, GIVEN, build, identity_of
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand, only
 from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.planning.graph import (
-    CALIBRATION,
-    GIVEN,
-    HEAD_DOMAIN,
-    Graph,
-    ImageSet,
-    Step,
-    build,
-    extraction,
-    identity_of,
-    measurement,
-)
+from orchestrator.planning.graph import HEAD_DOMAIN, Graph, ImageSet, Step
 from orchestrator.planning.identity import Evidence, emulator
 from orchestrator.planning.paces import Observation, Paces
 from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
+from orchestrator.planning.step_names import extraction, measurement
 from orchestrator.planning.tasks import TASKS
 from orchestrator.planning.work import Work, least_seconds, work_of
 from orchestrator.preflight.as_given import Given, examine

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import UserError
+from orchestrator.planning.building import build
 from orchestrator.planning.cells import Cell, as_executed, expand, only
 from orchestrator.planning.facts import BoardFacts
-from orchestrator.planning.graph import Graph, ImageSet, build
+from orchestrator.planning.graph import Graph, ImageSet
 from orchestrator.planning.resolving import resolve
 from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of, check_kinds
 from orchestrator.preflight.planner import encoder_backend

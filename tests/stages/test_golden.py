@@ -1,7 +1,7 @@
 """What `measure` makes of the same raw times does not change unless its recipe's number does.
 
 Figures are kept under keys that hold the number. When the digest changes, raise "measure" in
-`planning/graph.py` and write the new digest here.
+`planning/stage_facts.py` and write the new digest here.
 """
 
 from __future__ import annotations
