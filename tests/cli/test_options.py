@@ -122,6 +122,19 @@ def test_help_fits_80_columns_and_has_examples_that_can_be_typed(
     assert capsys.readouterr().out == shown
 
 
+def test_a_context_of_another_reader_does_not_take_the_short_help_away(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    group = command_line()
+    assert isinstance(group, click.Group)
+    command = group.get_command(click.Context(group), "plan")
+    assert command is not None
+    # As a builder of documentation has it; click keeps the help option that this builds.
+    assert command.get_help(click.Context(command))
+    assert main(["plan", "-h"]) == 0
+    assert "-h, --help" in capsys.readouterr().out
+
+
 def test_options_may_be_shortened_come_last_and_take_several_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

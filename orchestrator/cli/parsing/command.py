@@ -18,7 +18,7 @@ from click.exceptions import NoSuchCommand
 from orchestrator.cli.parsing import project
 from orchestrator.cli.parsing.words import in_full
 
-SETTINGS = {"help_option_names": ["-h", "--help"]}
+HELP = ("-h", "--help")
 
 
 class Section(Enum):
@@ -41,6 +41,10 @@ class _Helped(click.Command):
         """Read the words that follow the command's name."""
         full = in_full(args, self.get_params(ctx), ctx, leading=isinstance(self, click.Group))
         return super().parse_args(ctx, full)
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """The same in any context: click builds the option once, for the first that asks."""
+        return list(HELP)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The examples, each on a line that can be copied."""
@@ -93,7 +97,6 @@ class Group(_Helped, click.Group):
         super().__init__(
             name,
             commands=list(commands),
-            context_settings=SETTINGS,
             no_args_is_help=False,
             subcommand_metavar="COMMAND",
             **settings,
@@ -166,9 +169,7 @@ def declare(
 
     def decorate(function: Callable[..., int]) -> Command:
         shown = text or f"{short[0].upper()}{short[1:]}."
-        done = click.command(
-            name, cls=Command, help=shown, short_help=short, context_settings=SETTINGS
-        )(function)
+        done = click.command(name, cls=Command, help=shown, short_help=short)(function)
         done.section = section
         done.examples = tuple(examples)
         return done
