@@ -19,41 +19,25 @@ from orchestrator.detection.align import SIZE, aligned
 from orchestrator.errors import UserError
 from orchestrator.images.checking import Checker
 from orchestrator.images.fileset import LAYOUT, read_set
-from orchestrator.images.photos import FilePhotos, LetterboxedRows, Photos, RenderedPhotos
+from orchestrator.images.photos import (
+    FilePhotos,
+    LetterboxedRows,
+    PhotoRows,
+    Photos,
+    RenderedPhotos,
+)
 from orchestrator.images.refusing import refuse
 from orchestrator.images.testset import gallery_ids, limited_gallery, limited_probes, probe_ids
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.photos import ALIGNING, AnyPhotos, RenderedPhotosSet
 
 
-class AlignedRows(ABC):
+class AlignedRows(PhotoRows, ABC):
     """Photos of any size, each as its largest face, aligned; black where no face was found.
 
     Args:
         photos: in the order of the rows.
     """
-
-    def __init__(self, photos: Photos) -> None:
-        self.photos = photos
-
-    @property
-    def identities(self) -> tuple[str, ...]:
-        """Who is shown, row by row."""
-        return self.photos.identities
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The photos."""
-        return self.photos.names
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What must be said beside figures that come from them."""
-        return self.photos.notes
-
-    def __len__(self) -> int:
-        """Number of photos."""
-        return len(self.photos)
 
     def images(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.uint8]:
         """Faces of photos `start` to `stop` (exclusive): uint8 (n, 112, 112, 3), RGB.
@@ -73,10 +57,6 @@ class AlignedRows(ABC):
             except DetectionError:  # points in one place: no face
                 continue
         return out
-
-    def beside(self) -> dict[str, bytes]:
-        """Nothing."""
-        return {}
 
     def lost(self, images: npt.NDArray[np.uint8]) -> Sequence[int]:
         """Rows that are black all over: no face was found there."""

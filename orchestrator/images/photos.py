@@ -168,21 +168,15 @@ class RenderedPhotos:
         return digest.hexdigest()
 
 
-class LetterboxedRows:
-    """Photos as a detector takes them; see `orchestrator.images.testset.Rows`.
+class PhotoRows:
+    """Rows that come from photos, one each; see `orchestrator.images.testset.Rows`.
 
     Args:
-        photos: of any size.
-        size: height, width of the detector's input.
+        photos: in the order of the rows.
     """
 
-    def __init__(self, photos: Photos, size: Size) -> None:
-        self.photos, self._size = photos, size
-
-    @property
-    def whole(self) -> bool:
-        """Whether the images are the photos themselves, to the pixel."""
-        return self.photos.size == self._size
+    def __init__(self, photos: Photos) -> None:
+        self.photos = photos
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -203,6 +197,28 @@ class LetterboxedRows:
         """Number of photos."""
         return len(self.photos)
 
+    def beside(self) -> dict[str, bytes]:
+        """Nothing."""
+        return {}
+
+
+class LetterboxedRows(PhotoRows):
+    """Photos as a detector takes them.
+
+    Args:
+        photos: of any size.
+        size: height, width of the detector's input.
+    """
+
+    def __init__(self, photos: Photos, size: Size) -> None:
+        super().__init__(photos)
+        self._size = size
+
+    @property
+    def whole(self) -> bool:
+        """Whether the images are the photos themselves, to the pixel."""
+        return self.photos.size == self._size
+
     def images(self, start: int = 0, stop: int | None = None) -> Pixels:
         """Photos `start` to `stop` (exclusive), letterboxed: uint8 (n, height, width, 3), RGB.
 
@@ -214,10 +230,6 @@ class LetterboxedRows:
         for place, number in enumerate(numbers):
             out[place] = letterbox(self.photos.photo(number), self._size)
         return out
-
-    def beside(self) -> dict[str, bytes]:
-        """Nothing."""
-        return {}
 
     def lost(self, images: Pixels) -> Sequence[int]:
         """None: every photo is shown to the detector."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.planning.cells import Cell, Encoder
-from orchestrator.planning.facts import BoardFacts
+from orchestrator.planning.facts import BoardFacts, identity_of, runtime_options
 from orchestrator.planning.graph import CellTargets, DetectorTargets, Graph, ImageSet, Step
 from orchestrator.planning.step_names import (
     after_detector,
@@ -365,7 +365,7 @@ class _Builder:
             "executed_by": encoder.executed_by,
             "kind": encoder.kind,
             "runtime": facts.runtime_identity(encoder.runtime, providers) if facts else None,
-            "options": _runtime_options(board, encoder.runtime),
+            "options": runtime_options(board, encoder.runtime),
             "preprocessing": model.input_meta,
         }
 
@@ -489,23 +489,3 @@ class _Builder:
             ),
             cell,
         )
-
-
-def _runtime_options(board: Board, runtime: str) -> dict[str, Any]:
-    """How the runtime is set up, as far as it may change features.
-
-    The library's path is not in it: its version, read on the board, is.
-    """
-    options = board.runtime_for(runtime)
-    return {
-        "providers": list(options.providers),
-        "threads": options.threads,
-        "faithful": options.faithful,
-        **options.building,
-    }
-
-
-def identity_of(board: Board) -> dict[str, Any]:
-    """Which individual board it is: latency is keyed by this."""
-    transport = board.transport.model_dump(mode="json", exclude={"jump"})
-    return {"name": board.name, "transport": transport}

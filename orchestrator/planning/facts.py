@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from orchestrator.specs.inventory import Board
 from orchestrator.specs.runtimes import runtime as find
 
 
@@ -78,3 +79,23 @@ def change(old: BoardFacts, new: BoardFacts) -> str:
         if getattr(old, word) != getattr(new, word)
     ]
     return "; ".join(parts)
+
+
+def runtime_options(board: Board, runtime: str) -> dict[str, Any]:
+    """How the runtime is set up, as far as it may change features.
+
+    The library's path is not in it: its version, read on the board, is.
+    """
+    options = board.runtime_for(runtime)
+    return {
+        "providers": list(options.providers),
+        "threads": options.threads,
+        "faithful": options.faithful,
+        **options.building,
+    }
+
+
+def identity_of(board: Board) -> dict[str, Any]:
+    """Which individual board it is: latency is keyed by this."""
+    transport = board.transport.model_dump(mode="json", exclude={"jump"})
+    return {"name": board.name, "transport": transport}

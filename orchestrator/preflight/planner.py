@@ -12,10 +12,10 @@ from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
 from orchestrator.images.testset import Rows
-from orchestrator.planning.building import CALIBRATION, GIVEN, build, identity_of
+from orchestrator.planning.building import CALIBRATION, GIVEN, build
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand, only
 from orchestrator.planning.critical_path import leads, ranks
-from orchestrator.planning.facts import BoardFacts
+from orchestrator.planning.facts import BoardFacts, identity_of
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, ImageSet, Step
 from orchestrator.planning.identity import Evidence, emulator
 from orchestrator.planning.paces import Observation, Paces
@@ -35,7 +35,8 @@ from orchestrator.request import Request
 from orchestrator.results import AuditFinding
 from orchestrator.specs.inventory import Board, Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
-from orchestrator.specs.matrix import Matrix, load_detector, load_matrix, load_models
+from orchestrator.specs.manifests import load_detector, load_models
+from orchestrator.specs.matrix import Matrix, load_matrix
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.references import check_references
 from orchestrator.specs.runtimes import runtime

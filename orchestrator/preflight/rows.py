@@ -11,7 +11,8 @@ from orchestrator.errors import UserError
 from orchestrator.planning.cells import Cell, Encoder
 from orchestrator.planning.tasks import TASKS
 from orchestrator.request import Request
-from orchestrator.specs.matrix import Matrix, load_detector
+from orchestrator.specs.manifests import load_detector
+from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.photos import AnyPhotos
 from orchestrator.specs.scenes import ScenesCalibration

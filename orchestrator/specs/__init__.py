@@ -13,6 +13,7 @@ from orchestrator.specs.inventory import (
     load_inventory,
 )
 from orchestrator.specs.kinds import Kind, load_kinds
+from orchestrator.specs.manifests import load_models
 from orchestrator.specs.matrix import (
     BoardSelector,
     Entry,
@@ -21,7 +22,6 @@ from orchestrator.specs.matrix import (
     Rule,
     ScoringPolicy,
     load_matrix,
-    load_models,
 )
 from orchestrator.specs.model import InputSpec, ModelSpec, load_model
 from orchestrator.specs.quantization import Quantization, Scheme

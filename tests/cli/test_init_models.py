@@ -16,7 +16,8 @@ from orchestrator.hashing import sha256_file
 from orchestrator.preflight import model
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.request import Request
-from orchestrator.specs.matrix import load_matrix, load_models
+from orchestrator.specs.manifests import load_models
+from orchestrator.specs.matrix import load_matrix
 from orchestrator.specs.model import load_model
 from tests.intake import made
 from tests.red_detector import detector

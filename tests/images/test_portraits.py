@@ -1,4 +1,4 @@
-"""Rendered photos: one person each, whom the default detector finds and who is the same again."""
+"""Rendered photos: each shows one person, repeats to the pixel, and the detector finds the face."""
 
 from __future__ import annotations
 

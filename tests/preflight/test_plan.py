@@ -19,7 +19,8 @@ from orchestrator.preflight.capabilities import DeclaredCapabilities, capabiliti
 from orchestrator.preflight.planner import encoder_backend
 from orchestrator.specs.inventory import Inventory, load_inventory
 from orchestrator.specs.kinds import load_kinds
-from orchestrator.specs.matrix import load_matrix, load_models
+from orchestrator.specs.manifests import load_models
+from orchestrator.specs.matrix import load_matrix
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOAT32: Any = ("float32", None, None)

@@ -139,7 +139,8 @@ def _room(state: Path) -> Iterator[Finding]:
 
 def _matrix(path: Path) -> Iterator[Finding]:
     from orchestrator.errors import UserError
-    from orchestrator.specs.matrix import load_matrix, load_models
+    from orchestrator.specs.manifests import load_models
+    from orchestrator.specs.matrix import load_matrix
 
     try:
         matrix = load_matrix(path)
