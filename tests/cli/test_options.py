@@ -94,7 +94,8 @@ def test_there_are_as_many_commands_as_before() -> None:
             "gate",
             "gc",
         ),
-        *("init", "plan", "report", "resume", "run", "runs", "schema", "score", "toolchain"),
+        *("init", "plan", "report", "resume", "run", "runs", "schema", "score", "serve"),
+        "toolchain",
         "watch",
     }
     assert sum(words[:1] == ("boards",) for words in EVERY) == 12

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.boards.table import where
 from orchestrator.execution.local_backend import host_facts
 from orchestrator.preflight.planner import Plan, make_plan
+from orchestrator.reporting.board_words import where
 from orchestrator.request import Request
 from orchestrator.specs.inventory import load_inventory
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -54,6 +55,19 @@ def report_html(run: Run, columns: Sequence[str] = (), *, results: str = RESULTS
     Args:
         results: where the page finds the run's results.json.
     """
+    return report_page(run, columns, results=results).text
+
+
+@dataclass(frozen=True)
+class Page:
+    """The report, and the content security policy that lets its own scripts run."""
+
+    text: str
+    policy: str
+
+
+def report_page(run: Run, columns: Sequence[str] = (), *, results: str = RESULTS) -> Page:
+    """As `report_html`, with the page's policy, for whoever serves it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -64,13 +78,17 @@ def report_html(run: Run, columns: Sequence[str] = (), *, results: str = RESULTS
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["spec"] = _embedded
+    environment.filters["spec"] = embedded
     found = sections(run)
     drawn = any(section.charts for section in found)
     scripts = [*(LIBRARY if drawn else ()), *(("charts.js",) if drawn else ()), "report.js"]
-    sources, style = [_source(name) for name in scripts], _source("report.css")
+    sources, style = [source_of(name) for name in scripts], source_of("report.css")
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; "
+        f"script-src {' '.join(map(_hash, sources))}; base-uri 'none'; form-action 'none'"
+    )
     heading_text = heading(run)
-    return environment.get_template("report.html.j2").render(
+    text = environment.get_template("report.html.j2").render(
         title=f"{heading_text}: farm report",
         heading=heading_text,
         conclusion=conclusion(run.results, len(run.state.cells)),
@@ -85,11 +103,11 @@ def report_html(run: Run, columns: Sequence[str] = (), *, results: str = RESULTS
         results=results,
         sections=found,
         scripts=[Markup(source) for source in sources],
-        script_hashes=Markup(" ".join(map(_hash, sources))),
         style=Markup(style),
-        style_hash=Markup(_hash(style)),
+        policy=Markup(policy),
         footer=f"Made by farm {__version__} from {run.folder.name}/events.jsonl and the store.",
     )
+    return Page(text, policy)
 
 
 def _parts(found: Sequence[Section], rows: bool) -> list[tuple[str, str]]:
@@ -97,7 +115,7 @@ def _parts(found: Sequence[Section], rows: bool) -> list[tuple[str, str]]:
     return [*parts, ("provenance", "Where the figures come from")] if rows else parts
 
 
-def _source(name: str) -> str:
+def source_of(name: str) -> str:
     """A file of this room as it stands within a <script> or <style>."""
     text = resources.files(ROOM).joinpath(name).read_text("utf-8")
     # The map of a minified file is not there, and nothing may be fetched.
@@ -109,7 +127,7 @@ def _hash(source: str) -> str:
     return f"'sha256-{digest}'"
 
 
-def _embedded(chart: Chart) -> Markup:
+def embedded(chart: Chart) -> Markup:
     """A specification as JSON that cannot end the element it stands in."""
     from markupsafe import Markup
 

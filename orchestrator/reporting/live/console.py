@@ -21,13 +21,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.counting import counted, share
+from orchestrator.counting import share
 from orchestrator.events import Event, StepProgress
 from orchestrator.reporting.durations import between, duration
+from orchestrator.reporting.live.idle import idle
 from orchestrator.reporting.live.state import BoardLine, Running, RunState
 from orchestrator.reporting.tables.fitting import Column, fits, fitted
 from orchestrator.reporting.tables.table import footnotes, parts, row, serious_notes
-from orchestrator.reporting.waiting import waiting_text
 from orchestrator.results import CellResult, Verdict
 
 TAIL = 6
@@ -195,26 +195,10 @@ class View:
         if running is not None:
             step = self._step(running, board.name)
         else:
-            idle, since = self._idle(board)
-            step = [Text(idle, style="dim"), Text(since, style="dim"), Text(""), Text("")]
+            why, since = idle(self._state, board)
+            spent = "" if since is None else _seconds(self._clock() - since)
+            step = [Text(why, style="dim"), Text(spent, style="dim"), Text(""), Text("")]
         return self._cells(first, step, running, wide, widest, board)
-
-    def _idle(self, board: BoardLine) -> tuple[str, str]:
-        """Why a board does nothing, and for how long."""
-        waits, now = board.waiting, self._clock()
-        if waits is not None:
-            said = waiting_text(waits).removeprefix("waiting").removeprefix(":").strip()
-            return said.removeprefix(f"{board.name} is "), _seconds(now - waits.at)
-        if board.reason:
-            return board.reason.splitlines()[0].removeprefix(f"{board.name}: "), ""
-        if board.state == "connecting":
-            ray = self._state.host_waits
-            since = ray.at if ray else board.since
-            return (waiting_text(ray) if ray else ""), _seconds(now - since)
-        left = board.steps_left
-        if board.state not in ("ready", "waiting"):
-            return "", ""
-        return (f"{counted(left, 'step')} to go" if left else "nothing to do"), ""
 
     def _cells(
         self,

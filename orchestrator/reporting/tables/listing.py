@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from orchestrator.columns.tasks import Rate, judged
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.history import Run, load_run, run_folders
+from orchestrator.reporting.live.state import RunState
 from orchestrator.results import CellResult
 from orchestrator.store import index
 from orchestrator.store.run_folder import EVENTS, LATEST
@@ -40,8 +41,26 @@ class Listed:
     @classmethod
     def of(cls, run: Run) -> Listed:
         """Worked out from a run's events."""
-        points = {row.name: _point(run, row) for row in run.results}
-        return cls(run.folder, summary(run), points, tuple(run.state.cells))
+        return cls.of_state(run.folder, run.state, run.results, run.began, run.seconds)
+
+    @classmethod
+    def of_state(
+        cls,
+        folder: Path,
+        state: RunState,
+        results: Sequence[CellResult],
+        began: float,
+        seconds: float,
+    ) -> Listed:
+        """Worked out from the fold over a run's events.
+
+        Args:
+            began: Unix seconds of its first event.
+            seconds: how long it has taken, without the time between two sessions.
+        """
+        about = _summary(folder, state, len(results), began, seconds)
+        points = {row.name: _point(about["run"], began, row) for row in results}
+        return cls(folder, about, points, tuple(state.cells))
 
 
 def listed(runs: Path) -> list[Listed]:
@@ -81,20 +100,26 @@ def _read(folder: Path) -> Listed | None:
 
 def summary(run: Run) -> dict[str, Any]:
     """A run in a few plain words, for `farm runs`."""
-    started = run.state.started
+    return _summary(run.folder, run.state, len(run.results), run.began, run.seconds)
+
+
+def _summary(
+    folder: Path, state: RunState, done: int, began: float, seconds: float
+) -> dict[str, Any]:
+    started, finished = state.started, state.finished
     return {
-        "run": run.name,
-        "folder": str(run.folder),
-        "began": run.began,
-        "seconds": round(run.seconds, 1),
-        "outcome": run.outcome,
-        "exit_code": run.state.finished.exit_code if run.state.finished else None,
+        "run": started.run if started else folder.name,
+        "folder": str(folder),
+        "began": began,
+        "seconds": round(seconds, 1),
+        "outcome": finished.outcome if finished else "unfinished",
+        "exit_code": finished.exit_code if finished else None,
         "matrix": started.matrix if started else None,
         "limit": started.limit if started else None,
         "only": list(started.only) if started else [],
-        "rows": len(run.state.cells),
-        "rows_done": len(run.results),
-        "cached": bool(run.state.finished and run.state.finished.cached),
+        "rows": len(state.cells),
+        "rows_done": done,
+        "cached": bool(finished and finished.cached),
     }
 
 
@@ -121,21 +146,37 @@ def _shown(rate: Rate, row: CellResult, is_main: bool) -> dict[str, Any]:
     return {"heading": rate.heading, "main": is_main, "text": rate.text(row, is_main)}
 
 
-def _point(run: Run, row: CellResult) -> dict[str, Any]:
+def _point(run: str, began: float, row: CellResult) -> dict[str, Any]:
     by = judged([row])
+    come = row.provenance
+    opened = come.get("probe", {}).get("opened", {})
+    blocks = [block.p50_ms for block in row.latency.blocks] if row.latency else []
     return {
-        "run": run.name,
-        "began": run.began,
+        "run": run,
+        "began": began,
         "rank1": row.rank1.model_dump(),
         "tar": row.tar.model_dump(),
         "rates": [_shown(rate, row, by.main is rate) for rate in by.rates],
         "p50_ms": row.p50_ms,
+        "p50_of_blocks_ms": [min(blocks), max(blocks)] if blocks and row.detector is None else None,
         "verdict": row.verdict,
         "executed_by": row.executed_by,
         "partial": row.partial,
         "test_set": row.test_set.hash,
         "artifact_sha256": row.artifact_sha256,
+        "board": row.board,
+        "model": row.model,
+        "model_sha256": come.get("model_sha256", ""),
+        "toolchain": _versioned(come.get("artifact", {}), "toolchain"),
+        "runtime": _versioned(opened, "runtime"),
     }
+
+
+def _versioned(facts: Mapping[str, Any], name: str) -> str:
+    """`tengine 1.2`, as far as it was recorded."""
+    version = str(facts.get("version", ""))
+    named = str(facts.get(name, ""))
+    return version if version.startswith(named) else f"{named} {version}"
 
 
 def trend(runs: Path, row: str) -> list[dict[str, Any]]:

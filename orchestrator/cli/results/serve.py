@@ -1,0 +1,46 @@
+"""`farm serve`: the server of `orchestrator/serving`, where its extra is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.errors import UserError
+
+INSTALL = "pip install 'facefarm[serve]'; in farm's checkout: pip install -e '.[serve]'"
+EXTRA = ("starlette", "uvicorn", "h11", "anyio")
+
+
+def serve_project(
+    inventory: str,
+    runs: str,
+    *,
+    host: str,
+    port: int,
+    token_file: str,
+    certificate: str,
+    key: str,
+    behind_proxy: str,
+) -> int:
+    """Serve until Ctrl-C.
+
+    Raises:
+        UserError: the extra is not installed, the place is refused or taken.
+    """
+    try:
+        from orchestrator.serving.app import Project
+        from orchestrator.serving.server import Place, serve
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA:
+            raise
+        raise UserError(f"`farm serve` needs {missing}, which is not installed", INSTALL) from None
+    place = Place(
+        host=host,
+        port=port,
+        token_file=token_file,
+        certificate=certificate,
+        key=key,
+        behind_proxy=behind_proxy,
+    )
+    serve(Project(Path(inventory), Path(runs)), place, lambda line: print(line, flush=True))
+    return 0

@@ -1,0 +1,254 @@
+"""The pages by their addresses.
+
+Handlers that read files are plain functions, which Starlette runs in threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from orchestrator.errors import UserError
+from orchestrator.reporting.html.provenance import provenances
+from orchestrator.serving.access import Access
+from orchestrator.serving.catalogue import Catalogue, Entry
+from orchestrator.serving.fleet import FleetView, holders
+from orchestrator.serving.guard import Guard
+from orchestrator.serving.live import Channels, messages
+from orchestrator.serving.pages.boards import GONE, board_about, board_page, boards_page
+from orchestrator.serving.pages.run import COLOURS, run_facts
+from orchestrator.serving.pages.runs import Asked, runs_page
+from orchestrator.serving.reports import Reports
+from orchestrator.serving.templates import page, segment, static
+from orchestrator.version import __version__
+
+# What of a run's folder may be fetched.
+FILES = {"results.json": "application/json", "table.md": "text/plain; charset=utf-8"}
+NAV = (("now", "Now"), ("runs", "Runs"), ("boards", "Boards"))
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folders and files that are served."""
+
+    inventory: Path
+    runs: Path
+
+
+class Site:
+    """What the pages are drawn from."""
+
+    def __init__(self, project: Project) -> None:
+        self.catalogue = Catalogue(project.runs)
+        self.fleet = FleetView(project.inventory, project.runs)
+        self.channels = Channels(self.catalogue)
+        self.reports = Reports()
+
+    def entry(self, request: Request) -> Entry:
+        """The run that an address names.
+
+        Raises:
+            HTTPException: there is none.
+        """
+        found = self.catalogue.entry(request.path_params["run"])
+        if found is None:
+            raise HTTPException(404, "there is no such run")
+        return found
+
+    async def now(self, request: Request) -> Response:
+        """The run that goes on, else the newest."""
+        entry = await run_in_threadpool(self.catalogue.shown)
+        return await self._run(entry, is_now=True)
+
+    async def run(self, request: Request) -> Response:
+        """One run."""
+        return await self._run(await run_in_threadpool(self.entry, request), is_now=False)
+
+    async def _run(self, entry: Entry | None, *, is_now: bool) -> Response:
+        going = await run_in_threadpool(self.catalogue.going)
+        values: dict[str, Any] = {
+            "nav": "now" if is_now else "runs",
+            "is_now": is_now,
+            "entry": entry,
+            "others": [each.name for each in going if entry is None or each.name != entry.name],
+            "idle": await run_in_threadpool(self._idle, entry) if is_now else None,
+        }
+        if entry is None:
+            return _html("nothing.html.j2", **values)
+        channel = await self.channels.of(entry)
+        number, parts = await channel.view()
+        return _html(
+            "run.html.j2",
+            **values,
+            number=number,
+            parts=parts,
+            facts=run_facts(channel.follower),
+            files=[name for name in FILES if _file_of(entry, name) is not None],
+            colour=COLOURS.get(entry.outcome, "neutral"),
+            tiles=sum(name.startswith("tile-") for name in parts),
+        )
+
+    def _idle(self, entry: Entry | None) -> dict[str, object]:
+        """Boards of the inventory that the shown run does not have."""
+        found = boards_page(self.fleet.read(), holders(self.catalogue), "")
+        if entry is not None:
+            follower = self.catalogue.follower(entry)
+            with follower.lock:
+                mine = set(follower.state.boards) if entry.going else set()
+            found["boards"] = [line for line in found["boards"] if line["name"] not in mine]
+        return found
+
+    async def live(self, request: Request) -> Response:
+        """Server-sent events of a run's page."""
+        name, is_now = request.query_params.get("run", ""), "now" in request.query_params
+        entry = await run_in_threadpool(self.catalogue.entry, name)
+        if entry is None and name:
+            raise HTTPException(404, "there is no such run")
+        channel = await self.channels.of(entry) if entry is not None else None
+        number = request.headers.get("last-event-id") or request.query_params.get("since", "")
+        since = int(number) if number.isdecimal() and len(number) < 16 else 0
+        found = messages(channel, since, self._shown if is_now else None, name)
+        return StreamingResponse(found, media_type="text/event-stream")
+
+    def _shown(self) -> str:
+        entry = self.catalogue.shown()
+        return entry.name if entry is not None else ""
+
+    def runs(self, request: Request) -> Response:
+        """The list."""
+        asked = request.query_params
+        number = asked.get("page", "1")
+        wanted = Asked(
+            words=asked.get("q", "")[:200],
+            outcome=asked.get("outcome", ""),
+            number=int(number) if number.isdecimal() and len(number) < 7 else 1,
+            first=asked.get("first", ""),
+        )
+        return _html("runs.html.j2", nav="runs", **runs_page(self.catalogue.entries(), wanted))
+
+    def report(self, request: Request) -> Response:
+        """A run's report, with the policy that lets its own scripts run."""
+        entry = self.entry(request)
+        found = self.reports.of(entry.listed.folder)
+        policy = f"{found.policy}; frame-ancestors 'none'"
+        return HTMLResponse(found.text, headers={"content-security-policy": policy})
+
+    def file(self, request: Request) -> Response:
+        """results.json or table.md of a run."""
+        name = request.path_params["file"]
+        path = _file_of(self.entry(request), name)
+        if path is None:
+            raise HTTPException(404, "there is no such file")
+        return Response(path.read_bytes(), media_type=FILES[name])
+
+    def row(self, request: Request) -> Response:
+        """Where a row's figures come from."""
+        entry = self.entry(request)
+        follower = self.catalogue.follower(entry)
+        name = request.query_params.get("name", "")
+        found = next((row for row in follower.results() if row.name == name), None)
+        if found is None:
+            raise HTTPException(404, "this run has no such row with a result")
+        blocks = provenances([found]).rows[0]
+        return _html("row.html.j2", nav="runs", run=entry.name, row=found, blocks=blocks)
+
+    def boards(self, request: Request) -> Response:
+        """The fleet."""
+        words = request.query_params.get("q", "")[:200]
+        values = boards_page(self.fleet.read(), holders(self.catalogue), words)
+        return _html("boards.html.j2", nav="boards", **values)
+
+    def board(self, request: Request) -> Response:
+        """One board."""
+        fleet, name = self.fleet.read(), request.path_params["board"]
+        board, history = fleet.board(name), self.fleet.history(name)
+        if board is None and not history:
+            raise HTTPException(404, "the inventory has no such board, nor has the fleet log")
+        held = holders(self.catalogue).get(name)
+        entries = self.catalogue.entries()
+        samples = {}
+        for entry in [each for each in entries if held is not None and each.name == held.run]:
+            follower = self.catalogue.follower(entry)
+            with follower.lock:
+                samples[entry.name] = list(follower.sensors.get(name, ()))
+        about = board_about(board, fleet.standings[name]) if board is not None else GONE
+        values = about | board_page(name, held, history, samples, entries)
+        return _html("board.html.j2", nav="boards", **values)
+
+
+def application(project: Project, access: Access) -> Guard:
+    """The whole server, for uvicorn.
+
+    Args:
+        access: who may ask.
+    """
+    site = Site(project)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await run_in_threadpool(site.catalogue.entries)
+        yield
+
+    get = ["GET"]
+    routes = [
+        Route("/", lambda _: RedirectResponse("/now", 303), methods=get),
+        Route("/now", site.now, methods=get),
+        Route("/live", site.live, methods=get),
+        Route("/runs", site.runs, methods=get),
+        Route("/runs/{run}", site.run, methods=get),
+        Route("/runs/{run}/report", site.report, methods=get),
+        Route("/runs/{run}/row", site.row, methods=get),
+        Route("/runs/{run}/{file}", site.file, methods=get),
+        Route("/boards", site.boards, methods=get),
+        Route("/boards/{board}", site.board, methods=get),
+        Route("/static/{name:path}", _static, methods=get),
+    ]
+    handlers: dict[int | type[Exception], Callable[..., Response]] = {
+        HTTPException: _problem,
+        UserError: _unreadable,
+    }
+    return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan), access)
+
+
+def _file_of(entry: Entry, name: str) -> Path | None:
+    path = entry.listed.folder / name if name in FILES else None
+    return None if path is None or path.is_symlink() or not path.is_file() else path
+
+
+def _static(request: Request) -> Response:
+    found = static(request.path_params["name"])
+    if found is None:
+        raise HTTPException(404, "there is no such file")
+    content, kind = found
+    for_ever = {"cache-control": "private, max-age=31536000, immutable"}
+    return Response(content, media_type=kind, headers=for_ever)
+
+
+def _problem(request: Request, error: HTTPException) -> Response:
+    return _said(error.status_code, error.detail)
+
+
+def _unreadable(request: Request, error: UserError) -> Response:
+    return _said(500, str(error))
+
+
+def _said(status: int, detail: str) -> Response:
+    title = HTTPStatus(status).phrase
+    values = {"nav": "", "title": title, "detail": detail}
+    return _html("problem.html.j2", status=status, **values)
+
+
+def _html(template: str, *, status: int = 200, **values: object) -> Response:
+    text = page(template, pages=NAV, version=__version__, segment=segment, **values)
+    return HTMLResponse(text, status)

@@ -1,0 +1,85 @@
+"""Stands before every page: refuses whoever may not ask, and says what a browser may do."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orchestrator.serving.access import Access, taken_out
+
+MOST_TARGET = 4096  # bytes of an address
+MOST_BODY = 256 * 1024
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+NO_TOKEN = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>farm</title>
+<h1>farm: a token is needed</h1>
+<p>Open the link that <code>farm serve</code> printed; it ends in <code>?token=…</code></p>
+<p>If that link has just brought you here from another site, <a href="/">go on</a>.</p></html>
+"""
+
+
+class Guard:
+    """Looks at every request before `app` does."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or hand it on."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        answer: ASGIApp = self._refused(scope) or self._app
+        await answer(scope, receive, with_headers)
+
+    def _refused(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if headers.get("host", "").lower() not in self._access.hosts:
+            return PlainTextResponse("this server is not called so", 421)
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() not in self._access.origins:
+            return PlainTextResponse("asked from another site", 403)
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_TARGET:
+            return PlainTextResponse("the address is too long", 414)
+        if _body_bytes(headers) > MOST_BODY:
+            return PlainTextResponse("too much is sent", 413, {"connection": "close"})
+        token, place = taken_out(scope["path"], scope["query_string"].decode("latin-1"))
+        if token is not None:
+            if not self._access.is_token(token):
+                return HTMLResponse(NO_TOKEN, 401)
+            stored = {"set-cookie": self._access.set_cookie}
+            return RedirectResponse(place, 303, headers=stored)
+        if not self._access.admits(headers.getlist("cookie"), headers.get("authorization", "")):
+            return HTMLResponse(NO_TOKEN, 401)
+        return None
+
+
+def _body_bytes(headers: Headers) -> int:
+    """How much a request says that it sends; of one that does not say, more than is allowed."""
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or not length.isdecimal():
+        return MOST_BODY + 1
+    return int(length)

@@ -1,0 +1,151 @@
+"""A real server on loopback, asked over real connections."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import uvicorn
+
+from orchestrator.serving.access import Access, new_token, origin
+from orchestrator.serving.app import Project
+from orchestrator.serving.server import Place, server
+
+INVENTORY = """
+boards:
+  - {name: vim3, kind: khadas-vim3, transport: emulated}
+  - {name: jetson, kind: jetson-orin-nx, transport: emulated}
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server answered."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server that listens, and who may ask it."""
+
+    project: Project
+    access: Access
+    running: uvicorn.Server
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self.running.server_state.connections)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.access.port}"
+
+    @property
+    def cookie(self) -> dict[str, str]:
+        return {"Cookie": f"{self.access.cookie_name}={self.access.cookie}"}
+
+    def get(
+        self, path: str, *, admitted: bool = True, method: str = "GET", **headers: str
+    ) -> Answer:
+        """Ask for a page; `headers` are named with `_` for `-`."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        asked = http.client.HTTPConnection(self.host, timeout=60)
+        try:
+            asked.request(method, path, headers=(self.cookie if admitted else {}) | sent)
+            found = asked.getresponse()
+            return Answer(found.status, found.headers, found.read().decode())
+        finally:
+            asked.close()
+
+    @contextmanager
+    def stream(self, path: str) -> Iterator[Iterator[tuple[str, str]]]:
+        """Server-sent events as (event, data), as they come."""
+        asked = http.client.HTTPConnection(self.host, timeout=60)
+        asked.request("GET", path, headers=self.cookie)
+        found = asked.getresponse()
+        assert found.status == 200
+        assert found.headers["content-type"].startswith("text/event-stream")
+
+        def events() -> Iterator[tuple[str, str]]:
+            event, data = "message", ""
+            while line := found.readline().decode():
+                name, _, value = line.rstrip("\n").partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "data":
+                    data = value
+                elif not line.strip() and data:
+                    yield event, data
+                    event, data = "message", ""
+
+        try:
+            yield events()
+        finally:
+            asked.close()
+
+    def connect(self) -> socket.socket:
+        """A bare connection."""
+        return socket.create_connection(("127.0.0.1", self.access.port), timeout=60)
+
+
+@contextmanager
+def serving(root: Path) -> Iterator[Site]:
+    """Serve a folder's runs and inventory for the length of a `with`."""
+    inventory = root / "device_inventory.yaml"
+    if not inventory.exists():
+        inventory.write_text(INVENTORY)
+    (root / "runs").mkdir(exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        origins = frozenset(origin("http", name, port) for name in ("127.0.0.1", "localhost"))
+        access = Access(new_token(), origins, port)
+        project = Project(inventory, root / "runs")
+        running = server(project, access, Place())
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield Site(project, access, running)
+        finally:
+            running.should_exit = True
+            thread.join()
+
+
+class Page(HTMLParser):
+    """What in a page acts: scripts, handlers, and where links and forms lead."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.scripts: list[str] = []
+        self.inline: list[str] = []
+        self.handlers: list[str] = []
+        self.links: list[str] = []
+        self.elements: set[str] = set()
+        self._script = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        given = dict(attrs)
+        self._script = tag in ("script", "style") and given.get("type") != "application/json"
+        for name, value in attrs:
+            if name.startswith("on") or name == "style":
+                self.handlers.append(f"{tag} {name}")
+            elif name in ("href", "action", "src", "formaction", "data", "srcdoc"):
+                (self.scripts if tag == "script" else self.links).append(value or "")
+
+    def handle_data(self, data: str) -> None:
+        if self._script and data.strip():
+            self.inline.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script = False
