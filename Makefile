@@ -13,7 +13,7 @@ IN_CI := $(filter true,$(CI))
 MEASURED := planning scheduling scoring specs stages store
 COVERAGE := $(MEASURED:%=--cov=orchestrator/%) --cov-report= --cov-fail-under=82
 PYTEST := $(BIN)/python -m pytest
-FAST := $(PYTEST) -m "not slow" -n 3 --dist loadfile
+FAST := $(PYTEST) -m "not slow" -n 4 --dist loadfile
 SLOWEST := $(if $(IN_CI),--durations=20 --durations-min=3)
 
 .PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench docs dist dist-check pictures setup setup-dev setup-real clean

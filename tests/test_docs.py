@@ -88,6 +88,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_site_builds_strictly_and_fetches_nothing(site: Path) -> None:
     built = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
     assert {"index.html", "search.html", "explanation/measuring.html"} <= built

@@ -194,6 +194,7 @@ def test_a_new_column_is_in_the_table_and_the_exports(changed: Path, tmp_path: P
     assert told[-1] == "{'failed': 3}"
 
 
+@pytest.mark.slow
 def test_a_new_runtime_runs_on_an_emulated_board(changed: Path, tmp_path: Path) -> None:
     from orchestrator.fleet.boards import smoke_test
 
@@ -209,6 +210,7 @@ def test_a_new_command_is_in_the_help_and_runs(changed: Path, tmp_path: Path) ->
     assert greeting == "Hello, Ada\n"
 
 
+@pytest.mark.slow
 def test_a_new_stage_has_a_step_in_each_row_and_runs(changed: Path, tmp_path: Path) -> None:
     (tmp_path / "matrix.yaml").write_text(ONE_ROW)
     (tmp_path / "device_inventory.yaml").write_text(INVENTORY)

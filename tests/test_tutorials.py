@@ -49,6 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", TUTORIALS)
 def test_the_python_of_a_tutorial_prints_what_it_says(page: str, folder: Path) -> None:
     names: dict[str, Any] = {}

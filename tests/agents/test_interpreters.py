@@ -16,7 +16,7 @@ from .pipes import agent, interpreters, session
 PYTHONS = interpreters()
 
 
-QUICK = ("3.6", "3.8", "3.13")
+QUICK = ("3.6", "3.13")
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,12 @@ def faces() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "change", [lambda i: _jpeg(i, 75), _halved, _brighter], ids=["jpeg75", "half", "brighter"]
+    "change",
+    [
+        pytest.param(lambda i: _jpeg(i, 75), id="jpeg75"),
+        pytest.param(_halved, id="half", marks=pytest.mark.slow),
+        pytest.param(_brighter, id="brighter", marks=pytest.mark.slow),
+    ],
 )
 def test_a_changed_copy_is_near_its_original_and_nothing_else(faces, change) -> None:
     copies = np.stack([change(image) for image in faces[:50]])

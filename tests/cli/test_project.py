@@ -244,10 +244,10 @@ def test_a_folder_that_cannot_be_written_is_wrong_input(
     "command",
     [
         ("plan",),
-        ("plan", "--predict", "--limit", "200"),
+        pytest.param(("plan", "--predict", "--limit", "200"), marks=pytest.mark.slow),
         pytest.param(("explain", "rv1126"), marks=pytest.mark.slow),
         pytest.param(("report",), marks=pytest.mark.slow),
-        ("runs",),
+        pytest.param(("runs",), marks=pytest.mark.slow),
     ],
 )
 def test_ctrl_c_ends_every_command_in_one_line(command: tuple[str, ...], project: Path) -> None:

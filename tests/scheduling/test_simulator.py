@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from unittest import mock
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -298,6 +299,7 @@ def test_priorities_and_shared_domains_keep_the_promises_and_only_who_is_in_fron
             assert f"score/cell{number}" in one.finished
 
 
+@pytest.mark.slow
 def test_thousands_of_boards_are_simulated() -> None:
     boards = tuple(f"b{i}" for i in range(1000))
     done = run(graph_of([boards[i : i + 10] for i in range(0, 1000, 10)]), boards)

@@ -26,7 +26,10 @@ def faces(first: int, count: int) -> np.ndarray:
     return render(np.arange(first, first + count), np.zeros(count, int), difficulty=1.5)
 
 
-@pytest.mark.parametrize(("name", "floor"), [("synthface-ir", 0.99), ("synthface-mfn", 0.975)])
+@pytest.mark.parametrize(
+    ("name", "floor"),
+    [pytest.param("synthface-ir", 0.99, marks=pytest.mark.slow), ("synthface-mfn", 0.975)],
+)
 def test_cosine_to_float32(name: str, floor: float):
     model = (MODELS / f"{name}.onnx").read_bytes()
     table = calibrate(model, [preprocess(faces(2_000_000, 48), std=STD[name])])
