@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -27,23 +27,26 @@ from orchestrator.serving.fleet import FleetView, holders
 from orchestrator.serving.guard import Guard
 from orchestrator.serving.live import Channels, messages
 from orchestrator.serving.pages.boards import GONE, board_about, board_page, boards_page
+from orchestrator.serving.pages.compare import compare_page
 from orchestrator.serving.pages.run import COLOURS, run_facts
 from orchestrator.serving.pages.runs import Asked, runs_page
+from orchestrator.serving.pages.trends import rows_page, trend_page
+from orchestrator.serving.planning import Planner
+from orchestrator.serving.project import Project
 from orchestrator.serving.reports import Reports
 from orchestrator.serving.templates import page, segment, static
 from orchestrator.version import __version__
 
 # What of a run's folder may be fetched.
 FILES = {"results.json": "application/json", "table.md": "text/plain; charset=utf-8"}
-NAV = (("now", "Now"), ("runs", "Runs"), ("boards", "Boards"))
-
-
-@dataclass(frozen=True)
-class Project:
-    """The folders and files that are served."""
-
-    inventory: Path
-    runs: Path
+NAV = (
+    ("now", "Now"),
+    ("runs", "Runs"),
+    ("trends", "Trends"),
+    ("boards", "Boards"),
+    ("plan", "Plan"),
+)
+AT_ONCE = 2
 
 
 class Site:
@@ -54,6 +57,9 @@ class Site:
         self.fleet = FleetView(project.inventory, project.runs)
         self.channels = Channels(self.catalogue)
         self.reports = Reports()
+        self.planner = Planner(project)
+        # What computes waits here, not in the threads that the other pages need.
+        self.computing = CapacityLimiter(AT_ONCE)
 
     def entry(self, request: Request) -> Entry:
         """The run that an address names.
@@ -137,10 +143,12 @@ class Site:
         )
         return _html("runs.html.j2", nav="runs", **runs_page(self.catalogue.entries(), wanted))
 
-    def report(self, request: Request) -> Response:
+    async def report(self, request: Request) -> Response:
         """A run's report, with the policy that lets its own scripts run."""
-        entry = self.entry(request)
-        found = self.reports.of(entry.listed.folder)
+        entry = await run_in_threadpool(self.entry, request)
+        found = await to_thread.run_sync(
+            self.reports.of, entry.listed.folder, limiter=self.computing
+        )
         policy = f"{found.policy}; frame-ancestors 'none'"
         return HTMLResponse(found.text, headers={"content-security-policy": policy})
 
@@ -162,6 +170,40 @@ class Site:
             raise HTTPException(404, "this run has no such row with a result")
         blocks = provenances([found]).rows[0]
         return _html("row.html.j2", nav="runs", run=entry.name, row=found, blocks=blocks)
+
+    async def compare(self, request: Request) -> Response:
+        """Two runs, row by row."""
+        names = [request.query_params.get(each, "") for each in ("a", "b")]
+        found = [await run_in_threadpool(self.catalogue.entry, name) for name in names]
+        entries = [entry for entry in found if entry is not None]
+        if len(entries) < 2:
+            raise HTTPException(404, "there is no such run")
+        first, second = (entry.listed.folder for entry in entries)
+        compared = await to_thread.run_sync(compare_page, first, second, limiter=self.computing)
+        return _html("compare.html.j2", nav="runs", first=names[0], second=names[1], **compared)
+
+    def trends(self, request: Request) -> Response:
+        """A row over all runs, or the rows that there are."""
+        row, words = request.query_params.get("row", ""), request.query_params.get("q", "")[:200]
+        entries = self.catalogue.entries()
+        if not row:
+            return _html("rows.html.j2", nav="trends", **rows_page(entries, words))
+        found = trend_page(entries, row)
+        if found is None:
+            raise HTTPException(404, "no run has such a row with a result")
+        return _html("trend.html.j2", nav="trends", **found)
+
+    async def plan(self, request: Request) -> Response:
+        """What a matrix of the project would do."""
+        matrix = request.query_params.get("matrix", "")
+        names = await run_in_threadpool(self.planner.matrices)
+        values: dict[str, Any] = {"nav": "plan", "names": names, "matrix": matrix, "plan": None}
+        if matrix:
+            if matrix not in names:
+                raise HTTPException(404, "the project has no such matrix")
+            plan = await to_thread.run_sync(self.planner.plan, matrix, limiter=self.computing)
+            values["plan"] = plan
+        return _html("plan.html.j2", **values)
 
     def boards(self, request: Request) -> Response:
         """The fleet."""
@@ -210,6 +252,9 @@ def application(project: Project, access: Access) -> Guard:
         Route("/runs/{run}/report", site.report, methods=get),
         Route("/runs/{run}/row", site.row, methods=get),
         Route("/runs/{run}/{file}", site.file, methods=get),
+        Route("/compare", site.compare, methods=get),
+        Route("/trends", site.trends, methods=get),
+        Route("/plan", site.plan, methods=get),
         Route("/boards", site.boards, methods=get),
         Route("/boards/{board}", site.board, methods=get),
         Route("/static/{name:path}", _static, methods=get),

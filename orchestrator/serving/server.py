@@ -15,7 +15,8 @@ import uvicorn
 
 from orchestrator.errors import UserError
 from orchestrator.serving.access import LEAST, TOKEN, Access, new_token, origin
-from orchestrator.serving.app import Project, application
+from orchestrator.serving.app import application
+from orchestrator.serving.project import Project
 from orchestrator.serving.protocol import MOST_HEAD, PatientProtocol
 
 MOST_CONNECTIONS = 512

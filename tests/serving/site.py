@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from orchestrator.serving.access import Access, new_token, origin
-from orchestrator.serving.app import Project
+from orchestrator.serving.project import Project
 from orchestrator.serving.server import Place, server
 
 INVENTORY = """

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 from html import unescape
+from pathlib import Path
 from urllib.parse import urldefrag
 
 import pytest
+from markupsafe import escape
 
+from orchestrator.reporting.analysis.compare import compare_runs
 from orchestrator.reporting.analysis.history import load_run
-from orchestrator.serving.catalogue import Entry
+from orchestrator.reporting.tables.comparison import cells
+from orchestrator.reporting.tables.listing import Listed
+from orchestrator.serving import templates
+from orchestrator.serving.catalogue import Catalogue, Entry
 from orchestrator.serving.pages.runs import PAGE, Asked, runs_page
+from orchestrator.serving.pages.trends import trend_page
+from orchestrator.serving.planning import Planner
+from orchestrator.serving.project import Project
 from orchestrator.store.fleet_entries import Drained, Worked
 from orchestrator.store.fleet_log import FleetLog
+from tests.reporting.made import Row, Size, make_run
 
 from .site import Page, Site
+
+ROOT = Path(__file__).parents[2]
 
 RUN = "/runs/20260102-000000-bbbb"
 
@@ -40,7 +53,16 @@ def test_every_link_of_every_page_leads_somewhere(site: Site) -> None:
                 assert f'id="{anchor}"' in seen[address], link
             if address:
                 left.append(address)
-    assert {"/runs", "/boards", "/boards/vim3", RUN, f"{RUN}/report"} <= set(seen)
+    assert {
+        "/runs",
+        "/trends",
+        "/trends?row=vim3",
+        "/plan",
+        "/boards",
+        "/boards/vim3",
+        RUN,
+        f"{RUN}/report",
+    } <= set(seen)
     assert f"{RUN}/row?name=vim3" in seen
 
 
@@ -91,6 +113,94 @@ def test_a_board_has_its_history(site: Site) -> None:
     assert "data-chart" in page
     assert "draining" in site.get("/boards").text
     assert site.get("/boards/none").status == 404
+
+
+def test_two_clicks_compare_two_runs(site: Site) -> None:
+    first, second = "20260101-000000-aaaa", "20260102-000000-bbbb"
+    chosen = next(
+        link for link in Page(site.get("/runs").text).links if link.endswith(f"first={first}")
+    )
+    then = Page(site.get(unescape(chosen)).text).links
+    page = site.get(f"/compare?a={first}&b={second}").text
+    assert f"/compare?a={first}&b={second}" in [unescape(link) for link in then]
+    found = compare_runs(*(load_run(site.project.runs / name) for name in (first, second)))
+    vim3 = next(pair for pair in found.rows if pair.name == "vim3")
+    for cell in cells(found, vim3):
+        assert escape(cell.text) in page
+    assert site.get(f"/compare?a={first}&b=none").status == 404
+
+
+def changed_runs(root: Path) -> list[Entry]:
+    """The figures of a row over three runs, of which the second has another toolchain."""
+    found = []
+    for number, version in enumerate(("1.2", "1.3", "1.3")):
+        folder = make_run(root, f"r{number}", [Row("vim3", lot=number)], size=Size(40, 20))
+        log = folder / "events.jsonl"
+        log.write_text(log.read_text().replace('"version":"1.2"', f'"version":"{version}"'))
+        found.append(Listed.of(load_run(folder)))
+    return [Entry(each, going=False) for each in reversed(found)]
+
+
+def test_a_trend_has_each_run_and_marks_what_changed(tmp_path: Path) -> None:
+    entries = changed_runs(tmp_path)
+    page = trend_page(entries, "vim3")
+    assert page is not None
+    assert [line["changed"] for line in page["lines"]] == [
+        [],
+        ["toolchain: tengine 1.2 → tengine 1.3"],
+        [],
+    ]
+    rank1, p50 = page["charts"]  # of so few images there is no TAR
+    values = next(each for each in rank1.spec["datasets"].values() if "low" in each[0])
+    rows = [load_run(entry.listed.folder).results[0] for entry in reversed(entries)]
+    assert [each["x"] for each in values] == [1, 2, 3]
+    for drawn, row in zip(values, rows, strict=True):
+        figures = (row.rank1.value, row.rank1.low, row.rank1.high)
+        assert (drawn["y"], drawn["low"], drawn["high"]) == pytest.approx(
+            [100 * figure for figure in figures], rel=1e-5
+        )
+    marks = [each for each in rank1.spec["datasets"].values() if each[0].keys() == {"x", "tip"}]
+    assert [each["x"] for each in marks[0]] == [1.5]
+    assert rows[0].latency is not None
+    blocks = [block.p50_ms for block in rows[0].latency.blocks]
+    assert p50.body[0][2:4] == (f"{min(blocks):.2f}", f"{max(blocks):.2f}")
+    assert trend_page(entries, "none") is None
+
+
+def test_figures_of_two_test_sets_are_not_one_line(tmp_path: Path) -> None:
+    for number, size in enumerate((Size(40, 20), Size(30, 20))):
+        make_run(tmp_path, f"r{number}", [Row("vim3")], size=size)
+    page = trend_page(Catalogue(tmp_path / "runs").entries(), "vim3")
+    assert page is not None
+    assert page["apart"]
+    rank1 = page["charts"][0]
+    points = next(each for each in rank1.spec["datasets"].values() if len(each) == 2)
+    assert points[0]["colour"] != points[1]["colour"]
+    lines = [each for each in rank1.spec["layer"] if each["mark"]["type"] == "line"]
+    assert len(lines) == 2
+
+
+def test_a_plan_is_what_farm_plan_says(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "matrix.yaml", tmp_path / "matrix.yaml")
+    shutil.copytree(ROOT / "models", tmp_path / "models")
+    shutil.copy(ROOT / "device_inventory.yaml", tmp_path)
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "matrix.yaml").touch()
+    (tmp_path / "matrix-elsewhere.yaml").symlink_to("/etc/passwd")
+    (tmp_path / "matrix-wrong.yaml").write_text("entries: 3")
+    project = Project(tmp_path / "device_inventory.yaml", tmp_path / "runs", tmp_path / ".farm")
+    planner = Planner(project)
+    assert planner.matrices() == ["matrix-wrong.yaml", "matrix.yaml"]
+    found = planner.plan("matrix.yaml")
+    names = [row["name"] for row in found["rows"]]
+    assert len(names) == len(set(names)) == 8
+    assert found["to_do"] == sum(step["to_do"] for step in found["steps"]) > 8
+    # What a row needs is its own steps and those that it shares with others.
+    assert all(0 < row["count"] < found["to_do"] for row in found["rows"] if not row["word"])
+    assert "matrix-wrong.yaml" in planner.plan("matrix-wrong.yaml")["problem"]
+    about = {"pages": (), "nav": "", "version": "", "names": [], "matrix": ""}
+    page = templates.page("plan.html.j2", plan=found, **about)
+    assert f"{found['to_do']} to do; takes {found['takes']}" in page
 
 
 @pytest.mark.parametrize("page", ["x", "-1", "99999999999", "0"])

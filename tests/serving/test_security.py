@@ -26,6 +26,10 @@ PAGES = (
     "/runs/20260102-000000-bbbb/row?name=vim3",
     "/runs/20260102-000000-bbbb/results.json",
     "/live?run=20260102-000000-bbbb",
+    "/compare?a=20260101-000000-aaaa&b=20260102-000000-bbbb",
+    "/trends",
+    "/trends?row=vim3",
+    "/plan",
     "/boards",
     "/boards/vim3",
     "/static/live.js",
@@ -112,6 +116,10 @@ def test_nothing_can_be_changed(site: Site, method: str) -> None:
         "/boards/..%2f..%2fetc%2fpasswd",
         "/runs/a%00b",
         "/live?run=../../etc",
+        "/compare?a=../../etc&b=../..",
+        "/trends?row=../etc/passwd",
+        "/plan?matrix=../../etc/passwd",
+        "/plan?matrix=/etc/passwd",
     ],
 )
 def test_no_path_leads_elsewhere(site: Site, path: str) -> None:
@@ -293,7 +301,7 @@ def harmless(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/now", "/runs", "/runs/evil", "/boards", "/boards/vim3", "/boards/jetson"]
+    "path", ["/now", "/runs", "/runs/evil", "/boards", "/boards/vim3", "/boards/jetson", "/trends"]
 )
 def test_what_a_board_says_stays_text(evil: Site, path: str) -> None:
     found = evil.get(path)
@@ -307,6 +315,10 @@ def test_what_a_board_says_stays_text_in_a_row_and_in_events(evil: Site) -> None
     from urllib.parse import quote
 
     harmless(evil.get("/runs/evil/row?name=" + quote(f"row {EVIL}")).text)
+    harmless(evil.get("/trends?row=" + quote(f"row {EVIL}")).text)
+    harmless(evil.get("/trends?row=" + quote(EVIL)).text)
+    harmless(evil.get("/compare?a=evil&b=evil").text)
+    harmless(evil.get("/plan?matrix=" + quote(EVIL)).text)
     harmless(evil.get("/runs?q=" + quote(EVIL) + "&first=" + quote(EVIL)).text)
     harmless(evil.get("/boards?q=" + quote(EVIL)).text)
     harmless(evil.get("/runs/" + quote(EVIL)).text)

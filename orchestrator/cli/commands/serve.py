@@ -3,7 +3,6 @@
 import click
 
 from orchestrator.cli.parsing import Section, declare, options, types
-from orchestrator.cli.parsing.project import INVENTORY
 
 PORT = 8765
 HOST = "127.0.0.1"
@@ -53,14 +52,7 @@ def _port(text: str) -> int:
     default="",
     help="browsers reach a proxy with TLS here: https://farm.example.org",
 )
-@click.option(
-    "--inventory",
-    type=types.Located("file", of_project=True),
-    metavar="FILE",
-    default=INVENTORY,
-    help=f"the boards ({INVENTORY})",
-)
-@options.runs()
+@options.fleet
 def command(
     port: int,
     host: str,
@@ -69,6 +61,7 @@ def command(
     tls_key: str,
     behind_proxy: str,
     inventory: str,
+    state: str,
     runs: str,
 ) -> int:
     """Serve until Ctrl-C."""
@@ -76,6 +69,7 @@ def command(
 
     return serve_project(
         inventory,
+        state,
         runs,
         host=host,
         port=port,

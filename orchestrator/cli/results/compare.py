@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,18 @@ from rich.text import Text
 
 from orchestrator.audit.sentences import leak_notes
 from orchestrator.cli.results.taking import take
-from orchestrator.columns.tasks import Rate, judged
+from orchestrator.columns.tasks import judged
 from orchestrator.errors import UserError
-from orchestrator.reporting.analysis.compare import (
-    RunComparison,
-    beside_published,
-    compare_runs,
-    grouped,
-)
+from orchestrator.reporting.analysis.compare import RunComparison, beside_published, compare_runs
 from orchestrator.reporting.analysis.history import Run
-from orchestrator.reporting.analysis.pairing import Change, RowPair
+from orchestrator.reporting.tables.comparison import cells, headings, notes
 from orchestrator.reporting.tables.fitting import Column, fitted, print_line
 from orchestrator.reporting.tables.published import NOT_COMPARABLE, load_published
 from orchestrator.reporting.tables.table import DASH, far_text, percent, tar_text, time_text
 from orchestrator.store.run_folder import LATEST
 
 PUBLISHED = "published"
+STYLES = {"": "", "same": "dim", "worse": "red", "better": "green"}
 PUBLISHED_COLUMNS = (("Time", 4), ("Rank1", 0), ("TAR", 1))
 
 
@@ -68,73 +63,17 @@ def rows_table(found: RunComparison, width: int) -> Table:
 
     Figures of both runs go before their differences, times before rates.
     """
-    by = judged([pair.first for pair in found.rows])
+    main = judged([pair.first for pair in found.rows]).main.heading.partition("@")[0]
+    drops = {f"Δ {main}": 0, main: 4, "p50": 6, "Δ p50": 2}
     columns = [Column("Row")]
-    for rate in by.rates:
-        name, main = rate.heading.partition("@")[0], rate is by.main
-        columns.append(Column(name, drop=4 if main else 5, right=True))
-        columns.append(Column(f"Δ {name}", drop=0 if main else 1, right=True))
-    if any(pair.time for pair in found.rows):
-        columns += [Column("p50", drop=6, right=True), Column("Δ p50", drop=2, right=True)]
-    texts = [_texts(pair, by.rates)[: len(columns)] for pair in found.rows]
+    for name in headings(found):
+        drop = drops.get(name, 1 if name.startswith("Δ") else 5)
+        columns.append(Column(name, drop=drop, right=True))
+    texts: list[list[str | Text]] = [
+        [Text(pair.name), *(Text(each.text, STYLES[each.tone]) for each in cells(found, pair))]
+        for pair in found.rows
+    ]
     return fitted(columns, texts, width)
-
-
-def notes(found: RunComparison) -> list[str]:
-    """What must be said beside the differences."""
-    kinds = {pair.kind for pair in found.rows}
-    said = []
-    if "paired" in kinds:
-        by = judged([pair.first for pair in found.rows])
-        others = [rate.heading.partition("@")[0] for rate in by.rates if rate is not by.main]
-        tests = f"{by.test} for {by.main.heading}" + (
-            f", bootstrap for {', '.join(others)}" if others and by.test == "McNemar" else ""
-        )
-        said.append(
-            f"Points with [95 % interval], over {by.over}; * significant ({tests}, Holm over the "
-            "rows). Without *: not significant."
-        )
-    if any(pair.time for pair in found.rows):
-        said.append(
-            "Times: one session each; the interval does not hold what varies between sessions."
-        )
-    total = len(found.rows)
-    said += grouped(((pair.name, pair.why) for pair in found.rows if pair.why), total)
-    untimed = [(pair.name, f"time left out: {pair.no_time}") for pair in found.rows if pair.no_time]
-    said += grouped(untimed, total)
-    other = [pair for pair in found.rows if pair.first.model != pair.second.model]
-    models = ((p.name, f"other model: {p.first.model}, {p.second.model}") for p in other)
-    said += grouped(models, total)
-    said += leak_notes(row for pair in found.rows for row in (pair.first, pair.second))
-    said += [f"{name}: only in {found.first}" for name in found.only_first]
-    said += [f"{name}: only in {found.second}" for name in found.only_second]
-    return said or ["The two runs have no row in common."]
-
-
-def _texts(pair: RowPair, rates: Sequence[Rate]) -> list[str | Text]:
-    first, second = pair.first, pair.second
-    cells: list[str | Text] = [Text(pair.name)]
-    for rate in rates:
-        text = f"{rate.text(first, False)} → {rate.text(second, False)}"
-        cells += [text, _change(pair, pair.changes.get(rate.key))]
-    slower = (pair.time or {}).get(50)
-    cells.append(f"{time_text(first)} → {time_text(second)}" if slower else DASH)
-    if slower is None:
-        cells.append(DASH)
-    else:
-        bounds = f"[{100 * (slower.low - 1):+.1f}, {100 * (slower.high - 1):+.1f}]"
-        cells.append(f"{100 * (slower.ratio - 1):+.1f} % {bounds}")
-    return cells
-
-
-def _change(pair: RowPair, change: Change | None) -> Text:
-    if pair.kind == "equal":
-        return Text("equal", "dim")
-    if change is None:
-        return Text(DASH)
-    style = "" if not change.real else "red" if change.value < 0 else "green"
-    bounds = f"[{100 * change.low:+.2f}, {100 * change.high:+.2f}]"
-    return Text(f"{100 * change.value:+.2f}{'*' if change.real else ''} {bounds}", style)
 
 
 def _published(console: Console, run: Run, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ EXTRA = ("starlette", "uvicorn", "h11", "anyio")
 
 def serve_project(
     inventory: str,
+    state: str,
     runs: str,
     *,
     host: str,
@@ -27,7 +28,7 @@ def serve_project(
         UserError: the extra is not installed, the place is refused or taken.
     """
     try:
-        from orchestrator.serving.app import Project
+        from orchestrator.serving.project import Project
         from orchestrator.serving.server import Place, serve
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
@@ -42,5 +43,9 @@ def serve_project(
         key=key,
         behind_proxy=behind_proxy,
     )
-    serve(Project(Path(inventory), Path(runs)), place, lambda line: print(line, flush=True))
+    serve(
+        Project(Path(inventory), Path(runs), Path(state)),
+        place,
+        lambda line: print(line, flush=True),
+    )
     return 0

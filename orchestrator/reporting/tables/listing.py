@@ -17,7 +17,7 @@ from orchestrator.columns.tasks import Rate, judged
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.history import Run, load_run, run_folders
 from orchestrator.reporting.live.state import RunState
-from orchestrator.results import CellResult
+from orchestrator.results import CellResult, Tar
 from orchestrator.store import index
 from orchestrator.store.run_folder import EVENTS, LATEST
 
@@ -143,7 +143,16 @@ def newest_with_rows(runs: Path) -> tuple[Path, tuple[str, ...]] | None:
 
 
 def _shown(rate: Rate, row: CellResult, is_main: bool) -> dict[str, Any]:
-    return {"heading": rate.heading, "main": is_main, "text": rate.text(row, is_main)}
+    found = rate.of(row)
+    there = not isinstance(found, Tar) or found.available
+    return {
+        "heading": rate.heading,
+        "main": is_main,
+        "text": rate.text(row, is_main),
+        "value": found.value if there else None,
+        "low": found.low if there else None,
+        "high": found.high if there else None,
+    }
 
 
 def _point(run: str, began: float, row: CellResult) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def _notes(follower: Follower) -> str:
 def _log(state: RunState) -> str:
     lines = [
         (time.strftime("%H:%M:%S", time.localtime(at)), level, text)
-        for at, level, text in list(state.log)[-LOG_LINES:]
+        for at, level, text in reversed(list(state.log)[-LOG_LINES:])
     ]
     return page("log.html.j2", lines=lines)
 
