@@ -341,6 +341,7 @@ class CellResult(Part):
     `detector`: of a row whose board finds the faces, too; `latency` is then the recognizer's alone,
     and the verdict is of both. `split`: what each of the two loses. `not_acquired`: of photos.
     `emulated`: an emulated board was used, whatever ran there (`executed_by`: twin or emulated).
+    `machine`: the processor of an emulated board that has another than this host; else empty.
     `helpers`: what each accuracy helper gained, in words; empty without any.
     """
 
@@ -353,6 +354,7 @@ class CellResult(Part):
     kind: str
     executed_by: ExecutedBy
     emulated: bool
+    machine: str = ""
     granularity: str | None
     symmetry: str | None
     dtype: str

@@ -15,7 +15,8 @@ from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.request import parse_address
-from orchestrator.specs.inventory import Board, SshTransportSpec
+from orchestrator.specs.inventory import Board
+from orchestrator.specs.transports import SshTransportSpec
 
 LABEL = "farm-site"
 REACH_S = 5.0

@@ -30,13 +30,9 @@ from orchestrator.planning.facts import BoardFacts, board_facts
 from orchestrator.planning.resolving import needed
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.request import Request
-from orchestrator.specs.inventory import (
-    THIS_HOST,
-    Board,
-    EmulatedTransportSpec,
-    LocalTransportSpec,
-    RuntimeOptions,
-)
+from orchestrator.specs.inventory import THIS_HOST, Board, RuntimeOptions
+from orchestrator.specs.kinds import load_kinds
+from orchestrator.specs.transports import EmulatedTransportSpec, LocalTransportSpec
 from orchestrator.store.places import check_writable
 
 ROWS = 64  # images a thread takes at a time
@@ -52,10 +48,17 @@ def host_plan(request: Request) -> Plan:
 
 
 def substitute(board: Board) -> Board:
-    """An emulated board in the place of a real or simulated one; others as they are."""
+    """An emulated board in the place of one that is real, simulated or of another processor;
+    others as they are."""
     here = isinstance(board.transport, LocalTransportSpec) and board.runtime.name == "onnxruntime"
-    if here or board.emulated:
+    if here or (board.emulated and not board.machine):
         return board
+    if board.machine:
+        # This process computes on this host's processor, and its rows must say so.
+        own = load_kinds()[board.kind].hardware
+        return board.substitute(
+            transport=EmulatedTransportSpec(), hardware=own, python=sys.executable
+        )
     return board.substitute(
         transport=EmulatedTransportSpec(),
         runtime=RuntimeOptions(name="onnxruntime", faithful=True),

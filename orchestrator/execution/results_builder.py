@@ -104,6 +104,7 @@ def _row(plan: Plan, cell: Cell, found: _CellHeld) -> CellResult:
             "kind": cell.kind,
             "executed_by": cell.probe.executed_by,
             "emulated": board.emulated,
+            "machine": board.machine,
             **plan.axes(cell),
             "calibrator": quantization.calibrator if quantization.is_calibrated else None,
             "mixed": cell.mixed,

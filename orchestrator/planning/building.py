@@ -367,6 +367,8 @@ class _Builder:
             "runtime": facts.runtime_identity(encoder.runtime, providers) if facts else None,
             "options": runtime_options(board, encoder.runtime),
             "preprocessing": model.input_meta,
+            # Never shared with this host's, even before anything is known of the board.
+            **({"emulated_machine": encoder.machine} if encoder.machine else {}),
         }
 
     def _deploy(self, encoder: Encoder, board: Board, cell: str) -> str:
@@ -460,6 +462,7 @@ class _Builder:
                     "version": self._versions.get(CALIBRATION, ""),
                     # An emulator's sums are not this host's.
                     **({"emulator": True} if encoder.emulator else {}),
+                    **({"machine": encoder.machine} if encoder.machine else {}),
                 },
                 executed_by=encoder.executed_by,
                 extra={"model": encoder.model},

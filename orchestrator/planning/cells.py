@@ -1,7 +1,6 @@
 """From the matrix to cells: which encoder makes the gallery, which the probes, and what cannot be.
 
-A cell is one row of the table: a pair of encoders over one test set. Mixed mode is nothing special:
-its gallery encoder is the float32 reference.
+A cell is one row: a pair of encoders over one test set; in mixed mode float32 makes the gallery.
 """
 
 from __future__ import annotations
@@ -67,9 +66,9 @@ class Encoder:
 
     `name` is unique in a plan: the board, with model and scheme where it has several. `provider`
     is what of a native runtime executes where that is not its accelerator; `emulator` tells that
-    what the inventory calls a board turned out to be one; `simulator` is the
-    runtime of its vendor's simulator on the head, empty when there is none. `detector` finds and
-    aligns the faces that it is fed with, where a board does that.
+    what the inventory calls a board turned out to be one. `simulator` is its vendor's simulator's
+    runtime, `machine` the processor that is emulated: empty when there is none. `detector` finds
+    and aligns the faces that it is fed with, where a board does that.
     """
 
     model: str
@@ -85,6 +84,7 @@ class Encoder:
     calibrates: bool = False
     simulator: str = ""
     emulator: bool = False
+    machine: str = ""
     detector: Encoder | None = None
 
     @property
@@ -341,11 +341,11 @@ def _pools(entry: Entry, inventory: Inventory) -> list[tuple[Board, ...]]:
     boards = entry.boards.select(inventory)
     if entry.boards.name:
         return [(board,) for board in boards]
-    groups: dict[tuple[str, str, str, str], list[Board]] = {}
+    groups: dict[tuple[str, ...], list[Board]] = {}
     for board in boards:
         # an emulated board never shares a row with a real one
-        alike = (board.kind, board.executed_by, board.site, board.runtime.model_dump_json())
-        groups.setdefault(alike, []).append(board)
+        by, options = (board.executed_by, board.machine), board.runtime.model_dump_json()
+        groups.setdefault((board.kind, *by, board.site, options), []).append(board)
     return [tuple(group) for group in groups.values()]
 
 
@@ -391,6 +391,7 @@ def _encoder(
         target=kind.target if can is not None and can.targets else "",
         calibrates=can is not None and can.calibrates,
         simulator=can.simulator if can is not None else "",
+        machine=board.machine,
     )
     is_own = toolchain in (kind.toolchain, "onnxruntime")
     if not is_own and any(other.toolchain == toolchain for other in kinds.values()):

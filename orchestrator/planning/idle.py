@@ -12,18 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from orchestrator.planning.cells import Candidate, Cell
 from orchestrator.planning.tasks import TASKS
 from orchestrator.specs.base import Spec
-from orchestrator.specs.inventory import (
-    Board,
-    Inventory,
-    LocalTransportSpec,
-    SimulatorTransportSpec,
-    SshTransportSpec,
-)
+from orchestrator.specs.inventory import Board, Inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.photos import RenderedPhotosSet
 from orchestrator.specs.runtimes import board_runtimes, runtime
 from orchestrator.specs.testset import RenderedSet
+from orchestrator.specs.transports import (
+    LocalTransportSpec,
+    SimulatorTransportSpec,
+    SshTransportSpec,
+)
 from orchestrator.specs.yamlfile import PathKey, Problem
 
 Found = Iterator[tuple[PathKey, str]]

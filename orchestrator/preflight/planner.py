@@ -27,6 +27,7 @@ from orchestrator.preflight.as_given import Given, examine
 from orchestrator.preflight.audit import audit_of
 from orchestrator.preflight.caches import FactsFile, PacesFile
 from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of, check_kinds
+from orchestrator.preflight.machines import require_machines
 from orchestrator.preflight.model import TakenIn, hold_against_file, take_in
 from orchestrator.preflight.rows import detectors_of, image_rows
 from orchestrator.preflight.settings import refuse_idle
@@ -300,7 +301,8 @@ class Plan:
         if not step.board:
             return work_of(step, "head")
         board = self.boards[step.board]
-        return work_of(step, f"{board.kind} {step.executed_by or board.executed_by}")
+        by = f"{board.kind} {step.executed_by or board.executed_by}"
+        return work_of(step, f"{by} {board.machine}".rstrip())
 
     def matrix_sha256(self) -> str:
         """Hash of the matrix file's bytes."""
@@ -336,6 +338,7 @@ def make_plan(
     check_kinds(inventory, load_kinds(), capabilities)
     given, capabilities = examine(matrix, inventory, models, capabilities, state)
     cells = _asked_for(request, matrix, inventory, written, list(models), capabilities)
+    require_machines(inventory, cells)
     used = _used(matrix, models, cells)
     for model in used.values():
         hold_against_file(model)
@@ -447,12 +450,13 @@ def encoder_backend(encoder: Encoder) -> str:
     if encoder.executed_by == "twin":
         from orchestrator.toolchains import twin_of
 
-        return f"{twin_of(encoder.toolchain)}{half} twin ({encoder.runtime})"
+        on = f"{encoder.runtime} {encoder.machine}".rstrip()
+        return f"{twin_of(encoder.toolchain)}{half} twin ({on})"
     if encoder.simulated:
         from orchestrator.toolchains.registry import descriptor
 
         return f"{descriptor(encoder.toolchain).label}{half} simulator"
     if encoder.executed_by == "emulated":
-        return f"{encoder.runtime}{half} (emulated)"
+        return f"{encoder.runtime}{half} ({f'emulated {encoder.machine}'.rstrip()})"
     name = runtime(encoder.runtime).label + half
     return f"{name} ({encoder.provider})" if encoder.provider else name

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from orchestrator.fleet.transport.untrusted import headline
-from orchestrator.specs.inventory import Board, SshTransportSpec
+from orchestrator.specs.inventory import Board
+from orchestrator.specs.transports import SshTransportSpec
 from orchestrator.specs.runtimes import inventory_runtimes
 from orchestrator.store.fleet_entries import Described, Proof
 from orchestrator.store.fleet_log import Standing
@@ -59,6 +60,8 @@ def place(board: Board) -> str:
         user = f"{transport.user}@" if transport.user else ""
         over = "".join(f" over {hop.host}:{hop.port}" for hop in transport.jump)
         return f"{user}{transport.host}:{transport.port}{over}"
+    if board.machine:
+        return f"emulated on this host as {board.machine}"
     places = {"local": "this host", "emulated": "emulated on this host"}
     return places.get(transport.type, "simulator on this host")
 

@@ -3,15 +3,7 @@
 The public names are here; the modules below are the rooms they live in.
 """
 
-from orchestrator.specs.inventory import (
-    Board,
-    EmulatedTransportSpec,
-    Inventory,
-    LocalTransportSpec,
-    RuntimeOptions,
-    SshTransportSpec,
-    load_inventory,
-)
+from orchestrator.specs.inventory import Board, Inventory, RuntimeOptions, load_inventory
 from orchestrator.specs.kinds import Kind, load_kinds
 from orchestrator.specs.manifests import load_models
 from orchestrator.specs.matrix import (
@@ -33,6 +25,11 @@ from orchestrator.specs.testset import (
     FolderSet,
     RenderedCalibration,
     RenderedSet,
+)
+from orchestrator.specs.transports import (
+    EmulatedTransportSpec,
+    LocalTransportSpec,
+    SshTransportSpec,
 )
 
 __all__ = [

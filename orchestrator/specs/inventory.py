@@ -7,10 +7,9 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
-    BeforeValidator,
     Field,
     PrivateAttr,
     ValidationInfo,
@@ -18,97 +17,27 @@ from pydantic import (
     model_validator,
 )
 
-from orchestrator.specs.base import SLUG, FileSpec, Many, OneOrMany, Spec, load, tagged, wrong
+from orchestrator.specs.base import SLUG, FileSpec, Many, Spec, load, wrong
 from orchestrator.specs.kinds import BoardType, Kind, RuntimeName, load_kinds
 from orchestrator.specs.runtimes import ONNXRUNTIME, runtime, runtimes
+from orchestrator.specs.transports import (
+    EmulatedTransportSpec,
+    JumpHost,
+    LocalTransportSpec,
+    SimulatorTransportSpec,
+    SshTransportSpec,
+    Transport,
+    reached_by,
+)
 from orchestrator.specs.yamlfile import PathKey, nearest
 
 THIS_HOST = "this-host"
-
-_HOST = re.compile(r"^[A-Za-z0-9:][A-Za-z0-9._:%-]*$")
-_HOST_KEY = re.compile(
-    r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-[a-z0-9@.-]+)"
-    r" [A-Za-z0-9+/]+={0,2}( [^\n]*)?$"
-)
 
 
 def _plain(value: str) -> str:
     if not value or not value.isprintable():
         raise wrong("must be one line of printable text")
     return value
-
-
-class JumpHost(Spec):
-    """A host on the way to a board, as `ssh -J` has it; the keys are those of a board."""
-
-    host: str
-    port: int = Field(22, ge=1, le=65535)
-    user: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*\$?$")
-    key: str | None = None
-    host_key: str | None = None
-
-    @field_validator("host")
-    @classmethod
-    def _host(cls, value: str) -> str:
-        if not _HOST.match(value):
-            raise wrong("not a host name or address (a user goes under 'user')")
-        return value
-
-    @field_validator("key")
-    @classmethod
-    def _key(cls, value: str | None) -> str | None:
-        if value is not None and ("PRIVATE KEY" in value or not value.isprintable()):
-            raise wrong("expected the path of a private key file, never the key itself")
-        return value
-
-    @field_validator("host_key")
-    @classmethod
-    def _host_key(cls, value: str | None) -> str | None:
-        if value is not None and not _HOST_KEY.match(value):
-            raise wrong("expected a public host key such as 'ssh-ed25519 AAAA...'")
-        return value
-
-
-class SshTransportSpec(JumpHost):
-    """A board reached over SSH.
-
-    `user`, `key` left out: as OpenSSH would choose them. `host_key`, the board's public key as
-    `ssh-keyscan` prints it without the host, pins the board; without it the key must already be
-    among the user's known hosts. `jump`: hosts on the way, the first one first. There is no place
-    for a password.
-    """
-
-    type: Literal["ssh"] = "ssh"
-    jump: OneOrMany[JumpHost] = ()
-
-
-class LocalTransportSpec(Spec):
-    """This host itself, without SSH."""
-
-    type: Literal["local"] = "local"
-
-
-class EmulatedTransportSpec(Spec):
-    """A substitute on this host: a real SSH server that runs the twin of the vendor's artifact."""
-
-    type: Literal["emulated"] = "emulated"
-
-
-class SimulatorTransportSpec(Spec):
-    """The vendor's own simulator on this host: it tells accuracy, never a time."""
-
-    type: Literal["simulator"] = "simulator"
-
-
-TRANSPORTS = ("ssh", "local", "emulated", "simulator")
-
-Transport = Annotated[
-    Annotated[
-        SshTransportSpec | LocalTransportSpec | EmulatedTransportSpec | SimulatorTransportSpec,
-        Field(discriminator="type"),
-    ],
-    BeforeValidator(lambda value: tagged(value, "type", TRANSPORTS)),
-]
 
 
 Clocks = Literal["untouched", "pinned"]
@@ -303,20 +232,22 @@ class Board(Spec):
         transport = value.get("transport")
         if isinstance(transport, Spec):
             transport = transport.model_dump()
-        ssh = isinstance(transport, dict) and "ssh" in (*transport, transport.get("type"))
-        emulated = transport == "emulated" or transport == {"type": "emulated"}
-        filled.setdefault("hardware", kind.hardware if kind else "?")
+        reached, machine = reached_by(transport)
+        ssh, emulated = reached == "ssh", reached == "emulated"
+        hardware = kind.hardware if kind else "?"
+        if kind and machine and kind.any_computer:
+            hardware = f"A computer ({machine})"
+        filled.setdefault("hardware", hardware)
         filled.setdefault("provider", kind.provider if kind else "?")
         filled.setdefault("type", kind.type if kind else "CPU")
-        filled.setdefault("python", "python3" if ssh else sys.executable)
+        filled.setdefault("python", "python3" if ssh or machine else sys.executable)
         filled.setdefault("lock", "board" if ssh else "workdir")
         filled.setdefault("contention_domain", str(value.get("name", "?")) if ssh else THIS_HOST)
         options = value.get("runtime", {})
         if isinstance(options, str):
             options = {"name": options}
         if isinstance(options, dict):
-            simulated = transport in ("simulator", {"type": "simulator"}, {"simulator": None})
-            native = _usual_runtime(kind, ssh, simulated)
+            native = _usual_runtime(kind, ssh, reached == "simulator")
             options = {"name": native, "faithful": emulated, **options}
             if kind and kind.providers and not emulated and options["name"] == ONNXRUNTIME:
                 options.setdefault("providers", list(kind.providers))
@@ -348,6 +279,20 @@ class Board(Spec):
         if self.recovery != Recovery() and here:
             raise wrong("this host is neither rebooted nor switched off by a run", key="recovery")
         return self
+
+    @model_validator(mode="after")
+    def _its_processor(self) -> Board:
+        known = load_kinds()[self.kind].machines
+        if self.machine and known and self.machine not in known:
+            text = f"the {self.hardware} has {' or '.join(known)}, not {self.machine}"
+            raise wrong(text, key="transport")
+        return self
+
+    @property
+    def machine(self) -> str:
+        """The processor that is emulated for it; empty for this host's and for real boards."""
+        own = self.transport
+        return (own.machine or "") if isinstance(own, EmulatedTransportSpec) else ""
 
     @property
     def executed_by(self) -> Literal["board", "emulated", "simulator"]:

@@ -92,6 +92,13 @@ class Kind(FileSpec):
         return quantization.scheme in self.schemes
 
     @property
+    def any_computer(self) -> bool:
+        """Whether any computer is of this kind, whatever its processor."""
+        return not (self.machines or self.signatures.device_tree or self.target) and (
+            self.type == "CPU"
+        )
+
+    @property
     def supported(self) -> str:
         """What this kind runs, in words: `uint8 per-tensor asymmetric`."""
         ways = [f"{s.dtype} {s.granularity} {s.symmetry}" for s in self.schemes]

@@ -65,6 +65,19 @@ class Simulator:
         return simulated
 
 
+@dataclass(frozen=True)
+class Processor:
+    """Another processor that executed.
+
+    Attributes:
+        machine: as `uname -m` prints it there.
+        version: of its onnxruntime.
+    """
+
+    machine: str
+    version: str
+
+
 def run(work: Work) -> StageOutput:
     """Compare in a Ray worker."""
     step, pictures = work.step, work.input("images")
@@ -83,7 +96,18 @@ def run(work: Work) -> StageOutput:
         step.params["same_file"],
         _simulator(work),
         step.params.get("emulator", False),
+        _processor(work),
     )
+
+
+def _processor(work: Work) -> Processor | None:
+    """The processor that executed, where an emulated board has another than this host."""
+    name = work.step.params.get("machine")
+    if not name:
+        return None
+    source = work.services.plan.graph.steps[work.step.inputs["features"]]
+    runtime = source.params["runtime"] or {}
+    return Processor(name, str(runtime.get("version") or ""))
 
 
 def _simulator(work: Work) -> Simulator | None:
@@ -104,6 +128,7 @@ def parity(
     same_file: bool,
     simulator: Simulator | None = None,
     emulator: bool = False,
+    processor: Processor | None = None,
 ) -> StageOutput:
     """Compare features along the way from float32 to what was executed.
 
@@ -118,6 +143,8 @@ def parity(
         same_file: whether `quantized` (or float32) is the very file that was executed.
         simulator: the vendor's, which stands between this host and a board.
         emulator: whether an emulator of another processor executed.
+        processor: what executed, where an emulated board has another processor than this host;
+            the last stage is then called `processor`.
     """
     from orchestrator import calibration
     from orchestrator.graphs.prepare import prepare
@@ -133,20 +160,58 @@ def parity(
             stages.append(("simulator", simulator.features(images, preprocessing)))
         except (ToolchainError, TransientError) as error:
             lacking.append(f"the simulator has no part in parity: {error.message}")
-    stages.append((f"executed by {executed_by}", executed))
+    here_last = stages[-1][1]
+    last = f"processor {processor.machine}" if processor else f"executed by {executed_by}"
+    stages.append((last, executed))
     # A row whose image failed has no direction to compare.
     good = np.linalg.norm(executed, axis=1) > 0
     found = calibration.parity((name, rows[good]) for name, rows in stages) if good.any() else ()
-    here = same_file and executed_by in ("emulated", "twin") and not emulator
+    here = same_file and executed_by in ("emulated", "twin") and not (emulator or processor)
+    two = two_processors(processor, here_last, executed) if processor and same_file else {}
     return StageOutput(
         {},
         {
             "images": int(good.sum()),
             "stages": [asdict(stage) for stage in found],
             "warnings": [*_warnings(found, here), *lacking],
+            **two,
         },
         {"images": IMAGES},
     )
+
+
+def two_processors(
+    processor: Processor, here: NDArray[np.float32], there: NDArray[np.float32]
+) -> dict[str, dict[str, Any]]:
+    """Features that two processors made of the same images with one file.
+
+    Args:
+        processor: the other one.
+        here, there: float32 (n, embedding); a row of zeros is of an image that failed.
+
+    Returns:
+        under `processor` its own fields, onnxruntime's `version_here`, the `images` compared, how
+        many are `bit_equal`, `mean_cosine`, `worst_cosine` and the place of the `worst_image` among
+        the probes; without images no cosines.
+    """
+    import onnxruntime
+
+    good = np.flatnonzero(np.linalg.norm(there, axis=1) > 0)
+    about = asdict(processor) | {"version_here": str(onnxruntime.__version__)}
+    if not len(good):
+        return {"processor": about | {"images": 0, "bit_equal": 0}}
+    a, b = here[good].astype(np.float64), there[good].astype(np.float64)
+    cosine = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+    equal = [here[i].tobytes() == there[i].tobytes() for i in good]
+    worst = int(cosine.argmin())
+    compared = {
+        "images": len(good),
+        "bit_equal": int(sum(equal)),
+        "mean_cosine": float(cosine.mean()),
+        "worst_cosine": float(cosine[worst]),
+        "worst_image": int(good[worst]),
+    }
+    return {"processor": about | compared}
 
 
 def summary(facts: Mapping[str, Any]) -> str:

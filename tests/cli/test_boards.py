@@ -22,7 +22,8 @@ from orchestrator.fleet.boards.addressing import address_of
 from orchestrator.fleet.boards.board import BoardLink
 from orchestrator.fleet.emulated.boards import EmulatedFleet, ensure_key
 from orchestrator.fleet.transport.known_keys import HostKey
-from orchestrator.specs.inventory import SshTransportSpec, load_inventory
+from orchestrator.specs.inventory import load_inventory
+from orchestrator.specs.transports import SshTransportSpec
 from orchestrator.store.fleet_log import FleetLog
 from tests.cli.servers import EMPTY, Farm, adding, board_like
 from tests.fleet.dressed import BOARDS, ONE_AND_OTHERS

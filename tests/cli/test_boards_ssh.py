@@ -14,7 +14,8 @@ import pytest
 
 from orchestrator.fleet.emulated.boards import ensure_key
 from orchestrator.fleet.transport.known_keys import HostKey
-from orchestrator.specs.inventory import SshTransportSpec, load_inventory
+from orchestrator.specs.inventory import load_inventory
+from orchestrator.specs.transports import SshTransportSpec
 from orchestrator.store.fleet_log import FleetLog
 from tests.cli.servers import VENV, Farm, adding, board_like
 from tests.fleet.dressed import BOARDS

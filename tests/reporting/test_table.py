@@ -12,7 +12,7 @@ from orchestrator.reporting.analysis.compare import RunComparison
 from orchestrator.reporting.analysis.pairing import RowPair
 from orchestrator.reporting.export.files import results_of
 from orchestrator.reporting.live.state import RunState
-from orchestrator.reporting.tables.table import footnotes, markdown, parts, row
+from orchestrator.reporting.tables.table import footnotes, markdown, parts, processor_words, row
 from orchestrator.results import CellResult
 
 TIMES = dict(
@@ -107,6 +107,33 @@ def test_rows_that_share_an_artifact_say_so() -> None:
     assert any("A311D and RV1126 share one artifact" in note for note in footnotes(rows, {}))
     other = result(emulated=True, hardware="X", artifact_sha256="b")
     assert not any("share" in note for note in footnotes([rows[0], other], {}))
+
+
+def test_rows_of_two_processors_share_no_arithmetic_and_the_difference_is_a_note() -> None:
+    found = {
+        "machine": "aarch64",
+        "version": "1.21",
+        "version_here": "1.32.0",
+        "images": 16,
+        "bit_equal": 3,
+        "mean_cosine": 0.99991,
+        "worst_cosine": 0.9994,
+        "worst_image": 7,
+    }
+    here = result(emulated=True, hardware="Here")
+    arm = result(
+        emulated=True,
+        machine="aarch64",
+        hardware="Arm",
+        provenance={"parity": {"processor": found}},
+    )
+    notes = footnotes([here, arm], {})
+    assert not any("share" in note for note in notes)
+    (note,) = [note for note in notes if note.startswith("Processor")]
+    assert "Arm 3 of 16 features equal to the bit, mean cosine 0.999910, worst 0.999400" in note
+    assert "(probe image 7), onnxruntime 1.21 there and 1.32.0 here" in note
+    same = processor_words({**found, "bit_equal": 16, "version": "1.32.0"})
+    assert same == "all of 16 features equal to the bit"
 
 
 def test_failed_images_partial_sets_and_missing_rows_are_said() -> None:

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import UserError
-from orchestrator.specs.inventory import SshTransportSpec, load_inventory
+from orchestrator.specs.inventory import load_inventory
 from orchestrator.specs.inventory_edit import add_board, remove_board
+from orchestrator.specs.transports import SshTransportSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBt6MD0YIw2XuP7+1t3c2gH4xxlOA/l58Is5VkStX33V"

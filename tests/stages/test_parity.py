@@ -114,3 +114,33 @@ def test_float32_has_no_quantized_stage_and_failed_images_are_left_out() -> None
     assert (facts["images"], facts["warnings"]) == (5, [])
     (words,) = found(np.zeros_like(executed), "board", None, True)["warnings"]
     assert "no probe image could be compared" in words
+
+
+def test_another_processor_is_compared_under_its_own_name() -> None:
+    same = features(twin())
+    other = same.copy()
+    other[2, 0] += 0.5
+    there = parity.Processor("aarch64", "1.32.0")
+
+    def compared(executed: np.ndarray) -> dict:
+        made = parity.parity(
+            *(nets.iresnet(), twin(), pictures(), executed, PREPROCESSING, "twin", True),
+            processor=there,
+        )
+        return dict(made.facts)
+
+    assert compared(same)["stages"][-1]["stage"] == "processor aarch64"
+    own = parity.two_processors(there, same, same)["processor"]
+    assert (own["images"], own["bit_equal"]) == (6, 6)
+    found = compared(other)["processor"]
+    assert (found["machine"], found["version"]) == ("aarch64", "1.32.0")
+    assert (found["images"], found["bit_equal"], found["worst_image"]) == (6, 5, 2)
+    assert found["worst_cosine"] < found["mean_cosine"] < 1
+    failed = same.copy()
+    failed[0] = 0
+    assert parity.two_processors(there, same, failed)["processor"]["images"] == 5
+    assert "processor" not in found_without(same)
+
+
+def found_without(executed: np.ndarray) -> dict:
+    return found(executed, "twin", twin(), True)

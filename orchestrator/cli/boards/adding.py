@@ -24,9 +24,10 @@ from orchestrator.fleet.transport.known_keys import HostKey
 from orchestrator.fleet.transport.openssh_config import Target, parse_target, resolved
 from orchestrator.fleet.transport.openssh_files import hosts
 from orchestrator.fleet.transport.ssh import SshTransport
-from orchestrator.specs.inventory import Board, SshTransportSpec, load_inventory
+from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.inventory_edit import add_board
 from orchestrator.specs.kinds import load_kinds
+from orchestrator.specs.transports import SshTransportSpec
 from orchestrator.specs.yamlfile import nearest
 from orchestrator.store.fleet_entries import Added
 from orchestrator.store.fleet_log import FleetLog

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from orchestrator.errors import UserError
 from orchestrator.fleet.transport.openssh_config import Target
 from orchestrator.specs.base import Spec, problems_of
-from orchestrator.specs.inventory import SshTransportSpec
+from orchestrator.specs.transports import SshTransportSpec
 from orchestrator.specs.yamlfile import Source
 
 

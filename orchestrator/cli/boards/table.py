@@ -156,6 +156,7 @@ def board_json(board: Board, standing: Standing, holders: Mapping[str, Any]) -> 
         "kind": board.kind,
         "at": place(board),
         "transport": board.transport.type,
+        "machine": board.machine,
         "executed_by": board.executed_by,
         "runtime": board.runtime.name,
         "state": state,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from orchestrator.deprecation import deprecate, with_old_names
 
 if TYPE_CHECKING:
-    from orchestrator.specs.inventory import Board, Inventory, JumpHost
+    from orchestrator.specs.inventory import Board, Inventory
+    from orchestrator.specs.transports import JumpHost
 
 DISTRIBUTION = "facefarm"
 FREE_BYTES = 2 << 30
@@ -187,7 +188,7 @@ def _cluster(address: str, inventory: str) -> Iterator[Finding]:
 
 def _login(inventory: Inventory) -> Iterator[Finding]:
     from orchestrator.fleet.transport.ssh_keys import offered_keys
-    from orchestrator.specs.inventory import SshTransportSpec
+    from orchestrator.specs.transports import SshTransportSpec
 
     usual = any(offered_keys("this machine", None, True))
     for board in inventory.boards:
@@ -246,6 +247,7 @@ def _toolchains(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:
+    from orchestrator import machines
     from orchestrator.fleet.boards.entry import identity
     from orchestrator.store.fleet_log import FleetLog
 
@@ -257,6 +259,9 @@ def _boards(inventory: Inventory, runs: Path) -> Iterator[Finding]:
             yield Finding(
                 "missing", board.name, text, "give its full path under `recovery: power:`"
             )
+        if board.machine and machines.find(board.machine) is None:
+            text = f"it is emulated as {board.machine}, which is not installed here"
+            yield Finding("missing", board.name, text, machines.install_command(board.machine))
         standing = standings[board.name]
         described = standing.described
         if described.emulator:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import environments
+from orchestrator import environments, machines
 from orchestrator.errors import BoardError, TransientError, UserError
 from orchestrator.fleet.boards.agent_bundle import agent_bundle
 from orchestrator.fleet.boards.board import Address, make_transport
@@ -23,8 +23,10 @@ from orchestrator.fleet.transport.channel import Transport
 from orchestrator.fleet.transport.commands import json_answer, python_command, said, workdir_on
 from orchestrator.fleet.transport.jump_hosts import Place
 from orchestrator.fleet.transport.untrusted import one_line
-from orchestrator.specs.inventory import Board, JumpHost, SshTransportSpec
+from orchestrator.machines import Machine
+from orchestrator.specs.inventory import Board
 from orchestrator.specs.kinds import load_kinds
+from orchestrator.specs.transports import JumpHost, SshTransportSpec
 
 DEFAULT_WORKDIR = "~/.farm"
 # Small jobs: a person waits for them.
@@ -97,7 +99,7 @@ def address_of(
             lock=board.lock,
             deadlines=replace(deadlines, open_s=max(deadlines.open_s, SIMULATOR_BUILD_S)),
         )
-    server = emulated.start(board.name)
+    server = emulated.start(board.name, machine=_machine(board))
     return Address(
         board.name,
         "ssh",
@@ -117,6 +119,19 @@ def address_of(
 def places(hosts: Iterable[JumpHost]) -> tuple[Place, ...]:
     """Jump hosts of the inventory as the way to a board."""
     return tuple(Place(h.host, h.port, h.user, h.key, h.host_key) for h in hosts)
+
+
+def _machine(board: Board) -> Machine | None:
+    """The processor that an emulated board has; None for this host's."""
+    if not board.machine:
+        return None
+    there = machines.find(board.machine)
+    if there is None:
+        raise UserError(
+            f"{board.name} is emulated as {board.machine}, which is not installed here",
+            machines.install_command(board.machine),
+        )
+    return there
 
 
 def _simulator(board: Board) -> str:

@@ -20,6 +20,7 @@ from orchestrator.fleet.boards.board import Address, BoardLink
 from orchestrator.fleet.boards.deadlines import PROOF_BUILD_S, PROOF_OPEN_S, PROOF_RUN_S, Deadlines
 from orchestrator.fleet.boards.entry import identity
 from orchestrator.fleet.session.types import AgentFacts
+from orchestrator.machines import install_command
 from orchestrator.planning.identity import Evidence, judge
 from orchestrator.planning.versions import of_runtimes
 from orchestrator.specs.inventory import Board
@@ -173,6 +174,12 @@ def connect_and_prove(
         FarmError: as `BoardLink.connect`.
     """
     facts = link.connect()
+    if board.machine and facts.machine != board.machine:
+        raise BoardError(
+            f"{board.name}: its agent runs on {facts.machine}, and the board is emulated as "
+            f"{board.machine}",
+            f"farm boards machine remove {board.machine}\n{install_command(board.machine)}",
+        )
     proofs = []
     for name in names(facts):
         try:

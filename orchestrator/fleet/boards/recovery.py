@@ -16,7 +16,8 @@ from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.fleet.boards.board import Address, make_transport
 from orchestrator.fleet.boards.deadlines import POWER_S, REBOOT_S
 from orchestrator.fleet.transport.untrusted import headline
-from orchestrator.specs.inventory import Board, SshTransportSpec
+from orchestrator.specs.inventory import Board
+from orchestrator.specs.transports import SshTransportSpec
 
 Rung = Literal["reboot", "power"]
 

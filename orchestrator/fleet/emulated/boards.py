@@ -24,6 +24,7 @@ from orchestrator.errors import TransientError, UserError
 from orchestrator.fleet.transport.deadline import Deadline
 from orchestrator.fleet.transport.processes import is_zombie
 from orchestrator.fleet.transport.untrusted import one_line
+from orchestrator.machines import Machine
 
 USER = "farm"
 START_S = 60.0
@@ -107,7 +108,12 @@ class EmulatedFleet:
         self._closed = False
 
     def start(
-        self, name: str, *, sftp: bool = True, python: str | None = sys.executable
+        self,
+        name: str,
+        *,
+        sftp: bool = True,
+        python: str | None = sys.executable,
+        machine: Machine | None = None,
     ) -> EmulatedAddress:
         """Start the board `name`, or return its address when it runs already.
 
@@ -115,6 +121,7 @@ class EmulatedFleet:
             name: the board's name; its files lie below `state_dir/<name>`.
             sftp: False emulates a board whose SSH server has no SFTP.
             python: what `python3` runs on the board; None emulates a board without it.
+            machine: its processor, whose shell and Python it then has; None: this host's.
 
         Raises:
             UserError: the name cannot be a folder's.
@@ -131,7 +138,10 @@ class EmulatedFleet:
             running = self._running.get(name)
             if running is not None and running.server.alive:
                 return running.address
-            running = self._launch(name, sftp, python)
+            own = ["--python", python] if python else ["--no-python"]
+            if machine is not None:
+                own = ["--python", machine.python, "--shell", machine.shell, "--path", machine.path]
+            running = self._launch(name, sftp, own)
             with self._lock:
                 if not self._closed:
                     self._running[name] = running
@@ -139,7 +149,7 @@ class EmulatedFleet:
             _end_process(running.server.process)
             raise TransientError(f"{name}: the emulated boards are being stopped")
 
-    def _launch(self, name: str, sftp: bool, python: str | None) -> _Running:
+    def _launch(self, name: str, sftp: bool, own: list[str]) -> _Running:
         folder = self.state_dir / name
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         client_key = self.state_dir / "client_key"
@@ -148,7 +158,7 @@ class EmulatedFleet:
         arguments = [
             *("--home", str(folder / "home"), "--host-key", str(folder / "host_key")),
             *("--client-key", client_line, "--user", USER),
-            *(["--python", python] if python else ["--no-python"]),
+            *own,
             *([] if sftp else ["--no-sftp"]),
         ]
         server, ready = self._place(name, folder, arguments)

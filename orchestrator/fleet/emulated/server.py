@@ -38,6 +38,7 @@ PIPE = 1 << 20
 LOGIN_S = 30.0
 HANGUP_GRACE_S = 0.5
 MAX_CONNECTIONS = 64
+SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass
@@ -49,6 +50,8 @@ class Board:
     host_key: Any
     client_key: HostKey
     sftp: bool
+    shell: str
+    path: str
     listener: socket.socket
     lock: threading.Lock = field(default_factory=threading.Lock)
     running: set[int] = field(default_factory=set)
@@ -57,13 +60,12 @@ class Board:
 
     def environment(self) -> dict[str, str]:
         """What a login on a small board sets, and nothing of this host's."""
-        system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return {
             "HOME": str(self.home),
             "USER": self.user,
             "LOGNAME": self.user,
             "SHELL": "/bin/sh",
-            "PATH": f"{self.home / 'bin'}:{system}",
+            "PATH": f"{self.home / 'bin'}:{self.path}",
         }
 
     def stop(self) -> None:
@@ -85,7 +87,7 @@ def _run_command(board: Board, channel: Any, command: bytes) -> None:
     """Run one command on a channel to its end, or until the channel is gone."""
     try:
         process = subprocess.Popen(
-            [b"/bin/sh", b"-c", command],
+            [os.fsencode(board.shell), b"-c", command],
             cwd=board.home,
             env=board.environment(),
             stdin=subprocess.PIPE,
@@ -296,6 +298,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--client-key", required=True, help="public key line that is let in")
     parser.add_argument("--user", default="farm")
     parser.add_argument("--python", default=sys.executable, help="what `python3` runs")
+    parser.add_argument("--shell", default="/bin/sh", help="what runs commands")
+    parser.add_argument("--path", default=SYSTEM, help="the board's PATH, after its own folder")
     parser.add_argument("--no-python", action="store_true", help="a board without Python")
     parser.add_argument("--no-sftp", action="store_true", help="a board without SFTP")
     return parser
@@ -311,7 +315,8 @@ def _started(arguments: list[str] | None) -> tuple[Board, dict[str, Any]]:
     key = paramiko.PKey.from_path(chosen.host_key)
     client = HostKey.parse(chosen.client_key)
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    board = Board(home, chosen.user, key, client, not chosen.no_sftp, listener)
+    own = (not chosen.no_sftp, chosen.shell, chosen.path)
+    board = Board(home, chosen.user, key, client, *own, listener)
     threading.Thread(target=_accept_connections, args=(board,), daemon=True).start()
     shown = HostKey(key.get_name(), key.asbytes())
     return board, {"port": listener.getsockname()[1], "host_key": shown.line}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from orchestrator.audit.sentences import beside_table, leak_notes
 from orchestrator.columns import asked, columns
@@ -93,6 +94,7 @@ def footnotes(
             )
         )
         notes.extend(_shared(emulated, most))
+        notes.extend(_parts(note, most) for note in _processors(emulated))
     if any(result.executed_by == "simulator" for result in results):
         notes.append(
             f"{DASH} in Time of a simulator's row: the vendor's simulator on this host executed "
@@ -194,11 +196,11 @@ def _different_paces(results: Sequence[CellResult], most: int | None) -> list[st
 
 
 def _shared(emulated: Sequence[CellResult], most: int | None) -> list[str]:
-    by_artifact: dict[tuple[str, str], list[str]] = {}
+    by_artifact: dict[tuple[str, ...], list[str]] = {}
     for result in emulated:
         name = row_name(result, emulated).rstrip("*")
         before = result.detector.artifact_sha256 if result.detector else ""
-        names = by_artifact.setdefault((result.artifact_sha256, before), [])
+        names = by_artifact.setdefault((result.artifact_sha256, before, result.machine), [])
         if name not in names:
             names.append(name)
     return [
@@ -207,6 +209,38 @@ def _shared(emulated: Sequence[CellResult], most: int | None) -> list[str]:
         for names in by_artifact.values()
         if len(names) > 1
     ]
+
+
+def _processors(emulated: Sequence[CellResult]) -> list[str]:
+    """What another processor made of a file that this host ran as well."""
+    by_machine: dict[str, list[str]] = {}
+    for result in emulated:
+        found = result.provenance.get("parity", {}).get("processor")
+        if found:
+            name = row_name(result, emulated).rstrip("*")
+            said = by_machine.setdefault(found["machine"], [])
+            words = f"{name} {processor_words(found)}"
+            if words not in said:
+                said.append(words)
+    return [
+        f"Processor: {machine}, run by QEMU's user mode, compared with this host, file by file: "
+        + "; ".join(said)
+        for machine, said in by_machine.items()
+    ]
+
+
+def processor_words(found: Mapping[str, Any]) -> str:
+    """Parity's comparison of two processors: `all of 16 features equal to the bit`."""
+    count, equal = found["images"], found["bit_equal"]
+    there, here = found.get("version"), found.get("version_here")
+    apart = f", onnxruntime {there} there and {here} here" if there != here else ""
+    if equal == count:
+        return f"all of {counted(count, 'feature')} equal to the bit{apart}"
+    return (
+        f"{equal} of {counted(count, 'feature')} equal to the bit, mean cosine "
+        f"{found['mean_cosine']:.6f}, worst {found['worst_cosine']:.6f} (probe image "
+        f"{found['worst_image']}){apart}"
+    )
 
 
 def _together(names: Sequence[str], most: int | None) -> str:

@@ -1,0 +1,1 @@
+"""Building the machines that emulated boards may have: recipes, Debian's packages, wrappers."""
