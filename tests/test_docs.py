@@ -148,11 +148,12 @@ def test_what_never_ran_on_hardware_is_said_of_everything_there_is() -> None:
 def test_the_generated_reference_has_what_the_code_has() -> None:
     """The parts that a person looks up by name, found another way than the pages find them."""
     commands = PAGES["reference/command-line.md"]()
-    for path in (ROOT / "orchestrator/cli/commands").rglob("*.py"):
+    root = ROOT / "orchestrator/cli/commands"
+    for path in root.rglob("*.py"):
         if path.name.startswith("_"):
             continue
-        folder = "" if path.parent.name == "commands" else path.parent.name + " "
-        assert f"### farm {folder}{path.stem.rstrip('_')}\n" in commands
+        words = " ".join((*path.relative_to(root).parts[:-1], path.stem.rstrip("_")))
+        assert f"### farm {words}\n" in commands
         for option in re.findall(r'click\.option\(\s*"(--[a-z-]+)', path.read_text()):
             assert option in commands, option
     source = (ROOT / "orchestrator/results.py").read_text()

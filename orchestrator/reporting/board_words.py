@@ -7,8 +7,8 @@ from typing import Any
 
 from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.specs.inventory import Board
-from orchestrator.specs.transports import SshTransportSpec
 from orchestrator.specs.runtimes import inventory_runtimes
+from orchestrator.specs.transports import SshTransportSpec
 from orchestrator.store.fleet_entries import Described, Proof
 from orchestrator.store.fleet_log import Standing
 
