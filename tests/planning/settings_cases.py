@@ -396,6 +396,10 @@ CASES: dict[str, Case] = {
     "EmulatedTransportSpec.type": Case(
         (B, (*VIM3, "transport"), {"type": "ssh", "host": "192.0.2.3"}), "rows"
     ),
+    # Whether a processor is installed is this computer's affair: that test has a folder of its own.
+    "EmulatedTransportSpec.machine": Case(
+        shown_by="tests/planning/test_machines.py::test_two_processors_share_neither_row_nor_key"
+    ),
     "SimulatorTransportSpec.type": Case((B, (*VIM3, "transport"), {"type": "simulator"}), "rows"),
     "RuntimeOptions.name": Case((B, (*NX, "runtime", "name"), "onnxruntime"), "rows", (NATIVE,)),
     "RuntimeOptions.providers": Case(

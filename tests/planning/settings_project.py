@@ -165,7 +165,7 @@ def faces(folder: Path) -> None:
 class NoServers:
     """In the place of emulated boards, which are not started for an address."""
 
-    def start(self, name: str) -> EmulatedAddress:
+    def start(self, name: str, *, machine: None = None) -> EmulatedAddress:
         return EmulatedAddress("127.0.0.1", 1, "farm", Path("key"), KEY)
 
 
