@@ -6,11 +6,13 @@ import base64
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+PATIENCE_S = 60
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -84,11 +86,14 @@ class Browser:
         return found["result"].get("value")
 
     def until(self, script: str) -> None:
-        """Wait until a script's value is true; pytest's timeout ends it otherwise."""
-        while True:
+        """Wait until a script's value is true, for as long as no machine needs."""
+        begun = time.monotonic()
+        while time.monotonic() - begun < PATIENCE_S:
             with suppress(AssertionError):  # while a page goes, it has no context
                 if self.run(script):
                     return
+            time.sleep(0.02)
+        raise AssertionError(f"never: {script}; {self.complaints}")
 
     def press(self, key: str) -> None:
         """Press a key and let it go."""
