@@ -5,8 +5,7 @@ Handlers that read files are plain functions, which Starlette runs in threads.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -229,19 +228,12 @@ class Site:
         return _html("board.html.j2", nav="boards", **values)
 
 
-def application(project: Project, access: Access) -> Guard:
+def application(site: Site, access: Access) -> Guard:
     """The whole server, for uvicorn.
 
     Args:
         access: who may ask.
     """
-    site = Site(project)
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await run_in_threadpool(site.catalogue.entries)
-        yield
-
     get = ["GET"]
     routes = [
         Route("/", lambda _: RedirectResponse("/now", 303), methods=get),
@@ -263,7 +255,7 @@ def application(project: Project, access: Access) -> Guard:
         HTTPException: _problem,
         UserError: _unreadable,
     }
-    return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan), access)
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), access)
 
 
 def _file_of(entry: Entry, name: str) -> Path | None:

@@ -59,6 +59,10 @@ class Catalogue:
                 self._looked = time.monotonic()
             return list(self._entries.values())
 
+    def count(self) -> int:
+        """How many runs there are; none is read."""
+        return len(_logs(self.runs))
+
     def entry(self, name: str) -> Entry | None:
         """A run by its folder's name; None where there is none. No path is made from a name."""
         self.entries()

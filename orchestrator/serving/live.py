@@ -89,7 +89,7 @@ class Channel:
         if number <= self._drawn:
             return False
         async with self._fresh:
-            changed = {n: t for n, t in parts.items() if self._parts.get(n, (0, ""))[1] != t}
+            changed = {n: t for n, t in parts.items() if self._parts.get(n, (0, None))[1] != t}
             self._parts |= {name: (number, text) for name, text in changed.items()}
             self._drawn = number
             self._messages.clear()

@@ -15,13 +15,14 @@ import uvicorn
 
 from orchestrator.errors import UserError
 from orchestrator.serving.access import LEAST, TOKEN, Access, new_token, origin
-from orchestrator.serving.app import application
+from orchestrator.serving.app import Site, application
 from orchestrator.serving.project import Project
 from orchestrator.serving.protocol import MOST_HEAD, PatientProtocol
 
 MOST_CONNECTIONS = 512
 KEPT_OPEN_S = 5
 BACKLOG = 128
+MANY = 200  # runs of which the first reading takes seconds
 ENDS_WITHIN_S = 2
 
 
@@ -85,17 +86,22 @@ def serve(project: Project, place: Place, say: Callable[[str], None]) -> None:
     with _listening(place) as listening:
         port = int(listening.getsockname()[1])
         access = Access(token, frozenset(_origins(place, port)), port)
+        site = Site(project)
+        count = site.catalogue.count()
+        if count > MANY:
+            say(f"reading {count:,} runs; what was read before is not read again …")
+        site.catalogue.entries()
         say(f"farm serve: {_link(place, port, token)}")
         if place.token_file:
             say(f"the token is in {place.token_file}: <address>/?{TOKEN}=TOKEN")
         say("Ctrl-C ends it; no run notices")
-        server(project, access, place).run(sockets=[listening])
+        server(site, access, place).run(sockets=[listening])
 
 
-def server(project: Project, access: Access, place: Place) -> uvicorn.Server:
+def server(site: Site, access: Access, place: Place) -> uvicorn.Server:
     """uvicorn with the limits of this server; it writes no log of requests."""
     config = uvicorn.Config(
-        application(project, access),
+        application(site, access),
         http=PatientProtocol,
         ws="none",
         log_config=None,

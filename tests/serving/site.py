@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from orchestrator.serving.access import Access, new_token, origin
+from orchestrator.serving.app import Site as Pages
 from orchestrator.serving.project import Project
 from orchestrator.serving.server import Place, server
 
@@ -110,7 +111,7 @@ def serving(root: Path) -> Iterator[Site]:
         origins = frozenset(origin("http", name, port) for name in ("127.0.0.1", "localhost"))
         access = Access(new_token(), origins, port)
         project = Project(inventory, root / "runs")
-        running = server(project, access, Place())
+        running = server(Pages(project), access, Place())
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

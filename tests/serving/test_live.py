@@ -107,6 +107,13 @@ def test_a_viewer_sees_each_event_until_the_end(tmp_path: Path) -> None:
     log.close()
 
 
+def test_a_run_without_any_result_has_a_page(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "a", [], at=time.time(), finish=False)
+    with going(folder), serving(tmp_path) as site:
+        assert site.get("/now").status == 200
+        assert site.get("/runs/a/report").status == 200
+
+
 def test_a_page_goes_over_to_the_next_run(tmp_path: Path) -> None:
     make_run(tmp_path, "a", TWO, size=SMALL)
     with serving(tmp_path) as site:

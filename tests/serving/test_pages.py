@@ -17,7 +17,7 @@ from orchestrator.reporting.tables.listing import Listed
 from orchestrator.serving import templates
 from orchestrator.serving.catalogue import Catalogue, Entry
 from orchestrator.serving.pages.runs import PAGE, Asked, runs_page
-from orchestrator.serving.pages.trends import trend_page
+from orchestrator.serving.pages.trends import SHOWN, trend_page
 from orchestrator.serving.planning import Planner
 from orchestrator.serving.project import Project
 from orchestrator.store.fleet_entries import Drained, Worked
@@ -165,6 +165,9 @@ def test_a_trend_has_each_run_and_marks_what_changed(tmp_path: Path) -> None:
     blocks = [block.p50_ms for block in rows[0].latency.blocks]
     assert p50.body[0][2:4] == (f"{min(blocks):.2f}", f"{max(blocks):.2f}")
     assert trend_page(entries, "none") is None
+    many = trend_page(entries * SHOWN, "vim3")
+    assert many is not None
+    assert (many["total"], len(many["lines"])) == (3 * SHOWN, SHOWN)
 
 
 def test_figures_of_two_test_sets_are_not_one_line(tmp_path: Path) -> None:

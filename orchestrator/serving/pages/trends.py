@@ -35,6 +35,7 @@ MARKED = {
     "test_set": "test set",
 }
 HASHES = ("model_sha256", "test_set")
+SHOWN = 200  # runs
 Point = Mapping[str, Any]
 
 
@@ -79,7 +80,8 @@ def trend_page(entries: Sequence[Entry], row: str) -> dict[str, Any] | None:
     found = [(e.name, e.listed.points[row]) for e in reversed(entries) if row in e.listed.points]
     if not found:
         return None
-    points = [point | {"folder": name} for name, point in found]
+    total = len(found)
+    points = [point | {"folder": name} for name, point in found[-SHOWN:]]
     before: list[Point | None] = [None, *points[:-1]]
     changed = [_changes(*pair) for pair in zip(before, points, strict=True)]
     headings = [rate["heading"] for rate in points[-1]["rates"]]
@@ -88,6 +90,7 @@ def trend_page(entries: Sequence[Entry], row: str) -> dict[str, Any] | None:
     lines = [_line(point, what, headings) for point, what in zip(points, changed, strict=True)]
     return {
         "row": row,
+        "total": total,
         "headings": headings,
         "charts": [*charts, *([timed] if timed is not None else [])],
         "lines": list(reversed(lines)),
