@@ -99,6 +99,7 @@ class Observer:
         self.shared = Shared({HEAD_DOMAIN: self._processors})
         self.started = 0.0
         self._domains: dict[str, str] = {}
+        self._work_on: dict[str, str] = {}
         self._delayed: set[str] = set()  # on the head, before Ray is up
         self._connecting: set[str] = set()
         self._attempts: dict[str, _Attempt] = {}
@@ -160,7 +161,9 @@ class Observer:
             self.steps[info.id] = info
             if info.cached:
                 self.state.setdefault(info.id, "done")
-        self._domains = {i.board: i.domain for i in self.steps.values() if i.board and i.domain}
+        on_boards = [info for info in self.steps.values() if info.board]
+        self._domains = {info.board: info.domain for info in on_boards if info.domain}
+        self._work_on = {info.board: info.work for info in reversed(on_boards) if info.work}
 
     def _ray(self, event: Waiting) -> None:
         if event.why == "ray":
@@ -210,8 +213,7 @@ class Observer:
 
     def connecting(self, board: str) -> Work | None:
         """The work of connecting a board, by what a step there says of it."""
-        texts = (info.work for info in self.steps.values() if info.board == board and info.work)
-        text = next(texts, None)
+        text = self._work_on.get(board)
         if text is None:
             return None
         work = Work.from_text(text)

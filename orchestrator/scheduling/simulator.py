@@ -21,6 +21,7 @@ from orchestrator.scheduling.core import messages as m
 from orchestrator.scheduling.core.pools import wanted_helpers
 from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.core.states import StepState
+from orchestrator.scheduling.shared_clocks import Clock, SharedClocks
 
 SHARING_LOSS = 0.02
 """Of a helper's pace, what canary and ends of pieces cost."""
@@ -75,47 +76,17 @@ class Simulation:
 class _Running:
     step: Step
     left: float  # of the whole, 1 to 0
-    since: float
+    clock: Clock
+    since: float  # on its clock
     paces: dict[str, float] = field(default_factory=dict)  # board to share of the whole a second
     joined: dict[str, float] = field(default_factory=dict)
     turn: int = 0  # which of the announced ends is still meant
-    pace: float = 0.0  # their sum, each slowed down by its domain
+    pace: float = 0.0  # share of the whole by a second of its clock
 
     def advance(self, now: float) -> None:
-        self.left -= (now - self.since) * self.pace
-        self.since = now
-
-
-class _Domains:
-    """Who works in each contention domain, and how slow that makes them.
-
-    Args:
-        domains: of each board; the head's under the empty name.
-        processors: by domain; one that is not there is never short of them.
-    """
-
-    def __init__(self, domains: Mapping[str, str], processors: Mapping[str, int]) -> None:
-        self._domains = {"": HEAD_DOMAIN, **domains}
-        self._processors = processors
-        self._wants: dict[str, float] = defaultdict(float)
-        self._inside: dict[str, Counter[str]] = defaultdict(Counter)  # steps by domain
-
-    def slowdown(self, board: str) -> float:
-        """By how much longer all takes beside a board."""
-        domain = self._domains[board]
-        have = self._processors.get(domain)
-        return 1.0 if have is None else max(1.0, self._wants[domain] / have)
-
-    def change(self, step: Step, board: str, sign: int) -> Iterable[str]:
-        """A step begins or ends on a board; returns the steps whose pace that changes."""
-        domain, before = self._domains[board], self.slowdown(board)
-        have = self._processors.get(domain, 1)
-        self._wants[domain] += sign * wanted(step.stage, have)
-        inside = self._inside[domain]
-        inside[step.id] += sign
-        if not inside[step.id]:
-            del inside[step.id]
-        return list(inside) if self.slowdown(board) != before else ()
+        at = self.clock.at(now)
+        self.left -= (at - self.since) * self.pace
+        self.since = at
 
 
 _FAR = float("inf")
@@ -143,13 +114,13 @@ class _Simulator:
         begun: Mapping[str, float] | None,
     ) -> None:
         self._seconds = seconds
-        self._sharing = _Domains(domains, processors)
+        self._sharing = SharedClocks({"": HEAD_DOMAIN, **domains}, processors)
         self._begun = begun or {}
         self._deaths = sorted(((at, name) for name, at in deaths.items()), reverse=True)
         self._chance, self._jitter = random.Random(seed), jitter
         self._running: dict[str, _Running] = {}
         self._at: dict[str, str] = {}  # what a board works on
-        self._ends: list[tuple[float, int, str]] = []
+        self._uneven: set[str] = set()  # steps on boards of several domains, one of them shared
         self._spans: list[Span] = []
         self._waited: dict[str, float] = defaultdict(float)
         self.now = 0.0
@@ -195,16 +166,23 @@ class _Simulator:
         """Until nothing runs and nothing can start."""
         self._look()
         while self._running:
-            while not self._counts(self._ends[0]):
-                heapq.heappop(self._ends)
-            if self._deaths and self._deaths[-1][0] < self._ends[0][0]:
+            end, clock = min((self._next(clock), clock.order) for clock in self._sharing.clocks)
+            if self._deaths and self._deaths[-1][0] < end:
                 at, board = self._deaths.pop()
                 self.now = max(self.now, at)
                 self._die(board)
             else:
-                self.now, _, step_id = heapq.heappop(self._ends)
+                self.now = max(self.now, end)
+                step_id = heapq.heappop(self._sharing.clocks[clock].ends)[2]
+                self._uneven.discard(step_id)
                 self._finish(self._running.pop(step_id))
             self._look()
+
+    def _next(self, clock: Clock) -> float:
+        """When the next step on a clock ends, in seconds of the simulation."""
+        while clock.ends and not self._counts(clock.ends[0]):
+            heapq.heappop(clock.ends)
+        return clock.second(clock.ends[0][0]) if clock.ends else _FAR
 
     def result(self, bound_s: float, bound_by: str) -> Simulation:
         """The result; what did not finish has failed."""
@@ -231,7 +209,8 @@ class _Simulator:
                 case m.Start(step):
                     self._waited[pool_name(step.pool)] += instruction.waited_s
                     left = self._begun.get(step.id, 1.0)
-                    self._running[step.id] = running = _Running(step, left, self.now)
+                    clock = self._sharing.clocks[0]
+                    self._running[step.id] = running = _Running(step, left, clock, self.now)
                     self._join(running, step.board)
                 case m.Help(step, board):
                     running = self._running[step.id]
@@ -262,19 +241,27 @@ class _Simulator:
         self._announce(running)
 
     def _share(self, running: _Running, board: str, sign: int) -> None:
-        """Others that share the processors go on at another pace."""
-        for step_id in self._sharing.change(running.step, board, sign):
-            other = self._running.get(step_id)
-            if other is not None and other is not running:
-                other.advance(self.now)
-                self._announce(other)
+        """A step begins or ends to use processors that others may share."""
+        if not self._sharing.change(running.step, board, sign, self.now):
+            return
+        for step_id in self._uneven - {running.step.id}:
+            other = self._running[step_id]
+            other.advance(self.now)
+            self._announce(other)
 
     def _announce(self, running: _Running) -> None:
+        clock = self._sharing.clock(running.paces)
+        if clock is None:
+            slowed = (pace / self._sharing.slowdown(name) for name, pace in running.paces.items())
+            clock, running.pace = self._sharing.clocks[0], sum(slowed)
+            self._uneven.add(running.step.id)
+        else:
+            running.pace = sum(running.paces.values())
+            self._uneven.discard(running.step.id)
         running.turn += 1
-        slowed = (pace / self._sharing.slowdown(name) for name, pace in running.paces.items())
-        running.pace = sum(slowed)
-        end = self.now + max(0.0, running.left) / running.pace
-        heapq.heappush(self._ends, (end, running.turn, running.step.id))
+        running.clock, running.since = clock, clock.at(self.now)
+        end = running.since + max(0.0, running.left) / running.pace
+        heapq.heappush(clock.ends, (end, running.turn, running.step.id))
 
     def _leave(self, running: _Running, board: str, *, done: bool) -> None:
         del running.paces[board]
@@ -309,6 +296,7 @@ class _Simulator:
             self._announce(running)
         else:
             del self._running[step.id]
+            self._uneven.discard(step.id)
             self._handle(m.Failed(step, failure))
 
 

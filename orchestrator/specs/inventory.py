@@ -6,6 +6,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -404,7 +405,11 @@ class Inventory(FileSpec):
 
     def board(self, name: str) -> Board | None:
         """The board of that name, or None."""
-        return next((b for b in self.boards if b.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Board]:
+        return {board.name: board for board in self.boards}
 
 
 MATRIX_INSTEAD = (
