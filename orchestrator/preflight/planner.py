@@ -139,8 +139,9 @@ class Plan:
                 if len(encoder.pool) == 1 or steps[0] in self.bound or steps[1] in self.bound:
                     continue
                 usable = [n for n in encoder.pool if not self.book.refusal(n, encoder.runtime)]
-                known = [name for name in usable if name in self.facts]
-                fit = known or usable or list(encoder.pool)
+                free = [name for name in usable if self.book.reserved(name) is None] or usable
+                known = [name for name in free if name in self.facts]
+                fit = known or free or list(encoder.pool)
                 turn = turns[encoder.pool] = turns.get(encoder.pool, -1) + 1
                 self.bound |= dict.fromkeys(steps, fit[turn % len(fit)])
         self.settle()

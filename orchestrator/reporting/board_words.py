@@ -5,14 +5,25 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from orchestrator.counting import counted
 from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.specs.inventory import Board
 from orchestrator.specs.runtimes import inventory_runtimes
 from orchestrator.specs.transports import SshTransportSpec
 from orchestrator.store.fleet_entries import Described, Proof
 from orchestrator.store.fleet_log import Standing
+from orchestrator.store.reservations import holder
 
 _NO_DRIVERS = {"agent", "python", "os", "kernel"}
+
+
+def reserved_words(standing: Standing) -> str:
+    """Whose the board is now and how many come next; empty when it is nobody's."""
+    now = holder(standing.reserved, time.time())
+    if now is None:
+        return ""
+    more = len(standing.reserved) - 1
+    return now.words + (f"; {counted(more, 'reservation')} after it" if more else "")
 
 
 def state_now(standing: Standing, holder: Any) -> tuple[str, str]:
@@ -21,8 +32,16 @@ def state_now(standing: Standing, holder: Any) -> tuple[str, str]:
         return "unreachable", holder
     if isinstance(holder, dict) and holder and standing.state != "quarantined":
         held = f"held by {holder.get('owner') or 'somebody'} ({holder.get('reason') or '–'})"
-        return "draining" if standing.drained else "busy", held
-    return standing.state, standing.reason
+        reserved = reserved_words(standing)
+        return "draining" if standing.drained else "busy", "; ".join(filter(None, (held, reserved)))
+    return standing_words(standing)
+
+
+def standing_words(standing: Standing) -> tuple[str, str]:
+    """State and reason as the fleet log has them, reservations included."""
+    reserved = reserved_words(standing)
+    state = "reserved" if reserved and standing.state == "ready" else standing.state
+    return state, "; ".join(filter(None, (standing.reason, reserved)))
 
 
 def doubt(standing: Standing) -> str:

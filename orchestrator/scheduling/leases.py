@@ -14,6 +14,7 @@ from typing import Any, cast
 from orchestrator.cluster.boards import Boards
 from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.events import BoardChanged, BoardState, Note
+from orchestrator.fleet.boards.board import BoardBusy
 from orchestrator.fleet.boards.health import describe
 from orchestrator.fleet.boards.recovery import Rung
 from orchestrator.planning.facts import BoardFacts, board_facts, change
@@ -86,6 +87,11 @@ class Leases:
     def connect(self, instruction: Connect) -> None:
         """Connect a board, and prove it where that is due; the core is told."""
         name = instruction.board
+        reserved = self._plan.book.reserved(name)
+        if reserved is not None:  # waited for as for whoever works there
+            error = BoardBusy(f"{name} is {reserved.words}", "`farm boards show` has the queue")
+            self._background.post(lambda: self._not_connected(name, error))
+            return
         self.say(name, "connecting")
         check = instruction.check or self._plan.book.needs_check(name)
         runtimes = self._plan.runtimes(name) if check else ()

@@ -21,6 +21,7 @@ def plan_view(plan: Plan) -> PlanView:
         error = plan.book.refusal(name, runtime)
         if error is not None:
             refusals[name, runtime] = error
+    reserved = frozenset(name for name in boards if plan.book.reserved(name) is not None)
     return PlanView(
-        plan.graph, plan.resolution, boards, plan.leads, plan.ranks, plan.facts, refusals
+        plan.graph, plan.resolution, boards, plan.leads, plan.ranks, plan.facts, refusals, reserved
     )

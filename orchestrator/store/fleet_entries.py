@@ -133,6 +133,26 @@ class Undrained(_Line):
     event: Literal["undrained"] = "undrained"
 
 
+class Reserved(_Line):
+    """Somebody has the board for themselves for a time, after those who have reserved it before.
+
+    Attributes:
+        by: whose runs may use it.
+        for_s: seconds from when it is theirs.
+    """
+
+    event: Literal["reserved"] = "reserved"
+    for_s: float = Field(gt=0)
+    reason: str = ""
+
+
+class Unreserved(_Line):
+    """The first reservation of `whose` that has not ended is given back."""
+
+    event: Literal["unreserved"] = "unreserved"
+    whose: str
+
+
 class Released(_Line):
     """Its lock was taken from whoever held it."""
 
@@ -157,6 +177,8 @@ Entry = Annotated[
     | Removed
     | Drained
     | Undrained
+    | Reserved
+    | Unreserved
     | Released
     | Wiped,
     Field(discriminator="event"),

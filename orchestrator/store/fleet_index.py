@@ -15,6 +15,7 @@ from typing import Protocol
 
 from orchestrator.store import index
 from orchestrator.store.fleet_entries import Entry
+from orchestrator.store.reservations import reservations
 
 _TAIL = 512
 
@@ -44,6 +45,8 @@ def counting(entries: Iterable[Entry]) -> list[Entry]:
             case "drained" | "undrained":
                 counted = [each for each in counted if each.event not in ("drained", "undrained")]
                 counted.append(entry)
+            case "reserved" | "unreserved":
+                counted = _reserving(counted, entry)
             case "worked":
                 while (place := _replaced(counted, entry)) is not None:
                     del counted[place]
@@ -55,6 +58,14 @@ def counting(entries: Iterable[Entry]) -> list[Entry]:
             case "quarantined":
                 counted.append(entry)
     return counted
+
+
+def _reserving(entries: list[Entry], entry: Entry) -> list[Entry]:
+    """Lines that reserve count from the last moment on at which the board was nobody's."""
+    rest = [each for each in entries if each.event not in ("reserved", "unreserved")]
+    if entry.event == "reserved":
+        return [*(entries if reservations(entries, entry.at) else rest), entry]
+    return [*entries, entry] if reservations([*entries, entry], entry.at) else rest
 
 
 def _before_proof(entries: list[Entry], identity: str) -> list[Entry]:

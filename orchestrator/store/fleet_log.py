@@ -34,6 +34,7 @@ from orchestrator.store.fleet_entries import (
     Undrained,
     Worked,
 )
+from orchestrator.store.reservations import Reservation, reservations
 
 FILE = "fleet.jsonl"
 PROOF_LASTS_S = 7 * 86400.0
@@ -49,6 +50,7 @@ class Standing:
     Attributes:
         state, reason: `reason` is never empty unless the state is `ready`.
         drained: it gets no new work; `state` is then `draining`.
+        reserved: whose it is and who comes next.
         proved_at: Unix time of the last check that found it ready, None when there was none.
         checked_at: Unix time of the last check, None when there was none.
         proofs: by runtime, of the last check that got that far.
@@ -57,6 +59,7 @@ class Standing:
     state: State
     reason: str = ""
     drained: bool = False
+    reserved: tuple[Reservation, ...] = ()
     proved_at: float | None = None
     checked_at: float | None = None
     proofs: Mapping[str, Proof] = field(default_factory=dict)
@@ -185,6 +188,7 @@ class FleetLog:
 
 def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
     """One board's lines, in order, as its standing at the Unix time `now`."""
+    lines = list(entries)
     state: State = "unproved"
     reason = "never checked"
     drained: Drained | None = None
@@ -194,7 +198,7 @@ def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
     versions: dict[str, str] = {}
     heat: float | None = None
     described = NOT_DESCRIBED
-    for entry in entries:
+    for entry in lines:
         match entry:
             case Added() | Removed():
                 state, reason = "unproved", "never checked"
@@ -241,6 +245,7 @@ def fold(entries: Iterable[Entry], identity: str, now: float) -> Standing:
         state=state,
         reason=reason,
         drained=drained is not None,
+        reserved=reservations(lines, now),
         proved_at=proved_at,
         checked_at=checked_at,
         proofs=proofs,

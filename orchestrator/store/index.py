@@ -16,7 +16,7 @@ from typing import TypeVar
 
 FILE = "index.sqlite"
 # Raised whenever what is kept there, or how it is worked out from the logs, changes.
-VERSION = 5
+VERSION = 6
 PATIENCE_S = 5.0
 _TABLES = """
 CREATE TABLE fleet (

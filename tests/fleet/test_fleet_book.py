@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+
+import pytest
 
 from orchestrator.errors import BoardError, TransientError, UserError
 from orchestrator.fleet.boards.entry import identity
 from orchestrator.fleet.boards.fleet_book import FleetBook
+from orchestrator.fleet.boards.person import person
 from orchestrator.specs.inventory import Board
-from orchestrator.store.fleet_entries import Drained, Undrained
+from orchestrator.store.fleet_entries import Drained, Reserved, Undrained
 from orchestrator.store.fleet_log import FleetLog
 
 BOARDS = {
@@ -50,6 +54,27 @@ def test_what_others_write_is_seen_and_what_the_run_learns_is_written(tmp_path: 
     assert book.standing("a").state == "unproved"
     same = FleetLog(tmp_path).standings({n: identity(b) for n, b in BOARDS.items()})
     assert {name: book.standing(name) for name in BOARDS} == same
+
+
+def test_a_board_reserved_by_somebody_else_is_theirs_until_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book, log = FleetBook(tmp_path, ""), FleetLog(tmp_path)
+    log.append(Reserved(board="a", by=person(), for_s=60, reason="mine"))
+    assert book.read(BOARDS)
+    assert book.reserved("a") is None
+    log.append(Reserved(board="b", by="ann@lab", for_s=60, reason="new driver"))
+    assert book.read(BOARDS)
+    theirs = book.reserved("b")
+    assert theirs is not None
+    assert theirs.words.startswith("reserved by ann@lab until ")
+    assert theirs.words.endswith(": new driver")
+    assert book.refusal("b", None) is None, "it is waited for, not refused"
+    assert not book.read(BOARDS)
+    later = time.time() + 61
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert book.read(BOARDS), "time alone ends it"
+    assert book.reserved("b") is None
 
 
 def test_a_log_that_is_replaced_is_read_anew(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 
 from orchestrator.fleet.boards.entry import identity
 from orchestrator.specs.inventory import load_inventory
+from orchestrator.store.fleet_entries import Reserved, Unreserved
 from orchestrator.store.fleet_log import FleetLog, Standing
 from tests.run.project import FLOAT, HOST, Project, emulated, entry
+from tests.run.test_pools import until
 
 UINT8 = "uint8 per-tensor asymmetric"
 WRONG = """\
@@ -99,3 +102,29 @@ def test_who_gets_work_is_read_from_the_fleet_log_and_failures_are_written_there
     made = {e.step for e in project.events() if e.event == "step_finished" and not e.cached}
     assert "extract/rv/probe" not in made  # under its true version it was in the store
     assert "extract/vim3/probe" in made
+
+
+@pytest.mark.slow
+def test_a_reserved_board_is_waited_for(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.write(FLOAT + entry("rv", UINT8), HOST + emulated("rv", "rv1126"))
+    log = FleetLog(tmp_path / "runs")
+    log.append(Reserved(board="rv", by="ann@lab", for_s=3600, reason="new driver"))
+    with open(tmp_path / "said.txt", "w") as said:
+        run = subprocess.Popen(
+            project.command("run"),
+            cwd=tmp_path,
+            env=project.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until(project, run, lambda e: e.event == "waiting" and "ann@lab" in e.subject)
+        until(project, run, lambda e: e.event == "cell_finished" and e.cell == "this-host")
+        assert not [e for e in project.events() if e.event == "step_started" and e.board == "rv"]
+        log.append(Unreserved(board="rv", whose="ann@lab"))
+        assert run.wait() == 0, (tmp_path / "said.txt").read_text()
+    finally:
+        run.terminate()
+    assert set(project.cells()) == {"this-host", "rv"}

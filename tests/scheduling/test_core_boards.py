@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -255,3 +256,21 @@ def test_no_deadline_hangs_on_the_calendar() -> None:
         if calendar.search(line)
     ]
     assert found == []
+
+
+def test_a_board_that_somebody_reserves_is_open_to_no_step_and_given_back_when_free() -> None:
+    boards = BoardTable(LIMITS)
+    plan = PlanView(Graph({}, {}), Resolution(), {"b": BoardProfile("b")})
+    boards.take_plan(plan)
+    connected(boards)
+    assert boards.open("b")
+    boards.take_plan(replace(plan, reserved=frozenset({"b"})))
+    assert boards.connected("b")
+    assert not boards.open("b")
+    assert boards.reach(["b"], 1.0) == [], "a step is under way there"
+    assert boards.reach([], 2.0) == [Release("b")]
+    assert boards.reach(["b"], 3.0) == [Connect("b", False)]
+    boards.connect_failed("b", BUSY, 3.1)
+    assert not boards.due("b", 3.2)
+    boards.take_plan(plan)
+    assert boards.due("b", 3.2), "it is tried at once when the reservation ends"

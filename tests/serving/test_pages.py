@@ -20,11 +20,11 @@ from orchestrator.serving.pages.runs import PAGE, Asked, runs_page
 from orchestrator.serving.pages.trends import SHOWN, trend_page
 from orchestrator.serving.planning import Planner
 from orchestrator.serving.project import Project
-from orchestrator.store.fleet_entries import Drained, Worked
+from orchestrator.store.fleet_entries import Drained, Reserved, Worked
 from orchestrator.store.fleet_log import FleetLog
 from tests.reporting.made import Row, Size, make_run
 
-from .site import Page, Site
+from .site import Page, Site, serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -204,6 +204,19 @@ def test_a_plan_is_what_farm_plan_says(tmp_path: Path) -> None:
     about = {"pages": (), "nav": "", "version": "", "names": [], "matrix": ""}
     page = templates.page("plan.html.j2", plan=found, **about)
     assert f"{found['to_do']} to do; takes {found['takes']}" in page
+
+
+def test_a_reservation_is_seen_with_who_comes_next(tmp_path: Path) -> None:
+    with serving(tmp_path) as site:
+        log = FleetLog(tmp_path / "runs")
+        log.append(Reserved(board="vim3", by="ann@lab", for_s=7200, reason="new driver"))
+        log.append(Reserved(board="vim3", by="bob@lab", for_s=60, reason="a demo"))
+        fleet = site.get("/boards").text
+        assert "reserved by ann@lab until " in fleet
+        assert "1 reservation after it" in fleet
+        page = site.get("/boards/vim3").text
+        assert page.index("new driver") < page.index("a demo")
+        assert "bob@lab" in page
 
 
 @pytest.mark.parametrize("page", ["x", "-1", "99999999999", "0"])

@@ -21,7 +21,9 @@ from orchestrator.store.fleet_entries import (
     Recovering,
     Released,
     Removed,
+    Reserved,
     Undrained,
+    Unreserved,
     Wiped,
     Worked,
 )
@@ -54,12 +56,17 @@ def lines(board: str = "b") -> st.SearchStrategy[Entry]:
     }
     states = st.sampled_from(("ready", "quarantined", "unreachable", "unproved", "busy"))
     plain = {"board": st.just(board)}
+    people = st.sampled_from(("ann", "bob"))
+    at = st.floats(0, 2e6)
+    someone = {"by": people, "at": at}
     return st.one_of(
         st.builds(Worked, **known, **told),
         st.builds(Checked, **known, **told, state=states, reason=st.just("why")),
         st.builds(Quarantined, **known, reason=st.sampled_from(("hung", "broke"))),
         st.builds(Drained, **plain, by=st.sampled_from(("ann", "bob"))),
         st.builds(Undrained, **plain),
+        st.builds(Reserved, **plain, **someone, for_s=st.floats(1, 1e6)),
+        st.builds(Unreserved, **plain, at=at, whose=people),
         st.builds(Recovering, **plain, how=st.just("reboot"), reason=st.just("lost")),
         st.builds(Released, **plain, reason=st.just("stale")),
         st.builds(Wiped, **plain),

@@ -1,4 +1,4 @@
-"""`farm boards remove`, `drain` and `undrain`: the inventory and the fleet's log."""
+"""`farm boards remove`, `drain`, `reserve` and their opposites: inventory and fleet log."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import sys
 
 from orchestrator.cli.boards.fleet import Fleet, Places, by, printed, say
 from orchestrator.specs.inventory_edit import remove_board
-from orchestrator.store.fleet_entries import Drained, Removed, Undrained
+from orchestrator.store.fleet_entries import Drained, Removed, Reserved, Undrained, Unreserved
 from orchestrator.store.fleet_log import FleetLog
+from orchestrator.store.reservations import clock
 
 
 def remove(places: Places, name: str) -> int:
@@ -37,4 +38,32 @@ def undrain(places: Places, name: str) -> int:
         return 0
     fleet.log.append(Undrained(board=board.name, by=by()))
     say(f"{board.name}: gets work again")
+    return 0
+
+
+def reserve(places: Places, name: str, seconds: float, why: str) -> int:
+    """For oneself, after whoever has reserved it before."""
+    fleet = Fleet.of(places, writes=True)
+    board = fleet.named(name)
+    fleet.log.append(Reserved(board=board.name, by=by(), for_s=seconds, reason=printed(why)))
+    queue = Fleet.of(places).standings[board.name].reserved
+    mine = queue[-1]
+    after = f", after {queue[-2].by}" if len(queue) > 1 else ""
+    when = f"from {clock(mine.begins)} to {clock(mine.ends)}"
+    say(f"{board.name}: reserved for {mine.by} {when}{after}")
+    say(f"runs of others end their step there, then wait; `farm boards unreserve {board.name}`")
+    return 0
+
+
+def unreserve(places: Places, name: str, whose: str) -> int:
+    """Given back before its time."""
+    fleet = Fleet.of(places, writes=True)
+    board = fleet.named(name)
+    queue, who = fleet.standings[board.name].reserved, whose or by()
+    if all(each.by != who for each in queue):
+        known = ", ".join(dict.fromkeys(each.by for each in queue)) or "nobody"
+        print(f"farm: {board.name} is not reserved by {who}; by {known}", file=sys.stderr)
+        return 0
+    fleet.log.append(Unreserved(board=board.name, by=by(), whose=who))
+    say(f"{board.name}: no longer reserved by {who}")
     return 0

@@ -102,10 +102,9 @@ def reaching(places: Places, doing: str) -> Iterator[Callable[[Board], Address]]
 
 def by() -> str:
     """Who acts, for the log."""
-    import getpass
-    import socket
+    from orchestrator.fleet.boards.person import person
 
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    return person()
 
 
 def printed(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from orchestrator.reporting.board_words import (
     place,
     proof_words,
     runtime_words,
+    standing_words,
     state_now,
     where,
 )
@@ -27,8 +29,15 @@ from orchestrator.reporting.tables.fitting import Column, fitted
 from orchestrator.specs.inventory import Board
 from orchestrator.store.fleet_entries import Added, Checked, Entry
 from orchestrator.store.fleet_log import Standing
+from orchestrator.store.reservations import clock
 
-COLOURS = {"ready": "green", "busy": "cyan", "draining": "yellow", "unproved": "yellow"}
+COLOURS = {
+    "ready": "green",
+    "busy": "cyan",
+    "reserved": "cyan",
+    "draining": "yellow",
+    "unproved": "yellow",
+}
 SHOWN = 10
 _LONG = 400
 
@@ -90,13 +99,17 @@ def fleet_rows(
 def board_page(board: Board, standing: Standing, entries: Iterable[Entry]) -> None:
     """Print one board."""
     console = Console(highlight=False, soft_wrap=True)
-    colour = COLOURS.get(standing.state, "red")
-    why = f": {_safe(standing.reason)}" if standing.reason else ""
-    console.print(f"[bold]{_safe(board.name)}[/]  [{colour}]{standing.state}[/]{why}")
+    state, reason = standing_words(standing)
+    colour = COLOURS.get(state, "red")
+    why = f": {_safe(reason)}" if reason else ""
+    console.print(f"[bold]{_safe(board.name)}[/]  [{colour}]{state}[/]{why}")
     lines = [("kind", f"{board.kind} ({board.hardware}, {board.provider})"), ("at", place(board))]
     lines += described_lines(board.kind, standing.described)
     lines.append(("last passed check", age(standing.proved_at)))
     lines.append(("last check", age(standing.checked_at)))
+    for number, each in enumerate(standing.reserved, 1):
+        when = f"{clock(each.begins)} to {clock(each.ends)}"
+        lines.append((f"reservation {number}", f"{each.by}, {when}: {each.why}"))
     if standing.temperature_c is not None:
         lines.append(("temperature", f"{standing.temperature_c:.1f} °C when checked"))
     lines += [(f"version of {name}", text) for name, text in sorted(standing.versions.items())]
@@ -162,6 +175,7 @@ def board_json(board: Board, standing: Standing, holders: Mapping[str, Any]) -> 
         "state": state,
         "reason": reason,
         "drained": standing.drained,
+        "reserved": [asdict(each) for each in standing.reserved],
         "proved_at": standing.proved_at,
         "checked_at": standing.checked_at,
         "temperature_c": standing.temperature_c,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from orchestrator.fleet.boards.agent_bundle import agent_bundle
 from orchestrator.fleet.boards.board import Address, make_transport
 from orchestrator.fleet.boards.deadlines import SIMULATOR_BUILD_S, Deadlines
 from orchestrator.fleet.boards.deploying import check_python, deploy
+from orchestrator.fleet.boards.person import person
 from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.fleet.session.types import clean_mapping
 from orchestrator.fleet.transport.channel import Transport
@@ -36,7 +35,7 @@ _REFUSED = 3
 
 def me(doing: str) -> str:
     """Who holds a board, as whoever finds it busy is told."""
-    return f"{getpass.getuser()}@{socket.gethostname()} {doing} pid {os.getpid()}"
+    return f"{person()} {doing} pid {os.getpid()}"
 
 
 def address_of(

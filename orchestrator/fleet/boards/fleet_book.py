@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator.errors import BoardError, FarmError, TransientError
 from orchestrator.fleet.boards.entry import identity
+from orchestrator.fleet.boards.person import person
 from orchestrator.specs.inventory import Board
 from orchestrator.store.fleet_entries import (
     NOT_DESCRIBED,
@@ -21,6 +22,7 @@ from orchestrator.store.fleet_entries import (
     Worked,
 )
 from orchestrator.store.fleet_log import FleetLog, Standing, fold
+from orchestrator.store.reservations import Reservation, holder
 
 
 class FleetBook:
@@ -40,9 +42,17 @@ class FleetBook:
         self._lines: dict[str, list[Entry]] = {}
         self._inode = self._offset = 0
         self._removed: set[str] = set()
+        self._me = person()
+        self._others: dict[str, Reservation] = {}
 
     def read(self, boards: Mapping[str, Board]) -> bool:
-        """Take in what has been written since; returns whether there was anything."""
+        """Take in what has been written since; returns whether work is given out otherwise now."""
+        before = set(self._others)
+        written = self._read(boards)
+        self._others = self._reserved()
+        return written or before != set(self._others)
+
+    def _read(self, boards: Mapping[str, Board]) -> bool:
         try:
             found = self._log.path.stat()
             inode, size = found.st_ino, found.st_size
@@ -75,6 +85,15 @@ class FleetBook:
     def standing(self, board: str) -> Standing:
         """How a board stands."""
         return self._standings.get(board, Standing("unproved", "never checked"))
+
+    def reserved(self, board: str) -> Reservation | None:
+        """Whose the board is by now, where it is not whoever runs this; waited for."""
+        return self._others.get(board)
+
+    def _reserved(self) -> dict[str, Reservation]:
+        now = time.time()
+        held = {name: holder(each.reserved, now) for name, each in self._standings.items()}
+        return {n: each for n, each in held.items() if each is not None and each.by != self._me}
 
     def remove(self, board: str) -> None:
         """A board was taken out of the inventory while the run goes on."""

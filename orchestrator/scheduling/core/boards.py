@@ -105,10 +105,14 @@ class BoardTable:
         self._contacts: dict[str, _Contact] = {}
         self._profiles: Mapping[str, BoardProfile] = {}
         self._refusals: Mapping[tuple[str, str | None], FarmError] = {}
+        self._reserved: frozenset[str] = frozenset()
 
     def take_plan(self, plan: PlanView) -> None:
         """Boards may have joined, and others may get work now."""
         self._profiles, self._refusals = plan.boards, plan.refusals
+        for board in self._reserved - plan.reserved:  # theirs no more: nothing else is waited for
+            self._of(board).not_before = 0.0
+        self._reserved = plan.reserved
 
     def _of(self, board: str) -> _Contact:
         return self._contacts.setdefault(board, _Contact())
@@ -120,8 +124,12 @@ class BoardTable:
         return self._states[board]
 
     def connected(self, board: str) -> bool:
-        """Whether steps may start there."""
+        """Whether this run holds it."""
         return self._states[board] is BoardState.CONNECTED
+
+    def open(self, board: str) -> bool:
+        """Whether steps may start there: held, and not reserved by somebody else."""
+        return self.connected(board) and board not in self._reserved
 
     @property
     def all_connected(self) -> list[str]:

@@ -95,6 +95,8 @@ class PlanView:
         leads, ranks: see `Candidate`.
         facts: what each board is; None: those of a pool are alike.
         refusals: (board, runtime) that get no work, and why.
+        reserved: boards that are somebody else's for a time: they get nothing new, and are given
+            back.
     """
 
     graph: Graph
@@ -104,6 +106,7 @@ class PlanView:
     ranks: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, BoardFacts] | None = None
     refusals: Mapping[tuple[str, str | None], FarmError] = field(default_factory=dict)
+    reserved: frozenset[str] = frozenset()
 
 
 # -- events: what happened -------------------------------------------------------------------------

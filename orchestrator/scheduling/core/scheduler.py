@@ -151,7 +151,7 @@ class Scheduler:
         ready, graph = self.steps.ready, self.steps.plan.graph
 
         def free(name: str) -> bool:
-            return self.boards.connected(name) and not self.steps.underway.busy(name)
+            return self.boards.open(name) and not self.steps.underway.busy(name)
 
         def in_line(name: str) -> list[str]:
             return [s for s in ready.near(name) if self.steps.may_move(graph.steps[s], now)]
@@ -193,7 +193,7 @@ class Scheduler:
         ready = self.steps.ready.front(
             allowed,
             underway.busy,
-            self.boards.connected,
+            self.boards.open,
             self._slots,
         )
         helpers = {candidate.id: (step, candidate) for step, candidate in self._helpers(ready)}
@@ -239,7 +239,7 @@ class Scheduler:
         for step in sorted(led, key=lambda s: place.get(s.id, len(place))):
             runtime = step.extra.get("runtime", "")
             for name in wanted_helpers(step, self._usable):
-                free = self.boards.connected(name) and not underway.busy(name)
+                free = self.boards.open(name) and not underway.busy(name)
                 if name in taken or not free or not underway.may_help(step, name):
                     continue
                 known = None if plan.facts is None else plan.facts.get(name)
@@ -317,7 +317,12 @@ class Scheduler:
                 waiting = self.steps.state(step.id) is StepState.WAITING
                 if waiting and self.boards.delayed(step.board):
                     wanted |= {name for name in step.pool if self._usable(step, name)}
-        return wanted
+        # What is reserved by somebody else is given back when its step has ended.
+        return {name for name in wanted if not self._to_give_back(name)}
+
+    def _to_give_back(self, board: str) -> bool:
+        held = self.boards.connected(board) and not self.boards.open(board)
+        return held and not self.steps.underway.busy(board)
 
     def _connected(self, event: Connected, now: float) -> list[Instruction]:
         self.boards.reached(event.board)

@@ -12,7 +12,9 @@ from orchestrator.reporting.board_words import (
     doubt,
     place,
     proof_words,
+    reserved_words,
     runtime_words,
+    standing_words,
     where,
 )
 from orchestrator.reporting.html.chart import BAD, LINES, NEUTRAL, SERIES, Chart, layer, layered
@@ -24,6 +26,7 @@ from orchestrator.specs.inventory import Board
 from orchestrator.store.fleet_entries import Checked, Drained, Quarantined, Worked
 from orchestrator.store.fleet_entries import Entry as Line
 from orchestrator.store.fleet_log import Standing
+from orchestrator.store.reservations import clock
 
 SHOWN = 40  # lines of a board's history
 Sample = tuple[float, float | None, float | None]
@@ -73,15 +76,18 @@ def _line(board: Board, standing: Standing, held: Held | None) -> dict[str, Any]
 def standing_now(standing: Standing, held: Held | None) -> tuple[str, str]:
     """A board's state and why, with which run has it."""
     if held is None:
-        return standing.state, standing.reason
+        return standing_words(standing)
     by = f"held by run {held.run}" + (f" for {held.step}" if held.step else "")
-    return ("draining" if standing.drained else "busy"), by
+    reserved = reserved_words(standing)
+    state = "draining" if standing.drained else "busy"
+    return state, "; ".join(filter(None, (by, reserved)))
 
 
 GONE: dict[str, Any] = {
     "state": "not in the inventory",
     "colour": "neutral",
     "reason": "",
+    "reserved": [],
     "facts": [],
     "versions": [],
     "proofs": [],
@@ -92,6 +98,7 @@ GONE: dict[str, Any] = {
 
 def board_about(board: Board, standing: Standing) -> dict[str, Any]:
     """What a board's template fills in of its entry and its standing."""
+    state, reason = standing_words(standing)
     facts = [("Kind", f"{board.kind} ({board.hardware}, {board.provider})"), ("At", place(board))]
     facts += [("Executed by", board.executed_by), ("Runtime", board.runtime.name)]
     described = described_lines(board.kind, standing.described)
@@ -99,9 +106,13 @@ def board_about(board: Board, standing: Standing) -> dict[str, Any]:
     facts.append(("Last passed check", age(standing.proved_at)))
     facts.append(("Last check", age(standing.checked_at)))
     return {
-        "state": standing.state,
-        "colour": COLOURS.get(standing.state, "neutral"),
-        "reason": standing.reason,
+        "state": state,
+        "colour": COLOURS.get(state, "neutral"),
+        "reason": reason,
+        "reserved": [
+            {"by": each.by, "why": each.why, "from": clock(each.begins), "to": clock(each.ends)}
+            for each in standing.reserved
+        ],
         "facts": facts,
         "versions": sorted(standing.versions.items()),
         "proofs": [(proof.runtime, proof_words(proof)) for proof in standing.proofs.values()],

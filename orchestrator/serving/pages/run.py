@@ -25,7 +25,9 @@ from orchestrator.serving.templates import page, segment
 LOG_LINES = 60
 COLOURS = {
     **dict.fromkeys(("ready", "at work", "complete", "VALID"), "good"),
-    **dict.fromkeys(("busy", "connecting", "recovering", "waiting", "draining"), "warn"),
+    **dict.fromkeys(
+        ("busy", "connecting", "recovering", "waiting", "draining", "reserved"), "warn"
+    ),
     **dict.fromkeys(("SUSPECT", "unproved", "interrupted", "incomplete", "going on"), "warn"),
     **dict.fromkeys(("unreachable", "unfit", "quarantined", "lost", "bug", "wrong input"), "bad"),
 }
