@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 FAST := $(PYTEST) -m "not slow" -n 4 --dist loadfile
 SLOWEST := $(if $(IN_CI),--durations=20 --durations-min=3)
 
-.PHONY: run test test-fast test-all test-soak check lint types imports agent-python bench docs dist dist-check pictures setup setup-dev setup-real clean
+.PHONY: run test test-fast test-all test-vendor test-soak check lint types imports agent-python bench docs dist dist-check pictures setup setup-dev setup-real clean
 
 run: setup
 	$(BIN)/farm run matrix.yaml
@@ -33,7 +33,13 @@ else
 endif
 
 test-all: setup-real
-	$(PYTEST) -m "slow and not soak" -n 2 --dist loadfile --timeout 600 $(SLOWEST)
+	$(PYTEST) -m "slow and not soak and not vendor" -n 2 --dist loadfile --timeout 600 $(SLOWEST)
+
+# Vendors' own packages: Rockchip's toolkit with its simulator, in an environment that farm makes,
+# and onnxruntime-gpu without a card. 1.9 GB; what is installed stays for the next time.
+test-vendor: setup-dev
+	$(BIN)/farm toolchain install rknn --yes
+	$(PYTEST) -m vendor -n 2 --dist loadfile --timeout 600 $(SLOWEST)
 
 test-soak: setup-dev
 	$(PYTEST) -m soak --timeout 600

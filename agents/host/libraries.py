@@ -8,7 +8,7 @@ import os
 import re
 from typing import Dict, List
 
-from ..runtimes.support.native import FOLDERS
+from ..runtimes.support.places import FOLDERS
 from .files import find
 
 MOST_BYTES = 64 << 20

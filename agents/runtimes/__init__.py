@@ -6,6 +6,7 @@ of is in the folders `support` and `trt`. The orchestrator reads the descriptors
 
 import importlib
 import pkgutil
+import platform
 import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Type, Union
 
@@ -151,7 +152,17 @@ def _module(name: str) -> Any:
         raise AgentError(
             BOARD, "no runtime %r in this agent; it knows %s" % (name, ", ".join(known))
         )
-    return importlib.import_module("." + name, __name__)
+    try:
+        return importlib.import_module("." + name, __name__)
+    except ImportError as error:
+        # Images for small boards have Pythons that were built without a part, such as ctypes.
+        raise AgentError(
+            BOARD,
+            "%s cannot run here: Python %s on this board lacks the module %s; install it, or name "
+            "another Python by `python` in the inventory"
+            % (name, platform.python_version(), error.name or error),
+            "no-runtime",
+        )
 
 
 def available(load: bool = False) -> Dict[str, Dict[str, Any]]:
@@ -162,7 +173,11 @@ def available(load: bool = False) -> Dict[str, Dict[str, Any]]:
     """
     found = {}
     for name in names():
-        facts: Optional[Dict[str, Any]] = _module(name).probe(load)
+        facts: Optional[Dict[str, Any]]
+        try:
+            facts = _module(name).probe(load)
+        except AgentError as error:
+            facts = {"version": "", "problem": error.message}
         if facts is not None:
             found[name] = facts
     return found

@@ -28,7 +28,7 @@ from ..measurement import clock
 from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
 from ..session.preprocess import Preprocessor
 from . import BaseRuntime, Descriptor, Input, check_shape, source_version
-from .support import ort_nodes, outputs
+from .support import ort_loading, ort_nodes, outputs
 
 CPU = ort_nodes.CPU
 DESCRIPTOR = Descriptor(
@@ -90,8 +90,8 @@ class Runtime(BaseRuntime):
             if name not in used:
                 raise AgentError(
                     BOARD,
-                    "%s was asked for, onnxruntime %s uses %s"
-                    % (name, self.version, ", ".join(used)),
+                    "%s was asked for, onnxruntime %s uses %s%s"
+                    % (name, self.version, ", ".join(used), ort_loading.words(onnxruntime, name)),
                     "fallback",
                 )
         self.provider = names[0]
@@ -161,6 +161,14 @@ class Runtime(BaseRuntime):
                 path, setup, providers=names, provider_options=[given for _, given in asked]
             )
         except Exception as error:
+            gone = "" if CPU in names else ort_loading.not_loaded(onnxruntime, path, names)
+            if gone:
+                raise AgentError(
+                    BOARD,
+                    "%s was asked for, and this onnxruntime %s cannot load it%s"
+                    % (gone, self.version, ort_loading.words(onnxruntime, gone)),
+                    "fallback",
+                )
             if "fallback to CPU EP has been explicitly disabled" in str(error):
                 raise AgentError(
                     TOOLCHAIN,

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from . import fake_tensorrt
+from .pipes import PYTHON
 
 HERE = Path(__file__).parent
 SIZE, DIM = 8, 5
@@ -108,7 +108,7 @@ class Machine:
     bindings: bool = True
     settings: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
-    python: str = sys.executable
+    python: str = PYTHON
 
     @property
     def log(self) -> list[str]:

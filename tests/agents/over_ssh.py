@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from orchestrator.fleet.boards.deadlines import Deadlines
 from orchestrator.fleet.emulated.boards import EmulatedFleet, ensure_key
 from orchestrator.fleet.session.client import AgentSession
 from orchestrator.fleet.transport.ssh import SshTransport
+from tests.agents.pipes import PYTHON
 from tests.openssh import running_sshd
 
 # Waits scaled down: what takes ten seconds in the field takes one or two here.
@@ -61,7 +61,7 @@ class Server:
             "user": self.user,
             "key_file": str(self.key),
             "host_key": self.host_key,
-            "python": sys.executable,
+            "python": PYTHON,
             "workdir": str(workdir),
             "lock": "workdir",
             "deadlines": LIMITS,
@@ -108,7 +108,7 @@ def session(
     program = folder / "agent.pyz"
     if not program.exists():
         transport.put(agent_bundle().data, str(program), mode=0o600, timeout_s=20)
-    command = agent_command(sys.executable, str(program), str(folder), "vim3", "tester", idle_s)
+    command = agent_command(PYTHON, str(program), str(folder), "vim3", "tester", idle_s)
     opened = transport.open(command, timeout_s=20)
     made = AgentSession(
         channel(opened) if channel else opened,

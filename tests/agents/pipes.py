@@ -17,6 +17,8 @@ from orchestrator.errors import TransientError
 from orchestrator.fleet.boards.agent_bundle import agent_bundle, agent_command
 from orchestrator.fleet.session.client import AgentSession
 
+# The Python that runs agents: another userland's, in `make test-userlands`.
+PYTHON = os.environ.get("FARM_TEST_PYTHON") or sys.executable
 PYENV = Path.home() / ".pyenv" / "versions"
 
 
@@ -143,7 +145,7 @@ def bundle_file(folder: Path) -> Path:
 def agent(
     workdir: Path,
     *,
-    python: str = sys.executable,
+    python: str = PYTHON,
     board: str = "bench",
     owner: str = "tester",
     idle_s: float = 5.0,

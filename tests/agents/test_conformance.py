@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from orchestrator.fleet.session.client import MeasureFacts, MeasurePolicy
 
 from .conformance import CASES, REAL, Case
 from .conftest import Rows, faces, features, sha256
-from .pipes import agent, interpreters, session
+from .pipes import PYTHON, agent, interpreters, session
 from .shims import GCC
 
 PYTHONS = interpreters()
@@ -39,7 +38,8 @@ def lacking(case: Case, python: str) -> str:
     """What the case needs and is not here."""
     if case.runtime in ("tengine", "rknn", "tensorrt") and not GCC:
         return "gcc, to compile the substitute"
-    for module in case.needs:
+    native = ("ctypes",) if case.runtime in ("tengine", "rknn", "tensorrt") else ()
+    for module in (*case.needs, *native):
         asked = subprocess.run([python, "-c", f"import {module}"], capture_output=True, check=False)
         if asked.returncode:
             return f"{module} in {python}"
@@ -50,7 +50,7 @@ def lacking(case: Case, python: str) -> str:
 def held(request, tmp_path_factory):
     """A case with a session that has its model open; shared by the tests of this file."""
     case, folder = request.param, tmp_path_factory.mktemp("agent")
-    gone = lacking(case, sys.executable)
+    gone = lacking(case, PYTHON)
     if gone:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {gone}")
     with agent(folder, before=case.prefix()) as channel, session(channel) as made:

@@ -6,7 +6,6 @@ What does not depend on SSH; the rest is in test_over_ssh.py.
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 
@@ -19,7 +18,7 @@ from orchestrator.fleet.session.client import AgentSession, MeasurePolicy
 from tests.patience import within
 
 from .conftest import FACE, Rows, faces, features, open_timed, timed_features
-from .pipes import agent, bundle_file, session
+from .pipes import PYTHON, agent, bundle_file, session
 
 
 def gone(pid, start, seconds=20.0):
@@ -287,5 +286,6 @@ def test_sys_executable_is_what_runs_the_child(tmp_path, artifact):
         pid = open_timed(made, artifact, ms=0, dim=4).pid
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().split(b"\0")
-    assert words[0].decode() == sys.executable
-    assert words[2] == b"child"
+    # Another userland's Python may be below an emulator, which is the process then.
+    assert words[0].decode() == PYTHON or PYTHON.encode() in words
+    assert b"child" in words

@@ -13,7 +13,7 @@ from orchestrator.agents.locking import lock, lockfile
 from orchestrator.agents.protocol.errors import AgentError
 from orchestrator.errors import TransientError
 
-from .pipes import agent, bundle_file, end_lease, session
+from .pipes import PYTHON, agent, bundle_file, end_lease, session
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def command(machine, name, *words):
     folder = machine / name
     words += ("--workdir", folder, "--lock", "board", "--root", machine, "--board", "vim3")
     told = subprocess.run(
-        [sys.executable, bundle_file(folder), *words],
+        [PYTHON, bundle_file(folder), *words],
         capture_output=True,
         text=True,
         check=False,

@@ -27,7 +27,7 @@ from .conftest import (
     sha256,
     timed_features,
 )
-from .pipes import agent, bundle_file, session
+from .pipes import PYTHON, agent, bundle_file, session
 
 QUICK = MeasurePolicy(warm_up_count=3, min_duration_s=0.05, min_count=10, max_duration_s=5.0)
 
@@ -380,7 +380,7 @@ def test_the_agent_is_light(tmp_path):
 
 def run(tmp_path, *words):
     told = subprocess.run(
-        [sys.executable, bundle_file(tmp_path), *words, "--workdir", tmp_path],
+        [PYTHON, bundle_file(tmp_path), *words, "--workdir", tmp_path],
         capture_output=True,
         text=True,
         check=False,

@@ -10,20 +10,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 from ...protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
 from ...session.preprocess import Preprocessor
 from .. import variable
+from .places import FOLDERS
 
-# Where the loader may not look but vendors' images put libraries all the same.
-FOLDERS = (
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/lib/*-linux-gnu*",
-    "/usr/local/lib",
-    "/lib",
-    "/lib64",
-    "/opt/*/lib",
-    "/oem/usr/lib",
-    "/vendor/lib",
-    "/vendor/lib64",
-)
 Signatures = Mapping[str, Tuple[Any, Optional[List[Any]]]]
 # What a library says of itself in its own bytes lies within a block or across two.
 _BLOCK = 1 << 16

@@ -8,6 +8,7 @@ arithmetic, nor what its library does beyond its documentation.
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import struct
 import subprocess
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent
-GCC = shutil.which("gcc") or shutil.which("cc") or ""
+GCC = os.environ.get("FARM_TEST_CC") or shutil.which("gcc") or shutil.which("cc") or ""
 FORMAT = "<8s4ififif6f"
 TYPES = {"float32": 0, "int8": 2, "uint8": 3}
 
