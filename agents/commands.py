@@ -8,6 +8,7 @@ import sys
 from typing import Any, List, Optional
 
 from . import VERSION, runtimes
+from .host import recording
 from .locking import lock, lockfile
 from .measurement import pinning
 from .protocol.errors import BOARD, AgentError
@@ -102,10 +103,17 @@ def wipe(options: argparse.Namespace) -> int:
     return 0
 
 
+def record(options: argparse.Namespace) -> int:
+    """Print what this board answers as JSON, for `farm boards record`."""
+    root = os.environ.get("FARM_PROBE_ROOT") or options.root
+    print(json.dumps(recording.record(root), sort_keys=True))
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="agent", description="farm's board agent " + VERSION)
     commands = parser.add_subparsers(dest="command")
-    for run in (serve, who, release, wipe):
+    for run in (serve, who, release, wipe, record):
         about = (run.__doc__ or "").partition("\n")[0]  # none under PYTHONOPTIMIZE=2
         command = commands.add_parser(run.__name__, help=about)
         command.set_defaults(run=run)

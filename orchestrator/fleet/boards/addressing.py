@@ -211,7 +211,15 @@ class AgentCommands:
         found = self._run("wipe").get("removed")
         return tuple(map(str, found)) if isinstance(found, list) else ()
 
-    def _run(self, command: str, *more: str) -> Mapping[str, Any]:
+    def record(self) -> Mapping[str, Any]:
+        """What the board answers: `hello`, `files`, `present`. Somebody else's word, unbounded.
+
+        Raises:
+            TransientError, BoardError: as `release`.
+        """
+        return self._run("record", clean=False)
+
+    def _run(self, command: str, *more: str, clean: bool = True) -> Mapping[str, Any]:
         address = self._address
         words = [self._program, command, "--workdir", self.workdir]
         words += ["--board", address.name, "--owner", address.owner, "--lock", address.lock, *more]
@@ -225,4 +233,4 @@ class AgentCommands:
             raise BoardError(
                 f"{address.name}: the agent's `{command}` gave no answer: {said(result)}"
             )
-        return clean_mapping(answer)
+        return clean_mapping(answer) if clean else answer
