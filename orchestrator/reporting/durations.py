@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _STEPS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 35, 40, 45, 50, 55)
 CLOSE = 1.25
 """Ends of a range that are nearer than this say one time."""
@@ -55,3 +57,22 @@ def _rounded(seconds: float) -> float:
             return float(size * min(_STEPS, key=lambda step: abs(step - seconds / size)))
     quarter = 600 if seconds < 6 * 3600 else 3600
     return float(quarter * round(seconds / quarter))
+
+
+_UNITS = {"min": 60.0, "h": 3600.0, "d": 86400.0}
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d)")
+LONGEST_D = 31
+
+
+def length(text: str) -> float:
+    """Seconds of `30min`, `2h` or `1.5d`.
+
+    Raises:
+        ValueError: it is no length of time, or longer than a month.
+    """
+    found = _LENGTH.fullmatch(text.strip())
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 0 < seconds <= LONGEST_D * 86400:
+        expected = f"30min, 2h or 1d, up to {LONGEST_D}d"
+        raise ValueError(f"expected a time such as {expected}, not {text!r}")
+    return seconds

@@ -22,16 +22,42 @@ def new_token() -> str:
 
 
 @dataclass(frozen=True)
+class Key:
+    """Somebody's token.
+
+    Attributes:
+        who: as the fleet log names them, `ann@lab`.
+        token: needed by every request of theirs.
+    """
+
+    who: str
+    token: str
+
+    @property
+    def cookie(self) -> str:
+        """The cookie's value: made from the token, which cannot be found from it."""
+        return self._made_for("cookie")
+
+    @property
+    def form(self) -> str:
+        """What each form of theirs has in it, so that no other site can send one."""
+        return self._made_for("form")
+
+    def _made_for(self, what: str) -> str:
+        return hmac.new(self.token.encode(), f"farm {what}".encode(), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
 class Access:
     """Who may ask.
 
     Attributes:
-        token: needed by every request.
+        keys: of everybody.
         origins: where the server's own pages are, as `origin` writes it.
         port: its own, which is part of the cookie's name: browsers share cookies between ports.
     """
 
-    token: str
+    keys: tuple[Key, ...]
     origins: frozenset[str]
     port: int
 
@@ -50,30 +76,28 @@ class Access:
         """The cookie's name."""
         return f"{'__Host-' if self.secure else ''}farm-{self.port}"
 
-    @property
-    def cookie(self) -> str:
-        """The cookie's value: made from the token, which cannot be found from it."""
-        return hmac.new(self.token.encode(), b"farm serve: cookie", hashlib.sha256).hexdigest()
-
-    @property
-    def set_cookie(self) -> str:
-        """The header that stores the cookie in a browser."""
+    def set_cookie(self, key: Key) -> str:
+        """The header that stores somebody's cookie in a browser."""
         secure = "; Secure" if self.secure else ""
-        return f"{self.cookie_name}={self.cookie}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        return f"{self.cookie_name}={key.cookie}; Path=/; HttpOnly; SameSite=Strict{secure}"
 
-    def is_token(self, text: str) -> bool:
-        """Whether a text is the token; takes as long whatever is wrong with it."""
-        return hmac.compare_digest(text.encode("utf-8", "replace"), self.token.encode())
+    def by_token(self, text: str) -> Key | None:
+        """Whose token a text is; takes as long whatever is wrong with it."""
+        found = [key for key in self.keys if same(text, key.token)]
+        return found[0] if found else None
 
-    def admits(self, cookies: Iterable[str], authorization: str) -> bool:
-        """Whether a request's cookies or its Authorization header are from somebody admitted."""
+    def admitted(self, cookies: Iterable[str], authorization: str) -> Key | None:
+        """Whose a request is, by its cookies or its Authorization header; None: nobody's."""
         if authorization[: len(BEARER)].lower() == BEARER:
-            return self.is_token(authorization[len(BEARER) :].strip())
-        return any(
-            hmac.compare_digest(value.encode("utf-8", "replace"), self.cookie.encode())
-            for header in cookies
-            for value in _values(header, self.cookie_name)
-        )
+            return self.by_token(authorization[len(BEARER) :].strip())
+        values = [value for header in cookies for value in _values(header, self.cookie_name)]
+        found = [key for value in values for key in self.keys if same(value, key.cookie)]
+        return found[0] if found else None
+
+
+def same(text: str, secret: str) -> bool:
+    """Whether a text is a secret; the time it takes says nothing of where they differ."""
+    return hmac.compare_digest(text.encode("utf-8", "replace"), secret.encode())
 
 
 def taken_out(path: str, query: str) -> tuple[str | None, str]:

@@ -20,9 +20,11 @@ from starlette.routing import Route
 
 from orchestrator.errors import UserError
 from orchestrator.reporting.html.provenance import provenances
-from orchestrator.serving.access import Access
+from orchestrator.serving.access import Access, Key
+from orchestrator.serving.actions import Actions
 from orchestrator.serving.catalogue import Catalogue, Entry
 from orchestrator.serving.fleet import FleetView, holders
+from orchestrator.serving.forms import Forms, asked_by
 from orchestrator.serving.guard import Guard
 from orchestrator.serving.live import Channels, messages
 from orchestrator.serving.pages.boards import GONE, board_about, board_page, boards_page
@@ -49,9 +51,14 @@ AT_ONCE = 2
 
 
 class Site:
-    """What the pages are drawn from."""
+    """What the pages are drawn from.
 
-    def __init__(self, project: Project) -> None:
+    Args:
+        actions: whether pages may change something.
+    """
+
+    def __init__(self, project: Project, *, actions: bool = False) -> None:
+        self.actions = Actions(project) if actions else None
         self.catalogue = Catalogue(project.runs)
         self.fleet = FleetView(project.inventory, project.runs)
         self.channels = Channels(self.catalogue)
@@ -74,17 +81,22 @@ class Site:
     async def now(self, request: Request) -> Response:
         """The run that goes on, else the newest."""
         entry = await run_in_threadpool(self.catalogue.shown)
-        return await self._run(entry, is_now=True)
+        return await self._run(request, entry, is_now=True)
 
     async def run(self, request: Request) -> Response:
         """One run."""
-        return await self._run(await run_in_threadpool(self.entry, request), is_now=False)
+        return await self._run(request, await run_in_threadpool(self.entry, request), is_now=False)
 
-    async def _run(self, entry: Entry | None, *, is_now: bool) -> Response:
+    def _may(self, request: Request) -> Key | None:
+        """Who may change something on the page that is asked for; None: nobody."""
+        return asked_by(request) if self.actions is not None else None
+
+    async def _run(self, request: Request, entry: Entry | None, *, is_now: bool) -> Response:
         going = await run_in_threadpool(self.catalogue.going)
         values: dict[str, Any] = {
             "nav": "now" if is_now else "runs",
             "is_now": is_now,
+            "may": self._may(request),
             "entry": entry,
             "others": [each.name for each in going if entry is None or each.name != entry.name],
             "idle": await run_in_threadpool(self._idle, entry) if is_now else None,
@@ -197,6 +209,7 @@ class Site:
         matrix = request.query_params.get("matrix", "")
         names = await run_in_threadpool(self.planner.matrices)
         values: dict[str, Any] = {"nav": "plan", "names": names, "matrix": matrix, "plan": None}
+        values["may"] = self._may(request)
         if matrix:
             if matrix not in names:
                 raise HTTPException(404, "the project has no such matrix")
@@ -225,6 +238,8 @@ class Site:
                 samples[entry.name] = list(follower.sensors.get(name, ()))
         about = board_about(board, fleet.standings[name]) if board is not None else GONE
         values = about | board_page(name, held, history, samples, entries)
+        checking = self.actions is not None and self.actions.checking(name)
+        values |= {"may": self._may(request), "checking": checking, "listed": board is not None}
         return _html("board.html.j2", nav="boards", **values)
 
 
@@ -251,9 +266,12 @@ def application(site: Site, access: Access) -> Guard:
         Route("/boards/{board}", site.board, methods=get),
         Route("/static/{name:path}", _static, methods=get),
     ]
+    if site.actions is not None:
+        forms = Forms(site.actions, site.catalogue, site.fleet, site.planner)
+        routes = [*forms.routes(), *routes]
     handlers: dict[int | type[Exception], Callable[..., Response]] = {
         HTTPException: _problem,
-        UserError: _unreadable,
+        UserError: _refused,
     }
     return Guard(Starlette(routes=routes, exception_handlers=handlers), access)
 
@@ -276,8 +294,8 @@ def _problem(request: Request, error: HTTPException) -> Response:
     return _said(error.status_code, error.detail)
 
 
-def _unreadable(request: Request, error: UserError) -> Response:
-    return _said(500, str(error))
+def _refused(request: Request, error: UserError) -> Response:
+    return _said(409, str(error))
 
 
 def _said(status: int, detail: str) -> Response:

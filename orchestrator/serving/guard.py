@@ -6,10 +6,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from orchestrator.serving.access import Access, taken_out
+from orchestrator.serving.access import BEARER, Access, taken_out
 
 MOST_TARGET = 4096  # bytes of an address
 MOST_BODY = 256 * 1024
+ASKED_BY = "farm.key"
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -60,7 +61,10 @@ class Guard:
         if headers.get("host", "").lower() not in self._access.hosts:
             return PlainTextResponse("this server is not called so", 421)
         origin = headers.get("origin")
-        if origin is not None and origin.lower() not in self._access.origins:
+        bearer = headers.get("authorization", "").lower().startswith(BEARER)
+        changes = scope["method"] not in ("GET", "HEAD")
+        foreign = origin is not None and origin.lower() not in self._access.origins
+        if foreign or (origin is None and changes and not bearer):
             return PlainTextResponse("asked from another site", 403)
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_TARGET:
             return PlainTextResponse("the address is too long", 414)
@@ -68,12 +72,15 @@ class Guard:
             return PlainTextResponse("too much is sent", 413, {"connection": "close"})
         token, place = taken_out(scope["path"], scope["query_string"].decode("latin-1"))
         if token is not None:
-            if not self._access.is_token(token):
+            key = self._access.by_token(token)
+            if key is None:
                 return HTMLResponse(NO_TOKEN, 401)
-            stored = {"set-cookie": self._access.set_cookie}
+            stored = {"set-cookie": self._access.set_cookie(key)}
             return RedirectResponse(place, 303, headers=stored)
-        if not self._access.admits(headers.getlist("cookie"), headers.get("authorization", "")):
+        key = self._access.admitted(headers.getlist("cookie"), headers.get("authorization", ""))
+        if key is None:
             return HTMLResponse(NO_TOKEN, 401)
+        scope[ASKED_BY] = key
         return None
 
 

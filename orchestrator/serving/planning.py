@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from orchestrator.reporting.durations import between
@@ -35,6 +36,10 @@ class Planner:
                 if not hidden and path.is_file() and path.resolve().is_relative_to(self._root):
                     found.append(name.as_posix())
         return found
+
+    def path(self, matrix: str) -> Path:
+        """The file of one of `matrices`."""
+        return self._root / matrix
 
     def plan(self, matrix: str) -> dict[str, Any]:
         """What the page's template fills in.

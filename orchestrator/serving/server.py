@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import uvicorn
 
 from orchestrator.errors import UserError
-from orchestrator.serving.access import LEAST, TOKEN, Access, new_token, origin
+from orchestrator.fleet.boards.person import person
+from orchestrator.serving.access import LEAST, TOKEN, Access, Key, new_token, origin
 from orchestrator.serving.app import Site, application
 from orchestrator.serving.project import Project
 from orchestrator.serving.protocol import MOST_HEAD, PatientProtocol
@@ -72,28 +73,31 @@ def check(place: Place) -> None:
         )
 
 
-def serve(project: Project, place: Place, say: Callable[[str], None]) -> None:
+def serve(
+    project: Project, place: Place, say: Callable[[str], None], *, actions: bool = False
+) -> None:
     """Serve until a signal ends it.
 
     Args:
         say: prints a line.
+        actions: whether pages may change something.
 
     Raises:
         UserError: the place is refused, or taken.
     """
     check(place)
-    token = _token_of(place.token_file) if place.token_file else new_token()
+    keys = keys_of(place.token_file) if place.token_file else (Key(person(), new_token()),)
     with _listening(place) as listening:
         port = int(listening.getsockname()[1])
-        access = Access(token, frozenset(_origins(place, port)), port)
-        site = Site(project)
+        access = Access(keys, frozenset(_origins(place, port)), port)
+        site = Site(project, actions=actions)
         count = site.catalogue.count()
         if count > MANY:
             say(f"reading {count:,} runs; what was read before is not read again …")
         site.catalogue.entries()
-        say(f"farm serve: {_link(place, port, token)}")
+        say(f"farm serve: {_link(place, port, keys[0].token)}")
         if place.token_file:
-            say(f"the token is in {place.token_file}: <address>/?{TOKEN}=TOKEN")
+            say(f"tokens are in {place.token_file}: <address>/?{TOKEN}=TOKEN")
         say("Ctrl-C ends it; no run notices")
         server(site, access, place).run(sockets=[listening])
 
@@ -181,11 +185,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _token_of(file: str) -> str:
-    """The token in a file, which is written when it is not there.
+def keys_of(file: str) -> tuple[Key, ...]:
+    """The tokens in a file, which is written with one when it is not there.
+
+    A line is a token of whoever serves, or `ann@lab TOKEN`; `#` begins a comment.
 
     Raises:
-        UserError: others may read it, or what is in it is too short.
+        UserError: others may read it, or what is in it is no token.
     """
     path = Path(file)
     try:
@@ -195,15 +201,25 @@ def _token_of(file: str) -> str:
                 new.write(new_token() + "\n")
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise UserError(f"others may read {file}", f"chmod 600 {file}")
-        token = path.read_text().strip()
+        lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--token-file {file}: {error}", "name a file of this user") from None
-    if len(token) < LEAST or not token.isascii() or not token.isprintable():
-        raise UserError(
-            f"{file}: expected a token of {LEAST} or more ASCII characters",
-            f"remove the file: `farm serve` writes a new one, {LEAST + 11} characters long",
-        )
-    return token
+    found = []
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        *who, token = words
+        if len(who) > 1 or len(token) < LEAST or not line.isascii() or not line.isprintable():
+            raise UserError(
+                f"{file}:{number}: expected a token of {LEAST} or more ASCII characters, or a name "
+                "and a token",
+                f"remove the file: `farm serve` writes a new one, {LEAST + 11} characters long",
+            )
+        found.append(Key(who[0] if who else person(), token))
+    if not found:
+        raise UserError(f"{file}: no token in it", "remove the file: `farm serve` writes a new one")
+    return tuple(found)
 
 
 def _listening(place: Place) -> socket.socket:

@@ -153,6 +153,14 @@ class Unreserved(_Line):
     whose: str
 
 
+class Asked(_Line):
+    """Somebody asked for something on a page of `farm serve`; `board` is empty of what is no
+    board's."""
+
+    event: Literal["asked"] = "asked"
+    reason: str
+
+
 class Released(_Line):
     """Its lock was taken from whoever held it."""
 
@@ -179,6 +187,7 @@ Entry = Annotated[
     | Undrained
     | Reserved
     | Unreserved
+    | Asked
     | Released
     | Wiped,
     Field(discriminator="event"),

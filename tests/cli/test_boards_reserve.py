@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.boards.entries import by
-from orchestrator.cli.commands.boards.reserve import length
+from orchestrator.reporting.durations import length
 from orchestrator.store.fleet_entries import Reserved
 from orchestrator.store.fleet_log import FleetLog
 from tests.cli.servers import Farm

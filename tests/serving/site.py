@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import urlencode
 
 import uvicorn
 
-from orchestrator.serving.access import Access, new_token, origin
+from orchestrator.serving.access import Access, Key, new_token, origin
 from orchestrator.serving.app import Site as Pages
 from orchestrator.serving.project import Project
 from orchestrator.serving.server import Place, server
 
+ANN, BOB = "ann@lab", "bob@lab"
+FORM = "application/x-www-form-urlencoded"
 INVENTORY = """
 boards:
   - {name: vim3, kind: khadas-vim3, transport: emulated}
@@ -53,7 +56,31 @@ class Site:
 
     @property
     def cookie(self) -> dict[str, str]:
-        return {"Cookie": f"{self.access.cookie_name}={self.access.cookie}"}
+        return self.cookie_of(self.key)
+
+    @property
+    def key(self) -> Key:
+        return self.access.keys[0]
+
+    @property
+    def token(self) -> str:
+        return self.key.token
+
+    def cookie_of(self, key: Key) -> dict[str, str]:
+        return {"Cookie": f"{self.access.cookie_name}={key.cookie}"}
+
+    def post(self, path: str, key: Key | None = None, **fields: str) -> Answer:
+        """Send a form of a page, as its browser does."""
+        key = key or self.key
+        sent = {"form": key.form} | fields
+        headers = {"Origin": f"http://{self.host}", "Content-Type": FORM} | self.cookie_of(key)
+        asked = http.client.HTTPConnection(self.host, timeout=60)
+        try:
+            asked.request("POST", path, urlencode(sent), headers)
+            found = asked.getresponse()
+            return Answer(found.status, found.headers, found.read().decode())
+        finally:
+            asked.close()
 
     def get(
         self, path: str, *, admitted: bool = True, method: str = "GET", **headers: str
@@ -100,7 +127,7 @@ class Site:
 
 
 @contextmanager
-def serving(root: Path) -> Iterator[Site]:
+def serving(root: Path, *, actions: bool = False) -> Iterator[Site]:
     """Serve a folder's runs and inventory for the length of a `with`."""
     inventory = root / "device_inventory.yaml"
     if not inventory.exists():
@@ -109,9 +136,9 @@ def serving(root: Path) -> Iterator[Site]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         origins = frozenset(origin("http", name, port) for name in ("127.0.0.1", "localhost"))
-        access = Access(new_token(), origins, port)
+        access = Access((Key(ANN, new_token()), Key(BOB, new_token())), origins, port)
         project = Project(inventory, root / "runs")
-        running = server(Pages(project), access, Place())
+        running = server(Pages(project, actions=actions), access, Place())
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

@@ -63,7 +63,7 @@ def site(root: Path) -> Iterator[Site]:
 def browser(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     with browsing(tmp_path_factory.mktemp("profile")) as found:
         found.look(1280)
-        found.open(f"http://{site.host}/?token={site.access.token}")
+        found.open(f"http://{site.host}/?token={site.token}")
         yield found
 
 

@@ -201,7 +201,7 @@ def test_a_plan_is_what_farm_plan_says(tmp_path: Path) -> None:
     # What a row needs is its own steps and those that it shares with others.
     assert all(0 < row["count"] < found["to_do"] for row in found["rows"] if not row["word"])
     assert "matrix-wrong.yaml" in planner.plan("matrix-wrong.yaml")["problem"]
-    about = {"pages": (), "nav": "", "version": "", "names": [], "matrix": ""}
+    about = {"pages": (), "nav": "", "version": "", "names": [], "matrix": "", "may": None}
     page = templates.page("plan.html.j2", plan=found, **about)
     assert f"{found['to_do']} to do; takes {found['takes']}" in page
 

@@ -22,8 +22,9 @@ from cryptography.x509.oid import NameOID
 
 from orchestrator.cli.main import main
 from orchestrator.errors import UserError
-from orchestrator.serving.access import Access, origin
-from orchestrator.serving.server import Place, _origins, _token_of, check
+from orchestrator.fleet.boards.person import person
+from orchestrator.serving.access import Access, Key, origin
+from orchestrator.serving.server import Place, _origins, check, keys_of
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_a_proxy_has_an_address_with_tls(url: str) -> None:
 
 def test_names_by_which_it_is_asked(tls: tuple[str, str]) -> None:
     def access(place: Place, port: int) -> Access:
-        return Access("t" * 32, frozenset(_origins(place, port)), port)
+        return Access((Key("ann", "t" * 32),), frozenset(_origins(place, port)), port)
 
     assert access(Place(), 8765).hosts == {"127.0.0.1:8765", "localhost:8765", "[::1]:8765"}
     assert not access(Place(), 8765).secure
@@ -99,7 +100,7 @@ def test_names_by_which_it_is_asked(tls: tuple[str, str]) -> None:
     assert own.origins == {"https://lab.example", "https://127.0.0.1"}
     assert {"lab.example", "lab.example:443"} <= own.hosts
     assert own.secure
-    assert "; Secure" in own.set_cookie
+    assert "; Secure" in own.set_cookie(own.keys[0])
     assert own.cookie_name.startswith("__Host-")
     proxy = access(Place(behind_proxy="https://Farm.Example:8443"), 1)
     assert proxy.origins == {"https://farm.example:8443"}
@@ -108,17 +109,24 @@ def test_names_by_which_it_is_asked(tls: tuple[str, str]) -> None:
 
 def test_a_token_file_is_written_once_and_for_one_user(tmp_path: Path) -> None:
     file = tmp_path / "token"
-    token = _token_of(str(file))
-    assert len(token) == 43
-    assert _token_of(str(file)) == token
+    (key,) = keys_of(str(file))
+    assert len(key.token) == 43
+    assert key.who == person()
+    assert keys_of(str(file)) == (key,)
     assert file.stat().st_mode & 0o777 == 0o600
     file.chmod(0o644)
     with pytest.raises(UserError, match="chmod 600"):
-        _token_of(str(file))
+        keys_of(str(file))
     file.chmod(0o600)
-    file.write_text("short")
-    with pytest.raises(UserError, match="32 or more"):
-        _token_of(str(file))
+    file.write_text(f"# lab\nann@lab {'a' * 32}\n\nbob@lab {'b' * 40}  # until May\n")
+    assert keys_of(str(file)) == (Key("ann@lab", "a" * 32), Key("bob@lab", "b" * 40))
+    for wrong in ("short", f"ann lab {'a' * 32}", "ann@lab short", f"é {'a' * 32}"):
+        file.write_text(f"{'c' * 32}\n{wrong}\n")
+        with pytest.raises(UserError, match=":2: expected a token of 32"):
+            keys_of(str(file))
+    file.write_text("# nobody\n")
+    with pytest.raises(UserError, match="no token"):
+        keys_of(str(file))
 
 
 def test_without_the_extra_it_says_what_to_type(

@@ -13,6 +13,7 @@ from orchestrator.errors import TransientError
 from orchestrator.store import index
 from orchestrator.store.fleet_entries import (
     Added,
+    Asked,
     Checked,
     Drained,
     Entry,
@@ -70,6 +71,7 @@ def lines(board: str = "b") -> st.SearchStrategy[Entry]:
         st.builds(Recovering, **plain, how=st.just("reboot"), reason=st.just("lost")),
         st.builds(Released, **plain, reason=st.just("stale")),
         st.builds(Wiped, **plain),
+        st.builds(Asked, **plain, reason=st.just("a check")),
         st.builds(Removed, **plain),
         st.builds(Added, board=st.just(board), identity=st.sampled_from(IDENTITIES)),
     )

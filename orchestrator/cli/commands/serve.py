@@ -52,6 +52,11 @@ def _port(text: str) -> int:
     default="",
     help="browsers reach a proxy with TLS here: https://farm.example.org",
 )
+@click.option(
+    "--allow-actions",
+    is_flag=True,
+    help="pages may drain, reserve and check boards, start and stop runs; each is in the fleet log",
+)
 @options.fleet
 def command(
     port: int,
@@ -60,6 +65,7 @@ def command(
     tls_cert: str,
     tls_key: str,
     behind_proxy: str,
+    allow_actions: bool,
     inventory: str,
     state: str,
     runs: str,
@@ -77,4 +83,5 @@ def command(
         certificate=tls_cert,
         key=tls_key,
         behind_proxy=behind_proxy,
+        actions=allow_actions,
     )

@@ -21,6 +21,7 @@ def serve_project(
     certificate: str,
     key: str,
     behind_proxy: str,
+    actions: bool,
 ) -> int:
     """Serve until Ctrl-C.
 
@@ -47,5 +48,6 @@ def serve_project(
         Project(Path(inventory), Path(runs), Path(state)),
         place,
         lambda line: print(line, flush=True),
+        actions=actions,
     )
     return 0

@@ -1,28 +1,9 @@
 """`farm boards reserve`."""
 
-import re
-
 import click
 
 from orchestrator.cli.parsing import Section, declare, options, types
-
-_UNITS = {"min": 60.0, "h": 3600.0, "d": 86400.0}
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(min|h|d)")
-LONGEST_D = 31
-
-
-def length(text: str) -> float:
-    """Seconds of `30min`, `2h` or `1.5d`.
-
-    Raises:
-        ValueError: it is no length of time, or longer than a month.
-    """
-    found = _LENGTH.fullmatch(text.strip())
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
-    if not 0 < seconds <= LONGEST_D * 86400:
-        expected = f"30min, 2h or 1d, up to {LONGEST_D}d"
-        raise ValueError(f"expected a time such as {expected}, not {text!r}")
-    return seconds
+from orchestrator.reporting.durations import length
 
 
 @declare(
