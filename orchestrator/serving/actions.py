@@ -29,7 +29,7 @@ from orchestrator.store.going import LOCK
 
 REASON = 300  # characters
 BEGINS_WITHIN_S = 60.0
-"""How long a page waits to hear that a run begins, or is refused; the run itself has all the time."""
+"""How long a page waits to hear that a run begins or is refused; the run has all the time."""
 POLL_S = 0.1
 
 
