@@ -210,8 +210,9 @@ def _with_intervals(
         (kind, far): [] for kind in present for far in fars
     }
     for weights in identity_weights(searches.identity, searches.mated, bootstrap, seed):
-        for kind, far in drawn:
-            drawn[kind, far].append(machines[kind](weights, far))
+        for kind, machine in machines.items():
+            for far, rates in machine.rates(weights, fars).items():
+                drawn[kind, far].append(rates)
     tables: dict[TrialKind, dict[float, Tar]] = {kind: {} for kind in kinds}
     identity = searches.identity[searches.mated]
     if "search" in kinds and "search" not in present:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -109,9 +109,8 @@ def identity_weights(
         weights = np.zeros((rows, identity.size), np.int32)
         for member, code in groups:
             size = int(code.max()) + 1
-            drawn = random.integers(0, size, (rows, size)) + np.arange(rows)[:, None] * size
-            counts = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
-            weights[:, member] = counts[:, code]
+            for row, drawn in zip(weights, random.integers(0, size, (rows, size)), strict=True):
+                row[member] = np.bincount(drawn, minlength=size).take(code)
         yield weights
 
 
@@ -126,43 +125,61 @@ class TarReplicates:
     def __init__(self, searches: Searches, trial: NDArray[np.bool_]) -> None:
         probes = np.flatnonzero(trial)
         order = np.argsort(-searches.impostor[probes], kind="stable")
-        self._trial = probes[order]
+        self._trials, self._trial = probes, probes[order]
         self._impostor = searches.impostor[self._trial]
         hits = np.flatnonzero(searches.hit)
         self._hit = hits[np.argsort(-searches.mate[hits], kind="stable")]
         self._minus_mate = -searches.mate[self._hit]
         self._mated = np.flatnonzero(searches.mated)
 
-    def __call__(self, weights: NDArray[np.int32], far: float) -> Float64:
-        """TAR at ``far`` of each sample, float64 ``(b,)``; weights int32 ``(b, P)``."""
-        trials = weights[:, self._trial].sum(axis=1)
-        allowed = np.floor(far * trials + 1e-9).astype(np.int64)
-        size = self._trial.size
-        reach = min(size, int(1.5 * far * size) + 200)  # nearly always deep enough
-        edge = self._edge(weights, allowed, reach)
-        if edge is None:
-            edge = self._edge(weights, allowed, size)
-        assert edge is not None
-        cumulative = np.zeros((len(weights), self._hit.size + 1), np.int64)
-        np.cumsum(weights[:, self._hit], axis=1, out=cumulative[:, 1:])
-        accepted = np.searchsorted(self._minus_mate, -edge, side="left")
-        total = weights[:, self._mated].sum(axis=1)
-        rates: Float64 = cumulative[np.arange(len(weights)), accepted] / np.maximum(total, 1)
-        return rates
+    def rates(self, weights: NDArray[np.int32], fars: Sequence[float]) -> dict[float, Float64]:
+        """TAR of each sample at each FAR, float64 ``(b,)``; weights int32 ``(b, P)``.
 
-    def _edge(
-        self, weights: NDArray[np.int32], allowed: NDArray[np.int64], reach: int
-    ) -> Float32 | None:
-        """The score that must be exceeded, ``(b,)``; None when ``reach`` was not deep enough."""
+        The probes are put into order once for all FARs.
+        """
+        trials = weights.take(self._trials, axis=1).sum(axis=1)
+        edges = self._edges(weights, trials, fars)
+        accepted = {
+            far: np.searchsorted(self._minus_mate, -edge, side="left")
+            for far, edge in edges.items()
+        }
+        total = np.maximum(weights.take(self._mated, axis=1).sum(axis=1), 1)
+        hits = weights.take(self._hit, axis=1)
+        found: dict[float, Float64] = {}
+        done, counted = 0, np.zeros(len(weights), np.int64)  # hits that all samples accept so far
+        for far in sorted(accepted, key=lambda each: int(accepted[each].min(initial=0))):
+            places = accepted[far]
+            first, last = int(places.min(initial=0)), int(places.max(initial=0))
+            counted = counted + hits[:, done:first].sum(axis=1)
+            done = first
+            beyond = np.zeros((len(weights), last - first + 1), np.int64)
+            np.cumsum(hits[:, first:last], axis=1, out=beyond[:, 1:])
+            found[far] = (counted + beyond[np.arange(len(weights)), places - first]) / total
+        return found
+
+    def _edges(
+        self, weights: NDArray[np.int32], trials: NDArray[np.int64], fars: Sequence[float]
+    ) -> dict[float, Float32]:
+        """The score that must be exceeded at each FAR, ``(b,)``."""
+        size, deepest = self._trial.size, max(fars)
+        reach = min(size, int(1.5 * deepest * size) + 200)  # nearly always deep enough
+        while True:
+            cumulative = np.cumsum(weights.take(self._trial[:reach], axis=1), axis=1)
+            allowed = {far: np.floor(far * trials + 1e-9).astype(np.int64) for far in fars}
+            if reach == size or (cumulative[:, -1] > allowed[deepest]).all():
+                return {far: self._edge(cumulative, allowed[far]) for far in fars}
+            reach = size
+
+    def _edge(self, cumulative: NDArray[np.int64], allowed: NDArray[np.int64]) -> Float32:
+        """The score that must be exceeded; -inf where the budget covers every trial."""
+        reach = cumulative.shape[1]
         if reach == 0:
-            return np.full(len(weights), -np.inf, np.float32)
-        cumulative = np.cumsum(weights[:, self._trial[:reach]], axis=1)
-        place = (cumulative <= allowed[:, None]).sum(axis=1)
-        beyond = place >= reach
-        if beyond.any() and reach < self._trial.size:
-            return None
+            return np.full(len(cumulative), -np.inf, np.float32)
+        place = np.empty(len(allowed), np.int64)
+        for sample, most in enumerate(allowed):
+            place[sample] = np.searchsorted(cumulative[sample], most, side="right")
         edge: Float32 = self._impostor[np.minimum(place, reach - 1)]
-        edge[beyond] = -np.inf  # the budget covers every trial
+        edge[place >= reach] = -np.inf
         return edge
 
 

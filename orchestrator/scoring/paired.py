@@ -155,10 +155,9 @@ def compare(
     change = right_second.astype(np.int32) - right_first.astype(np.int32)
     clustered = np.unique(first.identity[first.mated]).size < right_first.size
     for weights in identity_weights(first.identity, first.mated, bootstrap, seed):
+        before, after = machine_first.rates(weights, far), machine_second.rates(weights, far)
         for target in far:
-            replicates[target].append(
-                machine_second(weights, target) - machine_first(weights, target)
-            )
+            replicates[target].append(after[target] - before[target])
         if clustered:
             mine = weights[:, first.mated]
             rank1.append((mine * change).sum(axis=1) / np.maximum(mine.sum(axis=1), 1))

@@ -99,7 +99,7 @@ def test_a_replicate_is_the_tar_of_the_resampled_probes(ties, far, kind):
     found = searches(mated=120, unknown=90, each=3, ties=ties, failed=0.05)
     machine = TarReplicates(found, impostor_trials(found, kind))
     (weights,) = identity_weights(found.identity, found.mated, 30, 4)
-    got = machine(weights, far)
+    got = machine.rates(weights, (far,))[far]
     for row, weight in enumerate(weights):
         chosen = np.repeat(np.arange(weight.size), weight)
         resampled = Searches(
@@ -123,7 +123,7 @@ def test_a_deep_budget_beyond_the_first_reach_is_found():
     machine = TarReplicates(found, impostor_trials(found, "search"))
     weights = np.ones((2, 2000), np.int32)
     weights[0, order[:1000]] = 0
-    got = machine(weights, 0.1)
+    got = machine.rates(weights, (0.1,))[0.1]
     kept = np.sort(found.impostor[order[1000:]])[::-1]
     right = found.hit & (found.mate > kept[100]) & (weights[0] > 0)
     assert got[0] == pytest.approx(right.sum() / 1000)
