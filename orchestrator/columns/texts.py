@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from orchestrator.results import CellResult, Estimate, Tar, Verdict
 
@@ -94,14 +95,19 @@ def bytes_text(count: int | None) -> str:
     return DASH if count is None else f"{count / 1e6:.1f} MB"
 
 
-def row_name(result: CellResult, results: Sequence[CellResult]) -> str:
-    """The row's hardware, with its quantization where several rows have that hardware, and with
-    the row's own name where even so several are called alike."""
-    if sum(other.hardware == result.hardware for other in results) < 2:
-        return result.hardware
-    named = _quantized(result)
-    alike = sum(_quantized(other) == named for other in results) > 1
-    return f"{named} ({result.name})" if alike else named
+def row_names(results: Sequence[CellResult]) -> Callable[[CellResult], str]:
+    """What names a row among these: its hardware, with its quantization where several rows have
+    that hardware, and with the row's own name where even so several are called alike."""
+    hardware = Counter(result.hardware for result in results)
+    quantized = Counter(_quantized(result) for result in results)
+
+    def name(result: CellResult) -> str:
+        if hardware[result.hardware] < 2:
+            return result.hardware
+        named = _quantized(result)
+        return f"{named} ({result.name})" if quantized[named] > 1 else named
+
+    return name
 
 
 def _quantized(result: CellResult) -> str:

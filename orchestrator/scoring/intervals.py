@@ -164,7 +164,8 @@ class TarReplicates:
         size, deepest = self._trial.size, max(fars)
         reach = min(size, int(1.5 * deepest * size) + 200)  # nearly always deep enough
         while True:
-            cumulative = np.cumsum(weights.take(self._trial[:reach], axis=1), axis=1)
+            top = weights.take(self._trial[:reach], axis=1)
+            cumulative = np.cumsum(top, axis=1, dtype=np.int64)
             allowed = {far: np.floor(far * trials + 1e-9).astype(np.int64) for far in fars}
             if reach == size or (cumulative[:, -1] > allowed[deepest]).all():
                 return {far: self._edge(cumulative, allowed[far]) for far in fars}

@@ -172,12 +172,21 @@ def sustained(times: RawTimes, conditions: Conditions, points: int = CURVE) -> S
     Each point joins consecutive inferences, at least `_LEAST` of them where there are as many.
     """
     count = len(times.device_ns)
-    parts = np.array_split(np.arange(count), max(1, min(points, count // _LEAST)))
-    device = times.device_ns / 1e6
+    points = max(1, min(points, count // _LEAST))
+    least, longer = divmod(count, points)
+    cut = longer * (least + 1)  # before it, a point joins one inference more than after it
+
+    def parts(values: NDArray[Any]) -> list[NDArray[Any]]:
+        first, second = values[:cut], values[cut:].reshape(points - longer, least)
+        return [first.reshape(longer, least + 1), second] if longer else [second]
+
+    begun = [part.mean(axis=1) / 1e9 for part in parts(times.begin_ns)]
+    device = [np.percentile(part, (50, 90), axis=1) for part in parts(times.device_ns / 1e6)]
+    p50, p90 = np.concatenate(device, axis=1)
     return Sustained(
-        np.array([times.begin_ns[part].mean() / 1e9 for part in parts]),
-        np.array([np.percentile(device[part], 50) for part in parts]),
-        np.array([np.percentile(device[part], 90) for part in parts]),
+        np.concatenate(begun),
+        p50,
+        p90,
         conditions.series("temperature_c"),
         [
             (number(sample.get("at_s")), clock)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.columns.base import Column, Part
-from orchestrator.columns.texts import DASH, row_name
+from orchestrator.columns.texts import DASH, row_names
 from orchestrator.results import CellResult, Energy
 
 
@@ -23,7 +23,8 @@ def energy_text(result: CellResult) -> str:
 
 
 def _footnotes(results: Sequence[CellResult]) -> list[str]:
-    drawn = {row_name(r, results).rstrip("*"): energy_text(r) for r in results if energy_text(r)}
+    name = row_names(results)
+    drawn = {name(r).rstrip("*"): energy_text(r) for r in results if energy_text(r)}
     if not drawn:
         return []
     listed = "; ".join(f"{name} {text}" for name, text in drawn.items())

@@ -20,7 +20,7 @@ from orchestrator.columns.texts import (
     milliseconds,
     percent,
     points,
-    row_name,
+    row_names,
     tar_text,
     time_text,
 )
@@ -115,11 +115,12 @@ def _row_notes(results: Sequence[CellResult], most: int | None) -> list[str]:
     """Of each row what only it has: a doubtful time, images that failed."""
     suspect = [r for r in results if r.verdict == Verdict.SUSPECT]
     failed = [r for r in results if _failed(r)]
+    name = row_names(results)
     return [
-        *(f"{row_name(r, results)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect[:most]),
+        *(f"{name(r)}: {_doubt(r)}: {r.verdict_reason}." for r in suspect[:most]),
         *_others(suspect, most, "is", Verdict.SUSPECT),
         *(
-            f"{row_name(r, results)}: {counted(_failed(r), 'image')} failed and "
+            f"{name(r)}: {counted(_failed(r), 'image')} failed and "
             f"{'counts as a miss' if _failed(r) == 1 else 'count as misses'}"
             for r in failed[:most]
         ),
@@ -170,18 +171,20 @@ def _doubt(result: CellResult) -> str:
 def _warnings(results: Sequence[CellResult], most: int | None) -> list[str]:
     """Each warning once, with the rows that it is of."""
     rows: dict[str, list[str]] = {}
+    name = row_names(results)
     for result in results:
         for warning in result.warnings:
-            rows.setdefault(warning, []).append(row_name(result, results))
+            rows.setdefault(warning, []).append(name(result))
     return [f"{_names(list(dict.fromkeys(names)), most)}: {text}" for text, names in rows.items()]
 
 
 def _different_paces(results: Sequence[CellResult], most: int | None) -> list[str]:
     """Encoders of one board that were measured while its processor was of different speed."""
     by_board: dict[str, list[tuple[float, str]]] = {}
+    name = row_names(results)
     for result in results:
         if result.latency is not None and result.latency.yardstick_ms:
-            pair = (result.latency.yardstick_ms, row_name(result, results))
+            pair = (result.latency.yardstick_ms, name(result))
             by_board.setdefault(result.board, []).append(pair)
     notes = [
         f"{slow[1]} and {fast[1]} were measured on {board} while its processor was of different "
@@ -197,8 +200,9 @@ def _different_paces(results: Sequence[CellResult], most: int | None) -> list[st
 
 def _shared(emulated: Sequence[CellResult], most: int | None) -> list[str]:
     by_artifact: dict[tuple[str, ...], list[str]] = {}
+    name_of = row_names(emulated)
     for result in emulated:
-        name = row_name(result, emulated).rstrip("*")
+        name = name_of(result).rstrip("*")
         before = result.detector.artifact_sha256 if result.detector else ""
         names = by_artifact.setdefault((result.artifact_sha256, before, result.machine), [])
         if name not in names:
@@ -214,10 +218,11 @@ def _shared(emulated: Sequence[CellResult], most: int | None) -> list[str]:
 def _processors(emulated: Sequence[CellResult]) -> list[str]:
     """What another processor made of a file that this host ran as well."""
     by_machine: dict[str, list[str]] = {}
+    name_of = row_names(emulated)
     for result in emulated:
         found = result.provenance.get("parity", {}).get("processor")
         if found:
-            name = row_name(result, emulated).rstrip("*")
+            name = name_of(result).rstrip("*")
             said = by_machine.setdefault(found["machine"], [])
             words = f"{name} {processor_words(found)}"
             if words not in said:
@@ -261,7 +266,7 @@ def _differences(results: Sequence[CellResult], most: int | None) -> list[str]:
             f"No row's {found.main.words} differs significantly from float32's ({how} over "
             f"{counted(len(compared), 'comparison')}): do not rank the rows."
         ]
-    names = _names([row_name(result, results) for result in real], most)
+    names = _names(list(map(row_names(results), real)), most)
     return [
         f"↓ ↑ {found.main.words} differs significantly from float32's ({how}, p < 0.05): {names}."
     ]
