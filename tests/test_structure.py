@@ -30,7 +30,6 @@ LONG_FUNCTIONS: Mapping[str, tuple[str, ...]] = {
     ),
     "its documented arguments are most of it": (
         "orchestrator.fleet.session.client.measure",
-        "orchestrator.scoring.paired.compare",
         "orchestrator.scoring.searching.search",
     ),
     "one check after the other, each on what the one before read": (
