@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest
 FAST := $(PYTEST) -m "not slow" -n 4 --dist loadfile
 SLOWEST := $(if $(IN_CI),--durations=20 --durations-min=3)
 
-.PHONY: run test test-fast test-all test-vendor test-soak check lint types imports agent-python bench docs dist dist-check pictures setup setup-dev setup-real clean
+.PHONY: run test test-fast test-all test-vendor test-userlands test-soak check lint types imports agent-python bench docs dist dist-check pictures setup setup-dev setup-real clean
 
 run: setup
 	$(BIN)/farm run matrix.yaml
@@ -40,6 +40,10 @@ test-all: setup-real
 test-vendor: setup-dev
 	$(BIN)/farm toolchain install rknn --yes
 	$(PYTEST) -m vendor -n 2 --dist loadfile --timeout 600 $(SLOWEST)
+
+# The agent's tests in an aarch64, an armv7l and a Buildroot-like userland; QEMU takes its time.
+test-userlands: setup-dev
+	for name in aarch64 armv7l busybox; do $(BIN)/python -m tests.userlands $$name || exit 1; done
 
 test-soak: setup-dev
 	$(PYTEST) -m soak --timeout 600

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,10 @@ import pytest
 
 from orchestrator.fleet.session.client import Preprocessing
 
+from .pipes import PYTHON
+
 MODEL = Path(__file__).parents[2] / "models" / "synthface-ir.onnx"
+OWN = pytest.mark.skipif(sys.executable != PYTHON, reason="is about this host's own Python")
 FACE = 112
 """The model's input; preparing so large an image takes the agent milliseconds."""
 SIZE = 16
@@ -56,8 +62,17 @@ def open_timed(session, path, size=SIZE, timeout_s=10.0, **options):
     )
 
 
+@functools.cache
+def lacks(module: str) -> bool:
+    """Whether the Python that runs agents is without a module."""
+    asked = subprocess.run([PYTHON, "-c", f"import {module}"], capture_output=True, check=False)
+    return asked.returncode != 0
+
+
 def open_onnx(session, path=MODEL, size=FACE, timeout_s=60.0, **options):
     """Open an ONNX file in onnxruntime."""
+    if lacks("onnxruntime"):
+        pytest.skip(f"needs onnxruntime in {PYTHON}")
     return session.open_model(
         runtime="onnxruntime",
         artifact=str(path),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +63,9 @@ def check(case: Case, got, images) -> None:
     """Raise unless the features are the reference's, as closely as the case says."""
     want = case.reference(images)
     assert got.shape == want.shape
+    if case.runtime == "onnxruntime" and sys.executable != PYTHON:
+        # Another processor's kernels sum in another order.
+        case = replace(case, cosine=0.9999, within=0.05)
     if case.cosine is None:
         assert got.tobytes() == want.tobytes()
         return

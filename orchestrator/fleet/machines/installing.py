@@ -141,14 +141,14 @@ def write_wrappers(recipe: Recipe, folder: Path, qemu: str) -> tuple[Path, Path]
     place.mkdir(exist_ok=True)
     environment = {"PYTHONHOME": str(root / "usr")}
     site = folder / "site" if recipe.wheels else root / "usr/lib/python3/dist-packages"
-    environment["PYTHONPATH"] = str(site)
     if recipe.libraries:
         environment["LD_LIBRARY_PATH"] = ":".join(str(root / each) for each in recipe.libraries)
     given = [word for name, value in environment.items() for word in ("-E", f"{name}={value}")]
     python, shell = place / "python3", place / "sh"
-    _script(
-        python, recipe, [qemu, "-0", str(python), "-L", str(root), *given, root / recipe.python]
-    )
+    # What somebody set on the board comes first, as on any.
+    own = f' -E "PYTHONPATH=${{PYTHONPATH:+$PYTHONPATH:}}"{shlex.quote(str(site))}'
+    program = f"{own} {shlex.quote(str(root / recipe.python))}"
+    _script(python, recipe, [qemu, "-0", str(python), "-L", str(root), *given], program)
     # busybox does what it is called (`-0`); `${0##*/}` is the link's name.
     busybox = root / "bin/busybox"
     every = place / "busybox"
