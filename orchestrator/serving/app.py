@@ -5,7 +5,7 @@ Handlers that read files are plain functions, which Starlette runs in threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from orchestrator.serving.fleet import FleetView, holders
 from orchestrator.serving.forms import Forms, asked_by
 from orchestrator.serving.guard import Guard
 from orchestrator.serving.live import Channels, messages
-from orchestrator.serving.pages.boards import GONE, board_about, board_page, boards_page
+from orchestrator.serving.pages.boards import GONE, Sample, board_about, board_page, boards_page
 from orchestrator.serving.pages.compare import compare_page
 from orchestrator.serving.pages.run import COLOURS, run_facts
 from orchestrator.serving.pages.runs import Asked, runs_page
@@ -231,16 +231,28 @@ class Site:
             raise HTTPException(404, "the inventory has no such board, nor has the fleet log")
         held = holders(self.catalogue).get(name)
         entries = self.catalogue.entries()
-        samples = {}
-        for entry in [each for each in entries if held is not None and each.name == held.run]:
-            follower = self.catalogue.follower(entry)
-            with follower.lock:
-                samples[entry.name] = list(follower.sensors.get(name, ()))
+        samples = self._sensors(name, held.run if held is not None else "", entries)
         about = board_about(board, fleet.standings[name]) if board is not None else GONE
         values = about | board_page(name, held, history, samples, entries)
         checking = self.actions is not None and self.actions.checking(name)
         values |= {"may": self._may(request), "checking": checking, "listed": board is not None}
         return _html("board.html.j2", nav="boards", **values)
+
+    def _sensors(self, board: str, run: str, entries: Sequence[Entry]) -> dict[str, list[Sample]]:
+        """What a board's sensors said in the run that has it, else in the newest that timed it."""
+        wanted = run or _newest_with(board, entries)
+        found = {}
+        for entry in [each for each in entries if each.name == wanted]:
+            follower = self.catalogue.follower(entry)
+            with follower.lock:
+                found[entry.name] = list(follower.sensors.get(board, ()))
+        return found
+
+
+def _newest_with(board: str, entries: Sequence[Entry]) -> str:
+    """The newest run in which a board has figures."""
+    named = (e.name for e in entries if any(p["board"] == board for p in e.listed.points.values()))
+    return next(named, "")
 
 
 def application(site: Site, access: Access) -> Guard:

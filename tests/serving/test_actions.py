@@ -56,6 +56,18 @@ def test_each_action_is_in_the_fleet_log_with_who(site: Site) -> None:
     assert "/boards/vim3/unreserve" in his
 
 
+def test_a_program_sends_its_token_in_place_of_a_form(site: Site) -> None:
+    send = {"method": "POST", "Content_Type": FORM, "Content_Length": "0"}
+    found = site.get(
+        "/boards/vim3/drain", admitted=False, Authorization=f"Bearer {site.token}", **send
+    )
+    assert found.status == 303
+    assert [each.by for each in log(site)] == [ANN]
+    wrong = {"Authorization": f"Bearer {site.token[:-1]}", **site.cookie}
+    assert site.get("/boards/vim3/undrain", **wrong, **send).status == 401
+    assert len(log(site)) == 1
+
+
 @pytest.mark.parametrize("path", [*(f"/boards/vim3/{each}" for each in ACTIONS), "/run"])
 def test_no_other_site_can_send_a_form(site: Site, path: str) -> None:
     own = f"http://{site.host}"
@@ -88,7 +100,7 @@ def test_what_is_not_there_cannot_be_changed(site: Site) -> None:
 def test_pages_have_forms_only_where_they_may_act(site: Site, tmp_path: Path) -> None:
     with going(tmp_path / "runs" / "a"):
         time.sleep(0.6)  # the list is looked at again
-        for path in ("/boards/vim3", "/runs/a", "/plan?matrix=matrix.yaml"):
+        for path in ("/boards/vim3", "/runs/a"):
             assert "form" in Page(site.get(path).text).elements
         assert "/runs/a/cancel" in site.get("/runs/a").text
         with serving(tmp_path) as only_reads:

@@ -38,6 +38,7 @@ PAGES = (
     "/boards",
     "/boards/vim3",
     "/plan",
+    "/runs/live",
     "/nowhere",
 )
 
@@ -55,7 +56,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(root: Path) -> Iterator[Site]:
-    with going(root / "runs" / "live"), serving(root) as found:
+    with going(root / "runs" / "live"), serving(root, actions=True) as found:
         yield found
 
 

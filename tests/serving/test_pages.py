@@ -206,6 +206,13 @@ def test_a_plan_is_what_farm_plan_says(tmp_path: Path) -> None:
     assert f"{found['to_do']} to do; takes {found['takes']}" in page
 
 
+def test_a_board_shows_what_its_sensors_said_in_its_newest_run(site: Site) -> None:
+    page = site.get("/boards/vim3").text
+    assert "Temperature in run 20260102-000000-bbbb" in page
+    assert "Clock in run 20260102-000000-bbbb" in page
+    assert "51 to 69 °C" in page
+
+
 def test_a_reservation_is_seen_with_who_comes_next(tmp_path: Path) -> None:
     with serving(tmp_path) as site:
         log = FleetLog(tmp_path / "runs")
