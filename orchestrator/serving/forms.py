@@ -104,7 +104,7 @@ def _taking(
         except ValueError:
             raise HTTPException(400, "these are no fields of a form") from None
         form = {name: values[-1] for name, values in sent.items()}
-        # No browser sends this header by itself, so whoever does knows the token.
+        # Browsers do not send it by themselves: whoever does knows the token.
         by_program = "authorization" in request.headers
         if not by_program and not same(form.get(FORM, ""), key.form):
             raise HTTPException(403, "this form is not from a page of this server; open it again")
