@@ -157,7 +157,7 @@ OLD_AND_NEW = [
     )
     for case in [*NATIVE, *REAL]
     for version in ("3.6", "3.13")
-    if version in PYTHONS
+    if version in PYTHONS and sys.executable == PYTHON
 ]
 
 

@@ -12,6 +12,7 @@ import pytest
 from orchestrator import machines
 from orchestrator.cli.main import main
 from orchestrator.errors import UserError
+from orchestrator.execution.local_backend import host_plan
 from orchestrator.fleet.boards.entry import identity
 from orchestrator.hashing import digest
 from orchestrator.planning.facts import identity_of
@@ -132,3 +133,11 @@ def test_two_processors_share_neither_row_nor_key(project: Request) -> None:
     assert "emulated_machine" not in params[0]
     work = {plan._work(step).to_text() for step in steps}
     assert len(work) == 2
+
+
+def test_a_prediction_needs_no_processor_and_does_not_claim_one(project: Request) -> None:
+    """This process computes it, on this host's own."""
+    plan = host_plan(project)
+    assert {board.machine for board in plan.boards.values()} == {""}
+    assert {encoder_backend(cell.probe) for cell in plan.cells} == {"onnxruntime (emulated)"}
+    assert {board.hardware for board in plan.boards.values()} == {"This host"}
