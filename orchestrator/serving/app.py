@@ -133,7 +133,9 @@ class Site:
         if entry is None and name:
             raise HTTPException(404, "there is no such run")
         channel = await self.channels.of(entry) if entry is not None else None
-        number = request.headers.get("last-event-id") or request.query_params.get("since", "")
+        # A page that comes back to the screen adds what it has to its address: the last one counts.
+        asked = request.query_params.getlist("since")
+        number = request.headers.get("last-event-id") or (asked[-1] if asked else "")
         since = int(number) if number.isdecimal() and len(number) < 16 else 0
         found = messages(channel, since, self._shown if is_now else None, name)
         return StreamingResponse(found, media_type="text/event-stream")

@@ -27,6 +27,8 @@ from .site import Site, serving
 AXE = Path(__file__).parents[1] / "reporting" / "vendor" / "axe.min.js"
 AXE_RUN = """axe.run().then((found) =>
   found.violations.map((v) => [v.id, v.impact, v.nodes.map((n) => n.html.slice(0, 200))]))"""
+HIDDEN = """Object.defineProperty(document, "hidden", {value: %s, configurable: true});
+  document.dispatchEvent(new Event("visibilitychange"))"""
 SMALL = Size(40, 20)
 PAGES = (
     "/now",
@@ -100,6 +102,14 @@ def test_a_run_is_watched_to_its_end(browser: Browser, site: Site, root: Path) -
     changed.result["rank1"] = {"value": 0.125, "low": 0.1, "high": 0.2}
     log.append(changed)
     browser.until("document.getElementById('results').innerText.includes('12.50')")
+    before = site.connections
+    browser.run(HIDDEN % "true")
+    while site.connections >= before:
+        time.sleep(0.02)
+    log.append(StepProgress(step="measure/vim3", board="vim3", **how_far | {"done": 170}))
+    assert "170 of 200" not in browser.run(text), "a page that nobody sees is not kept up to date"
+    browser.run(HIDDEN % "false")
+    browser.until(f"{tile}.innerText.includes('170 of 200 inferences')")
     log.append(RunFinished(exit_code=0, outcome="complete"))
     log.close()
     browser.until("document.getElementById('live').innerText === 'The run has ended.'")

@@ -18,11 +18,26 @@
   setInterval(tick, 1000);
   tick();
   if (!state || !state.dataset.live) return;
-  const source = new EventSource(state.dataset.live);
-  source.onopen = () => { state.textContent = ""; };
-  source.onerror = () => { state.textContent = "The server does not answer; trying again …"; };
-  source.onmessage = (event) => {
-    for (const [id, html] of Object.entries(JSON.parse(event.data))) {
+  // A browser has six connections to a server: a tab that nobody sees keeps none.
+  let source = null, over = false, last = "";
+  const connect = () => {
+    if (source || over || document.hidden) return;
+    const since = last && "&since=" + last; // the last of two counts
+    source = new EventSource(state.dataset.live + since);
+    source.onopen = () => { state.textContent = ""; };
+    source.onerror = () => { state.textContent = "The server does not answer; trying again …"; };
+    source.onmessage = (event) => { last = event.lastEventId; show(JSON.parse(event.data)); };
+    source.addEventListener("over", () => {
+      state.textContent = "The run has ended.";
+      if (state.dataset.live.includes("now=1")) return;
+      over = true;
+      disconnect();
+    });
+    source.addEventListener("reload", () => { disconnect(); location.reload(); });
+  };
+  const disconnect = () => { if (source) source.close(); source = null; };
+  const show = (parts) => {
+    for (const [id, html] of Object.entries(parts)) {
       const part = document.getElementById(id);
       if (!part) { location.reload(); return; } // a board came to the run
       const focused = part.contains(document.activeElement) && document.activeElement.getAttribute("href");
@@ -34,9 +49,8 @@
     }
     tick();
   };
-  source.addEventListener("over", () => {
-    state.textContent = "The run has ended.";
-    if (!state.dataset.live.includes("now=1")) source.close();
-  });
-  source.addEventListener("reload", () => { source.close(); location.reload(); });
+  document.addEventListener("visibilitychange", () => { if (document.hidden) disconnect(); else connect(); });
+  addEventListener("pagehide", disconnect);
+  addEventListener("pageshow", connect);
+  connect();
 })();
