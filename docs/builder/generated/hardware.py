@@ -16,8 +16,8 @@ RAN: Mapping[str, str] = {
 # What the tests run in a vendor's place, by runtime; the file says more.
 SUBSTITUTES: Mapping[str, tuple[str, str]] = {
     "onnxruntime": (
-        "the real library, on x86; on 64-bit Arm under QEMU",
-        "tests/cli/test_aarch64.py",
+        "the real library, on x86; on 64-bit and 32-bit Arm under QEMU",
+        "tests/run/test_machines.py",
     ),
     "tensorrt": (
         "a pretended `tensorrt` with the real bindings' names, and a pretended `trtexec`; "
@@ -26,15 +26,17 @@ SUBSTITUTES: Mapping[str, tuple[str, str]] = {
     ),
     "tengine": (
         "a library compiled from Tengine's public declarations; Tengine's own library on an x86 "
-        "CPU where it is installed. The NPU never",
+        "CPU where it is installed. The former on 64-bit and 32-bit Arm under QEMU as well "
+        "(`make test-userlands`). The NPU never",
         "tests/agents/conformance.py",
     ),
     "rknn": (
-        "libraries compiled from Rockchip's public declarations, of both generations",
+        "libraries compiled from Rockchip's public declarations, of both generations, on x86 and "
+        "on 64-bit and 32-bit Arm under QEMU (`make test-userlands`)",
         "tests/agents/conformance.py",
     ),
     "rknn_simulator": (
-        "rknn-toolkit2's own simulator on x86 where it is installed; else a substitute",
+        "rknn-toolkit2's own simulator on x86, in every CI run (`make test-vendor`)",
         "tests/toolchains/test_rknn_real.py",
     ),
 }
@@ -51,7 +53,7 @@ TOOLS: Mapping[str, tuple[str, str]] = {
         "tests/toolchains/fake_tengine.py",
     ),
     "rknn": (
-        "rknn-toolkit2 for real where it is installed; else a substitute",
+        "rknn-toolkit2 for real, in every CI run (`make test-vendor`)",
         "tests/toolchains/test_rknn_real.py",
     ),
     "rknn1": ("a substitute: the 1.x toolkit is on no index", "tests/toolchains/test_rknn1.py"),
@@ -68,6 +70,11 @@ PARTS: tuple[tuple[str, str, str], ...] = (
         "Temperatures, clocks, throttling",
         "sysfs files written by the tests",
         "tests/agents/test_board_files.py",
+    ),
+    (
+        "Power that is cut",
+        "a virtual aarch64 board that boots; QEMU is killed",
+        "tests/run/test_virtual_board.py",
     ),
     ("Holding clocks", "sysfs files written by the tests", "tests/agents/test_pinning.py"),
     (
