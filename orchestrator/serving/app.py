@@ -27,7 +27,15 @@ from orchestrator.serving.fleet import FleetView, holders
 from orchestrator.serving.forms import Forms, asked_by
 from orchestrator.serving.guard import Guard
 from orchestrator.serving.live import Channels, messages
-from orchestrator.serving.pages.boards import GONE, Sample, board_about, board_page, boards_page
+from orchestrator.serving.pages.boards import (
+    GONE,
+    NO_BOARD,
+    Sample,
+    asked_lines,
+    board_about,
+    board_page,
+    boards_page,
+)
 from orchestrator.serving.pages.compare import compare_page
 from orchestrator.serving.pages.run import COLOURS, run_facts
 from orchestrator.serving.pages.runs import Asked, runs_page
@@ -223,7 +231,8 @@ class Site:
         """The fleet."""
         words = request.query_params.get("q", "")[:200]
         values = boards_page(self.fleet.read(), holders(self.catalogue), words)
-        return _html("boards.html.j2", nav="boards", **values)
+        asked = asked_lines(self.fleet.history(NO_BOARD))
+        return _html("boards.html.j2", nav="boards", asked=asked, **values)
 
     def board(self, request: Request) -> Response:
         """One board."""

@@ -114,6 +114,7 @@ def test_a_run_that_is_refused_says_why(site: Site) -> None:
     assert found.status == 409
     assert "matrix.yaml" in found.text
     assert [(each.event, each.by) for each in log(site)] == [("asked", ANN)]
+    assert "a run of matrix.yaml" in site.get("/boards").text
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from orchestrator.store.fleet_entries import Entry as Line
 from orchestrator.store.fleet_log import Standing
 from orchestrator.store.reservations import clock
 
+NO_BOARD = ""  # in the fleet log, of what was asked for that is no board's
 SHOWN = 40  # lines of a board's history
 Sample = tuple[float, float | None, float | None]
 
@@ -145,6 +146,15 @@ def board_page(
         "older": max(0, len(history) - SHOWN),
         "rows": _rows(name, entries),
     }
+
+
+def asked_lines(history: Sequence[Line]) -> list[dict[str, str]]:
+    """What was asked for on pages that is no board's, the newest first.
+
+    Args:
+        history: the fleet log's lines of `NO_BOARD`, oldest first.
+    """
+    return [_said(line) for line in reversed(history[-SHOWN:])]
 
 
 def _said(line: Line) -> dict[str, str]:
