@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ def test_rows_of_another_processor(tmp_path: Path) -> None:
     entries = entry("here", INT8) + entry("arm", INT8)
     boards = HOST + emulated("here", "host-cpu") + MACHINE.format("arm", "host-cpu")
     project.write(entries, boards, identities=4, unknown=2)
+    matrix = tmp_path / "matrix.yaml"
+    # QEMU would be timed for as long as is allowed; a matrix that times nothing says nothing of it.
+    matrix.write_text(re.sub(r"measurement:\n.*\n", "", matrix.read_text()))
     if machines.find("aarch64") is None or folder.startswith(str(tmp_path)):
         refused = project.farm("plan")
         assert refused.returncode == 2
