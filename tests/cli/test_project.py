@@ -166,10 +166,13 @@ def test_a_plan_keeps_what_it_found_of_the_model_and_makes_nothing_else(
     assert len(made) == 3
 
 
+NAMED = ("add", "show", "check", "who", "drain", "undrain", "record", "unreserve")
 ARGUMENTS = {
-    **{("boards", name): [name] for name in ("add", "show", "check", "who", "drain", "undrain")},
+    **{("boards", name): [name] for name in NAMED},
     **{("boards", name): ["x"] for name in ("remove", "wipe")},
     ("boards", "release"): ["x", "--reason", "y"],
+    ("boards", "emulate"): ["x", "--kind", "khadas-vim3"],
+    ("boards", "reserve"): ["x", "--for", "1h", "--why", "y"],
     ("compare",): ["a", "b"],
     ("explain",): ["ref"],
     ("gate",): ["--max-drop", "rank1=1"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from html import unescape
 from pathlib import Path
@@ -79,6 +80,14 @@ def test_a_figure_links_to_where_it_comes_from(site: Site, project: object) -> N
         assert f'id="{ident}"' in behind
     assert row.provenance["keys"]["measure"] in behind
     assert "lost: no result: rk: the link" in page
+
+
+def test_a_doubtful_time_is_never_shown_without_its_verdict(site: Site) -> None:
+    listed = site.get("/trends").text
+    shown = re.findall(r'#time">([^<]+ ms)</a>( <span class="SUSPECT">(\w+)</span>)?', listed)
+    assert [each[2] for each in shown].count("SUSPECT") >= 1
+    points = site.get("/trends?row=noisy").text
+    assert "SUSPECT" in points
 
 
 def test_the_list_is_filtered(site: Site) -> None:

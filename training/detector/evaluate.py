@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from orchestrator.calibration import calibrate, preprocess
 from orchestrator.detection import (
@@ -22,6 +21,7 @@ from orchestrator.detection import (
     letterbox,
     recognized,
 )
+from orchestrator.graphs.sessions import faithful_session
 from orchestrator.images.scenes import SceneSet
 from orchestrator.scoring import Estimate
 from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
@@ -37,7 +37,7 @@ Images = np.ndarray  # uint8 (n, h, w, 3)
 
 def found_by(model: bytes, images: Images, truth: TruthSet) -> list[Detections]:
     """What a model finds in each image, one image at a time as on a board."""
-    session = ort.InferenceSession(model)
+    session = faithful_session(model)
     shapes = [Output(o.name, (1, *o.shape[1:])) for o in session.get_outputs()]
     head, names = recognized(shapes, SIZE)
     ordered = tuple(next(o for o in shapes if o.name == name) for name in names)
