@@ -33,7 +33,7 @@ else
 endif
 
 test-all: setup-real
-	$(PYTEST) -m "slow and not soak and not vendor" -n 2 --dist loadfile --timeout 600 $(SLOWEST)
+	$(PYTEST) -m "slow and not soak and not vendor" -n 3 --dist loadfile --timeout 600 $(SLOWEST)
 
 # Vendors' own packages: Rockchip's toolkit with its simulator, in an environment that farm makes,
 # and onnxruntime-gpu without a card. 1.9 GB; what is installed stays for the next time.
