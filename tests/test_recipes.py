@@ -170,6 +170,7 @@ def test_each_recipe_is_one_short_file() -> None:
     assert len(re.findall(r"^\+", diff, re.MULTILINE)) <= MOST_CHANGED
 
 
+@pytest.mark.slow
 def test_a_new_kind_and_a_new_toolchain_have_rows_in_the_plan(
     changed: Path, tmp_path: Path
 ) -> None:

@@ -48,7 +48,17 @@ def lacking(case: Case, python: str) -> str:
     return ""
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+# One of each runtime; its other versions and schemes are among the slow tests.
+QUICK_CASES = ("onnxruntime", "timed", "tengine-timvx-uint8", "rknn2", "tensorrt-10.3.0")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(case, id=case.name, marks=() if case.name in QUICK_CASES else pytest.mark.slow)
+        for case in CASES
+    ],
+)
 def held(request, tmp_path_factory):
     """A case with a session that has its model open; shared by the tests of this file."""
     case, folder = request.param, tmp_path_factory.mktemp("agent")
@@ -67,7 +77,8 @@ def check(case: Case, got, images) -> None:
         # Another processor's kernels sum in another order.
         case = replace(case, cosine=0.9999, within=0.05)
     if case.cosine is None:
-        assert got.tobytes() == want.tobytes()
+        equal = got.tobytes() == want.tobytes()  # pytest would look for the difference for minutes
+        assert equal
         return
     a, b = got.astype(np.float64), want.astype(np.float64)
     cosine = (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))

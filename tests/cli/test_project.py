@@ -300,6 +300,7 @@ def interrupted(command: tuple[str, ...], folder: Path, after: float) -> tuple[i
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode(errors="replace")
 
 
+@pytest.mark.slow
 def test_a_project_without_a_terminal_stops_as_well(project: Path) -> None:
     words = [sys.executable, "-m", "orchestrator.cli.main", "plan", "--predict", "--limit", "200"]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}

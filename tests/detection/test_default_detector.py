@@ -56,6 +56,7 @@ def test_its_manifest_says_what_the_file_has() -> None:
     assert MODEL.stat().st_size < 1_000_000
 
 
+@pytest.mark.slow
 def test_it_finds_unseen_faces(session: ort.InferenceSession, spec: DetectorSpec) -> None:
     scenes = SceneSet(ScenesSet(images=9, first_image=700_000))
     boxes = [found(session, spec, scenes.image(k)) for k in range(len(scenes))]

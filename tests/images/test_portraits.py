@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from orchestrator.aligning.photo_rows import HostAlignedRows, photos_of
 from orchestrator.images.photos import RenderedPhotos
@@ -34,6 +35,7 @@ def test_the_roles_of_a_set_are_those_of_rendered_faces() -> None:
     assert gallery.fingerprint() != probes.fingerprint()
 
 
+@pytest.mark.slow
 def test_the_default_detector_finds_nearly_everybody() -> None:
     ids = np.arange(24)
     photos = RenderedPhotos(ids, np.zeros_like(ids), SIZE, 0, 0.5)

@@ -63,6 +63,7 @@ def test_boxes_points_and_subsets(scenes: SceneSet) -> None:
         assert (middle < image.boxes[known, 2:]).all()
 
 
+@pytest.mark.slow
 def test_the_points_are_on_the_features() -> None:
     """Without difficulty nothing covers a face: eyes are darker than the skin between them."""
     plain = SceneSet(ScenesSet(images=30, difficulty=0.0))

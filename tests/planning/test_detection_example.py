@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from orchestrator.preflight.planner import Plan, make_plan
 from orchestrator.request import Request
 
@@ -34,6 +36,7 @@ def test_five_rows_of_the_default_detector_on_the_default_boards(tmp_path):
         assert f"evaluate/{name}" in plan.graph.steps
 
 
+@pytest.mark.slow
 def test_five_rows_of_detector_and_recognizer_on_the_default_boards(tmp_path):
     plan = planned("pipeline", tmp_path)
     rows = {
