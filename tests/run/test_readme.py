@@ -15,8 +15,8 @@ from docs.builder.blocks import RUN_BY, blocks_of
 from .project import ROOT, Project
 
 PAGES = [page for (page, language), file in RUN_BY.items() if file == "tests/run/test_readme.py"]
-# `make test` runs this very test.
-NOT_HERE = ("make test",)
+# `make test` runs this very test; `farm serve` serves until Ctrl-C (tests/serving starts it).
+NOT_HERE = ("make test", "farm serve")
 MAY_END_WITH = {"farm gate": (0, 3)}
 
 
