@@ -1,21 +1,16 @@
-"""Where the environments are that `farm toolchain install` made, and what is in them.
-
-They are the user's, not a project's: a vendor's toolkit takes gigabytes. An environment exists
-once its record does, which is written last; whatever else lies in its folder is an installation
-that did not come to its end.
-"""
+"""Where the environments are that `farm toolchain install` made, and what is in them."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator import installations
+
 VARIABLE = "FARM_TOOLCHAINS"
-RECORD = "installed.json"
 
 
 @dataclass(frozen=True)
@@ -43,25 +38,12 @@ class Environment:
         return asdict(self)
 
 
-def root() -> Path:
-    """The folder of all environments: FARM_TOOLCHAINS, else farm's place among the user's data."""
-    named = os.environ.get(VARIABLE)
-    if named:
-        return Path(named).expanduser().absolute()
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser().absolute() / "farm" / "toolchains"
-
-
 def folder_of(name: str) -> Path:
     """The folder of one environment, whether it is there or not."""
-    return root() / name
+    return installations.place(VARIABLE, "toolchains") / name
 
 
 def find(name: str) -> Environment | None:
     """The environment of that name; None when it is not installed, not wholly or no more."""
-    try:
-        record = json.loads((folder_of(name) / RECORD).read_text("utf-8"))
-        found = Environment(**{key: record[key] for key in Environment.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return found if os.access(found.python, os.X_OK) else None
+    found = installations.recorded(folder_of(name), Environment)
+    return found if found is not None and os.access(found.python, os.X_OK) else None

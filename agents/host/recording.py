@@ -10,6 +10,7 @@ from typing import Any, Dict, List
 
 from .. import runtimes
 from ..measurement.telemetry import Telemetry
+from ..protocol.errors import AgentError
 from ..runtimes.support.places import FOLDERS
 from .facts import describe
 from .files import find
@@ -108,7 +109,7 @@ def _places(root: str) -> List[str]:
     for name in runtimes.names():
         try:
             stems += [each.split(".so")[0] for each in runtimes.descriptor(name).libraries]
-        except Exception:  # one that this Python cannot load has no library here that matters
+        except AgentError:  # one that this Python cannot load has no library here that matters
             continue
     for folder in FOLDERS:
         for stem in stems:

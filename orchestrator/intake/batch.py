@@ -30,7 +30,7 @@ def is_open(proto: ModelProto, name: str) -> bool:
     return not first.HasField("dim_value") or first.dim_value == 1
 
 
-def mend_zero(proto: ModelProto, name: str) -> str | None:
+def fix_zero(proto: ModelProto, name: str) -> str | None:
     """Make a batch of 0 or -1, with which some exporters mean an open one, 1; what was done."""
     info = next(i for i in proto.graph.input if i.name == name)
     first = info.type.tensor_type.shape.dim[0]

@@ -140,7 +140,7 @@ def _normalize(
     note(spatial.settle_spatial(proto))
     note(slopes.settle_slopes(proto))
     if not stated:
-        note(batch.mend_zero(proto, image.name))
+        note(batch.fix_zero(proto, image.name))
     if halves.other_floats(proto) & {"float64", "bfloat16"}:
         note(halves.to_float32(proto))
     computable = proto.SerializeToString() if len(changes) > before else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -405,11 +405,16 @@ class Inventory(FileSpec):
 
     def board(self, name: str) -> Board | None:
         """The board of that name, or None."""
-        return self._by_name.get(name)
+        return next(iter(self.named((name,))), None)
+
+    def named(self, names: Iterable[str]) -> list[Board]:
+        """The boards of these names, in the inventory's order."""
+        places = {self._places[name] for name in names if name in self._places}
+        return [self.boards[place] for place in sorted(places)]
 
     @cached_property
-    def _by_name(self) -> dict[str, Board]:
-        return {board.name: board for board in self.boards}
+    def _places(self) -> dict[str, int]:
+        return {board.name: place for place, board in enumerate(self.boards)}
 
 
 MATRIX_INSTEAD = (

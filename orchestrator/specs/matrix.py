@@ -133,10 +133,8 @@ class BoardSelector(Spec):
 
     def select(self, inventory: Inventory) -> tuple[Board, ...]:
         """The boards that this picks, in the inventory's order."""
-        if len(self.name) == 1:  # as in most entries, of which there may be thousands
-            board = inventory.board(self.name[0])
-            return (board,) if board is not None and self.fits(board) else ()
-        return tuple(board for board in inventory.boards if self.fits(board))
+        boards = inventory.named(self.name) if self.name else inventory.boards
+        return tuple(board for board in boards if self.fits(board))
 
 
 class Entry(Spec):

@@ -86,7 +86,7 @@ class Standing:
         """Whether a check must succeed before the board gets work."""
         return self.state != "ready"
 
-    def mend(self, board: str) -> str:
+    def remedy(self, board: str) -> str:
         """The command after which the board may get work again."""
         return f"farm boards {'undrain' if self.drained else 'check'} {board}"
 

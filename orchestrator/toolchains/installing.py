@@ -6,8 +6,6 @@ one stopped. The record that makes it an environment is written last, in one pie
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -21,14 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator import environments
+from orchestrator import environments, installations
 from orchestrator.environments import Environment
 from orchestrator.errors import ToolchainError, TransientError, UserError
 from orchestrator.toolchains.process import ToolRun, run_tool
 from orchestrator.toolchains.recipes import Recipe
 
 _PROGRESS = "installing.json"
-_LOCK = "lock"
 _VENV = "venv"
 _PIP_S = 3600.0
 _ASK_S = 120.0
@@ -223,14 +220,14 @@ def install(plan: Plan, prove: Callable[[Environment], Mapping[str, Any]], say: 
     recipe = plan.recipe
     folder = environments.folder_of(recipe.name)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(folder):
+    with installations.alone(folder):
         progress = folder / _PROGRESS
         done = _done(progress, plan.digest)
         if not done:
-            _clear(folder)
+            installations.clear(folder)
             _require_room(folder, plan.gigabytes)
         # From here on nothing looks installed.
-        (folder / environments.RECORD).unlink(missing_ok=True)
+        (folder / installations.RECORD).unlink(missing_ok=True)
         python = folder / _VENV / "bin" / "python"
         if "venv" not in done or not python.exists():
             say(f"virtual environment of {plan.python} in {folder}")
@@ -249,7 +246,7 @@ def install(plan: Plan, prove: Callable[[Environment], Mapping[str, Any]], say: 
         environment = Environment(recipe.name, str(folder), str(python), version, packages)
         say("a small model is converted, to prove that it works")
         proved = Environment(**{**environment.to_json(), "verified": dict(prove(environment))})
-        _write(folder / environments.RECORD, proved.to_json())
+        installations.write(folder / installations.RECORD, proved.to_json())
         progress.unlink(missing_ok=True)
     return proved
 
@@ -260,37 +257,12 @@ def remove(name: str) -> bool:
     Raises:
         UserError: it is being installed.
     """
-    folder = environments.folder_of(name)
-    if not folder.is_dir():
-        return False
-    with _alone(folder):
-        (folder / environments.RECORD).unlink(missing_ok=True)
-        shutil.rmtree(folder)
-    return True
+    return installations.remove(environments.folder_of(name))
 
 
 def unfinished(name: str) -> bool:
     """Whether an installation began and did not come to its end."""
     return (environments.folder_of(name) / _PROGRESS).exists()
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with open(folder / _LOCK, "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder} is being installed or removed by another process",
-                "wait for it to end",
-            ) from None
-        yield
-
-
-def _clear(folder: Path) -> None:
-    for entry in folder.iterdir():
-        if entry.name != _LOCK:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _require_room(folder: Path, gigabytes: float) -> None:
@@ -356,14 +328,5 @@ def _done(progress: Path, digest: str) -> list[str]:
 
 
 def _note(progress: Path, digest: str, done: list[str]) -> list[str]:
-    _write(progress, {"plan": digest, "done": done})
+    installations.write(progress, {"plan": digest, "done": done})
     return done
-
-
-def _write(path: Path, value: Any) -> None:
-    temporary = path.with_suffix(".part")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

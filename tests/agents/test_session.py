@@ -183,7 +183,7 @@ def picky_model(path, bound):
     return path
 
 
-def test_a_model_of_another_size_is_the_users_to_mend(board):
+def test_a_model_of_another_size_is_the_users_to_fix(board):
     told = r"takes float32 \['free', 3, 112, 112\].* makes float32 \[1, 3, 64, 64\]"
     with pytest.raises(UserError, match=told):
         open_onnx(board, size=64)

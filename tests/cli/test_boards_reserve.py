@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.boards.entries import by
+from orchestrator.fleet.boards.person import person
 from orchestrator.reporting.durations import length
 from orchestrator.store.fleet_entries import Reserved
 from orchestrator.store.fleet_log import FleetLog
@@ -40,7 +40,7 @@ def test_a_board_is_reserved_queued_for_and_given_back(farm: Farm, tmp_path: Pat
     assert "after ann@lab" in out.splitlines()[0]
     (shown,) = json.loads(farm("list", "--json")[1])
     first, second = shown["reserved"]
-    assert (first["by"], second["by"]) == ("ann@lab", by())
+    assert (first["by"], second["by"]) == ("ann@lab", person())
     assert second["begins"] == first["ends"] > time.time()
     assert second["ends"] - second["begins"] == 7200
     code, out, _ = farm("list")
@@ -51,7 +51,7 @@ def test_a_board_is_reserved_queued_for_and_given_back(farm: Farm, tmp_path: Pat
     assert "not reserved by bob@lab; by ann@lab" in farm("unreserve", "one", "--of", "bob@lab")[2]
     assert "no longer reserved by ann@lab" in farm("unreserve", "one", "--of", "ann@lab")[1]
     (shown,) = json.loads(farm("list", "--json")[1])
-    assert [each["by"] for each in shown["reserved"]] == [by()]
+    assert [each["by"] for each in shown["reserved"]] == [person()]
     assert shown["reserved"][0]["begins"] <= time.time()
     assert farm("unreserve", "one")[0] == 0
     (shown,) = json.loads(farm("list", "--json")[1])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import machines
+from orchestrator import installations, machines
 from orchestrator.fleet.machines import debian, installing
 from orchestrator.fleet.machines.recipes import AARCH64
 from orchestrator.specs.inventory import load_inventory
@@ -28,7 +28,7 @@ def none_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def record(machine: machines.Machine, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / machines.RECORD).write_text(json.dumps(machine.to_json()))
+    (folder / installations.RECORD).write_text(json.dumps(machine.to_json()))
 
 
 def test_a_board_is_written_with_its_processor(farm: Farm) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import machines
+from orchestrator import installations, machines
 from orchestrator.cli.main import main
 from orchestrator.errors import UserError
 from orchestrator.execution.local_backend import host_plan
@@ -60,7 +60,7 @@ def plan_with(project: Request) -> Plan:
     machine = machines.Machine(
         "aarch64", str(folder), "/bin/sh", "/bin/sh", "/bin", "qemu 7", "cortex-a72"
     )
-    (folder / machines.RECORD).write_text(json.dumps(machine.to_json()))
+    (folder / installations.RECORD).write_text(json.dumps(machine.to_json()))
     return make_plan(project)
 
 

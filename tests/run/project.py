@@ -87,6 +87,19 @@ class Project:
             timeout=timeout,
         )
 
+    def begin(self) -> subprocess.Popen[str]:
+        """Start `farm run`; what it says goes into `said.txt`."""
+        with open(self.folder / "said.txt", "w") as said:
+            return subprocess.Popen(
+                self.command("run"),
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+
     @property
     def latest(self) -> Path:
         """The newest run's folder."""

@@ -71,16 +71,7 @@ def test_a_full_board_is_left_to_another_and_changed_bytes_change_no_feature(
             300,
             30,
         )
-        with open(tmp_path / "said.txt", "w") as said:
-            run = subprocess.Popen(
-                project.command("run"),
-                cwd=tmp_path,
-                env=project.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
+        run = project.begin()
         try:
             _corrupt_in_the_middle(project, run, relay)
             assert run.wait(ENDS_S) == 0, (tmp_path / "said.txt").read_text()[-4000:]

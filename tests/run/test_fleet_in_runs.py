@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -110,15 +109,7 @@ def test_a_reserved_board_is_waited_for(tmp_path: Path) -> None:
     project.write(FLOAT + entry("rv", UINT8), HOST + emulated("rv", "rv1126"))
     log = FleetLog(tmp_path / "runs")
     log.append(Reserved(board="rv", by="ann@lab", for_s=3600, reason="new driver"))
-    with open(tmp_path / "said.txt", "w") as said:
-        run = subprocess.Popen(
-            project.command("run"),
-            cwd=tmp_path,
-            env=project.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-        )
+    run = project.begin()
     try:
         until(project, run, lambda e: e.event == "waiting" and "ann@lab" in e.subject)
         until(project, run, lambda e: e.event == "cell_finished" and e.cell == "this-host")

@@ -55,16 +55,7 @@ def test_boards_join_and_leave_while_a_run_goes_on(tmp_path: Path) -> None:
 
     inventory = tmp_path / "device_inventory.yaml"
     project.write(FLOAT + POOL, HOST + FIRST + late, 1000, 30)
-    with open(tmp_path / "said.txt", "w") as said:
-        run = subprocess.Popen(
-            project.command("run"),
-            cwd=tmp_path,
-            env=project.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    run = project.begin()
     try:
         until(project, run, lambda e: e.event == "step_progress" and e.step == "extract/a/gallery")
         inventory.write_text("boards: [this is")  # half-saved

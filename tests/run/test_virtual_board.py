@@ -140,18 +140,10 @@ def test_nothing_is_lost_with_the_power(
     assert calm.cells()["virt"]["executed_by"] == "board"
 
     cut = project_in(tmp_path / "cut", place)
-    with open(tmp_path / "said.txt", "w") as said:
-        run = subprocess.Popen(
-            cut.command("run"),
-            cwd=cut.folder,
-            env=cut.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-        )
+    run = cut.begin()
     try:
         table = _cut_the_power(cut, run, place)
-        assert run.wait(2 * ENDS_S) == 0, (tmp_path / "said.txt").read_text()[-4000:]
+        assert run.wait(2 * ENDS_S) == 0, (cut.folder / "said.txt").read_text()[-4000:]
     finally:
         run.kill()
     assert (place / "switched").read_text().split() == len(CUTS) * ["off", "on"]

@@ -13,7 +13,7 @@ from markupsafe import escape
 
 from orchestrator.reporting.analysis.compare import compare_runs
 from orchestrator.reporting.analysis.history import load_run
-from orchestrator.reporting.tables.comparison import cells
+from orchestrator.reporting.tables.comparison import rows
 from orchestrator.reporting.tables.listing import Listed
 from orchestrator.serving import templates
 from orchestrator.serving.catalogue import Catalogue, Entry
@@ -133,8 +133,7 @@ def test_two_clicks_compare_two_runs(site: Site) -> None:
     page = site.get(f"/compare?a={first}&b={second}").text
     assert f"/compare?a={first}&b={second}" in [unescape(link) for link in then]
     found = compare_runs(*(load_run(site.project.runs / name) for name in (first, second)))
-    vim3 = next(pair for pair in found.rows if pair.name == "vim3")
-    for cell in cells(found, vim3):
+    for cell in dict(rows(found))["vim3"]:
         assert escape(cell.text) in page
     assert site.get(f"/compare?a={first}&b=none").status == 404
 

@@ -127,8 +127,8 @@ def test_a_runtime_that_nothing_could_prove_is_proved_by_its_first_work() -> Non
 
 
 def test_what_changes_a_refusal_is_a_command() -> None:
-    assert of(BROKEN).mend("vim3") == "farm boards check vim3"
-    assert of(BROKEN, Drained(board="b")).mend("vim3") == "farm boards undrain vim3"
+    assert of(BROKEN).remedy("vim3") == "farm boards check vim3"
+    assert of(BROKEN, Drained(board="b")).remedy("vim3") == "farm boards undrain vim3"
 
 
 def test_what_a_check_found_is_kept() -> None:

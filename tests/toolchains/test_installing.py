@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import environments
+from orchestrator import environments, installations
 from orchestrator.cli.main import main
 from orchestrator.errors import ToolchainError, TransientError, UserError
 from orchestrator.toolchains import installing, recipes
@@ -104,7 +104,7 @@ def test_an_attempt_that_fails_leaves_nothing_installed_and_is_gone_on_with(
 
 def test_two_at_once_are_refused(root: Path, tmp_path: Path):
     (root / "tiny").mkdir(parents=True)
-    with installing._alone(root / "tiny"), pytest.raises(UserError, match="another process"):
+    with installations.alone(root / "tiny"), pytest.raises(UserError, match="another process"):
         installing.install(plan(tmp_path), lambda made: {}, lambda line: None)
 
 

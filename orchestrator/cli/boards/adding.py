@@ -11,13 +11,14 @@ from typing import Any
 from orchestrator.cli.boards.asking import yes
 from orchestrator.cli.boards.check import checked
 from orchestrator.cli.boards.entry import ssh_entry, valid
-from orchestrator.cli.boards.fleet import Places, by, printed, reaching, say
+from orchestrator.cli.boards.fleet import Places, printed, reaching, say
 from orchestrator.cli.boards.recognising import choose, no_python, probe_lines, room_for_farm
 from orchestrator.cli.boards.table import health_lines
 from orchestrator.cli.boards.trust import approve, approved_way
 from orchestrator.errors import FarmError, UserError
 from orchestrator.fleet.boards.deadlines import ADD_CONNECT_S
 from orchestrator.fleet.boards.health import Health
+from orchestrator.fleet.boards.person import person
 from orchestrator.fleet.boards.probing import BoardProbe, probe, recognise, usable_python
 from orchestrator.fleet.transport.jump_hosts import Place
 from orchestrator.fleet.transport.known_keys import HostKey
@@ -160,8 +161,8 @@ def _check_and_write(adding: Adding, entry: dict[str, Any], found: BoardProbe) -
         return 1
     board = add_board(places.inventory, entry)
     log = FleetLog(places.runs)
-    done = health.entry(board, by())
-    log.append(Added(board=name, by=by(), identity=done.identity, probe=found.to_json()))
+    done = health.entry(board, person())
+    log.append(Added(board=name, by=person(), identity=done.identity, probe=found.to_json()))
     log.append(done)
     say(f"{name}: written into {places.inventory}")
     if health.state != "ready":

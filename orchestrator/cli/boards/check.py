@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from orchestrator.cli.boards.fleet import AT_ONCE, Fleet, Places, by, reaching, say
+from orchestrator.cli.boards.fleet import AT_ONCE, Fleet, Places, reaching, say
 from orchestrator.cli.boards.table import health_json, health_lines
 from orchestrator.errors import FarmError
 from orchestrator.fleet.boards.board import Address
 from orchestrator.fleet.boards.health import Health, check
+from orchestrator.fleet.boards.person import person
 from orchestrator.specs.inventory import Board, Inventory
 from orchestrator.toolchains import toolchain, toolchain_names
 
@@ -47,7 +48,7 @@ def _check_once(places: Places, asked: Sequence[str], *, as_json: bool) -> int:
             ]
             for board, future in checks:
                 found[board.name] = health = future.result()
-                fleet.log.append(health.entry(board, by()))
+                fleet.log.append(health.entry(board, person()))
                 if not as_json:
                     for line in health_lines(board, health):
                         say(line)

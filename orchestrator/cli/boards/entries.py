@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from orchestrator.cli.boards.fleet import Fleet, Places, by, printed, say
+from orchestrator.cli.boards.fleet import Fleet, Places, printed, say
+from orchestrator.fleet.boards.person import person
 from orchestrator.specs.inventory_edit import remove_board
 from orchestrator.store.fleet_entries import Drained, Removed, Reserved, Undrained, Unreserved
 from orchestrator.store.fleet_log import FleetLog
@@ -15,7 +16,7 @@ def remove(places: Places, name: str) -> int:
     """Take an entry out."""
     places.check_log()
     remove_board(places.inventory, name)
-    FleetLog(places.runs).append(Removed(board=name, by=by()))
+    FleetLog(places.runs).append(Removed(board=name, by=person()))
     say(f"{name}: taken out of {places.inventory}")
     return 0
 
@@ -24,7 +25,7 @@ def drain(places: Places, name: str, reason: str) -> int:
     """No new work."""
     fleet = Fleet.of(places, writes=True)
     board = fleet.named(name)
-    fleet.log.append(Drained(board=board.name, by=by(), reason=printed(reason)))
+    fleet.log.append(Drained(board=board.name, by=person(), reason=printed(reason)))
     say(f"{board.name}: gets no new work until `farm boards undrain {board.name}`")
     return 0
 
@@ -36,7 +37,7 @@ def undrain(places: Places, name: str) -> int:
     if not fleet.standings[board.name].drained:
         print(f"farm: {board.name} was not drained", file=sys.stderr)
         return 0
-    fleet.log.append(Undrained(board=board.name, by=by()))
+    fleet.log.append(Undrained(board=board.name, by=person()))
     say(f"{board.name}: gets work again")
     return 0
 
@@ -45,7 +46,7 @@ def reserve(places: Places, name: str, seconds: float, why: str) -> int:
     """For oneself, after whoever has reserved it before."""
     fleet = Fleet.of(places, writes=True)
     board = fleet.named(name)
-    fleet.log.append(Reserved(board=board.name, by=by(), for_s=seconds, reason=printed(why)))
+    fleet.log.append(Reserved(board=board.name, by=person(), for_s=seconds, reason=printed(why)))
     queue = Fleet.of(places).standings[board.name].reserved
     mine = queue[-1]
     after = f", after {queue[-2].by}" if len(queue) > 1 else ""
@@ -59,11 +60,11 @@ def unreserve(places: Places, name: str, whose: str) -> int:
     """Given back before its time."""
     fleet = Fleet.of(places, writes=True)
     board = fleet.named(name)
-    queue, who = fleet.standings[board.name].reserved, whose or by()
+    queue, who = fleet.standings[board.name].reserved, whose or person()
     if all(each.by != who for each in queue):
         known = ", ".join(dict.fromkeys(each.by for each in queue)) or "nobody"
         print(f"farm: {board.name} is not reserved by {who}; by {known}", file=sys.stderr)
         return 0
-    fleet.log.append(Unreserved(board=board.name, by=by(), whose=who))
+    fleet.log.append(Unreserved(board=board.name, by=person(), whose=who))
     say(f"{board.name}: no longer reserved by {who}")
     return 0

@@ -100,13 +100,6 @@ def reaching(places: Places, doing: str) -> Iterator[Callable[[Board], Address]]
         )
 
 
-def by() -> str:
-    """Who acts, for the log."""
-    from orchestrator.fleet.boards.person import person
-
-    return person()
-
-
 def printed(text: str) -> str:
     """Text from a board or a log as one line that no terminal acts upon."""
     from orchestrator.fleet.transport.untrusted import headline

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from orchestrator.cli.boards.fleet import Fleet, Places, by, printed, reaching, say
+from orchestrator.cli.boards.fleet import Fleet, Places, printed, reaching, say
 from orchestrator.errors import UserError
 from orchestrator.fleet.boards.addressing import contact
+from orchestrator.fleet.boards.person import person
 from orchestrator.store.fleet_entries import Released, Wiped
 
 
@@ -35,7 +36,7 @@ def release(places: Places, name: str, reason: str) -> int:
     doing = "farm boards release"
     with reaching(places, doing) as address, contact(address(board)) as commands:
         holder = dict(commands.release(reason))
-    fleet.log.append(Released(board=board.name, by=by(), reason=reason, holder=holder))
+    fleet.log.append(Released(board=board.name, by=person(), reason=reason, holder=holder))
     say(f"{board.name}: taken from {_holder(holder)}" if holder else f"{board.name} was free")
     return 0
 
@@ -46,7 +47,7 @@ def wipe(places: Places, name: str) -> int:
     board = fleet.named(name)
     with reaching(places, "farm boards wipe") as address, contact(address(board)) as commands:
         gone = commands.wipe()
-    fleet.log.append(Wiped(board=board.name, by=by(), files=len(gone)))
+    fleet.log.append(Wiped(board=board.name, by=person(), files=len(gone)))
     say(f"{board.name}: removed {', '.join(gone) or 'nothing'} from {board.workdir}")
     return 0
 

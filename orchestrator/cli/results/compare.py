@@ -16,7 +16,7 @@ from orchestrator.columns.tasks import judged
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.compare import RunComparison, beside_published, compare_runs
 from orchestrator.reporting.analysis.history import Run
-from orchestrator.reporting.tables.comparison import cells, headings, notes
+from orchestrator.reporting.tables.comparison import headings, notes, rows
 from orchestrator.reporting.tables.fitting import Column, fitted, print_line
 from orchestrator.reporting.tables.published import NOT_COMPARABLE, load_published
 from orchestrator.reporting.tables.table import DASH, far_text, percent, tar_text, time_text
@@ -70,8 +70,8 @@ def rows_table(found: RunComparison, width: int) -> Table:
         drop = drops.get(name, 1 if name.startswith("Δ") else 5)
         columns.append(Column(name, drop=drop, right=True))
     texts: list[list[str | Text]] = [
-        [Text(pair.name), *(Text(each.text, STYLES[each.tone]) for each in cells(found, pair))]
-        for pair in found.rows
+        [Text(name), *(Text(each.text, STYLES[each.tone]) for each in cells)]
+        for name, cells in rows(found)
     ]
     return fitted(columns, texts, width)
 

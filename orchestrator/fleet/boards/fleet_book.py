@@ -116,7 +116,7 @@ class FleetBook:
         if reason is None:
             return None
         state = standing.state if standing.state in ("draining", "quarantined") else "unproved"
-        return BoardError(f"{board} is {state}: {reason}; `{standing.mend(board)}` changes that")
+        return BoardError(f"{board} is {state}: {reason}; `{standing.remedy(board)}` changes that")
 
     def needs_check(self, board: str) -> bool:
         """Whether a tiny real inference must succeed before the board gets work."""

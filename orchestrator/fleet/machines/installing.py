@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import re
@@ -11,20 +9,19 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from orchestrator import machines
-from orchestrator.errors import ToolchainError, TransientError, UserError
+from orchestrator import installations, machines
+from orchestrator.errors import ToolchainError, TransientError
 from orchestrator.fleet.machines import debian
 from orchestrator.fleet.machines.recipes import Recipe
 from orchestrator.machines import Machine
 
 _PIP_S = 900.0
 _PROOF_S = 300.0
-_LOCK = "lock"
 _APPLET = re.compile(r"[a-z\[][a-z0-9_.\[-]*")
 _PROOF = """
 import json, os, platform, sys
@@ -67,7 +64,7 @@ def installation_plan(recipe: Recipe, mirror: str | None = None) -> Plan:
 
 
 def install(plan: Plan, say: Say) -> Machine:
-    """Make the machine anew, from what is fetched now.
+    """Build the machine from scratch, from what is fetched now.
 
     Raises:
         UserError: another process is installing it.
@@ -77,8 +74,8 @@ def install(plan: Plan, say: Say) -> Machine:
     recipe = plan.recipe
     folder = machines.folder_of(recipe.name)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(folder):
-        _clear(folder)
+    with installations.alone(folder):
+        installations.clear(folder)
         work = folder / "fetched"
         say(f"packages of {recipe.suite} for {recipe.architecture} from {plan.mirror}")
         packages = debian.fetch(
@@ -105,7 +102,7 @@ def install(plan: Plan, say: Say) -> Machine:
             packages={name: found[name] for name in ("python", "onnxruntime", "numpy")},
         )
         shutil.rmtree(work)
-        _write(folder / machines.RECORD, machine)
+        installations.write(folder / installations.RECORD, machine.to_json())
     return machine
 
 
@@ -121,13 +118,7 @@ def remove(name: str) -> bool:
     Raises:
         UserError: it is being installed.
     """
-    folder = machines.folder_of(name)
-    if not folder.is_dir():
-        return False
-    with _alone(folder):
-        (folder / machines.RECORD).unlink(missing_ok=True)
-        shutil.rmtree(folder)
-    return True
+    return installations.remove(machines.folder_of(name))
 
 
 def write_wrappers(recipe: Recipe, folder: Path, qemu: str) -> tuple[Path, Path]:
@@ -227,32 +218,3 @@ def _proved(recipe: Recipe, shell: Path, python: Path) -> dict[str, str]:
 def _version(qemu: str) -> str:
     ended = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False)
     return ended.stdout.splitlines()[0].strip() if ended.stdout else ""
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with open(folder / _LOCK, "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder} is being installed or removed by another process", "wait for it to end"
-            ) from None
-        yield
-
-
-def _clear(folder: Path) -> None:
-    # From here on nothing looks installed.
-    (folder / machines.RECORD).unlink(missing_ok=True)
-    for entry in folder.iterdir():
-        if entry.name != _LOCK:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-
-def _write(path: Path, machine: Machine) -> None:
-    temporary = path.with_suffix(".part")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(machine.to_json(), file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

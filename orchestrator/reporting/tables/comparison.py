@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.audit.sentences import leak_notes
-from orchestrator.columns.tasks import judged
+from orchestrator.columns.tasks import Rate, judged
 from orchestrator.columns.texts import DASH, time_text
 from orchestrator.reporting.analysis.compare import RunComparison, grouped
 from orchestrator.reporting.analysis.pairing import Change, RowPair
@@ -30,11 +31,16 @@ def headings(found: RunComparison) -> list[str]:
     return [*columns, "p50", "Δ p50"] if any(pair.time for pair in found.rows) else columns
 
 
-def cells(found: RunComparison, pair: RowPair) -> list[Cell]:
-    """A row's texts, one for each of `headings`."""
+def rows(found: RunComparison) -> list[tuple[str, list[Cell]]]:
+    """Each row's name and its texts, one for each of `headings`."""
+    rates, count = judged([pair.first for pair in found.rows]).rates, len(headings(found))
+    return [(pair.name, _texts(pair, rates)[:count]) for pair in found.rows]
+
+
+def _texts(pair: RowPair, rates: Sequence[Rate]) -> list[Cell]:
     first, second = pair.first, pair.second
     texts = []
-    for rate in judged([each.first for each in found.rows]).rates:
+    for rate in rates:
         texts.append(Cell(f"{rate.text(first, False)} → {rate.text(second, False)}"))
         texts.append(_changed(pair, pair.changes.get(rate.key)))
     slower = (pair.time or {}).get(50)
@@ -44,7 +50,7 @@ def cells(found: RunComparison, pair: RowPair) -> list[Cell]:
     else:
         bounds = f"[{100 * (slower.low - 1):+.1f}, {100 * (slower.high - 1):+.1f}]"
         texts.append(Cell(f"{100 * (slower.ratio - 1):+.1f} % {bounds}"))
-    return texts[: len(headings(found))]
+    return texts
 
 
 def _changed(pair: RowPair, change: Change | None) -> Cell:

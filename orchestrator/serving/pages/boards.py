@@ -117,7 +117,7 @@ def board_about(board: Board, standing: Standing) -> dict[str, Any]:
         "facts": facts,
         "versions": sorted(standing.versions.items()),
         "proofs": [(proof.runtime, proof_words(proof)) for proof in standing.proofs.values()],
-        "next": "" if standing.state == "ready" else standing.mend(board.name),
+        "next": "" if standing.state == "ready" else standing.remedy(board.name),
     }
 
 

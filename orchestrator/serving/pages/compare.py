@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.reporting.analysis.compare import compare_runs
 from orchestrator.reporting.analysis.history import load_run
-from orchestrator.reporting.tables.comparison import cells, headings, notes
+from orchestrator.reporting.tables.comparison import headings, notes, rows
 
 TONES = {"": "", "same": "dim", "worse": "worse", "better": "better"}
 
@@ -22,8 +22,7 @@ def compare_page(first: Path, second: Path) -> dict[str, Any]:
     return {
         "columns": headings(found) if found.rows else [],
         "rows": [
-            (pair.name, [(each.text, TONES[each.tone]) for each in cells(found, pair)])
-            for pair in found.rows
+            (name, [(each.text, TONES[each.tone]) for each in cells]) for name, cells in rows(found)
         ],
         "notes": notes(found),
     }
