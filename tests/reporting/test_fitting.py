@@ -199,6 +199,15 @@ def predictions_of(plan: Plan, width: int) -> Any:
     return predictions(replace(plan, cells=cells), width)
 
 
+@pytest.mark.parametrize("width", range(40, 140, 7))
+def test_a_doubtful_time_is_never_shown_without_its_verdict(project: Path, width: int) -> None:
+    points = trend(project / "runs", "noisy")
+    assert [point["verdict"] for point in points] == ["SUSPECT", "VALID"]
+    lines = shown(trend_table(points, width), width)
+    (line,) = (each for each in lines if "aaaa" in each or "20260101" in each)
+    assert (" ms" not in line) or "SUSPECT" in line.partition(" ms")[2].split()[0]
+
+
 def test_intervals_stay_as_long_as_the_table_fits(project: Path) -> None:
     run = load_run(project / "runs" / sorted_names(project)[0])
     rows = [row for row in run.results if row.verdict == "VALID"]

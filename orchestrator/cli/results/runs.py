@@ -17,7 +17,7 @@ from orchestrator.cli.parsing.root import find_root
 from orchestrator.columns.texts import milliseconds
 from orchestrator.reporting.durations import duration
 from orchestrator.reporting.tables.fitting import Column, fitted, print_line
-from orchestrator.reporting.tables.listing import listed, trend
+from orchestrator.reporting.tables.listing import doubt, listed, trend
 from orchestrator.reporting.tables.table import DASH
 
 WORDS = {"bug": "internal error"}
@@ -106,7 +106,7 @@ def trend_table(points: list[dict[str, Any]], width: int) -> Table:
                 point["run"],
                 _clock(point["began"]),
                 point["executed_by"],
-                milliseconds(point["p50_ms"]),
+                f"{milliseconds(point['p50_ms'])} {doubt(point)}".rstrip(),
                 *(texts.get(rate["heading"], DASH) for rate in rates),
                 point["test_set"][:8],
                 Text(point["verdict"] + (", partial" if point["partial"] else ""), "dim"),

@@ -17,7 +17,7 @@ from orchestrator.columns.tasks import Rate, judged
 from orchestrator.errors import UserError
 from orchestrator.reporting.analysis.history import Run, load_run, run_folders
 from orchestrator.reporting.live.state import RunState
-from orchestrator.results import CellResult, Tar
+from orchestrator.results import CellResult, Tar, Verdict
 from orchestrator.store import index
 from orchestrator.store.run_folder import EVENTS, LATEST
 
@@ -179,6 +179,12 @@ def _point(run: str, began: float, row: CellResult) -> dict[str, Any]:
         "toolchain": _versioned(come.get("artifact", {}), "toolchain"),
         "runtime": _versioned(opened, "runtime"),
     }
+
+
+def doubt(point: Mapping[str, Any]) -> str:
+    """The verdict of a point's time that is not VALID: no list may show the time without it."""
+    timed = point["p50_ms"] is not None and point["verdict"] != Verdict.VALID
+    return str(point["verdict"]) if timed else ""
 
 
 def _versioned(facts: Mapping[str, Any], name: str) -> str:

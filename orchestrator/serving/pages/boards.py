@@ -21,6 +21,7 @@ from orchestrator.reporting.html.chart import BAD, LINES, NEUTRAL, SERIES, Chart
 from orchestrator.reporting.html.chart import number as channel
 from orchestrator.serving.catalogue import Entry
 from orchestrator.serving.fleet import Fleet, Held
+from orchestrator.serving.pages.points import figures
 from orchestrator.serving.pages.run import COLOURS
 from orchestrator.specs.inventory import Board
 from orchestrator.store.fleet_entries import Checked, Drained, Quarantined, Worked
@@ -178,9 +179,7 @@ def _rows(board: str, entries: Iterable[Entry]) -> list[dict[str, str]]:
     for entry in entries:
         for name, point in entry.listed.points.items():
             if point["board"] == board and name not in found:
-                rates = ", ".join(f"{rate['heading']} {rate['text']}" for rate in point["rates"])
-                time_text = "–" if point["p50_ms"] is None else f"{point['p50_ms']:.2f} ms"
-                found[name] = {"row": name, "run": entry.name, "time": time_text, "rates": rates}
+                found[name] = {"row": name, "run": entry.name} | figures(point)
     return list(found.values())
 
 

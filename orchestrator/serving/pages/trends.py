@@ -23,6 +23,7 @@ from orchestrator.reporting.html.chart import (
 )
 from orchestrator.results import Verdict
 from orchestrator.serving.catalogue import Entry
+from orchestrator.serving.pages.points import Point, figures
 
 # What a change of is marked, in words.
 MARKED = {
@@ -36,7 +37,6 @@ MARKED = {
 }
 HASHES = ("model_sha256", "test_set")
 SHOWN = 200  # runs
-Point = Mapping[str, Any]
 
 
 def rows_page(entries: Iterable[Entry], words: str) -> dict[str, Any]:
@@ -58,13 +58,7 @@ def rows_page(entries: Iterable[Entry], words: str) -> dict[str, Any]:
 
 
 def _shown(point: Point) -> dict[str, Any]:
-    return {
-        "rates": ", ".join(f"{rate['heading']} {rate['text']}" for rate in point["rates"]),
-        "time": milliseconds(point["p50_ms"]),
-        "executed_by": point["executed_by"],
-        "board": point["board"],
-        "verdict": point["verdict"],
-    }
+    return figures(point) | {"executed_by": point["executed_by"], "board": point["board"]}
 
 
 def _text(row: Mapping[str, Any]) -> str:
