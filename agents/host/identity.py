@@ -6,6 +6,7 @@ Nothing is judged here: the head holds what is told against what the inventory s
 import os
 from typing import Any, Dict, List
 
+from . import emulation
 from .files import find, read_text
 
 NAMES = 32
@@ -39,6 +40,7 @@ def identity(root: str = "/") -> Dict[str, Any]:
     `processors`: of which architecture /proc/cpuinfo speaks, whatever `uname` says: `x86`, `arm64`
     or `arm32`. `cores`: implementer and part of each kind of ARM core. `firmware`: what of a
     virtual machine's firmware is there: vendor and product of its DMI, a hypervisor, QEMU's own.
+    `execution`: whether a processor or software executes (`emulation.py`).
     """
     found = {
         "processors": _processors(root),
@@ -47,6 +49,7 @@ def identity(root: str = "/") -> Dict[str, Any]:
         "compatible": _compatible(root),
         "soc": _chips(root),
         "accelerators": _accelerators(root),
+        "execution": emulation.traces(root),
     }
     return {name: value for name, value in found.items() if value}
 

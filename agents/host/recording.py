@@ -20,6 +20,7 @@ _CPU = "sys/devices/system/cpu/cpu[0-9]*"
 PATTERNS = (
     "proc/device-tree/model",
     "proc/device-tree/compatible",
+    "proc/device-tree/cpus/cpu@*/compatible",
     "proc/cpuinfo",
     "proc/meminfo",
     "proc/loadavg",
@@ -37,6 +38,8 @@ PATTERNS = (
     "sys/class/dmi/id/sys_vendor",
     "sys/class/dmi/id/product_name",
     "sys/hypervisor/type",
+    "sys/devices/system/clocksource/clocksource0/available_clocksource",
+    "sys/class/ptp/*/clock_name",
     "sys/class/thermal/thermal_zone*/type",
     "sys/class/thermal/thermal_zone*/temp",
     "sys/class/thermal/thermal_zone*/trip_point_*_temp",

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.planning.emulation import virtual
+from orchestrator.planning.evidence import Evidence
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.paces import Observation
 from orchestrator.planning.work import Work
@@ -23,8 +25,9 @@ OF_A_KIND, OF_ALL = 8, 2000
 class FactsFile:
     """What boards said of themselves when last met, by the entry that describes them.
 
-    A board whose entry changed is a stranger again. Whatever is read here is verified when the
-    board is next connected.
+    A board whose entry changed is a stranger again, and so is a virtual machine whose agent did
+    not yet tell what executes it. Whatever is read here is verified when the board is next
+    connected.
     """
 
     def __init__(self, state: Path) -> None:
@@ -33,11 +36,12 @@ class FactsFile:
     def load(self, boards: Mapping[str, Board]) -> dict[str, BoardFacts]:
         """Facts of the boards that are known under just this entry."""
         known = self._read()
-        return {
+        found = {
             name: BoardFacts.from_json(known[_entry(board)])
             for name, board in boards.items()
             if _entry(board) in known
         }
+        return {name: facts for name, facts in found.items() if not _tells_too_little(facts)}
 
     def save(self, board: Board, facts: BoardFacts) -> None:
         """Remember a board."""
@@ -101,6 +105,12 @@ def _observation(plain: Any) -> Observation | None:
         return Observation(Work.from_text(text), int(units), float(seconds), float(least))
     except (TypeError, ValueError, AttributeError):
         return None
+
+
+def _tells_too_little(facts: BoardFacts) -> bool:
+    """A virtual machine by an agent of before, whose work might pass for a board's."""
+    seen = Evidence.by_agent(facts.machine, facts.identity)
+    return "execution" not in facts.identity and bool(virtual(seen))
 
 
 def _entry(board: Board) -> str:

@@ -15,9 +15,10 @@ from orchestrator.images.testset import Rows
 from orchestrator.planning.building import CALIBRATION, GIVEN, build
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand, only
 from orchestrator.planning.critical_path import leads, ranks
+from orchestrator.planning.evidence import Evidence
 from orchestrator.planning.facts import BoardFacts, identity_of
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, ImageSet, Step
-from orchestrator.planning.identity import Evidence, emulator
+from orchestrator.planning.identity import emulator
 from orchestrator.planning.paces import Observation, Paces
 from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
 from orchestrator.planning.step_names import extraction, measurement

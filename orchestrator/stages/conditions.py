@@ -21,6 +21,7 @@ class Conditions:
         stranger: why the board cannot be one of its kind; empty when it may be.
         untold: what it does not tell of what it is.
         emulator: by what it shows that it is an emulator; empty when it is none.
+        perhaps: by what it may be an emulator, where nothing it shows decides that.
     """
 
     samples: Sequence[Mapping[str, Any]] = ()
@@ -28,6 +29,7 @@ class Conditions:
     stranger: str = ""
     untold: Sequence[str] = ()
     emulator: str = ""
+    perhaps: str = ""
 
     def series(self, name: str) -> list[tuple[float, float]]:
         """(seconds, value) of a sample's number, where it has one."""

@@ -38,12 +38,13 @@ def judge(
         policy: the measurement policy that was asked for.
         executed_by: what ran the inferences; only a board's times are judged.
     """
-    if executed_by != "board" and conditions.emulator:
+    if conditions.emulator:
         return Verdict.EMULATED, (f"times are an emulator's: {conditions.emulator}",)
     if executed_by != "board":
         return Verdict.EMULATED, ("times are this host's, not the board's",)
     found = (
         conditions.stranger or None,
+        perhaps_emulated(conditions),
         throttled(conditions),
         clocks_moved(conditions),
         too_noisy(times),
@@ -56,6 +57,13 @@ def judge(
     )
     reasons = tuple(reason for reason in found if reason is not None)
     return (Verdict.SUSPECT if reasons else Verdict.VALID), reasons
+
+
+def perhaps_emulated(conditions: Conditions) -> str | None:
+    """A virtual machine that does not tell whether a processor or software executes it."""
+    if not conditions.perhaps:
+        return None
+    return f"perhaps emulated: {conditions.perhaps}, and nothing tells what executes it"
 
 
 def too_short(times: RawTimes, policy: Mapping[str, Any]) -> str | None:

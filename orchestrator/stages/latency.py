@@ -47,7 +47,7 @@ def pack(
         "peak_memory_bytes": conditions.facts.get("peak_memory_bytes") or None,
         "blocks": [{"count": len(part), **summary(times.device_ns[part])} for part in times.blocks],
         "yardstick_ms": yardstick(conditions),
-        "timing_valid": executed_by == "board" and not conditions.stranger,
+        "timing_valid": executed_by == "board" and not (conditions.stranger or conditions.emulator),
         "verdict": verdict,
         "reasons": list(reasons),
         "reason": "; ".join(reasons),

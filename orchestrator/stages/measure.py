@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.cluster.interfaces import BoardMessage, ImageFile
 from orchestrator.errors import FarmError
 from orchestrator.planning import identity
+from orchestrator.planning.evidence import Evidence
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.results import Verdict
@@ -109,17 +110,21 @@ def judged(
     """
     if emulator or facts is None:
         return replace(conditions, emulator=emulator)
-    seen = identity.Evidence.by_agent(facts.machine, facts.identity)
+    seen = Evidence.by_agent(facts.machine, facts.identity)
     found = identity.judge(load_kinds()[kind], seen)
     return replace(
-        conditions, stranger=found.stranger, untold=found.unseen, emulator=found.emulator
+        conditions,
+        stranger=found.stranger,
+        untold=found.unseen,
+        emulator=found.emulator,
+        perhaps=found.perhaps,
     )
 
 
 def summary(facts: Mapping[str, Any]) -> str:
     """The median and its verdict."""
     if facts["verdict"] == Verdict.EMULATED:
-        return "this host's time, not the board's: only results.json has it"
+        return f"{facts['reason']}: only results.json has it"
     why = f" ({facts['reason']})" if facts["verdict"] == Verdict.SUSPECT else ""
     return f"p50 {p50(facts)}, {facts['verdict']}{why}"
 

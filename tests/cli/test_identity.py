@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.cli.servers import Farm, adding, board_like
 from tests.fleet.dressed import BOARDS, dress
 
 pytestmark = pytest.mark.needs("sshd")
+QEMU = "qemu-x86_64-static"
 PI = {
     "proc/device-tree/model": b"Raspberry Pi 4 Model B Rev 1.4\0",
     "proc/device-tree/compatible": b"raspberrypi,4-model-b\0brcm,bcm2711\0",
@@ -55,6 +57,23 @@ def test_qemu_in_user_mode_is_an_emulator(farm: Farm, tmp_path: Path) -> None:
         assert "no imx8mp" not in out
         assert shown(farm)["emulator"].startswith(by)
         assert "an emulator: its system" in farm("list")[1]
+
+
+@pytest.mark.slow
+@pytest.mark.needs(QEMU)
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="QEMU's is of this processor")
+def test_qemu_of_the_same_processor_is_an_emulator(farm: Farm, tmp_path: Path) -> None:
+    """Over plain SSH, of a kind that is any computer: uname and /proc/cpuinfo fit each other."""
+    python, own = tmp_path / "python3", os.path.realpath(sys.executable)
+    site = next(path for path in sys.path if path.endswith("site-packages"))
+    python.write_text(f"#!/bin/sh\nPYTHONPATH='{site}' exec {QEMU} -0 '{python}' '{own}' \"$@\"\n")
+    python.chmod(0o755)
+    with board_like(tmp_path, {}) as (sshd, key):
+        farm(*adding(sshd, key, "--name", "pc", "--kind", "host-cpu", "--python", str(python)))
+        out = farm("check", "pc")[1]
+        by = "its Python is executed by qemu-x86_64-static for x86: QEMU's user mode"
+        assert f"  emulator: {by}" in out
+        assert shown(farm)["emulator"].startswith(by)
 
 
 def shown(farm: Farm) -> dict[str, Any]:

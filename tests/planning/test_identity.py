@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.planning.identity import DRIVER, PROCESSOR, SOC, TREE, Evidence, emulator, judge
+from orchestrator.planning.evidence import Evidence
+from orchestrator.planning.identity import DRIVER, PROCESSOR, SOC, TREE, emulator, judge
 from orchestrator.specs.kinds import load_kinds
 
 KINDS = load_kinds()
@@ -233,7 +234,7 @@ def test_another_processor_executes(seen: Evidence, by: str) -> None:
             Evidence("aarch64", ("linux,dummy-virt",), "linux,dummy-virt", cores=CORTEX_A72),
             "its device tree says linux,dummy-virt: a virtual machine",
         ),
-        (Evidence("aarch64", firmware=("QEMU", "QEMU Virtual Machine")), "its firmware says QEMU"),
+        (Evidence("aarch64", firmware=("QEMU", "KVM Virtual Machine")), "its firmware says QEMU"),
         (Evidence("aarch64", firmware=("QEMU fw_cfg",)), "its firmware says QEMU fw_cfg"),
         (Evidence("aarch64", firmware=("Amazon EC2", "a1.medium")), "its firmware says Amazon EC2"),
         (Evidence("x86_64", processors="x86", firmware=("xen",)), "its firmware says xen"),

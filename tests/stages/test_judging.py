@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.data.times import RawTimes
 from orchestrator.planning import identity
+from orchestrator.planning.evidence import Evidence
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.stages.conditions import Conditions, pace_mhz
 from orchestrator.stages.judging import judge, notes, unseen
@@ -70,7 +71,7 @@ def test_a_board_without_sensors_is_judged_by_its_times_and_says_what_is_unseen(
 
 
 def test_a_pc_that_the_inventory_calls_a_board_is_suspect() -> None:
-    judged = identity.judge(load_kinds()["khadas-vim3"], identity.Evidence("x86_64"))
+    judged = identity.judge(load_kinds()["khadas-vim3"], Evidence("x86_64"))
     seen = Conditions(samples({}, {}, {}), {}, judged.stranger, judged.unseen)
     verdict, found = judge(times(STEADY), seen, POLICY, "board")
     assert verdict == "SUSPECT"
@@ -88,6 +89,21 @@ def test_an_emulators_times_are_named_as_such() -> None:
     assert verdict == "EMULATED"
     assert reasons == ("times are an emulator's: its device tree says linux,dummy-virt",)
     assert notes(seen)[0].startswith("an emulator executed it, no board, so it has no Time: ")
+
+
+def test_what_the_inventory_calls_a_board_is_an_emulator_all_the_same() -> None:
+    seen = Conditions(emulator="CPUID calls its hypervisor TCGTCGTCGTCG")
+    made = pack(times(STEADY), seen, POLICY, "board", {})
+    assert (made.facts["verdict"], made.facts["timing_valid"]) == ("EMULATED", False)
+
+
+def test_a_virtual_machine_that_tells_nothing_is_suspect() -> None:
+    seen = Evidence("x86_64", firmware=("QEMU", "Standard PC (Q35 + ICH9, 2009)"))
+    judged = identity.judge(load_kinds()["host-cpu"], seen)
+    conditions = Conditions(samples({}, {}, {}), {}, perhaps=judged.perhaps)
+    verdict, found = judge(times(STEADY), conditions, POLICY, "board")
+    why = "perhaps emulated: its firmware says QEMU: a virtual machine, and nothing tells what"
+    assert (verdict, found) == ("SUSPECT", (f"{why} executes it",))
 
 
 def test_only_a_board_is_judged() -> None:

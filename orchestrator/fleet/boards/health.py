@@ -21,7 +21,8 @@ from orchestrator.fleet.boards.deadlines import PROOF_BUILD_S, PROOF_OPEN_S, PRO
 from orchestrator.fleet.boards.entry import identity
 from orchestrator.fleet.session.types import AgentFacts
 from orchestrator.machines import install_command
-from orchestrator.planning.identity import Evidence, judge
+from orchestrator.planning.evidence import Evidence
+from orchestrator.planning.identity import judge
 from orchestrator.planning.versions import of_runtimes
 from orchestrator.specs.inventory import Board
 from orchestrator.specs.kinds import load_kinds

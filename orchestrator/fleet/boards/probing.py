@@ -21,7 +21,9 @@ from orchestrator.fleet.boards.deadlines import PROBE_S
 from orchestrator.fleet.session.types import clean_text
 from orchestrator.fleet.transport.channel import Transport
 from orchestrator.fleet.transport.commands import ITS_OWN_PYTHON, said
-from orchestrator.planning.identity import SOC, TREE, Evidence, fitting, judge
+from orchestrator.planning.emulation import fitting
+from orchestrator.planning.evidence import Evidence
+from orchestrator.planning.identity import SOC, TREE, judge
 from orchestrator.specs.kinds import Kind
 from orchestrator.specs.runtimes import Descriptor, board_runtimes, runtimes
 

@@ -1,0 +1,35 @@
+"""What earlier runs saw of boards: which of it still counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.planning.facts import BoardFacts
+from orchestrator.preflight.caches import FactsFile
+from orchestrator.specs.inventory import load_inventory
+
+VIRTUAL = {"compatible": ["linux,dummy-virt"], "cores": ["0x41 0xd08"]}
+
+
+@pytest.mark.parametrize(
+    ("identity", "counts"),
+    [
+        ({}, True),
+        ({"compatible": ["khadas,vim3"]}, True),
+        # Told before agents told who executes: it may be an emulator's, so the board is asked.
+        (VIRTUAL, False),
+        ({"firmware": ["QEMU", "Standard PC"]}, False),
+        (VIRTUAL | {"execution": {"v": 1}}, True),
+    ],
+)
+def test_a_virtual_machine_of_before_is_asked_again(
+    tmp_path: Path, identity: dict[str, object], counts: bool
+) -> None:
+    path = tmp_path / "device_inventory.yaml"
+    path.write_text("boards:\n  - {name: b, kind: host-cpu, transport: {ssh: {host: h}}}\n")
+    (board,) = load_inventory(path).boards
+    facts = BoardFacts("aarch64", "core", "3.11", {"onnxruntime": "1.32.0"}, "", identity)
+    FactsFile(tmp_path).save(board, facts)
+    assert FactsFile(tmp_path).load({"b": board}) == ({"b": facts} if counts else {})
