@@ -4,6 +4,7 @@
 
     run = farm.run("matrix.yaml", limit=500)     # with the same progress, in a notebook too
     run.results[0].rank1                         # `CellResult`s, as in results.json
+    farm.run(remote="https://farm.example.org").wait()   # on a server that has the boards
     farm.frame(run)                              # a pandas data frame, a row each
     farm.compare(farm.load("latest"), run)       # paired statistics
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,39 @@ from orchestrator.store.run_folder import LATEST
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped,unused-ignore]
 
+    from orchestrator.remote.handle import RemoteRun
+
 File = str | PathLike[str]
+
+
+@overload
+def run(
+    matrix: File = "matrix.yaml",
+    inventory: File | None = None,
+    *,
+    only: Sequence[str] = (),
+    limit: int | None = None,
+    remeasure: bool = False,
+    state: File = ".farm",
+    runs: File = "runs",
+    ray_address: str = "",
+    progress: bool = True,
+    remote: None = None,
+) -> Run: ...
+
+
+@overload
+def run(
+    matrix: File = "matrix.yaml",
+    *,
+    only: Sequence[str] = (),
+    limit: int | None = None,
+    remeasure: bool = False,
+    runs: File = "runs",
+    progress: bool = True,
+    remote: str,
+    token_file: File = "",
+) -> RemoteRun: ...
 
 
 def run(
@@ -55,7 +88,9 @@ def run(
     runs: File = "runs",
     ray_address: str = "",
     progress: bool = True,
-) -> Run:
+    remote: str | None = None,
+    token_file: File = "",
+) -> Run | RemoteRun:
     """Fill a matrix's table, as `farm run` does; what the store holds is not done again.
 
     Args:
@@ -66,14 +101,22 @@ def run(
         state, runs: farm's own folder, and where runs are kept.
         ray_address: a Ray cluster to join, HOST:PORT; empty for a Ray head of farm's own.
         progress: show the live console; False for silence.
+        remote: the address of a `farm serve --allow-actions` server that has the boards; its own
+            inventory, store and Ray are used.
+        token_file: has the token for it, where it is not in the address or in FARM_TOKEN.
 
     Returns:
-        The run, whether complete or not: see its `outcome` and `failures`.
+        The run, whether complete or not: see its `outcome` and `failures`. With `remote` at once a
+        `RemoteRun`, whose `wait()` gives it.
 
     Raises:
         UserError: something in the files is wrong; nothing was started.
         KeyboardInterrupt: Ctrl-C; what is finished is kept, and `resume` goes on.
     """
+    if remote is not None:
+        if inventory is not None or ray_address:
+            raise UserError("with remote, inventory and Ray are the server's", "leave them out")
+        return _run_there(remote, token_file, matrix, only, limit, remeasure, runs, progress)
     request = _request(matrix, inventory, only, limit, state, runs).joining(ray_address)
     return _carry_out(request, remeasure=remeasure, progress=progress)
 
@@ -204,8 +247,7 @@ def _request(
 ) -> Request:
     if isinstance(only, str):
         only = (only,)
-    if limit is not None and limit < 1:
-        raise UserError(f"limit is {limit}", "expected a whole number from 1 on, or None")
+    _check_limit(limit)
     named = None if inventory is None else fspath(inventory)
     return Request(
         matrix=fspath(matrix),
@@ -215,6 +257,42 @@ def _request(
         only=tuple(only),
         limit=limit,
     )
+
+
+def _run_there(
+    link: str,
+    token_file: File,
+    matrix: File,
+    only: Sequence[str],
+    limit: int | None,
+    remeasure: bool,
+    runs: File,
+    progress: bool,
+) -> RemoteRun:
+    # Late: a run here needs none of it.
+    from orchestrator.remote.address import find_server
+    from orchestrator.remote.handle import begin
+    from orchestrator.remote.runs import Remote
+
+    _check_limit(limit)
+    console = Console(highlight=False, quiet=not progress)
+    server = find_server(link, fspath(token_file))
+    remote = Remote(server, Path(runs), lambda text, style: console.print(text, style=style))
+    names = (only,) if isinstance(only, str) else tuple(only)
+    return begin(
+        remote,
+        fspath(matrix),
+        only=names,
+        limit=limit,
+        remeasure=remeasure,
+        runs=Path(runs),
+        progress=progress,
+    )
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}", "expected a whole number from 1 on, or None")
 
 
 def _carry_out(

@@ -29,6 +29,7 @@ class Request:
         only: names of rows, entries or boards; empty for all.
         limit: only so many gallery identities, the probes in proportion; the run is partial.
         ray_address: a Ray cluster to join, HOST:PORT; empty for a head of farm's own.
+        called: what the matrix is called where it was sent from; empty where it lies here.
     """
 
     matrix: str
@@ -38,6 +39,7 @@ class Request:
     only: tuple[str, ...] = ()
     limit: int | None = None
     ray_address: str = ""
+    called: str = ""
 
     def joining(self, address: str | None) -> Request:
         """The request with another cluster: `local` or nothing for none, None as it is.

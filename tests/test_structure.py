@@ -78,6 +78,7 @@ MAY_READ_VERSION = {
     "orchestrator.reporting.export.files": "results.json",
     "orchestrator.reporting.html.report": "the report's last line",
     "orchestrator.serving.app": "the last line of each page",
+    "orchestrator.serving.remote": "what a client asks first",
     "orchestrator.stages.work": "provenance of what is committed to the store",
     "orchestrator.driving.session": "the first event of a run",
 }

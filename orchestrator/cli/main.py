@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if stopping.STOP.asked:  # somebody's code turned the interruption into an error of its own
             print(stopping.WORDS, file=sys.stderr)
             return stopping.STOPPED
-        return _reported(error, where)
+        return reported(error, where)
 
 
 def _usage(error: click.UsageError) -> int:
@@ -102,7 +102,7 @@ def _usage(error: click.UsageError) -> int:
     return error.exit_code
 
 
-def _reported(error: Exception, where: Where) -> int:
+def reported(error: Exception, where: Where) -> int:
     """Print what an error says to whom it concerns; returns the exit code."""
     from orchestrator.errors import FarmError, UserError
     from orchestrator.store import places

@@ -290,7 +290,7 @@ def _started(plan: Plan, folder: Path) -> RunStarted:
     return RunStarted(
         run=folder.name,
         farm=__version__,
-        matrix=plan.request.matrix,
+        matrix=plan.request.called or plan.request.matrix,
         inventory=plan.request.inventory,
         matrix_sha256=plan.matrix_sha256(),
         limit=plan.request.limit,

@@ -44,15 +44,21 @@ class DriverProcess:
         request: what is asked for.
         remeasure: measure again the latencies whose verdict is SUSPECT.
         resuming: the folder of the run that goes on, under its own name; None for a new run.
+        name: of a new run, where whoever asks has one from `new_name`.
 
     Attributes:
         folder: the run's; of a new run it is there once the run has begun.
     """
 
     def __init__(
-        self, request: Request, *, remeasure: bool = False, resuming: Path | None = None
+        self,
+        request: Request,
+        *,
+        remeasure: bool = False,
+        resuming: Path | None = None,
+        name: str = "",
     ) -> None:
-        self.folder = resuming or Path(request.runs) / new_name()
+        self.folder = resuming or Path(request.runs) / (name or new_name())
         job = Job(request, self.folder, resuming is not None, remeasure)
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)

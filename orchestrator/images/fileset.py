@@ -137,6 +137,19 @@ def read_calibration(spec: FolderCalibration, checker: Checker) -> SetFiles:
     return files
 
 
+def listed(path: Path, *, roles: bool) -> list[Path]:
+    """The files that a list of images names, in its order; whether they are there is not looked at.
+
+    Args:
+        path: the CSV file.
+        roles: whether it is a test set's, with identities and roles.
+
+    Raises:
+        UserError: there is no such list, or a line of it is wrong.
+    """
+    return [item.path for item, _ in _read_list(path, roles=roles)]
+
+
 def folder(path: Path) -> Path:
     """`path`, which is a folder.
 

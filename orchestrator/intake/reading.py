@@ -80,6 +80,26 @@ def read(path: Path) -> Original:
     return Original(path, data, proto, sha256, names, fingerprint)
 
 
+def beside(path: Path) -> tuple[Path, ...]:
+    """The files that hold a model's weights beside it; its weights are not read.
+
+    Raises:
+        UserError: it is no ONNX file, or a file that it names is not there or outside its folder.
+    """
+    try:
+        proto = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise UserError(f"cannot read the model {path}: {error.strerror}") from error
+    except Exception as error:  # protobuf's DecodeError, whose package has no type stubs
+        raise UserError(f"the model {path} is not an ONNX file: {error}") from error
+    found: dict[Path, None] = {}
+    for tensor in _tensors(proto):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            entries = {entry.key: entry.value for entry in tensor.external_data}
+            found[_inside(path, entries.get("location", ""), tensor.name)] = None
+    return tuple(found)
+
+
 def _tensors(proto: ModelProto) -> Iterator[TensorProto]:
     yield from proto.graph.initializer
     for node in proto.graph.node:

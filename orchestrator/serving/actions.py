@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.errors import UserError
+from orchestrator.fleet.boards.person import AS_WHO
 from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.reporting.analysis.history import run_folders
 from orchestrator.serving.project import Project
@@ -25,7 +24,7 @@ from orchestrator.store.fleet_entries import (
     Unreserved,
 )
 from orchestrator.store.fleet_log import FleetLog
-from orchestrator.store.going import LOCK
+from orchestrator.store.going import stop
 
 REASON = 300  # characters
 BEGINS_WITHIN_S = 60.0
@@ -66,15 +65,15 @@ class Actions:
                 return
             self._checking.add(board)
         self._note(Asked(board=board, by=who, reason="a check"))
-        threading.Thread(target=self._check, args=(board,), daemon=True).start()
+        threading.Thread(target=self._check, args=(who, board), daemon=True).start()
 
     def checking(self, board: str) -> bool:
         """Whether a check that was asked for goes on."""
         return board in self._checking
 
-    def _check(self, board: str) -> None:
+    def _check(self, who: str, board: str) -> None:
         try:
-            self._farm("boards", "check", "--", board).wait()
+            self._farm("boards", "check", "--", board, who=who).wait()
         finally:
             with self._lock:
                 self._checking.discard(board)
@@ -91,7 +90,8 @@ class Actions:
         self._note(Asked(board="", by=who, reason=f"a run of {matrix.name}"))
         before, end = self._runs(), time.monotonic() + BEGINS_WITHIN_S
         with tempfile.TemporaryFile("w+", errors="replace") as said:
-            running = self._farm("run", str(matrix), "--quiet", said=said.fileno())
+            words = ("run", str(matrix), "--quiet")
+            running = self._farm(*words, said=said.fileno(), who=who)
             while running.poll() is None and self._runs() <= before:
                 if time.monotonic() > end:
                     return
@@ -113,18 +113,18 @@ class Actions:
             Whether whoever carries it on was found on this computer.
         """
         self._note(Asked(board="", by=who, reason=f"to stop run {folder.name}"))
-        held = _holding(folder / LOCK)
-        # The supervisor, above its driver.
-        first = [pid for pid in held if _parent(pid) not in held]
-        for pid in first:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGTERM)
-        return bool(first)
+        return stop(folder)
+
+    def note_run(self, who: str, what: str) -> None:
+        """Somebody asks for a run, or for something of one."""
+        self._note(Asked(board="", by=who, reason=what))
 
     def _note(self, entry: Entry) -> None:
         self._log.append(entry)
 
-    def _farm(self, *words: str, said: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    def _farm(
+        self, *words: str, said: int = subprocess.DEVNULL, who: str = ""
+    ) -> subprocess.Popen[bytes]:
         places = {"--runs": self._project.runs, "--state": self._project.state}
         places["--inventory"] = self._project.inventory
         options = [word for name, path in places.items() for word in (name, str(path.resolve()))]
@@ -138,27 +138,5 @@ class Actions:
             stdout=subprocess.DEVNULL,
             stderr=said,
             start_new_session=True,
+            env={**os.environ, AS_WHO: who},
         )
-
-
-def _holding(lock: Path) -> set[int]:
-    """Processes of this user that have a file open."""
-    found = set()
-    with suppress(OSError):
-        wanted = lock.stat()
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit() and process.name != str(os.getpid()):
-                with suppress(OSError):
-                    for each in (process / "fd").iterdir():
-                        with suppress(OSError):
-                            there = each.stat()
-                            if (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino):
-                                found.add(int(process.name))
-    return found
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from orchestrator.bundle.manifest import MOST_BYTES, Limits
 from orchestrator.errors import UserError
 from orchestrator.reporting.html.provenance import provenances
 from orchestrator.serving.access import Access, Key
@@ -42,6 +43,7 @@ from orchestrator.serving.pages.runs import Asked, runs_page
 from orchestrator.serving.pages.trends import rows_page, trend_page
 from orchestrator.serving.planning import Planner
 from orchestrator.serving.project import Project
+from orchestrator.serving.remote import Remote
 from orchestrator.serving.reports import Reports
 from orchestrator.serving.templates import page, segment, static
 from orchestrator.version import __version__
@@ -63,9 +65,12 @@ class Site:
 
     Args:
         actions: whether pages may change something.
+        limits: how much may be sent for a run; the usual ones where None.
     """
 
-    def __init__(self, project: Project, *, actions: bool = False) -> None:
+    def __init__(
+        self, project: Project, *, actions: bool = False, limits: Limits | None = None
+    ) -> None:
         self.actions = Actions(project) if actions else None
         self.catalogue = Catalogue(project.runs)
         self.fleet = FleetView(project.inventory, project.runs)
@@ -74,6 +79,10 @@ class Site:
         self.planner = Planner(project)
         # What computes waits here, not in the threads that the other pages need.
         self.computing = CapacityLimiter(AT_ONCE)
+        self.limits = limits or Limits()
+        self.remote = Remote(
+            project, self.actions, self.catalogue, self.reports, self.computing, self.limits
+        )
 
     def entry(self, request: Request) -> Entry:
         """The run that an address names.
@@ -292,11 +301,13 @@ def application(site: Site, access: Access) -> Guard:
     if site.actions is not None:
         forms = Forms(site.actions, site.catalogue, site.fleet, site.planner)
         routes = [*forms.routes(), *routes]
+    routes = [*site.remote.routes(), *routes]
     handlers: dict[int | type[Exception], Callable[..., Response]] = {
         HTTPException: _problem,
         UserError: _refused,
     }
-    return Guard(Starlette(routes=routes, exception_handlers=handlers), access)
+    most = site.limits.total + MOST_BYTES if site.actions is not None else 0
+    return Guard(Starlette(routes=routes, exception_handlers=handlers), access, most)
 
 
 def _file_of(entry: Entry, name: str) -> Path | None:

@@ -8,6 +8,8 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_HEAD = 16 * 1024  # bytes of a request's line and headers
+UPLOADS = "farm.uploads"
+"""Of a request's scope: it comes with a token, and its body may take its time."""
 
 
 class PatientProtocol(H11Protocol):
@@ -18,9 +20,12 @@ class PatientProtocol(H11Protocol):
     """
 
     patience_s = 10.0
+    least_bytes = 16 * 1024
+    """Of an upload, whose length takes its time, so many must come within `patience_s`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._received = self._counted = 0
         self._sending: asyncio.TimerHandle | None = None
         self._reading: asyncio.TimerHandle | None = None
 
@@ -31,6 +36,7 @@ class PatientProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Some of a request has come."""
+        self._received += len(data)
         super().data_received(data)
         self._look()
 
@@ -63,7 +69,17 @@ class PatientProtocol(H11Protocol):
         if not awaited:
             self._stop_sending()
         elif self._sending is None:
-            self._sending = self.loop.call_later(self.patience_s, self._cut)
+            self._counted = self._received
+            self._sending = self.loop.call_later(self.patience_s, self._end_patience)
+
+    def _end_patience(self) -> None:
+        cycle, self._sending = self.cycle, None
+        uploads = cycle is not None and cycle.scope.get(UPLOADS, False) and cycle.more_body
+        came = self._received - self._counted
+        if uploads and (came >= self.least_bytes or self.flow.read_paused):
+            self._look()
+        else:
+            self._cut()
 
     def _stop_sending(self) -> None:
         if self._sending is not None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
+from orchestrator.bundle.manifest import Limits
 from orchestrator.errors import UserError
 from orchestrator.fleet.boards.person import person
 from orchestrator.serving.access import LEAST, TOKEN, Access, Key, new_token, origin
@@ -74,13 +75,19 @@ def check(place: Place) -> None:
 
 
 def serve(
-    project: Project, place: Place, say: Callable[[str], None], *, actions: bool = False
+    project: Project,
+    place: Place,
+    say: Callable[[str], None],
+    *,
+    actions: bool = False,
+    limits: Limits | None = None,
 ) -> None:
     """Serve until a signal ends it.
 
     Args:
         say: prints a line.
-        actions: whether pages may change something.
+        actions: whether pages may change something, and programs send runs.
+        limits: how much may be sent for a run; the usual ones where None.
 
     Raises:
         UserError: the place is refused, or taken.
@@ -90,7 +97,7 @@ def serve(
     with _listening(place) as listening:
         port = int(listening.getsockname()[1])
         access = Access(keys, frozenset(_origins(place, port)), port)
-        site = Site(project, actions=actions)
+        site = Site(project, actions=actions, limits=limits)
         count = site.catalogue.count()
         if count > MANY:
             say(f"reading {count:,} runs; what was read before is not read again …")

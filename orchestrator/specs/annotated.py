@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from orchestrator.specs.base import Spec
+from orchestrator.specs.meaning import Word
 from orchestrator.specs.testset import SetPath
 
 
@@ -40,4 +41,4 @@ class CocoSet(Spec):
     source: Literal["coco"] = "coco"
     images: SetPath
     annotations: SetPath
-    category: str | None = Field(None, min_length=1)
+    category: Word | None = Field(None, min_length=1)

@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from orchestrator.columns import column_names
+from orchestrator.plugins import built_in_toolchains
 from orchestrator.results import Task
 from orchestrator.specs.base import SLUG, FileSpec, Many, OneOf, OneOrMany, Spec, load, wrong
 from orchestrator.specs.detecting import HERE, Detecting, is_on_board, quantized
 from orchestrator.specs.inventory import Board, Clocks, Inventory
+from orchestrator.specs.meaning import Code, Means, Word
 from orchestrator.specs.photos import AnyPhotos, PhotosSet
 from orchestrator.specs.quantization import Quantization
 from orchestrator.specs.scenes import ScenesCalibration, ScenesSet
@@ -27,6 +29,7 @@ from orchestrator.specs.testset import RenderedCalibration, RenderedSet
 from orchestrator.specs.yamlfile import PathKey, nearest
 
 Gallery = Literal["same", "float32"]
+Toolchain = Annotated[str, Code(lambda: ("auto", *built_in_toolchains()))]
 
 
 class MeasurementPolicy(Spec):
@@ -106,10 +109,10 @@ class BoardSelector(Spec):
     A plain word in a file is a name.
     """
 
-    name: OneOrMany[str] = ()
-    kind: OneOrMany[str] = ()
-    tag: OneOrMany[str] = ()
-    site: OneOrMany[str] = ()
+    name: OneOrMany[Word] = ()
+    kind: OneOrMany[Word] = ()
+    tag: OneOrMany[Word] = ()
+    site: OneOrMany[Word] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -146,13 +149,13 @@ class Entry(Spec):
     found: `this-host`, `same` (on the board, quantized as the recognizer), or a quantization.
     """
 
-    name: str = Field(pattern=SLUG, max_length=63)
+    name: Word = Field(pattern=SLUG, max_length=63)
     boards: BoardSelector
     quantization: OneOrMany[Quantization] = Field(min_length=1)
-    toolchain: str = "auto"
+    toolchain: Toolchain = "auto"
     gallery: OneOrMany[Gallery] = Field(("same",), min_length=1)
     detector: OneOrMany[Detecting] = Field((HERE,), min_length=1)
-    model: OneOrMany[str] = ()
+    model: OneOrMany[Word] = ()
     priority: int = Field(0, ge=-100, le=100)
 
 
@@ -162,13 +165,13 @@ class Rule(Spec):
     `quantization` is a list of words (`int8`, `per-channel`, ...) that must all be in the cell's.
     """
 
-    entry: OneOrMany[str] = ()
-    board: OneOrMany[str] = ()
-    kind: OneOrMany[str] = ()
-    toolchain: OneOrMany[str] = ()
-    quantization: str | None = None
+    entry: OneOrMany[Word] = ()
+    board: OneOrMany[Word] = ()
+    kind: OneOrMany[Word] = ()
+    toolchain: OneOrMany[Word] = ()
+    quantization: Word | None = None
     gallery: OneOrMany[Gallery] = ()
-    model: OneOrMany[str] = ()
+    model: OneOrMany[Word] = ()
 
     @field_validator("quantization")
     @classmethod
@@ -232,7 +235,7 @@ class Matrix(FileSpec):
     `farm boards wipe`.
     """
 
-    models: OneOrMany[str] = Field(min_length=1)
+    models: OneOrMany[Annotated[str, Means.MANIFEST]] = Field(min_length=1)
     test_set: TestSet
     calibration: CalibrationSpec = Field(default_factory=usual_calibration)
     detector_calibration: DetectorCalibration | None = None
@@ -243,13 +246,19 @@ class Matrix(FileSpec):
     entries: Many[Entry] = Field(min_length=1)
     include: Many[Rule] = ()
     exclude: Many[Rule] = ()
-    reference: str | None = None
+    reference: Word | None = None
 
     @property
     def detector_name(self) -> str:
         """The model that finds the faces of a test set of photos; empty of others."""
         photos = self.test_set
         return self.model_name(photos.detector) if isinstance(photos, AnyPhotos) else ""
+
+    @property
+    def detector_reference(self) -> str:
+        """The detector of a test set of photos as the matrix gives it; empty of others."""
+        photos = self.test_set
+        return photos.detector if isinstance(photos, AnyPhotos) else ""
 
     @property
     def task(self) -> Task:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,9 +12,17 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from orchestrator.results import Task
 from orchestrator.specs.base import SLUG, FileSpec, OneOrMany, Spec, load, one_or_many, wrong
+from orchestrator.specs.meaning import Code, Means, Word
 from orchestrator.specs.yamlfile import PathKey, fail
 
 Triple = tuple[float, float, float]
+
+
+def head_names() -> Collection[str]:
+    """Families of a detector's outputs that farm decodes."""
+    from orchestrator.detection.heads.registry import HEADS
+
+    return tuple(HEADS)
 
 
 def _three(value: object) -> object:
@@ -36,7 +44,7 @@ def _three_positive(value: object) -> object:
 class InputSpec(Spec):
     """What the model eats: (pixel - mean) / std, pixels 0 to 255, channels in `colour` order."""
 
-    name: str = Field(min_length=1)
+    name: Word = Field(min_length=1)
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     height: int = Field(ge=1, le=4096)
     width: int = Field(ge=1, le=4096)
@@ -53,8 +61,8 @@ class InputSpec(Spec):
 class QuantizedFile(Spec):
     """The same model, quantized already: ONNX with QuantizeLinear and DequantizeLinear (QDQ)."""
 
-    file: str = Field(min_length=1)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    file: Annotated[str, Means.BESIDE] = Field(min_length=1)
+    sha256: Word = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class DetectionPart(Spec):
@@ -66,8 +74,8 @@ class DetectionPart(Spec):
     of the lower score.
     """
 
-    head: str = Field(min_length=1)
-    outputs: OneOrMany[str] = ()
+    head: Annotated[str, Code(head_names)] = Field(min_length=1)
+    outputs: OneOrMany[Word] = ()
     min_score: float = Field(0.02, ge=0, lt=1, allow_inf_nan=False)
     nms_iou: float = Field(0.4, gt=0, le=1, allow_inf_nan=False)
 
@@ -80,18 +88,18 @@ class ModelSpec(FileSpec):
     `as-given`.
     """
 
-    name: str = Field(pattern=SLUG, max_length=63)
+    name: Word = Field(pattern=SLUG, max_length=63)
     task: Task = "recognition"
-    file: str = Field(min_length=1)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    file: Annotated[str, Means.BESIDE] = Field(min_length=1)
+    sha256: Word = Field(pattern=r"^[0-9a-f]{64}$")
     input: InputSpec
-    output: str | None = None  # the only output when left out
+    output: Word | None = None  # the only output when left out
     embedding_size: int | None = Field(None, ge=2, le=65536)
     detection: DetectionPart | None = None
     quantized: QuantizedFile | None = None
-    licence: str
-    provenance: str
-    description: str = ""
+    licence: Word
+    provenance: Word
+    description: Word = ""
     _outputs: tuple[tuple[str, tuple[int, ...]], ...] = PrivateAttr(default=())
 
     def problems(self) -> Iterator[tuple[PathKey, str]]:

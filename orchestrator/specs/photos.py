@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from orchestrator.specs.base import Spec
+from orchestrator.specs.meaning import Means
 from orchestrator.specs.scenes import SceneSize
 from orchestrator.specs.testset import Population, SetPath
 
@@ -28,7 +29,7 @@ class PhotosSet(Spec):
 
     source: Literal["photos"] = "photos"
     path: SetPath
-    detector: str = Field(min_length=1)
+    detector: Annotated[str, Means.MANIFEST] = Field(min_length=1)
     min_score: float = Field(_LEAST_SCORE, gt=0, lt=1, allow_inf_nan=False)
     skip_unreadable: bool = False
     allow_leaks: bool = False
@@ -44,7 +45,7 @@ class RenderedPhotosSet(Population):
     source: Literal["rendered_photos"] = "rendered_photos"
     difficulty: float = Field(1.0, ge=0, le=4, allow_inf_nan=False)
     size: SceneSize = (240, 320)
-    detector: str = Field(min_length=1)
+    detector: Annotated[str, Means.MANIFEST] = Field(min_length=1)
     min_score: float = Field(_LEAST_SCORE, gt=0, lt=1, allow_inf_nan=False)
 
 

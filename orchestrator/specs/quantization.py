@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from orchestrator.specs.base import OneOrMany, Spec, wrong
+from orchestrator.specs.meaning import Word
 from orchestrator.specs.yamlfile import nearest
 
 Granularity = Literal["per-channel", "per-tensor"]
@@ -68,7 +69,7 @@ class Quantization(Spec):
     granularity: Granularity | None = None
     symmetry: Symmetry | None = None
     calibrator: Calibrator = "minmax"
-    keep_float: OneOrMany[str] = ()
+    keep_float: OneOrMany[Word] = ()
     equalize: bool = False
     bias_correction: bool = False
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from orchestrator.specs.base import Spec, wrong
+from orchestrator.specs.meaning import Means
 
 FIRST_TRAINING_ID = 1_000_000
 FIRST_CALIBRATION_ID = 2_000_000
@@ -61,7 +62,7 @@ def _path(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-SetPath = Annotated[Path, BeforeValidator(_path)]
+SetPath = Annotated[Path, BeforeValidator(_path), Means.PATH]
 
 
 class FolderSet(Spec):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,6 +74,40 @@ def mark_ending(folder: Path) -> None:
             os.pwrite(lock, _ENDING, 0)
         finally:
             os.close(lock)
+
+
+def stop(folder: Path) -> bool:
+    """Stop a run as Ctrl-C does; whether whoever carries it on was found on this computer."""
+    held = _holding(folder / LOCK)
+    # The supervisor, above its driver.
+    first = [pid for pid in held if _parent(pid) not in held]
+    for pid in first:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGTERM)
+    return bool(first)
+
+
+def _holding(lock: Path) -> set[int]:
+    """Processes of this user that have a file open."""
+    found = set()
+    with contextlib.suppress(OSError):
+        wanted = lock.stat()
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit() and process.name != str(os.getpid()):
+                with contextlib.suppress(OSError):
+                    for each in (process / "fd").iterdir():
+                        with contextlib.suppress(OSError):
+                            there = each.stat()
+                            if (there.st_dev, there.st_ino) == (wanted.st_dev, wanted.st_ino):
+                                found.add(int(process.name))
+    return found
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def is_ending(folder: Path) -> bool:

@@ -173,6 +173,7 @@ ARGUMENTS = {
     ("boards", "release"): ["x", "--reason", "y"],
     ("boards", "emulate"): ["x", "--kind", "khadas-vim3"],
     ("boards", "reserve"): ["x", "--for", "1h", "--why", "y"],
+    ("cancel",): ["x"],
     ("compare",): ["a", "b"],
     ("explain",): ["ref"],
     ("gate",): ["--max-drop", "rank1=1"],

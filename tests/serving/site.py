@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import uvicorn
 
+from orchestrator.bundle.manifest import Limits
 from orchestrator.serving.access import Access, Key, new_token, origin
 from orchestrator.serving.app import Site as Pages
 from orchestrator.serving.project import Project
@@ -127,7 +128,13 @@ class Site:
 
 
 @contextmanager
-def serving(root: Path, *, actions: bool = False) -> Iterator[Site]:
+def serving(
+    root: Path,
+    *,
+    actions: bool = False,
+    limits: Limits | None = None,
+    tls: tuple[str, str] = ("", ""),
+) -> Iterator[Site]:
     """Serve a folder's runs and inventory for the length of a `with`."""
     inventory = root / "device_inventory.yaml"
     if not inventory.exists():
@@ -135,10 +142,12 @@ def serving(root: Path, *, actions: bool = False) -> Iterator[Site]:
     (root / "runs").mkdir(exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        origins = frozenset(origin("http", name, port) for name in ("127.0.0.1", "localhost"))
+        scheme = "https" if tls[0] else "http"
+        origins = frozenset(origin(scheme, name, port) for name in ("127.0.0.1", "localhost"))
         access = Access((Key(ANN, new_token()), Key(BOB, new_token())), origins, port)
-        project = Project(inventory, root / "runs")
-        running = server(Pages(project, actions=actions), access, Place())
+        project = Project(inventory, root / "runs", root / ".farm")
+        pages = Pages(project, actions=actions, limits=limits)
+        running = server(pages, access, Place(certificate=tls[0], key=tls[1]))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

@@ -1,25 +1,8 @@
 """`farm gc`."""
 
-import re
-
 import click
 
 from orchestrator.cli.parsing import Section, declare, options, types
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-
-
-def size(text: str) -> int:
-    """Bytes of `500M`, `10GiB` or `1024`.
-
-    Raises:
-        ValueError: it is no size.
-    """
-    found = _SIZE.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"expected a size such as 500M or 20G, not {text!r}")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 @declare(
@@ -32,7 +15,7 @@ def size(text: str) -> int:
 )
 @click.option(
     "--max-size",
-    type=types.Read("size", size),
+    type=types.BYTES,
     metavar="SIZE",
     default="10G",
     help="such as 500M (10G)",

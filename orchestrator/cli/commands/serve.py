@@ -55,7 +55,29 @@ def _port(text: str) -> int:
 @click.option(
     "--allow-actions",
     is_flag=True,
-    help="pages may drain, reserve and check boards, start and stop runs; each is in the fleet log",
+    help="pages may drain, reserve and check boards, start and stop runs, and programs send runs "
+    "(`farm run --remote`); each is in the fleet log",
+)
+@click.option(
+    "--max-file",
+    type=types.BYTES,
+    metavar="SIZE",
+    default="2G",
+    help="with actions, most bytes of a file that `farm run --remote` sends (2G)",
+)
+@click.option(
+    "--max-upload",
+    type=types.BYTES,
+    metavar="SIZE",
+    default="20G",
+    help="most bytes of all files of such a run (20G)",
+)
+@click.option(
+    "--max-files",
+    type=types.COUNT,
+    metavar="N",
+    default="200000",
+    help="most files of such a run (200000)",
 )
 @options.fleet
 def command(
@@ -66,6 +88,9 @@ def command(
     tls_key: str,
     behind_proxy: str,
     allow_actions: bool,
+    max_file: int,
+    max_upload: int,
+    max_files: int,
     inventory: str,
     state: str,
     runs: str,
@@ -84,4 +109,5 @@ def command(
         key=tls_key,
         behind_proxy=behind_proxy,
         actions=allow_actions,
+        limits=(max_file, max_upload, max_files),
     )

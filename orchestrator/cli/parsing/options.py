@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from orchestrator.cli.parsing import types
 from orchestrator.cli.parsing.project import INVENTORY, MATRIX, RUNS, STATE
@@ -95,6 +96,43 @@ def selection(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def remote(function: F) -> F:
+    """`--remote` and `--token-file`: a `farm serve` server that has the boards."""
+    for option in (
+        click.option(
+            "--token-file",
+            type=types.FILE,
+            metavar="FILE",
+            default="",
+            help="with the token for --remote (the variable FARM_TOKEN, or the link's ?token=)",
+        ),
+        click.option(
+            "--remote",
+            metavar="URL",
+            default="",
+            help="on the farm server there: `farm serve --allow-actions` prints its link",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def not_with_remote(remote: str, *names: str) -> None:
+    """Refuse options that a run on a server cannot have.
+
+    Args:
+        names: of their parameters.
+
+    Raises:
+        click.UsageError: one was typed.
+    """
+    context = click.get_current_context()
+    typed = [n for n in names if context.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+    if remote and typed:
+        option = "--" + typed[0].replace("_", "-")
+        raise click.UsageError(f"{option} is of this computer; with --remote the server's is used.")
 
 
 def live(function: F) -> F:

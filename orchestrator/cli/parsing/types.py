@@ -184,6 +184,23 @@ def _size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+def byte_count(text: str) -> int:
+    """Bytes of `500M`, `10GiB` or `1024`.
+
+    Raises:
+        ValueError: it is no size.
+    """
+    found = _BYTES.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"expected a size such as 500M or 20G, not {text!r}")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+BYTES = Read("size", byte_count)
 SIZE = Read("size", _size)
 """Height and width of `112x112`."""
 FILE = Located("file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestrator.bundle.manifest import Limits
 from orchestrator.errors import UserError
 
 INSTALL = "pip install 'facefarm[serve]'; in farm's checkout: pip install -e '.[serve]'"
@@ -22,8 +23,12 @@ def serve_project(
     key: str,
     behind_proxy: str,
     actions: bool,
+    limits: tuple[int, int, int],
 ) -> int:
     """Serve until Ctrl-C.
+
+    Args:
+        limits: of what is sent for a run: bytes of a file, bytes of all, files.
 
     Raises:
         UserError: the extra is not installed, the place is refused or taken.
@@ -49,5 +54,6 @@ def serve_project(
         place,
         lambda line: print(line, flush=True),
         actions=actions,
+        limits=Limits(*limits),
     )
     return 0

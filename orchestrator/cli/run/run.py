@@ -26,9 +26,13 @@ def shown(*, quiet: bool, verbose: bool, as_json: bool) -> Shown:
     return Shown("quiet" if quiet else "verbose" if verbose else "usual", as_json)
 
 
-def start(request: Request, how: Shown, *, remeasure: bool) -> int:
-    """Start a new run."""
-    return _run(request, how, remeasure=remeasure)
+def start(request: Request, how: Shown, *, remeasure: bool, name: str = "") -> int:
+    """Start a new run.
+
+    Args:
+        name: of the run, where whoever asks has one from `new_name`.
+    """
+    return _run(request, how, remeasure=remeasure, name=name)
 
 
 def resume(runs: str, name: str, how: Shown, *, state: str | None, ray_address: str | None) -> int:
@@ -47,9 +51,15 @@ def resume(runs: str, name: str, how: Shown, *, state: str | None, ray_address: 
 
 
 def _run(
-    request: Request, how: Shown, *, remeasure: bool = False, resuming: Path | None = None
+    request: Request,
+    how: Shown,
+    *,
+    remeasure: bool = False,
+    resuming: Path | None = None,
+    name: str = "",
 ) -> int:
-    with DriverProcess(request, remeasure=remeasure, resuming=resuming) as driver:
+    job = DriverProcess(request, remeasure=remeasure, resuming=resuming, name=name)
+    with job as driver:
         from orchestrator.cli.run.view import show
 
         return show(driver, how.detail, as_json=how.as_json)

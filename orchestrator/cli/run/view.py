@@ -28,6 +28,11 @@ def show(driver: DriverProcess, detail: Detail, *, as_json: bool) -> int:
     view = EventLines(console, detail) if as_json else View(console, detail=detail)
     with view:
         ended = follow(driver, view)
+    return conclude(console, ended, as_json=as_json)
+
+
+def conclude(console: Console, ended: Ended, *, as_json: bool) -> int:
+    """The table and the last words of a run that is over; returns the exit code."""
     state, results = write_results(ended.folder)
     words = words_of(ended, state)
     if not as_json:

@@ -91,6 +91,15 @@ def read_coco(images: Path, annotations: Path, category: str | None = None) -> A
     return found
 
 
+def named_files(annotations: Path) -> list[str]:
+    """The images that a file of annotations names.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return [image.file_name for image in _read(annotations).images]
+
+
 def _read(path: Path) -> _Coco:
     try:
         plain: Any = json.loads(path.read_bytes())

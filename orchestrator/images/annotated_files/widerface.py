@@ -62,6 +62,15 @@ def read_widerface(
     return file_set(images, photos(), subsets, str(truth))
 
 
+def named_files(truth: Path) -> list[str]:
+    """The images that the text with all boxes names.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    return [entry.name for entry in _entries(truth)]
+
+
 def _entries(path: Path) -> Iterator[_Entry]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
