@@ -89,7 +89,7 @@ def help_with(work: Work, board: str) -> None:
         FarmError: the board is lost; what it did not bring goes back.
     """
     services: Services = work.services
-    shared = services.extractions.led(work.step.id)
+    shared = services.extractions.await_led(work.step.id, services.stop)
     if shared is None:
         return
     held, artifact = work.artifact()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from orchestrator.data.features import Features
 from orchestrator.hashing import digest
 from orchestrator.planning.graph import Step
+from orchestrator.planning.spares import ON_THIS_HOST
 from orchestrator.planning.stage_facts import SHARED_FROM
 from orchestrator.stages.extracting import Unlike, hold_against, make_pieces
 from orchestrator.stages.shared_extraction import CANARY, FirstOfSame
@@ -26,7 +27,6 @@ from orchestrator.stages.work import About, Work
 from orchestrator.store.artifacts import CorruptArtifact
 from orchestrator.store.features import FeatureWriter, read_features
 
-ON_THIS_HOST = ("twin", "emulated")
 BLOCK = 4096
 LOOK_S, ENDS_S = 0.05, 10.0
 

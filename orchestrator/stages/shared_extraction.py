@@ -24,6 +24,8 @@ from orchestrator.store.features import DATA, FeatureWriter
 LEAST = 32
 LONGEST_S, LONGEST_ALONE_S = 5.0, 20.0
 CANARY = 16
+BEGINS_S = 10.0
+"""Seconds that a board which is to help waits for the leader to begin."""
 
 Piece = tuple[int, int]
 
@@ -240,8 +242,9 @@ class Extractions:
     """The extractions under way that other boards may join, and who may. Thread-safe."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
+        self._guard = threading.Condition()
         self._led: dict[str, SharedExtraction] = {}
+        self._ended: set[str] = set()
         self._of_same: dict[str, FirstOfSame] = {}
         self._alike: set[tuple[str, str]] = set()
 
@@ -250,6 +253,7 @@ class Extractions:
         """While a board leads it."""
         with self._guard:
             self._led[step_id] = shared
+            self._guard.notify_all()
         try:
             yield
         finally:
@@ -265,6 +269,7 @@ class Extractions:
             same: what these steps have in common; empty where no other makes the same.
         """
         with self._guard:
+            self._ended.discard(step.id)
             found = self._of_same.get(same)
             mine = None if found is not None or not same else FirstOfSame(step)
             if mine is not None:
@@ -272,15 +277,28 @@ class Extractions:
         try:
             yield found
         finally:
-            if mine is not None:
-                with self._guard:
+            with self._guard:
+                self._ended.add(step.id)
+                self._guard.notify_all()
+                if mine is not None:
                     del self._of_same[same]
+            if mine is not None:
                 mine.ended.set()
 
     def led(self, step_id: str) -> SharedExtraction | None:
         """A step's extraction, None when no board leads it now."""
         with self._guard:
             return self._led.get(step_id)
+
+    def await_led(self, step_id: str, stop: threading.Event) -> SharedExtraction | None:
+        """The same, once its leader has begun; None when that ended or does not begin in time."""
+        until = time.monotonic() + BEGINS_S
+        with self._guard:
+            while (found := self._led.get(step_id)) is None:
+                if stop.is_set() or step_id in self._ended or time.monotonic() > until:
+                    return None
+                self._guard.wait(0.2)
+        return found
 
     def alike(self, artifact: str, board: str) -> None:
         """A board has shown that it makes the same features of an artifact as the leader."""

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.data.features import Features
-from orchestrator.stages.shared_extraction import LEAST, SharedExtraction, Shares
+from orchestrator.planning.graph import Step
+from orchestrator.stages.shared_extraction import LEAST, Extractions, SharedExtraction, Shares
 from orchestrator.store.features import FeatureWriter
 
 
@@ -116,3 +117,21 @@ def test_helpers_end_what_a_lost_leader_began(tmp_path: Path) -> None:
 def block(start: int, count: int) -> Features:
     numbers = np.arange(start, start + count, dtype=np.float32)
     return Features(np.repeat(numbers[:, None], 4, 1), np.zeros(count, bool), start=start)
+
+
+def test_a_helper_that_is_there_first_waits_for_its_leader_and_not_for_one_that_is_gone(
+    tmp_path: Path,
+) -> None:
+    step, stop, found = Step("extract/a", "extract"), threading.Event(), []
+    extractions = Extractions()
+    helper = threading.Thread(target=lambda: found.append(extractions.await_led(step.id, stop)))
+    helper.start()
+    with (
+        extractions.of_same("", step),
+        FeatureWriter.open(tmp_path, LEAST, 2, "float32", {}) as writer,
+    ):
+        shared = SharedExtraction(writer, tmp_path, LEAST, several=True)
+        with extractions.open_to_helpers(step.id, shared):
+            helper.join()
+    assert found == [shared]
+    assert extractions.await_led(step.id, stop) is None

@@ -131,7 +131,15 @@ class Runs(RuleBasedStateMachine):
 
     def view(self) -> m.PlanView:
         refusals = {(name, None): BoardError(f"{name} is draining") for name in self.refused}
-        return m.PlanView(self.graph, self.resolution(), self.profiles, refusals=refusals)
+        here = tuple(name for name in NAMES if self.domains[name] == HEAD_DOMAIN)
+        self.spares = {
+            step.id: here
+            for step in self.graph.steps.values()
+            if step.stage == "extract" and step.board in here
+        }
+        return m.PlanView(
+            self.graph, self.resolution(), self.profiles, refusals=refusals, spares=self.spares
+        )
 
     def tell(self, event: m.Event) -> None:
         self.sound = False
@@ -152,7 +160,7 @@ class Runs(RuleBasedStateMachine):
                     self.running[step.id] = each
                 case m.Help(step, board):
                     assert step.id in self.running
-                    assert board in step.pool
+                    assert board in (*step.pool, *self.spares.get(step.id, ()))
                     self.helping[board] = step
                 case m.MoveSteps(moved):
                     assert all(moved[s] in self.graph.steps[s].pool for s in moved)

@@ -6,7 +6,8 @@
 - Steps on the head share this host's domain, as many at a time as it has processors; of those that
   make images one, since each has all the processes that make them. Beside them,
   as many emulated boards extract: more would only slow each other down, and no row would end
-  before the last. Only the last of them share what there is.
+  before the last. Only the last of them share what there is. A board that would help with
+  another's extraction comes after all that have work of their own.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Candidate:
             before the first converting.
         rank: seconds from this step's start to the end of what waits for it, at the least: of
             equals, the head of the critical path comes first.
+        helps: whether it is a board that would help with another board's step.
     """
 
     id: str
@@ -42,11 +44,12 @@ class Candidate:
     priority: int = 0
     lead: float = 0.0
     rank: float = 0.0
+    helps: bool = False
 
 
-def order(step: Candidate) -> tuple[float, float, float, int, int]:
+def order(step: Candidate) -> tuple[bool, float, float, float, int, int]:
     """What comes first is smallest."""
-    return (-step.priority, step.lead, -step.rank, _PLACE[step.stage], -step.units)
+    return (step.helps, -step.priority, step.lead, -step.rank, _PLACE[step.stage], -step.units)
 
 
 def extracts_here(step: Candidate) -> bool:
@@ -69,11 +72,12 @@ def choose(
     boards: set[str] = set()
     used: set[str] = set()
     measured: set[str] = set()
-    on_head = extracting = turns = 0
+    on_head = extracting = led = turns = 0
 
     def take(step: Candidate) -> None:
-        nonlocal on_head, extracting, turns
+        nonlocal on_head, extracting, led, turns
         extracting += extracts_here(step)
+        led += extracts_here(step) and not step.helps
         turns += STAGE_FACTS[step.stage].takes_turns
         used.add(step.domain)
         if step.board:
@@ -86,8 +90,9 @@ def choose(
     for step in running:
         take(step)
     # The last ones share: of three on two processors, one would else be left to itself at the end.
-    left = extracting + max(to_come, sum(map(extracts_here, waiting)))
-    at_a_time = head_slots if left >= 2 * head_slots else left
+    own = sum(extracts_here(step) and not step.helps for step in waiting)
+    left = led + max(to_come, own)
+    at_a_time = max(head_slots, left) if left < 2 * head_slots else head_slots
     chosen: list[Candidate] = []
     measuring = {step.domain for step in waiting if STAGE_FACTS[step.stage].alone}
     for step in waiting:
@@ -99,7 +104,7 @@ def choose(
             continue
         if STAGE_FACTS[step.stage].alone and step.domain in used:
             continue
-        if extracts_here(step) and extracting >= at_a_time:
+        if extracts_here(step) and extracting >= (head_slots if step.helps else at_a_time):
             continue
         if STAGE_FACTS[step.stage].yields and step.domain in measuring:
             continue

@@ -97,6 +97,7 @@ class PlanView:
         refusals: (board, runtime) that get no work, and why.
         reserved: boards that are somebody else's for a time: they get nothing new, and are given
             back.
+        spares: step id to the boards outside its pool that may help with it.
     """
 
     graph: Graph
@@ -107,6 +108,7 @@ class PlanView:
     facts: Mapping[str, BoardFacts] | None = None
     refusals: Mapping[tuple[str, str | None], FarmError] = field(default_factory=dict)
     reserved: frozenset[str] = frozenset()
+    spares: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 # -- events: what happened -------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.planning.graph import Step
 from orchestrator.planning.stage_facts import SHARED_FROM
@@ -59,8 +59,11 @@ def rebound(
     return moved
 
 
-def wanted_helpers(step: Step, usable: Callable[[Step, str], bool]) -> list[str]:
-    """Boards that may help with a step, besides the one that leads it."""
+def wanted_helpers(
+    step: Step, usable: Callable[[Step, str], bool], spares: Sequence[str] = ()
+) -> list[str]:
+    """Boards that may help with a step, besides the one that leads it: its pool's come first."""
     if not step.facts.shared or step.units < SHARED_FROM:
         return []
-    return [name for name in step.pool if name != step.board and usable(step, name)]
+    names = dict.fromkeys((*step.pool, *spares))
+    return [name for name in names if name != step.board and usable(step, name)]

@@ -16,6 +16,7 @@ from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
 from orchestrator.scheduling.core.choosing import Candidate, order
 from orchestrator.scheduling.core.messages import PlanView
 from orchestrator.scheduling.core.states import States, StepState
+from orchestrator.scheduling.core.upcoming import Upcoming
 
 
 class Sources:
@@ -109,7 +110,7 @@ class Ready:
         since: ready steps, and when each became so.
         position: a step's place in the plan; equals start in this order.
         sources: what each step still lacks.
-        extractions: steps that wait, ready or not, to extract on the head's processors.
+        upcoming: what waits, ready or not, to measure, or to extract on the head's processors.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class Ready:
         self._open: set[str] = set()  # boards whose whole line is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
         self._near_pooled: set[str] = set()
-        self.extractions: set[str] = set()
+        self.upcoming = Upcoming()
         self.sources = Sources(plan.graph, lambda source: states[source] is StepState.DONE)
         sizes = Counter([*(board.domain for board in plan.boards.values()), HEAD_DOMAIN])
         self._shared = {n for n, board in plan.boards.items() if sizes[board.domain] > 1}
@@ -240,13 +241,10 @@ class Ready:
         return step.facts.shares_processors and self._plan.boards[step.board].domain == HEAD_DOMAIN
 
     def _update(self, step_id: str, now: float) -> None:
-        waiting = self._states[step_id] is StepState.WAITING
-        if waiting and self._extracts_here(self._steps[step_id]):
-            self.extractions.add(step_id)
-        else:
-            self.extractions.discard(step_id)
+        waiting, step = self._states[step_id] is StepState.WAITING, self._steps[step_id]
+        if step.board:
+            self.upcoming.note(step, waits=waiting, extracts_here=self._extracts_here(step))
         ready = waiting and self.sources.are_there(step_id)
-        step = self._steps[step_id]
         near = waiting and self.sources.are_near(step_id) and step.facts.executes
         if step_id in self._filed and not (ready or near):
             self._leave(step_id)

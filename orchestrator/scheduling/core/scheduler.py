@@ -181,10 +181,14 @@ class Scheduler:
             out += self._skip_blocked(now)
         underway, graph = self.steps.underway, self.steps.plan.graph
         taking_turns = any(step.facts.takes_turns for step in underway.steps.values())
+        upcoming = self.steps.ready.upcoming
+        measured_first = upcoming.measured_first(lambda s: self.steps.record(s).attempts > 0)
 
         def allowed(step_id: str) -> bool:
-            facts = graph.steps[step_id].facts
+            facts, board = graph.steps[step_id].facts, graph.steps[step_id].board
             if facts.takes_turns and taking_turns:
+                return False
+            if step_id in upcoming.extractions and board in measured_first:
                 return False
             if facts.needs_ray and not self._computes:
                 return False
@@ -199,7 +203,7 @@ class Scheduler:
         helpers = {candidate.id: (step, candidate) for step, candidate in self._helpers(ready)}
         candidates = [*ready, *(candidate for _, candidate in helpers.values())]
         for chosen in choose(
-            candidates, underway.candidates.values(), self._slots, len(self.steps.ready.extractions)
+            candidates, underway.candidates.values(), self._slots, len(upcoming.extractions)
         ):
             if chosen.id in helpers:
                 step = helpers[chosen.id][0]
@@ -226,19 +230,23 @@ class Scheduler:
 
     def _as_helper(self, step: Step, board: str) -> Candidate:
         domain = self.steps.plan.boards[board].domain
-        return Candidate(helper_id(step, board), step.stage, board, domain, 0)
+        return Candidate(helper_id(step, board), step.stage, board, domain, 0, helps=True)
 
     def _helpers(self, ready: list[Candidate]) -> Iterator[tuple[Step, Candidate]]:
         """Boards that could help now, with nothing of their own to do."""
         underway, plan = self.steps.underway, self.steps.plan
-        led = [s for s in underway.steps.values() if s.facts.shared and len(s.pool) > 1]
+        led = [
+            step
+            for step in underway.steps.values()
+            if step.facts.shared and (len(step.pool) > 1 or step.id in plan.spares)
+        ]
         if not led:
             return
         place = self.steps.ready.position
         taken = {candidate.board for candidate in ready}
         for step in sorted(led, key=lambda s: place.get(s.id, len(place))):
             runtime = step.extra.get("runtime", "")
-            for name in wanted_helpers(step, self._usable):
+            for name in wanted_helpers(step, self._usable, plan.spares.get(step.id, ())):
                 free = self.boards.open(name) and not underway.busy(name)
                 if name in taken or not free or not underway.may_help(step, name):
                     continue
@@ -305,18 +313,23 @@ class Scheduler:
     def _wanted(self) -> set[str]:
         """Boards that have something to do, are doing it, or may help or take over."""
         underway = self.steps.underway
-        wanted = set(underway.helping)
+        wanted, spares = set(underway.helping), self.steps.plan.spares
+        groups: dict[int, tuple[str, ...]] = {}
         # A step that runs may have left the plan meanwhile, when its row moved to another board.
         wanted |= {step.board for step in underway.steps.values() if step.board}
         for step in self.steps.in_state(*UNFINISHED):
             if not step.facts.on_board:
                 continue
             wanted.add(step.board)
+            if step.id in spares:
+                groups[id(spares[step.id])] = spares[step.id]
             if len(step.pool) > 1:
                 wanted |= set(wanted_helpers(step, self._usable))
                 waiting = self.steps.state(step.id) is StepState.WAITING
                 if waiting and self.boards.delayed(step.board):
                     wanted |= {name for name in step.pool if self._usable(step, name)}
+        for names in groups.values():
+            wanted |= {name for name in names if self.boards.connected(name)}
         # What is reserved by somebody else is given back when its step has ended.
         return {name for name in wanted if not self._to_give_back(name)}
 
