@@ -105,6 +105,7 @@ class Ready:
         states: of its steps; the caller tells `moved` of each transition.
         since: when steps became ready, by an earlier index.
         now: seconds on the caller's clock.
+        tried: whether a step was started before.
 
     Attributes:
         since: ready steps, and when each became so.
@@ -119,6 +120,7 @@ class Ready:
         states: States[StepState],
         since: Mapping[str, float],
         now: float,
+        tried: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._plan, self._states = plan, states
         self._steps = plan.graph.steps
@@ -131,7 +133,11 @@ class Ready:
         self._open: set[str] = set()  # boards whose whole line is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
         self._near_pooled: set[str] = set()
-        self.upcoming = Upcoming()
+        self.upcoming = Upcoming(
+            {name for name, board in plan.boards.items() if board.domain == HEAD_DOMAIN},
+            waits=lambda step_id: states[step_id] is StepState.WAITING,
+            tried=tried,
+        )
         self.sources = Sources(plan.graph, lambda source: states[source] is StepState.DONE)
         sizes = Counter([*(board.domain for board in plan.boards.values()), HEAD_DOMAIN])
         self._shared = {n for n, board in plan.boards.items() if sizes[board.domain] > 1}
@@ -150,6 +156,8 @@ class Ready:
 
     def refile(self, step_id: str) -> None:
         """A waiting step has another board now."""
+        if step_id in self._steps:
+            self.upcoming.note(self._steps[step_id])
         if step_id in self._filed:
             since = self.since.get(step_id)
             self._leave(step_id)
@@ -238,12 +246,11 @@ class Ready:
         )
 
     def _extracts_here(self, step: Step) -> bool:
-        return step.facts.shares_processors and self._plan.boards[step.board].domain == HEAD_DOMAIN
+        return step.board in self.upcoming.boards and step.facts.shares_processors
 
     def _update(self, step_id: str, now: float) -> None:
         waiting, step = self._states[step_id] is StepState.WAITING, self._steps[step_id]
-        if step.board:
-            self.upcoming.note(step, waits=waiting, extracts_here=self._extracts_here(step))
+        self.upcoming.note(step)
         ready = waiting and self.sources.are_there(step_id)
         near = waiting and self.sources.are_near(step_id) and step.facts.executes
         if step_id in self._filed and not (ready or near):

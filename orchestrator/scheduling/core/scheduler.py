@@ -182,13 +182,13 @@ class Scheduler:
         underway, graph = self.steps.underway, self.steps.plan.graph
         taking_turns = any(step.facts.takes_turns for step in underway.steps.values())
         upcoming = self.steps.ready.upcoming
-        measured_first = upcoming.measured_first(lambda s: self.steps.record(s).attempts > 0)
 
         def allowed(step_id: str) -> bool:
-            facts, board = graph.steps[step_id].facts, graph.steps[step_id].board
+            step = graph.steps[step_id]
+            facts = step.facts
             if facts.takes_turns and taking_turns:
                 return False
-            if step_id in upcoming.extractions and board in measured_first:
+            if facts.shares_processors and upcoming.measured_first(step.board):
                 return False
             if facts.needs_ray and not self._computes:
                 return False
@@ -203,7 +203,7 @@ class Scheduler:
         helpers = {candidate.id: (step, candidate) for step, candidate in self._helpers(ready)}
         candidates = [*ready, *(candidate for _, candidate in helpers.values())]
         for chosen in choose(
-            candidates, underway.candidates.values(), self._slots, len(upcoming.extractions)
+            candidates, underway.candidates.values(), self._slots, upcoming.extractions
         ):
             if chosen.id in helpers:
                 step = helpers[chosen.id][0]

@@ -52,7 +52,7 @@ class Steps:
         self.underway = Underway()
         self._states: States[StepState] = States("step", StepState.WAITING)
         self._records: dict[str, Record] = {}
-        self.ready = Ready(self.plan, self._states, {}, 0.0)
+        self.ready = Ready(self.plan, self._states, {}, 0.0, self._tried)
         self._blocked: list[tuple[int, str]] = []  # steps behind one that has no output
 
     def state(self, step_id: str) -> StepState:
@@ -66,6 +66,10 @@ class Steps:
     def record(self, step_id: str) -> Record:
         """What is remembered of a step."""
         return self._records.setdefault(step_id, Record())
+
+    def _tried(self, step_id: str) -> bool:
+        record = self._records.get(step_id)
+        return record is not None and record.attempts > 0
 
     def move(self, step_id: str, to: StepState, why: str, now: float) -> None:
         """Change a step's state.
@@ -104,7 +108,7 @@ class Steps:
                 and not self.record(step_id).finished_here
             ):
                 self._states.move(step_id, StepState.WAITING, "needed, and not in the store")
-        self.ready = Ready(plan, self._states, self.ready.since, now)
+        self.ready = Ready(plan, self._states, self.ready.since, now, self._tried)
         self._blocked = [
             (self.ready.position[each], each)
             for step_id in graph.steps
