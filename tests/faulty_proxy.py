@@ -43,16 +43,19 @@ class Relay:
     Args:
         target: host and port behind the relay; a loopback address.
         weather: how the link behaves.
+        port: where to listen; 0: any that is free.
     """
 
-    def __init__(self, target: tuple[str, int], weather: Weather | None = None) -> None:
+    def __init__(
+        self, target: tuple[str, int], weather: Weather | None = None, port: int = 0
+    ) -> None:
         if not target[0].startswith("127."):
             raise ValueError(f"a relay serves the loopback only, not {target[0]}")
         self.weather = weather or Weather()
         self._target = target
         self._links: list[_Link] = []
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         threading.Thread(target=self._accept, name="relay", daemon=True).start()
 
     @property

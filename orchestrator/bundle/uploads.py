@@ -43,6 +43,7 @@ class Uploads:
 
     def __init__(self, state: Path) -> None:
         self.root = state / "uploads"
+        self._read: dict[str, Manifest] = {}
 
     def blob(self, sha256: str) -> Path:
         """Where a content is, or would be."""
@@ -70,10 +71,15 @@ class Uploads:
         """A bundle's manifest; None where it was not sent."""
         if not SHA256.fullmatch(name):
             return None
+        path = self._bundle(name)
+        if name in self._read and path.is_file():
+            return self._read[name]
         try:
-            return read_manifest(self._bundle(name).read_bytes(), limits)
+            manifest = read_manifest(path.read_bytes(), limits)
         except OSError:
             return None
+        self._read = {name: manifest}  # the last one: it is asked for again with each request
+        return manifest
 
     def missing(self, manifest: Manifest) -> list[tuple[str, int, int]]:
         """Contents that are not here: sha256, bytes, and how many of them have come."""

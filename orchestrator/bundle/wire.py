@@ -14,5 +14,8 @@ RUN = r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}"
 OVER, LOST, ALIVE_S = "over", "lost", 15.0
 """Server-sent events beside the run's own: it has ended; nobody carries it on. A line comes at
 least every so many seconds."""
+HELD_STAGES = ("evaluate", "measure", "score")
+"""Stages whose results are given to whoever sent a run: scores, boxes and raw times, no image and
+no feature."""
 MISSING = 75
 """Exit code of a job whose contents are to be sent again."""

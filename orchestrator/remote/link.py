@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,8 @@ CONNECT_S = 10.0
 READ_S = 3 * ALIVE_S
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 MOST_ANSWER = 64 << 20
+BATCH_MIB = 32
+"""Of contents in one request."""
 AGAIN = (502, 503, 504)
 """Statuses of a server, or a proxy before it, that is busy or starting."""
 T = TypeVar("T")
@@ -115,13 +118,15 @@ class Link:
             finally:
                 answer.close()
 
-    def patiently(self, ask: Callable[[], T]) -> T:
-        """Ask until the server answers, with growing pauses."""
+    def patiently(self, ask: Callable[[], T], end: float = math.inf) -> T:
+        """Ask until the server answers, with growing pauses; not after `end`, a monotonic time."""
         pauses = Pauses(self.server.url, self._say)
         while True:
             try:
                 return ask()
             except LinkCut as error:
+                if time.monotonic() > end:
+                    raise
                 pauses.wait(error)
 
     def _json(
@@ -191,6 +196,11 @@ class Link:
             raise UserError(
                 f"{self.server.url}: the server is not called so",
                 "use the address that it prints, or that of its proxy (--behind-proxy)",
+            )
+        if not error and status == 413:
+            raise UserError(
+                f"a proxy before {self.server.url} takes no request of {BATCH_MIB} MiB",
+                f"in nginx: client_max_body_size {BATCH_MIB + 8}m; proxy_request_buffering off",
             )
         if not error:
             raise _other(self.server, f"it answers with status {status}")

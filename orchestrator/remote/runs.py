@@ -5,7 +5,6 @@ Shared by the command line and the Python calls; nothing is printed but through 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import signal
@@ -20,20 +19,19 @@ from orchestrator.bundle.gathering import gather
 from orchestrator.bundle.manifest import Limits, check_limits
 from orchestrator.errors import FarmError, TransientError, UserError
 from orchestrator.remote.address import Server
+from orchestrator.remote.fetching import fetch
 from orchestrator.remote.folder import Where, forget, make_remote, where_of
-from orchestrator.remote.following import Follower, RunLost
+from orchestrator.remote.following import Follower
 from orchestrator.remote.link import Conflict, Link, LinkCut, NotFound
 from orchestrator.remote.uploading import upload
 from orchestrator.reporting.live.console import View
 from orchestrator.request import Request
 from orchestrator.running import Ended
 from orchestrator.store.going import going
-from orchestrator.store.run_folder import LOG
 
 Say = Callable[[str, str], None]
 WAIT_S = 20
 ATTEMPTS = 3
-REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,14 @@ class Remote:
         *,
         remeasure: bool,
         progress: Callable[[int, int], None] = lambda *_: None,
+        asked: Callable[[Path], None] = lambda _: None,
     ) -> Begun:
         """Send a matrix with its files and have it run.
+
+        Args:
+            progress: called with the bytes that have been sent, and how many are to be.
+            asked: called with the run's folder here once the server plans it: from then on it goes
+                on without this process.
 
         Raises:
             UserError: something in the files is wrong, too large or may not be sent, or the server
@@ -122,6 +126,7 @@ class Remote:
             folder = self._runs / str(stand["run"])
             where = Where(self.server.url, folder.name, job, self.server.token_file)
             make_remote(folder, where, _local(request, folder))
+            asked(folder)
             try:
                 self._await(job, stand, str(request.matrix))
                 return Begun(self.link, folder, 0, self.skew_s, sent)
@@ -256,7 +261,7 @@ def follow(begun: Begun, view: View, say: Say) -> Ended:
     with going(begun.folder):
         stopped = _shown(begun, view, say)
         if stopped is None:
-            fetch(begun)
+            fetch(begun.link, begun.folder, view.state.results.values(), say)
     finished = view.state.finished
     code = 1 if finished is None else finished.exit_code
     if stopped is not None:
@@ -299,20 +304,6 @@ class _Terminating:
         raise KeyboardInterrupt
 
 
-def fetch(begun: Begun) -> None:
-    """What a run leaves beside its log: its report, and what its driver printed."""
-    for name in (REPORT, LOG):
-        with contextlib.suppress(NotFound):
-            path = f"/runs/{begun.folder.name}/files/{name}"
-            data = begun.link.patiently(lambda path=path: begun.link.file(path))  # type: ignore[misc]
-            fresh = begun.folder / f".{name}.part"
-            fresh.write_bytes(data)
-            fresh.replace(begun.folder / name)
-
-
 def _local(request: Request, folder: Path) -> Request:
     """What a run's folder says was asked for; its store is nowhere on this computer."""
     return replace(request, inventory="", state=str(folder))
-
-
-__all__ = ["Begun", "Remote", "RunLost", "fetch", "follow"]

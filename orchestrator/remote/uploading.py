@@ -10,9 +10,9 @@ from typing import Any
 
 from orchestrator.bundle.gathering import Bundle, Content
 from orchestrator.errors import UserError
-from orchestrator.remote.link import Conflict, Link, LinkCut, NotFound, Pauses
+from orchestrator.remote.link import BATCH_MIB, Conflict, Link, LinkCut, NotFound, Pauses
 
-BATCH_BYTES = 32 << 20
+BATCH_BYTES = BATCH_MIB << 20
 BATCH_FRAMES = 2_000
 BLOCK = 256 * 1024
 
@@ -50,7 +50,7 @@ def upload(
         UserError: the server refuses it, or a file has changed meanwhile.
     """
     pauses = Pauses(link.server.url, say)
-    total, sent, refused = -1, 0, 0
+    total, sent = -1, 0
     while True:
         try:
             missing = _missing(link, bundle)
@@ -69,7 +69,6 @@ def upload(
         except LinkCut as error:
             pauses.wait(error)
         except Conflict as error:  # somebody else sends it, or a cut request is still being ended
-            refused += 1
             pauses.wait(error)
 
 

@@ -25,7 +25,7 @@ from orchestrator.serving.access import Access, Key
 from orchestrator.serving.actions import Actions
 from orchestrator.serving.catalogue import Catalogue, Entry
 from orchestrator.serving.fleet import FleetView, holders
-from orchestrator.serving.forms import Forms, asked_by
+from orchestrator.serving.forms import Form, Forms, asked_by, taking
 from orchestrator.serving.guard import Guard
 from orchestrator.serving.live import Channels, messages
 from orchestrator.serving.pages.boards import (
@@ -43,7 +43,7 @@ from orchestrator.serving.pages.runs import Asked, runs_page
 from orchestrator.serving.pages.trends import rows_page, trend_page
 from orchestrator.serving.planning import Planner
 from orchestrator.serving.project import Project
-from orchestrator.serving.remote import Remote
+from orchestrator.serving.remote import NO_ACTIONS, Remote
 from orchestrator.serving.reports import Reports
 from orchestrator.serving.templates import page, segment, static
 from orchestrator.version import __version__
@@ -228,13 +228,25 @@ class Site:
         matrix = request.query_params.get("matrix", "")
         names = await run_in_threadpool(self.planner.matrices)
         values: dict[str, Any] = {"nav": "plan", "names": names, "matrix": matrix, "plan": None}
-        values["may"] = self._may(request)
+        values |= {"may": self._may(request), "text": ""}
         if matrix:
             if matrix not in names:
                 raise HTTPException(404, "the project has no such matrix")
             plan = await to_thread.run_sync(self.planner.plan, matrix, limiter=self.computing)
             values["plan"] = plan
         return _html("plan.html.j2", **values)
+
+    def plan_text(self, request: Request, who: str, form: Form) -> Response:
+        """What a matrix would do that somebody sends."""
+        text = form.get("text", "")
+        values: dict[str, Any] = {
+            "nav": "plan",
+            "names": self.planner.matrices(),
+            "matrix": "",
+            "text": text,
+        }
+        plan = self.planner.plan_text(text)
+        return _html("plan.html.j2", **values, plan=plan, may=self._may(request))
 
     def boards(self, request: Request) -> Response:
         """The fleet."""
@@ -298,9 +310,12 @@ def application(site: Site, access: Access) -> Guard:
         Route("/boards/{board}", site.board, methods=get),
         Route("/static/{name:path}", _static, methods=get),
     ]
-    if site.actions is not None:
+    if site.actions is None:
+        routes.append(Route("/plan", _only_shows, methods=["POST"]))
+    else:
         forms = Forms(site.actions, site.catalogue, site.fleet, site.planner)
-        routes = [*forms.routes(), *routes]
+        plan_text = Route("/plan", taking(site.plan_text), methods=["POST"])
+        routes = [*forms.routes(), plan_text, *routes]
     routes = [*site.remote.routes(), *routes]
     handlers: dict[int | type[Exception], Callable[..., Response]] = {
         HTTPException: _problem,
@@ -322,6 +337,10 @@ def _static(request: Request) -> Response:
     content, kind = found
     for_ever = {"cache-control": "private, max-age=31536000, immutable"}
     return Response(content, media_type=kind, headers=for_ever)
+
+
+def _only_shows(request: Request) -> Response:
+    return _said(403, NO_ACTIONS)
 
 
 def _problem(request: Request, error: HTTPException) -> Response:

@@ -38,9 +38,9 @@ class Forms:
         """All of them."""
         post = ["POST"]
         return [
-            Route("/boards/{board}/{action}", _taking(self._board), methods=post),
-            Route("/runs/{run}/cancel", _taking(self._cancel), methods=post),
-            Route("/run", _taking(self._run), methods=post),
+            Route("/boards/{board}/{action}", taking(self._board), methods=post),
+            Route("/runs/{run}/cancel", taking(self._cancel), methods=post),
+            Route("/run", taking(self._run), methods=post),
         ]
 
     def _board(self, request: Request, who: str, form: Form) -> Response:
@@ -88,7 +88,7 @@ def asked_by(request: Request) -> Key:
     return found
 
 
-def _taking(
+def taking(
     handler: Callable[[Request, str, Form], Response],
 ) -> Callable[[Request], Awaitable[Response]]:
     """Read the form, and refuse one that is not from a page of whoever sends it."""

@@ -16,7 +16,7 @@ from orchestrator.bundle.manifest import Limits
 from orchestrator.bundle.uploads import NotThere, Uploads
 from orchestrator.bundle.wire import MISSING
 from orchestrator.errors import FarmError, UserError
-from orchestrator.serving.jobs import Asked, read_asked
+from orchestrator.serving.jobs import Asked, note_code, read_asked
 from orchestrator.store.collecting import using
 
 NONE = Limits(sys.maxsize, sys.maxsize, sys.maxsize)  # they were looked at when it was sent
@@ -31,10 +31,10 @@ def main(inventory: str, runs: str, state: str, folder: str) -> int:
             matrix = str(_laid_out(asked, Path(state)))
     except NotThere as error:
         print(f"farm: {error}", file=sys.stderr)
-        return MISSING
+        return note_code(Path(folder), MISSING)
     except FarmError as error:
         print(f"farm: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        return note_code(Path(folder), 2 if isinstance(error, UserError) else 1)
     words = [inventory, runs, state, folder, matrix]
     return os.execv(sys.executable, [sys.executable, "-m", "orchestrator.cli.run.sent", *words])
 

@@ -121,6 +121,15 @@ class Jobs:
             return Stand(asked.run, "begun", asked.offset)
         return Stand(asked.run, "refused", 0, code, self._said(folder, asked))
 
+    def sent_by(self, run: str, who: str) -> bool:
+        """Whether somebody sent a run, whose results they may therefore have."""
+        for folder in self._uploads.job("").glob("*/job.json"):
+            with contextlib.suppress(OSError, ValueError, TypeError):
+                asked = read_asked(folder.parent)
+                if asked.run == run and asked.who == who and not asked.resumes:
+                    return True
+        return False
+
     def again(self, number: str) -> None:
         """Forget a job whose contents are to be sent again."""
         with contextlib.suppress(OSError):
@@ -155,15 +164,23 @@ def new_run() -> str:
     return new_name()
 
 
+def note_code(folder: Path, code: int) -> int:
+    """Store a job's exit code; called by its own process, which may outlive the server."""
+    _write(folder / "code", str(code))
+    return code
+
+
 def _await(process: subprocess.Popen[bytes], folder: Path) -> None:
-    _write(folder / "code", str(process.wait()))
+    code = process.wait()
+    if code < 0:  # a signal left it no time
+        note_code(folder, code)
 
 
 def _code(folder: Path) -> int:
     try:
         return int((folder / "code").read_text())
     except (OSError, ValueError):
-        return 4  # nobody waited for its end: the server was started again meanwhile
+        return 4  # it was killed, and this server was started again meanwhile
 
 
 def _bytes(path: Path) -> int:

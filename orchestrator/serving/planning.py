@@ -7,16 +7,25 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
+from orchestrator.bundle.checking import check_text
+from orchestrator.bundle.uploads import Uploads, private_folder
+from orchestrator.errors import UserError
 from orchestrator.reporting.durations import between
 from orchestrator.serving.project import Project
 
 WITHIN_S = 180
 DEPTH = ("*matrix*.yaml", "*/*matrix*.yaml", "*/*/*matrix*.yaml")
 HIDDEN = (".", "_")
+MATRIX = "matrix.yaml"
+AT_ONCE = 2
 
 
 class Planner:
@@ -25,6 +34,7 @@ class Planner:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._root = project.inventory.resolve().parent
+        self._at_once = threading.BoundedSemaphore(AT_ONCE)
 
     def matrices(self) -> list[str]:
         """Files of the project that are called a matrix, as paths within its folder."""
@@ -47,7 +57,39 @@ class Planner:
         Args:
             matrix: one of `matrices`.
         """
-        words = [sys.executable, "-m", "orchestrator.cli.main", "plan", str(self._root / matrix)]
+        return self._planned(self._root / matrix)
+
+    def plan_text(self, text: str) -> dict[str, Any]:
+        """As `plan`, of a matrix that somebody sends: it may name no file, and no code but farm's.
+
+        Models that it names are farm's or the project's.
+
+        Raises:
+            HTTPException: too many are being planned.
+        """
+        if not self._at_once.acquire(blocking=False):
+            raise HTTPException(503, f"{AT_ONCE} matrices are being planned; try again in a while")
+        uploads = Uploads(self._project.state).root
+        private_folder(uploads)
+        try:
+            with tempfile.TemporaryDirectory(prefix=".plan-", dir=uploads) as name:
+                folder = Path(name).resolve()
+                (folder / MATRIX).write_text(text)
+                if (self._root / "models").is_dir():
+                    (folder / "models").symlink_to(self._root / "models")
+                try:
+                    check_text(folder, MATRIX)
+                except UserError as error:
+                    found: dict[str, Any] = {"problem": str(error)}
+                else:
+                    found = self._planned(folder / MATRIX)
+                found["problem"] = str(found["problem"]).replace(f"{folder}/", "")
+                return found
+        finally:
+            self._at_once.release()
+
+    def _planned(self, matrix: Path) -> dict[str, Any]:
+        words = [sys.executable, "-m", "orchestrator.cli.main", "plan", str(matrix)]
         for option, path in (
             ("--inventory", self._project.inventory),
             ("--state", self._project.state),

@@ -24,7 +24,7 @@ from starlette.routing import Route
 
 from orchestrator.bundle.manifest import MOST_BYTES, Limits, Manifest
 from orchestrator.bundle.uploads import Busy, NotThere, Uploads
-from orchestrator.bundle.wire import EVENT_STREAM, JOB, PROTOCOL, ROOT, RUN
+from orchestrator.bundle.wire import EVENT_STREAM, HELD_STAGES, JOB, PROTOCOL, ROOT, RUN
 from orchestrator.errors import UserError
 from orchestrator.fleet.transport.untrusted import headline
 from orchestrator.serving.actions import Actions
@@ -35,6 +35,7 @@ from orchestrator.serving.project import Project
 from orchestrator.serving.receiving import Receiver
 from orchestrator.serving.reports import Reports
 from orchestrator.serving.streaming import log_lines
+from orchestrator.store.artifacts import MANIFEST, Held, Store
 from orchestrator.store.going import is_going
 from orchestrator.store.run_folder import EVENTS, LATEST, LOG
 from orchestrator.version import __version__
@@ -83,6 +84,12 @@ class Remote:
             Route(f"{ROOT}/runs/{{run}}/cancel", _programs(self.cancel), methods=post),
             Route(f"{ROOT}/runs/{{run}}/resume", _programs(self.resume), methods=post),
             Route(f"{ROOT}/runs/{{run}}/files/{{file}}", _programs(self.file), methods=get),
+            Route(f"{ROOT}/runs/{{run}}/held/{{stage}}/{{key}}", _programs(self.held), methods=get),
+            Route(
+                f"{ROOT}/runs/{{run}}/held/{{stage}}/{{key}}/{{file}}",
+                _programs(self.held),
+                methods=get,
+            ),
         ]
 
     async def about(self, request: Request) -> Response:
@@ -202,7 +209,9 @@ class Remote:
             raise HTTPException(400, "expected the number of a byte of the log")
         if int(asked) > (folder / EVENTS).stat().st_size:
             raise HTTPException(409, "the log is shorter than that")
-        return StreamingResponse(log_lines(folder, int(asked)), media_type=EVENT_STREAM)
+        unbuffered = {"x-accel-buffering": "no"}  # by nginx, which holds events back otherwise
+        lines = log_lines(folder, int(asked))
+        return StreamingResponse(lines, media_type=EVENT_STREAM, headers=unbuffered)
 
     async def cancel(self, request: Request) -> Response:
         """Stop a run, as Ctrl-C does."""
@@ -224,6 +233,31 @@ class Remote:
         if name != LOG or path.is_symlink() or not path.is_file():
             raise HTTPException(404, "there is no such file")
         return Response(await run_in_threadpool(_end_of, path), media_type="text/plain")
+
+    async def held(self, request: Request) -> Response:
+        """Scores and raw times of a row, for whoever sent the run: their names, or one of them."""
+        folder = await run_in_threadpool(self._folder, request)
+        if not await run_in_threadpool(self._jobs.sent_by, folder.name, asked_by(request).who):
+            raise HTTPException(404, "only whoever sent a run gets these")
+        asked = request.path_params
+        found = await run_in_threadpool(self._held, folder, asked["stage"], asked["key"])
+        if found is None:
+            raise HTTPException(404, "the run has no such result, or the store no more")
+        names = [*found.manifest["files"], MANIFEST]
+        if "file" not in asked:
+            return JSONResponse({"files": names})
+        if asked["file"] not in names:
+            raise HTTPException(404, "there is no such file")
+        data = await run_in_threadpool(found.file(asked["file"]).read_bytes)
+        return Response(data, media_type="application/octet-stream")
+
+    def _held(self, folder: Path, stage: str, key: str) -> Held | None:
+        """What the store holds under a key, if a row of the run has it."""
+        follower = self._catalogue.followers.of(folder)
+        keys = [row.provenance.get("keys", {}).get(stage) for row in follower.results()]
+        if stage not in HELD_STAGES or key not in keys:
+            return None
+        return Store(self._project.state / "store").lookup(stage, key)
 
     def _allowed(self) -> Actions:
         if self._actions is None:

@@ -17,7 +17,12 @@ from orchestrator.reporting.html.report import embedded, source_of
 
 ROOM = "orchestrator.serving"
 # Files of the pages, by the name they are served under, with their type.
-OWN = {"serve.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
+OWN = {
+    "serve.css": "text/css",
+    "live.js": "text/javascript",
+    "own.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 OF_REPORT = {
     "report.css": "text/css",
     "report.js": "text/javascript",

@@ -15,8 +15,9 @@ from docs.builder.blocks import RUN_BY, blocks_of
 from .project import ROOT, Project
 
 PAGES = [page for (page, language), file in RUN_BY.items() if file == "tests/run/test_readme.py"]
-# `make test` runs this very test; `farm serve` serves until Ctrl-C (tests/serving starts it).
-NOT_HERE = ("make test", "farm serve")
+# `make test` runs this very test; `farm serve` serves until Ctrl-C (tests/serving starts it), and
+# no run goes on that could be stopped (tests/run/test_remote_run.py stops one).
+NOT_HERE = ("make test", "farm serve", "farm cancel RUN")
 MAY_END_WITH = {"farm gate": (0, 3)}
 
 

@@ -213,8 +213,13 @@ def test_a_plan_is_what_farm_plan_says(tmp_path: Path) -> None:
     assert all(0 < row["count"] < found["to_do"] for row in found["rows"] if not row["word"])
     assert "matrix-wrong.yaml" in planner.plan("matrix-wrong.yaml")["problem"]
     about = {"pages": (), "nav": "", "version": "", "names": [], "matrix": "", "may": None}
+    about["text"] = ""
     page = templates.page("plan.html.j2", plan=found, **about)
     assert f"{found['to_do']} to do; takes {found['takes']}" in page
+    # Sent as a text, it is the same plan; models are the project's.
+    sent = planner.plan_text((tmp_path / "matrix.yaml").read_text())
+    assert sent == found
+    assert list((tmp_path / ".farm" / "uploads").iterdir()) == []
 
 
 def test_a_board_shows_what_its_sensors_said_in_its_newest_run(site: Site) -> None:

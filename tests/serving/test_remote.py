@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ import pytest
 from orchestrator.bundle.gathering import gather
 from orchestrator.bundle.manifest import Limits
 from orchestrator.errors import UserError
+from orchestrator.events import EventReader
 from orchestrator.remote.following import Follower, RunLost
 from orchestrator.remote.link import Pauses
 from orchestrator.remote.uploading import BATCH_BYTES, Frame, batches
+from orchestrator.serving.jobs import Asked
 from orchestrator.serving.protocol import PatientProtocol
 from orchestrator.store.fleet_log import FleetLog
 from orchestrator.store.going import going
@@ -25,7 +28,7 @@ from tests.patience import ENDS_S
 from tests.reporting.made import Row, Size, make_run
 
 from .client import bundle, link, nothing, raw, send
-from .site import ANN, Site, serving
+from .site import ANN, BOB, Site, serving
 
 NAME, SHA = "0" * 64, "1" * 64
 WRITES = (
@@ -357,3 +360,25 @@ def test_batches_are_small_enough_and_whole() -> None:
             offset += frame.length
         assert offset == size
     assert all(frame.head for batch in found for frame in batch)
+
+
+def test_results_are_given_to_whoever_sent_the_run(takes: Site) -> None:
+    run = takes.project.runs / "a"
+    row = next(e for e in EventReader(run / "events.jsonl").new() if e.event == "cell_finished")
+    key = row.result["provenance"]["keys"]["score"]
+    path = f"/runs/a/held/score/{key}"
+    assert raw(takes, "GET", path)[0] == 404, "nobody sent it"
+    for number, who in (("1", ANN), ("2", BOB)):
+        job = uploads(takes) / "jobs" / (number * 32)
+        job.mkdir(parents=True, exist_ok=True)
+        asked = Asked("", "a" if who == ANN else "b", "matrix.yaml", who)
+        (job / "job.json").write_text(json.dumps(asdict(asked)))
+    status, found = raw(takes, "GET", path)
+    assert status == 200
+    assert "manifest.json" in found["files"]
+    assert raw(takes, "GET", f"{path}/manifest.json")[0] == 200
+    other = takes.access.keys[1].token
+    assert raw(takes, "GET", path, Authorization=f"Bearer {other}")[0] == 404
+    for wrong in (f"{path}/..%2fx", f"{path}/x", f"/runs/a/held/extract/{key}",
+                  f"/runs/a/held/score/{'0' * 64}", "/runs/a/held/score/..%2f.."):  # fmt: skip
+        assert raw(takes, "GET", wrong)[0] == 404

@@ -10,8 +10,9 @@ from orchestrator.cli.parsing import Section, declare, options, types
     "keep the store within a size",
     section=Section.HERE,
     examples=["farm gc --dry-run", "farm gc --max-size 20G"],
-    text="Remove what no kept run needs, the longest unused first, until the store and the models "
-    "in their normal form are within a size. A run is kept as long as its folder is there.",
+    text="Remove what no kept run needs, the longest unused first, until the store, the models in "
+    "their normal form and what others have sent are within a size. A run is kept as long as its "
+    "folder is there.",
 )
 @click.option(
     "--max-size",

@@ -13,6 +13,7 @@ from rich.text import Text
 from orchestrator.cli.run.event_lines import EventLines
 from orchestrator.cli.run.run import Shown
 from orchestrator.cli.run.view import conclude
+from orchestrator.cli.stopping import STOPPED
 from orchestrator.remote.address import Server, find_server
 from orchestrator.remote.folder import where_of
 from orchestrator.remote.runs import Begun, Remote, follow
@@ -45,8 +46,17 @@ def start_there(
     if "token=" in link:
         voice("the link's token can be seen by others of this computer while farm runs: "
               "--token-file FILE or FARM_TOKEN cannot", "dim")  # fmt: skip
-    with _sending(console, how) as progress:
-        begun = remote.begin(request, remeasure=remeasure, progress=progress)
+    asked: list[Path] = []
+    try:
+        with _sending(console, how) as progress:
+            begun = remote.begin(
+                request, remeasure=remeasure, progress=progress, asked=asked.append
+            )
+    except KeyboardInterrupt:
+        if not asked:
+            raise
+        _detached(console, asked[-1].name, remote.server)
+        return STOPPED
     voice(f"sent {begun.sent:,} bytes; run {begun.folder.name} at {remote.server.url}", "dim")
     return _stay(begun, remote.server, how, console, voice)
 
@@ -99,10 +109,13 @@ def _stay(begun: Begun, server: Server, how: Shown, console: Console, voice: Voi
         voice.view = None
     if ended.signal is None:
         return conclude(console, ended, as_json=how.as_json)
-    name = begun.folder.name
+    _detached(console, begun.folder.name, server)
+    return ended.exit_code
+
+
+def _detached(console: Console, name: str, server: Server) -> None:
     print_line(console, f"detached: run {name} goes on at {server.url}", "bold")
     print_line(console, f"come back: farm watch {name}; stop it: farm cancel {name}")
-    return ended.exit_code
 
 
 @contextmanager

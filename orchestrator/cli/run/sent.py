@@ -13,11 +13,15 @@ from orchestrator.cli.main import reported
 from orchestrator.cli.parsing import Where
 from orchestrator.cli.run.run import resume, shown, start
 from orchestrator.request import Request
-from orchestrator.serving.jobs import read_asked
+from orchestrator.serving.jobs import note_code, read_asked
 
 
 def main(inventory: str, runs: str, state: str, folder: str, matrix: str) -> int:
-    """Run it; returns the exit code."""
+    """Run it; returns the exit code, which is stored in the job's folder, too."""
+    return note_code(Path(folder), _run(inventory, runs, state, folder, matrix))
+
+
+def _run(inventory: str, runs: str, state: str, folder: str, matrix: str) -> int:
     asked = read_asked(Path(folder))
     how = shown(quiet=True, verbose=False, as_json=False)
     try:

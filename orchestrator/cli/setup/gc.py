@@ -10,12 +10,15 @@ from pathlib import Path
 
 def gc(state: Path, runs: Path, *, most_bytes: int, dry_run: bool, as_json: bool) -> int:
     """Remove; 1 when kept runs need more than the size."""
+    from orchestrator.bundle import collecting as sent
     from orchestrator.store import collecting
 
     root = state / "store"
     with collecting.alone(root) if root.is_dir() else contextlib.nullcontext():
         held = [*collecting.items(root), *collecting.models(state / "models")]
-        needed = set(keys_of_runs(runs))
+        uploads, bundles = sent.of(state, runs)
+        held += uploads
+        needed = set(keys_of_runs(runs)) | bundles
         needed |= {
             collecting.images_of(item)
             for item in held
@@ -24,7 +27,7 @@ def gc(state: Path, runs: Path, *, most_bytes: int, dry_run: bool, as_json: bool
         chosen = collecting.removable(held, needed, most_bytes=most_bytes, now=collecting.clock())
         if not dry_run:
             for item in chosen:
-                collecting.remove(item)
+                (sent if sent.is_of(item) else collecting).remove(item)
     total = sum(item.bytes for item in held)
     freed = sum(item.bytes for item in chosen)
     over = total - freed > most_bytes
