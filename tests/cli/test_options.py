@@ -85,6 +85,7 @@ def test_there_are_as_many_commands_as_before() -> None:
         *(
             "align",
             "boards",
+            "cancel",
             "compare",
             "completion",
             "data",
