@@ -1,7 +1,7 @@
 """One extraction shared out over several boards: who makes which rows; faster boards make more.
 
-A board's piece is a share of what is left, by its own pace among all paces, halved: pieces grow
-small towards the end, so that all end together. Rows that a lost board did not bring go back.
+A board's piece is two thirds of its share of what is left, by its own pace among all paces: pieces
+grow small towards the end, so that all end together. Rows that a lost board did not bring go back.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from orchestrator.data.features import Features
 from orchestrator.planning.graph import Step
 from orchestrator.store.features import DATA, FeatureWriter
 
-LEAST = 32
-LONGEST_S, LONGEST_ALONE_S = 5.0, 20.0
+FIRST = 16
+"""Rows of a board's first piece, before its pace is known."""
+LEAST_S, LEAST = 0.4, 4
+"""Pieces are no shorter, since each costs a round trip, and whole multiples of `LEAST` rows."""
+LONGEST_S, LONGEST_ALONE_S = 10.0, 20.0
 CANARY = 16
 BEGINS_S = 10.0
 """Seconds that a board which is to help waits for the leader to begin."""
@@ -65,8 +68,8 @@ class Shares:
         """The rows that a board is to make next; None when none are left to take."""
         if not self._gaps:
             return None
+        size = self._size(board) if self._several else self.left
         start, stop = self._gaps.pop(0)
-        size = self._size(board) if self._several else stop - start
         if start + size < stop:
             self._gaps.insert(0, (start + size, stop))
             stop = start + size
@@ -95,13 +98,13 @@ class Shares:
     def _size(self, board: str) -> int:
         rate = self._rates.get(board)
         if rate is None:
-            return LEAST
+            return FIRST
         working = {*self._out, board}
         known = [self._rates[name] for name in working if name in self._rates]
         paces = sum(known) + (len(working) - len(known)) * rate
-        fair = self.left * rate / paces / 2
+        fair = self.left * rate / paces / 1.5
         size = min(fair, rate * (LONGEST_S if len(working) > 1 else LONGEST_ALONE_S))
-        return max(LEAST, int(size) // LEAST * LEAST)
+        return max(LEAST, int(max(size, rate * LEAST_S)) // LEAST * LEAST)
 
 
 class SharedExtraction:

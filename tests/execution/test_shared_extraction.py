@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from orchestrator.data.features import Features
 from orchestrator.planning.graph import Step
-from orchestrator.stages.shared_extraction import LEAST, Extractions, SharedExtraction, Shares
+from orchestrator.stages.shared_extraction import (
+    FIRST,
+    LEAST,
+    LEAST_S,
+    Extractions,
+    SharedExtraction,
+    Shares,
+)
 from orchestrator.store.features import FeatureWriter
 
 
@@ -42,8 +49,9 @@ def test_all_rows_are_made_and_the_last_board_ends_soon_after_the_others(
     spent, shares = makespan(rates, rows)
     assert shares.over
     assert sum(shares.rows.values()) == rows
-    # One smallest piece of the slowest board, and what it took before its pace was known.
-    assert spent <= rows / sum(rates) + 2 * LEAST / min(rates) + 1e-6
+    # What the slowest board took before its pace was known, and its last piece.
+    last = max(LEAST_S, LEAST / min(rates))
+    assert spent <= rows / sum(rates) + FIRST / min(rates) + last + 1e-6
 
 
 def test_four_equal_boards_are_nearly_four_times_as_fast_as_one() -> None:
@@ -51,6 +59,25 @@ def test_four_equal_boards_are_nearly_four_times_as_fast_as_one() -> None:
     four, shares = makespan([60.0] * 4, 50_000, piece_s=0.05)
     assert one / four >= 3.9
     assert max(shares.rows.values()) < 1.1 * min(shares.rows.values())
+
+
+def test_eight_unequal_boards_are_nearly_as_fast_as_the_sum_of_their_paces() -> None:
+    rates = [1000 / ms for ms in (20, 25, 30, 40, 50, 60, 80, 100)]
+    spent, _ = makespan(rates, 10_000, piece_s=0.05)
+    assert 10_000 / spent >= 0.97 * sum(rates)
+
+
+def test_a_board_alone_gets_few_long_pieces() -> None:
+    now = 0.0
+    shares = Shares([(0, 5000)], clock=lambda: now)
+    sizes = []
+    while (piece := shares.take("a")) is not None:
+        sizes.append(piece[1] - piece[0])
+        now += sizes[-1] / 100.0
+        shares.done("a")
+    assert sum(sizes) == 5000
+    assert sizes[:2] == [FIRST, 2000]  # 20 s
+    assert len(sizes) < 15
 
 
 def test_a_faster_board_makes_more() -> None:
@@ -87,7 +114,7 @@ def test_helpers_end_what_a_lost_leader_began(tmp_path: Path) -> None:
     rows, stop = 300, threading.Event()
     with FeatureWriter.open(tmp_path, rows, 4, "float32", {}) as writer:
         shared = SharedExtraction(writer, tmp_path, rows, several=True)
-        assert [shared.keep(block(0, LEAST))] == [LEAST]
+        assert [shared.keep(block(0, FIRST))] == [FIRST]
         pieces = shared.pieces("leader")
         next(pieces)
         pieces.close()  # its board is lost in the middle of a piece
@@ -109,7 +136,7 @@ def test_helpers_end_what_a_lost_leader_began(tmp_path: Path) -> None:
         shared.wait(stop, lost=True)
         assert shared.over
         helper.join(5)
-        assert sum(shared.brought.values()) >= rows - LEAST
+        assert sum(shared.brought.values()) >= rows - FIRST
         writer.finish()
     assert (np.load(tmp_path / "features.npy")[:, 0] == np.arange(rows)).all()
 
@@ -128,9 +155,9 @@ def test_a_helper_that_is_there_first_waits_for_its_leader_and_not_for_one_that_
     helper.start()
     with (
         extractions.of_same("", step),
-        FeatureWriter.open(tmp_path, LEAST, 2, "float32", {}) as writer,
+        FeatureWriter.open(tmp_path, FIRST, 2, "float32", {}) as writer,
     ):
-        shared = SharedExtraction(writer, tmp_path, LEAST, several=True)
+        shared = SharedExtraction(writer, tmp_path, FIRST, several=True)
         with extractions.open_to_helpers(step.id, shared):
             helper.join()
     assert found == [shared]
