@@ -19,6 +19,7 @@ from orchestrator.planning.graph import Graph, Step
 from orchestrator.planning.resolving import Resolution
 from orchestrator.specs.inventory import Board
 from orchestrator.stages import extract, image_rows
+from orchestrator.stages.shared_extraction import CANARY
 from orchestrator.stages.work import Services, Work
 from orchestrator.store.artifacts import Held, Store
 
@@ -27,7 +28,10 @@ ROWS, DIM, FAILED = 300, 4, 7
 
 @dataclass
 class Boards:
-    """Boards whose feature of image i is i, plus what a board adds; they count what they make."""
+    """Boards whose feature of image i is i, plus what a board adds; they count what they make.
+
+    Board a waits for `goes_on` after each block.
+    """
 
     adds: dict[str, float] = field(default_factory=dict)
     made: dict[str, int] = field(default_factory=dict)
@@ -44,7 +48,8 @@ class Boards:
             rows = np.repeat(numbers[:, None], DIM, 1) + np.float32(self.adds.get(board, 0))
             yield Features(rows, numbers == FAILED, start=start, reasons=("broken",) * len(rows))
             self.began.set()
-            self.goes_on.wait(10)
+            if board == "a":
+                assert self.goes_on.wait(120)
 
 
 class Plain(Work):
@@ -142,16 +147,16 @@ def test_a_second_emulated_board_helps_and_takes_the_features(tmp_path: Path) ->
 
     threads = [threading.Thread(target=make, args=(work,)) for work in (first, second)]
     threads[0].start()
-    assert boards.began.wait(10)
+    assert boards.began.wait(120)
     threads[1].start()
-    while not boards.made.get("b"):
+    while boards.made.get("b", 0) <= CANARY and threads[1].is_alive():
         threads[1].join(0.01)
     boards.goes_on.set()
     for thread in threads:
-        thread.join(30)
+        thread.join()
     assert rows_of(made["a"]) == rows_of(made["b"])
     assert made["b"].manifest["facts"] == {"rows": ROWS, "dim": DIM, "failed": [FAILED]}
-    assert sum(boards.made.values()) == ROWS + 16
+    assert sum(boards.made.values()) == ROWS + CANARY
     about = made["b"].manifest["provenance"]
     assert about["same_features_as"] == "extract/a"
     assert sum(about["rows_by_board"].values()) == ROWS
