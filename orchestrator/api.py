@@ -35,7 +35,7 @@ from orchestrator.reporting.live.console import View
 from orchestrator.reporting.tables.listing import newest_with_rows
 from orchestrator.request import Request, find_inventory
 from orchestrator.results import CellResult
-from orchestrator.running import folder_of, follow, request_of
+from orchestrator.running import folder_of, follow, remote_folder, request_of
 from orchestrator.scoring import Searches
 from orchestrator.store.run_folder import LATEST
 
@@ -127,17 +127,25 @@ def resume(
     runs: File = "runs",
     ray_address: str | None = None,
     progress: bool = True,
+    token_file: File = "",
 ) -> Run:
     """Go on with a run that was stopped or lost, under its name: only what is missing is done.
+
+    A run of a server goes on there, and is followed to its end.
 
     Args:
         name: its name, the beginning of one, a path to its folder, or `latest`: the one that was
             begun or resumed last.
         ray_address: another Ray cluster than the run was asked to join; `local` for none.
+        token_file: has the token for the server of a run that was sent, where it is not in
+            FARM_TOKEN or where it was then.
 
     Raises:
         UserError: there is no such run.
     """
+    there = remote_folder(fspath(runs), name)
+    if there is not None:
+        return _resume_there(there, fspath(token_file), progress)
     request = request_of(fspath(runs), name).joining(ray_address)
     folder = folder_of(fspath(runs), name)
     return _carry_out(request, remeasure=False, progress=progress, resuming=folder)
@@ -288,6 +296,21 @@ def _run_there(
         runs=Path(runs),
         progress=progress,
     )
+
+
+def _resume_there(folder: Path, token_file: str, progress: bool) -> Run:
+    from orchestrator.remote.address import find_server
+    from orchestrator.remote.folder import where_of
+    from orchestrator.remote.handle import RemoteRun
+    from orchestrator.remote.runs import Remote
+
+    where = where_of(folder)
+    if where is None:
+        raise UserError(f"{folder}: it cannot be read where the run is", "farm.load reads it")
+    console = Console(highlight=False, quiet=not progress)
+    server = find_server(where.url, token_file or where.token_file)
+    remote = Remote(server, folder.parent, lambda text, style: console.print(text, style=style))
+    return RemoteRun(remote, remote.resume(folder), progress=progress).wait()
 
 
 def _check_limit(limit: int | None) -> None:

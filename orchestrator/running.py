@@ -20,7 +20,7 @@ from orchestrator.events import EventReader
 from orchestrator.reporting.analysis.history import find_run
 from orchestrator.reporting.live.console import View
 from orchestrator.request import Request
-from orchestrator.store.run_folder import EVENTS, LOG, REQUEST
+from orchestrator.store.run_folder import EVENTS, LOG, REMOTE, REQUEST
 
 POLL_S = 0.1
 
@@ -55,6 +55,22 @@ def folder_of(runs: str, name: str) -> Path:
     if (exact / REQUEST).is_file():
         return exact.with_name(exact.resolve().name) if exact.is_symlink() else exact
     return find_run(Path(runs), name)
+
+
+def remote_folder(runs: str, name: str) -> Path | None:
+    """The folder of a run that a server carries out; None of a run of this computer, or of none.
+
+    Args:
+        name: as for `folder_of`.
+    """
+    for path in (Path(runs) / name, Path(name)):
+        if (path / REMOTE).is_file():
+            return path.parent / path.resolve().name
+    if not name or not Path(runs).is_dir():
+        return None
+    begin = [path for path in Path(runs).iterdir() if path.name.startswith(name)]
+    found = begin[0] if len(begin) == 1 else None
+    return found if found is not None and (found / REMOTE).is_file() else None
 
 
 def request_of(runs: str, name: str) -> Request:

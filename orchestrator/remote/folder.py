@@ -9,9 +9,7 @@ from pathlib import Path
 
 from orchestrator.errors import UserError
 from orchestrator.request import Request
-from orchestrator.store.run_folder import REQUEST, make_folder
-
-REMOTE = "remote.json"
+from orchestrator.store.run_folder import REMOTE, REQUEST, make_folder
 
 
 @dataclass(frozen=True)

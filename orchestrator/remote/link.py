@@ -16,12 +16,14 @@ from urllib3.response import BaseHTTPResponse
 
 from orchestrator.bundle.wire import ALIVE_S, PROTOCOL, ROOT
 from orchestrator.errors import TransientError, UserError
+from orchestrator.fleet.transport.untrusted import printable
 from orchestrator.remote.address import VARIABLE, Server
 
 CONNECT_S = 10.0
 READ_S = 3 * ALIVE_S
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 MOST_ANSWER = 64 << 20
+MOST_WORDS = 2000
 BATCH_MIB = 32
 """Of contents in one request."""
 AGAIN = (502, 503, 504)
@@ -71,7 +73,8 @@ class Link:
         except NotFound:
             raise _other(self.server, "it has no addresses for programs") from None
         if found.get("protocol") != PROTOCOL:
-            theirs = f"farm {found.get('farm', '?')} (protocol {found.get('protocol', '?')})"
+            words = f"farm {found.get('farm', '?')} (protocol {found.get('protocol', '?')})"
+            theirs = printable(words, MOST_WORDS)
             raise UserError(
                 f"{self.server.url} is {theirs}; this farm speaks protocol {PROTOCOL}",
                 "install the same version of farm on both",
@@ -181,7 +184,8 @@ class Link:
     def _refuse(self, status: int, data: bytes) -> None:
         try:
             found = json.loads(data)
-            error, hint = str(found["error"]), str(found.get("hint", ""))
+            error = printable(str(found["error"]), MOST_WORDS)
+            hint = printable(str(found.get("hint", "")), MOST_WORDS)
         except (ValueError, KeyError, TypeError):
             error, hint = "", ""
         if status in AGAIN:

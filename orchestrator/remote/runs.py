@@ -6,6 +6,7 @@ Shared by the command line and the Python calls; nothing is printed but through 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import signal
 import threading
@@ -17,7 +18,9 @@ from typing import Any
 
 from orchestrator.bundle.gathering import gather
 from orchestrator.bundle.manifest import Limits, check_limits
+from orchestrator.bundle.wire import RUN
 from orchestrator.errors import FarmError, TransientError, UserError
+from orchestrator.fleet.transport.untrusted import printable
 from orchestrator.remote.address import Server
 from orchestrator.remote.fetching import fetch
 from orchestrator.remote.folder import Where, forget, make_remote, where_of
@@ -28,9 +31,11 @@ from orchestrator.reporting.live.console import View
 from orchestrator.request import Request
 from orchestrator.running import Ended
 from orchestrator.store.going import going
+from orchestrator.store.run_folder import LATEST
 
 Say = Callable[[str, str], None]
 WAIT_S = 20
+SAID = 20_000
 ATTEMPTS = 3
 
 
@@ -94,12 +99,14 @@ class Remote:
         request: Request,
         *,
         remeasure: bool,
+        hashed: Callable[[int], None] = lambda _: None,
         progress: Callable[[int, int], None] = lambda *_: None,
         asked: Callable[[Path], None] = lambda _: None,
     ) -> Begun:
         """Send a matrix with its files and have it run.
 
         Args:
+            hashed: called with the number of files that have been read.
             progress: called with the bytes that have been sent, and how many are to be.
             asked: called with the run's folder here once the server plans it: from then on it goes
                 on without this process.
@@ -109,7 +116,7 @@ class Remote:
                 cannot plan it: as a local run says it.
         """
         self.may_act()
-        bundle = gather(Path(request.matrix))
+        bundle = gather(Path(request.matrix), hashed)
         limits = self.about.get("limits", {})
         check_limits(bundle.manifest, Limits(**{name: int(limits[name]) for name in limits}))
         fields: dict[str, Any] = {
@@ -123,7 +130,7 @@ class Remote:
             sent = upload(self.link, bundle, self._say, progress)
             job = secrets.token_hex(16)
             stand = self.link.patiently(lambda job=job: self._asked("/runs", job, fields))  # type: ignore[misc]
-            folder = self._runs / str(stand["run"])
+            folder = self._runs / _name(stand)
             where = Where(self.server.url, folder.name, job, self.server.token_file)
             make_remote(folder, where, _local(request, folder))
             asked(folder)
@@ -144,7 +151,7 @@ class Remote:
             UserError: the server has no such run, or cannot resume it.
         """
         name = folder.name
-        if where_of(folder) is None:
+        if folder.name == LATEST or where_of(folder) is None:
             folder = self.attach(folder.name).folder
         if self.rejoin(folder)["going"]:
             return Begun(self.link, folder, 0, self.skew_s)
@@ -176,10 +183,10 @@ class Remote:
             UserError: the server has no such run.
         """
         folder = self._runs / name
-        if where_of(folder) is not None:
+        if name != LATEST and where_of(folder) is not None:
             self.rejoin(folder)
             return Begun(self.link, folder, 0, self.skew_s)
-        folder = self._runs / str(self.run(name)["run"])
+        folder = self._runs / _name(self.run(name))
         where = Where(self.server.url, folder.name, "", self.server.token_file)
         make_remote(folder, where, Request("", "", str(folder), str(self._runs)))
         return Begun(self.link, folder, 0, self.skew_s)
@@ -228,7 +235,8 @@ class Remote:
             raise _SendAgain("something of it was lost on the server")
         if stand["state"] == "refused":
             text = (
-                str(stand["said"]) or f"the server could not begin the run ({stand['exit_code']})"
+                printable(str(stand["said"]), SAID)
+                or f"the server could not begin the run ({stand['exit_code']})"
             )
             name = os.path.basename(matrix)
             if name and name != matrix:
@@ -302,6 +310,14 @@ class _Terminating:
     def _note(self, *_: object) -> None:
         self.came = True
         raise KeyboardInterrupt
+
+
+def _name(found: dict[str, Any]) -> str:
+    """A run's name, as a folder here may be called."""
+    name = str(found.get("run"))
+    if not re.fullmatch(RUN, name):
+        raise UserError("the server names a run as no run is called", "ask whoever serves")
+    return name
 
 
 def _local(request: Request, folder: Path) -> Request:

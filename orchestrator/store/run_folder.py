@@ -13,6 +13,8 @@ from typing import Any
 from orchestrator.errors import UserError
 
 EVENTS, REQUEST, LATEST, LOG = "events.jsonl", "request.json", "latest", "driver.log"
+REMOTE = "remote.json"
+"""In the folder of a run that a server carries out: where it is."""
 
 
 def new_name() -> str:

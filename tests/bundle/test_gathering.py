@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -12,10 +14,12 @@ import pytest
 
 from orchestrator.bundle.gathering import gather
 from orchestrator.errors import UserError
+from orchestrator.images.annotated_files import read_coco, read_widerface
 from orchestrator.images.checking import Checker
 from orchestrator.images.fileset import read_calibration, read_set
 from orchestrator.intake.reading import read
-from orchestrator.specs.manifests import load_models
+from orchestrator.specs.annotated import CocoSet, WiderSet
+from orchestrator.specs.manifests import load_detector, load_models
 from orchestrator.specs.matrix import load_matrix
 
 from .made import ROOT, faces, image, matrix, model, sent, there
@@ -133,3 +137,53 @@ def test_a_model_whose_file_lies_elsewhere(tmp_path: Path) -> None:
     spec = load_models(found)["mine"]
     assert spec.path.read_bytes() == (tmp_path / "net.onnx").read_bytes()
     assert spec.path.is_relative_to(tmp_path / "state")
+
+
+def test_photos_with_a_detector_of_ones_own(tmp_path: Path) -> None:
+    """Recognizers and a detector in one matrix, the detector elsewhere."""
+    here, nets = tmp_path / "project", tmp_path / "nets"
+    nets.mkdir()
+    for name in ("synthdet.yaml", "synthdet.onnx"):
+        shutil.copy(ROOT / "models" / name, nets)
+    (nets / "synthdet.yaml").rename(nets / "mydet.yaml")
+    text = (nets / "mydet.yaml").read_text().replace("name: synthdet", "name: mydet", 1)
+    (nets / "mydet.yaml").write_text(text)
+    faces(tmp_path / "photos")
+    rest = f"test_set: {{photos: {{path: ../photos, detector: {nets}/mydet.yaml}}}}\n"
+    path = matrix(here, "[synthface-ir, synthface-mfn]", rest)
+    found = there(path, tmp_path / "state")
+    assert list(load_models(found)) == ["synthface-ir", "synthface-mfn"]
+    detector = load_detector(found)
+    assert detector is not None
+    assert detector.name == "mydet"
+    assert detector.path.read_bytes() == (nets / "synthdet.onnx").read_bytes()
+    assert shown(Path(found.source.file)) == shown(path)
+
+
+@pytest.mark.parametrize("where", ["data", "../data"])
+def test_annotated_pictures(tmp_path: Path, where: str) -> None:
+    here = tmp_path / "project"
+    data = Path(os.path.normpath(here / where))
+    for i, name in enumerate(("a/1.png", "a/2.png", "unused.png")):
+        image(data / "i" / name, 20 + i)
+    (data / "t.txt").write_text("a/1.png\n1\n1 1 9 9\na/2.png\n1\n5 5 20 20\n")
+    pictures = [{"id": i, "file_name": f"a/{i}.png"} for i in (1, 2)]
+    boxes = [{"id": i, "image_id": i, "bbox": [1, 1, 30, 30]} for i in (1, 2)]
+    (data / "a.json").write_text(json.dumps({"images": pictures, "annotations": boxes}))
+    for rest in (
+        f"test_set: {{wider: {{images: {where}/i, truth: {where}/t.txt}}}}\n",
+        f"test_set: {{coco: {{images: {where}/i, annotations: {where}/a.json}}}}\n",
+    ):
+        path = matrix(here, "synthdet", f"{rest}calibration: {{folder: {where}/i/a}}\n")
+        found = there(path, tmp_path / "state")
+        sets = []
+        for each in (load_matrix(path).test_set, found.test_set):
+            if isinstance(each, WiderSet):
+                sets.append(read_widerface(each.images, each.truth))
+            else:
+                assert isinstance(each, CocoSet)
+                sets.append(read_coco(each.images, each.annotations))
+        assert sets[0].fingerprint == sets[1].fingerprint
+        assert len(sets[1]) == 2
+        tree = Path(found.source.file).parent
+        assert not list(tree.rglob("unused.png")), "no file names it"

@@ -22,7 +22,7 @@ def command(run: str, remote: str, token_file: str, runs: str) -> int:
     from pathlib import Path
 
     from orchestrator.cli.run.cancel import cancel_here
-    from orchestrator.cli.run.remote_folder import remote_folder
+    from orchestrator.running import remote_folder
 
     folder = remote_folder(runs, run)
     if remote or folder is not None:

@@ -34,8 +34,8 @@ def command(
 ) -> int:
     """Resume the run."""
     options.check_one_of(quiet=quiet, verbose=verbose)
-    from orchestrator.cli.run.remote_folder import remote_folder
     from orchestrator.cli.run.run import resume, shown
+    from orchestrator.running import remote_folder
 
     how = shown(quiet=quiet, verbose=verbose, as_json=as_json)
     folder = remote_folder(runs, run)
@@ -45,7 +45,8 @@ def command(
 
         from orchestrator.cli.run.remote import resume_there, server_of
 
-        place = folder or Path(runs) / run
+        latest = bool(remote) and run == "latest"
+        place = Path(runs) / run if latest or folder is None else folder
         server = server_of(remote, token_file, place)
         assert server is not None
         return resume_there(server, place, how)

@@ -44,7 +44,8 @@ def command(
     from pathlib import Path
 
     from orchestrator.cli.results.watch import watch
-    from orchestrator.cli.run.remote_folder import remote_folder, still_there
+    from orchestrator.cli.run.still_there import still_there
+    from orchestrator.running import remote_folder
 
     folder = remote_folder(runs, run)
     if remote or (folder is not None and still_there(folder)):
@@ -55,7 +56,8 @@ def command(
         server = server_of(remote, token_file, place)
         assert server is not None
         how = shown(quiet=False, verbose=False, as_json=as_json)
-        return watch_there(server, Path(runs), place.name, how)
+        name = run if remote and run == "latest" else place.name
+        return watch_there(server, Path(runs), name, how)
     if speed is None:
         speed = 0.0 if as_json else SPEED
     return watch(Path(runs), run, speed=speed, as_json=as_json)

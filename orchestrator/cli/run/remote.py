@@ -48,9 +48,13 @@ def start_there(
               "--token-file FILE or FARM_TOKEN cannot", "dim")  # fmt: skip
     asked: list[Path] = []
     try:
-        with _sending(console, how) as progress:
+        with _sending(console, how) as (hashed, progress):
             begun = remote.begin(
-                request, remeasure=remeasure, progress=progress, asked=asked.append
+                request,
+                remeasure=remeasure,
+                hashed=hashed,
+                progress=progress,
+                asked=asked.append,
             )
     except KeyboardInterrupt:
         if not asked:
@@ -119,12 +123,24 @@ def _detached(console: Console, name: str, server: Server) -> None:
 
 
 @contextmanager
-def _sending(console: Console, how: Shown) -> Iterator[Callable[[int, int], None]]:
-    """A bar for what is sent, on a terminal."""
+def _sending(
+    console: Console, how: Shown
+) -> Iterator[tuple[Callable[[int], None], Callable[[int, int], None]]]:
+    """A bar for what is read and sent, on a terminal."""
     if not console.is_terminal or how.detail != "usual":
-        yield lambda *_: None
+        yield lambda _: None, lambda *_: None
         return
-    columns = (TextColumn("sending"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    words = TextColumn("{task.description}")
+    columns = (words, BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("sending", total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=total > 0)
+
+        def hashed(count: int) -> None:
+            if count % 100 == 0:
+                bar.update(task, description=f"reading files: {count:,}", visible=True)
+
+        def progress(done: int, total: int) -> None:
+            shown = total > 0
+            bar.update(task, description="sending", completed=done, total=total, visible=shown)
+
+        yield hashed, progress
