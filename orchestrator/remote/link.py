@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProtocolError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
 from urllib3.response import BaseHTTPResponse
 
 from orchestrator.bundle.wire import ALIVE_S, PROTOCOL, ROOT
@@ -243,6 +251,8 @@ class Pauses:
 
     def reset(self) -> None:
         """The server has answered."""
+        if self._next > FIRST_PAUSE_S:
+            self._say(f"{self._url}: taken up again", "dim")
         self._next = FIRST_PAUSE_S
 
 
@@ -257,8 +267,10 @@ def _lines(answer: BaseHTTPResponse) -> Iterator[bytes]:
 def _words(error: BaseException | None) -> str:
     if isinstance(error, NewConnectionError):
         text = str(error).rpartition(": ")[2]
-        return f"no server answers ({text})"
-    return f"the link was cut ({type(error).__name__})"
+        return f"no server answers ({text.rpartition('] ')[2]})"
+    if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
+        return "no answer within the time for one"
+    return "the link was cut"
 
 
 def _untrusted(server: Server, error: SSLError) -> UserError:

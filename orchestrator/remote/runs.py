@@ -47,14 +47,12 @@ class Begun:
         folder: its own, here.
         offset: bytes of its log that were there before this session.
         skew_s: how far the server's clock is ahead of this computer's.
-        sent: bytes of contents that were sent.
     """
 
     link: Link
     folder: Path
     offset: int = 0
     skew_s: float = 0.0
-    sent: int = 0
 
 
 class Remote:
@@ -128,6 +126,9 @@ class Remote:
         }
         for _ in range(ATTEMPTS):
             sent = upload(self.link, bundle, self._say, progress)
+            count = len(bundle.manifest.entries)
+            files = f"{count:,} file{'s' * (count != 1)}"
+            self._say(f"{files}: {sent:,} bytes sent, the server had the rest", "dim")
             job = secrets.token_hex(16)
             stand = self.link.patiently(lambda job=job: self._asked("/runs", job, fields))  # type: ignore[misc]
             folder = self._runs / _name(stand)
@@ -136,7 +137,7 @@ class Remote:
             asked(folder)
             try:
                 self._await(job, stand, str(request.matrix))
-                return Begun(self.link, folder, 0, self.skew_s, sent)
+                return Begun(self.link, folder, 0, self.skew_s)
             except _SendAgain:
                 forget(folder)
             except FarmError:
@@ -227,7 +228,7 @@ class Remote:
             UserError: it was refused, as a local run's is.
         """
         if stand["state"] == "planning":
-            self._say(f"planned by {self.server.url} …", "dim")
+            self._say(f"{self.server.url} plans run {stand['run']} …", "dim")
         while stand["state"] == "planning":
             path = f"/jobs/{job}?wait={WAIT_S}"
             stand = self.link.patiently(lambda path=path: self.link.get(path))  # type: ignore[misc]

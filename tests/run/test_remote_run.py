@@ -124,7 +124,7 @@ def test_a_remote_run_is_as_one_here_over_a_link_that_breaks(
                 # A second run: nothing is sent, nothing is done.
                 again = laptop.farm("run", "--remote", url)
                 assert again.returncode == 0, again.stdout + again.stderr
-                assert "sent 0 bytes" in again.stdout
+                assert "3 files: 0 bytes sent" in again.stdout
                 assert "nothing was run" in again.stdout
         assert laptop.latest.joinpath("events.jsonl").read_bytes() == (
             lab.latest.joinpath("events.jsonl").read_bytes()

@@ -61,7 +61,6 @@ def start_there(
             raise
         _detached(console, asked[-1].name, remote.server)
         return STOPPED
-    voice(f"sent {begun.sent:,} bytes; run {begun.folder.name} at {remote.server.url}", "dim")
     return _stay(begun, remote.server, how, console, voice)
 
 
