@@ -41,7 +41,8 @@ test-vendor: setup-dev
 	$(BIN)/farm toolchain install rknn --yes
 	$(PYTEST) -m vendor -n 2 --dist loadfile --timeout 600 $(SLOWEST)
 
-# The agent's tests in an aarch64, an armv7l and a Buildroot-like userland; QEMU takes its time.
+# The agent's tests, the slow ones too, in an aarch64, an armv7l and a Buildroot-like userland; QEMU
+# takes its time: CI runs what is quick of them in the last one (tests/run/test_busybox_board.py).
 test-userlands: setup-dev
 	for name in aarch64 armv7l busybox; do $(BIN)/python -m tests.userlands $$name || exit 1; done
 

@@ -3,12 +3,14 @@
 aarch64 and armv7l are what `farm boards machine install` makes (glibc, 64 and 32 bits). busybox is
 Buildroot-like: busybox and Debian's Python in a root of their own that is read-only, without
 `/dev/shm`, with a tiny `/run` and without Python's `ctypes`, `ssl`, `sqlite3` and the C parts of
-`multiprocessing`, as images for RV1126 have it; that one needs root (chroot, a mount namespace).
+`multiprocessing`, as images for RV1126 have it; this host's numpy and onnxruntime work there all
+the same. That one needs root (chroot, a mount namespace).
 Vendors' shims are compiled for the processor where there is a compiler for it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -24,7 +26,10 @@ USERLANDS = ("aarch64", "armv7l", "busybox")
 COMPILERS = {"aarch64": "aarch64-linux-gnu-gcc", "armv7l": "arm-linux-gnueabihf-gcc"}
 # What speaks with an agent; the other files are about this host's side or about other Pythons.
 FILES = ("preprocess", "conformance", "session", "faults", "lock", "kept", "measuring", "pipeline")
-PACKAGES = ("python3", "python3-minimal", "busybox-static")
+PACKAGES = ("python3", "python3-minimal", "busybox-static", "libstdc++6", "libgomp1")
+WHEELS = ("numpy", "numpy.libs", "onnxruntime")
+# The root's Python is Debian 12's.
+WHEELS_FIT = sys.version_info[:2] == (3, 11) and os.uname().machine == "x86_64"
 ABSENT = (
     "_ctypes*",
     "_ssl*",
@@ -57,6 +62,7 @@ def build(folder: Path) -> Path:
             for path in (root / "usr/lib/python3.11/lib-dynload").glob(name):
                 path.unlink()
         shutil.rmtree(root / "usr/lib/python3.11/ctypes")
+        _copy_wheels(root / "usr/lib/python3/dist-packages")
         for place in ("proc", "sys", "dev", "run", "tmp", "root", "lib64"):
             (root / place).mkdir(exist_ok=True)
         for name, major, minor in DEVICES:
@@ -71,6 +77,18 @@ def build(folder: Path) -> Path:
         program.write_text(ENTER.format(root=root, temporary=temporary))
         program.chmod(0o755)
     return program
+
+
+def _copy_wheels(packages: Path) -> None:
+    """The wheels of this host, whose processor and Python version are the root's."""
+    found = importlib.util.find_spec("numpy")
+    if not WHEELS_FIT or found is None or found.origin is None:
+        return
+    packages.mkdir(parents=True, exist_ok=True)
+    for name in WHEELS:
+        wheel = Path(found.origin).parents[1] / name
+        if wheel.is_dir():
+            shutil.copytree(wheel, packages / name, dirs_exist_ok=True)
 
 
 def python_of(name: str, folder: Path) -> str:
@@ -100,7 +118,7 @@ def run(name: str, folder: Path, *more: str) -> int:
         environment["FARM_TEST_CC"] = compiler
     agents = Path(__file__).parent / "agents"
     files = [str(agents / f"test_{each}.py") for each in FILES]
-    words = [sys.executable, "-m", "pytest", *files, "-m", "not slow", "--timeout", "300"]
+    words = [sys.executable, "-m", "pytest", *files, "-m", "not soak", "--timeout", "300"]
     return subprocess.run([*words, *more], env=environment, check=False).returncode
 
 

@@ -1,7 +1,8 @@
 """A virtual aarch64 board that boots: QEMU's system emulation, Debian's kernel, dropbear.
 
 `python -m tests.virtual_board FOLDER on|off` is its power switch: off is SIGKILL to QEMU, so that
-what the kernel had not written is lost, as with a cable that is pulled.
+what the kernel had not written is lost, as with a cable that is pulled. Its clock has no battery:
+it begins in 1970 at each start. A kernel that panics hangs until its power is cycled.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -144,9 +146,10 @@ def switch_on(folder: Path) -> None:
     """Start it; returns at once."""
     port = (folder / "port").read_text().strip()
     words = [QEMU, "-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024"]
-    words += ["-accel", "tcg,thread=multi", "-nographic", "-no-reboot"]
+    words += ["-accel", "tcg,thread=multi", "-nographic", "-rtc", "base=1970-01-01T00:00:30"]
+    words += ["-qmp", f"unix:{folder / 'monitor'},server=on,wait=off"]
     words += ["-kernel", str(folder / "kernel"), "-initrd", str(folder / "initrd")]
-    words += ["-append", "console=ttyAMA0 quiet panic=-1"]
+    words += ["-append", "console=ttyAMA0 quiet panic=0"]
     words += ["-drive", f"file={folder / 'disk.img'},format=raw,if=virtio"]
     words += ["-netdev", f"user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"]
     words += ["-device", "virtio-net-pci,netdev=n,romfile="]
@@ -166,6 +169,29 @@ def switch_off(folder: Path) -> None:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
         (folder / "pid").unlink()
+
+
+def monitor(folder: Path, command: str, **arguments: object) -> None:
+    """Ask QEMU for something: `system_reset`, `set_link` (of the network `n`).
+
+    Raises:
+        RuntimeError: it refused.
+    """
+    with socket.socket(socket.AF_UNIX) as made:
+        made.settimeout(30)
+        made.connect(str(folder / "monitor"))
+        with made.makefile("rw") as talk:
+            talk.readline()  # its greeting
+            for words in ({"execute": "qmp_capabilities"}, {"execute": command}):
+                if words["execute"] == command and arguments:
+                    words = {"execute": command, "arguments": arguments}
+                talk.write(json.dumps(words) + "\n")
+                talk.flush()
+                answer = json.loads(talk.readline())
+                while "event" in answer:
+                    answer = json.loads(talk.readline())
+                if "error" in answer:
+                    raise RuntimeError(f"{command}: {answer['error']}")
 
 
 def main(folder: str, action: str) -> None:

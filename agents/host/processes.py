@@ -10,9 +10,13 @@ PROC = "/proc"
 
 
 def stat(pid: int) -> Optional[List[str]]:
-    """Fields of /proc/PID/stat from the state (field 3) on; None when there is no such process."""
+    """Fields of /proc/PID/stat from the state (field 3) on; None when there is no such process.
+
+    Those of its first thread, which are the same. QEMU's user mode invents /proc/PID/stat for the
+    process that asks, with another start time than everybody else sees.
+    """
     try:
-        with open("%s/%d/stat" % (PROC, pid), "rb") as file:
+        with open("%s/%d/task/%d/stat" % (PROC, pid, pid), "rb") as file:
             data = file.read().decode("ascii", "replace")
     except (IOError, OSError):
         return None
@@ -37,7 +41,8 @@ def descendants(pid: int) -> List[Tuple[int, int]]:
     """Pid and start time of all living children, grandchildren and so on, nearest first."""
     children: Dict[int, List[int]] = {}
     try:
-        names = os.listdir(PROC)
+        # QEMU's user mode may have a /proc of its own, with a /proc/cpuinfo alone in it.
+        names = os.listdir(PROC + "/self/..")
     except OSError:
         return []
     for name in names:

@@ -5,6 +5,7 @@ of is in the folders `support` and `trt`. The orchestrator reads the descriptors
 """
 
 import importlib
+import importlib.util
 import pkgutil
 import platform
 import re
@@ -196,14 +197,24 @@ def open_runtime(
 
 
 def source_version(path: str) -> str:
-    """`__version__` as a package's source has it, without importing it; empty when it has none."""
+    """`__version__` as a package's source has it, without importing it; empty when it has none.
+
+    NVIDIA's `tensorrt` takes it from the package of its bindings.
+    """
     try:
         with open(path, "rb") as file:
             source = file.read(1 << 16).decode("utf-8", "replace")
     except (IOError, OSError):
         return ""
     found = re.search(r"^__version__\s*=\s*['\"]([^'\"]+)", source, re.MULTILINE)
-    return found.group(1) if found else ""
+    if found:
+        return found.group(1)
+    taken = re.search(r"^from (\w+) import __version__$", source, re.MULTILINE)
+    try:
+        spec = importlib.util.find_spec(taken.group(1)) if taken else None
+    except (ImportError, ValueError):
+        return ""
+    return source_version(spec.origin) if spec and spec.origin and spec.origin != path else ""
 
 
 def check_shape(shape: List[Optional[int]], dtype: str, preprocessing: Preprocessor) -> None:

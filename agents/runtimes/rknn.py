@@ -27,12 +27,12 @@ DESCRIPTOR = Descriptor(
     providers=("NPU",),
     threads=False,
     simulator="rknn_simulator",
-    libraries=("librknnrt.so", "librknn_api.so"),
+    libraries=("librknnrt.so", "librknn_api.so", "librknnmrt.so"),
     package="rknnlite",
     distribution="rknn_toolkit_lite",
 )
 LIBRARIES, PROVIDERS = DESCRIPTOR.libraries, DESCRIPTOR.providers
-_VERSION = rb"librknn(?:_api|rt|_runtime) version:? ?([0-9][\w.-]*)"
+_VERSION = rb"librknn(?:_api|m?rt|_runtime) version:? ?([0-9][\w.-]*)"
 
 _MOST_JSON = 16 << 20
 
@@ -212,6 +212,14 @@ def toolkit(path: str) -> str:
 
 def _library(options: Mapping[str, Any]) -> Tuple[Any, int]:
     path = native.find(NAME, LIBRARIES, options)
+    if os.path.basename(path).startswith("librknnmrt."):
+        raise AgentError(
+            BOARD,
+            "%s, the runtime of RV1103 and RV1106, takes zero-copy buffers alone, which farm's "
+            "agent does not use; run these rows in the toolkit's simulator (`transport: simulator`)"
+            " or as a twin (`transport: emulated`)" % path,
+            "no-runtime",
+        )
     library = native.load(NAME, path)
     generation = 2 if any(hasattr(library, name) for name in _ONLY_2) else 1
     native.declare(NAME, path, library, signatures(generation))

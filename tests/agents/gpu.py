@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 
 from . import fake_tensorrt
 from .pipes import PYTHON
+from .shims import GCC
 
 HERE = Path(__file__).parent
 SIZE, DIM = 8, 5
@@ -30,7 +31,7 @@ def shim() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="farm-shim-"))
     path = folder / "libcudart.so.12"
     source = HERE / "cudart_shim.c"
-    command = ["gcc", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Werror", "-O1", "-shared", "-fPIC"]
+    command = [GCC, "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Werror", "-O1", "-shared", "-fPIC"]
     subprocess.run([*command, "-o", path, source], check=True)
     # Before any real one that the system knows.
     (folder / "libcudart.so").symlink_to(path.name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.agents.host import emulation
+from orchestrator.agents.host import emulation, processes
 from tests.fleet.dressed import dress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +43,40 @@ def test_cpuid_names_what_executes() -> None:
     vendor = emulation._VENDOR
     assert ask(vendor, QEMU).strip() == "TCGTCGTCGTCG"
     assert ask(vendor).strip() != "TCGTCGTCGTCG"
+
+
+@ON_X86
+@pytest.mark.needs(QEMU)
+def test_a_process_below_qemu_knows_its_start_as_others_see_it() -> None:
+    """By pid and start a lock's holder is ended; QEMU invents /proc/self/stat."""
+    tell = (
+        "import os, sys; from agents.host import processes; "
+        "print(os.getpid(), processes.start_time(os.getpid()), flush=True); sys.stdin.read()"
+    )
+    words = [QEMU, os.path.realpath(sys.executable), "-c", tell]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
+    ) as process:
+        assert process.stdout
+        pid, start = map(int, process.stdout.readline().split())
+        assert processes.start_time(pid) == start > 0
+        process.communicate("")
+
+
+@ON_X86
+@pytest.mark.needs(QEMU)
+def test_what_a_process_below_qemu_started_is_found(tmp_path: Path) -> None:
+    """Although the machine's root has a /proc, with nothing but a processor in it."""
+    root = dress(tmp_path, {"proc/cpuinfo": b"processor\t: 0\n"})
+    tell = (
+        "import os, subprocess; from agents.host import processes; "
+        "made = subprocess.Popen(['sleep', '60']); "
+        "wanted = [(made.pid, processes.start_time(made.pid))]; "
+        "print(processes.descendants(os.getpid()) == wanted); "
+        "made.kill()"
+    )
+    assert ask(tell, QEMU, "-L", str(root)).strip() == "True"
 
 
 def test_files_of_a_virtual_board(tmp_path: Path) -> None:

@@ -221,6 +221,16 @@ def test_the_generation_is_told_by_what_the_library_has_not_by_its_name(tmp_path
         made.close()
 
 
+def test_the_small_chips_library_is_refused_with_what_runs_instead(tmp_path, monkeypatch):
+    """It takes zero-copy buffers alone; the library here is RKNN 2's under its name."""
+    path = tmp_path / "librknnmrt.so"
+    shutil.copy(library("rknn2"), path)
+    monkeypatch.setenv(runtimes.variable("rknn"), str(path))
+    assert "takes zero-copy buffers alone" in rknn.probe(load=True)["problem"]
+    with pytest.raises(AgentError, match="transport: simulator"):
+        open_rknn(tmp_path, file=RKNN, library=str(path))
+
+
 # ---- error codes
 
 

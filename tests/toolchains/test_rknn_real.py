@@ -24,6 +24,7 @@ from orchestrator.fleet.emulated.boards import EmulatedFleet
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.specs.artifact import ArtifactInterface
 from orchestrator.specs.inventory import Board
+from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.model import load_model
 from orchestrator.specs.testset import RenderedCalibration
 from orchestrator.stages.parity import Simulator
@@ -166,6 +167,14 @@ def test_a_file_is_for_its_target_and_has_the_models_features(
     assert told.targets == (target,)
     assert told.outputs == ((1, model.dim),)
     assert made.manifest["simulator_cosine"] >= 0.98
+
+
+@pytest.mark.parametrize("target", ["rv1103", "rv1106"])
+def test_what_the_toolkit_cannot_build_for_a_chip_is_no_scheme_of_its_kind(target: str) -> None:
+    kind = load_kinds()[target]
+    assert [kind.float16, kind.float32] == [False, False]
+    with pytest.raises(ToolchainError, match="not support do_quantization = False"):
+        Model.named("synthface-mfn").made_for(target, HALF, simulate=False)
 
 
 def test_a_row_of_a_simulator_has_what_parity_asks_the_toolkit_for(tmp_path: Path) -> None:
