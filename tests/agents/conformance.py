@@ -156,8 +156,9 @@ class RKNNLite(object):
         return 0 if data[12:18] == b"FSHIMR" else -1
 
     def init_runtime(self, target=None, device_id=None, async_mode=False, core_mask=0):
+        from farm_agent.runtimes.rknn import Context
         self._lib = ctypes.CDLL(os.environ["SHIM_RKNN"])
-        self._context = ctypes.c_uint64()
+        self._context = Context()  # 32 bits wide on 32-bit Arm
         return self._lib.rknn_init(
             ctypes.byref(self._context), self._model, len(self._model), 0, None
         )
