@@ -45,7 +45,7 @@ static int on_device(const void *at, size_t size) {
 
 cudaError_t cudaMalloc(void **pointer, size_t size) {
   START("cudaMalloc");
-  if (size > ((size_t)1 << 40)) return 2;
+  if ((unsigned long long)size > 1ULL << 40) return 2;
   for (int i = 0; i < MOST; i++)
     if (!blocks[i].at) {
       blocks[i].at = malloc(size ? size : 1);

@@ -197,8 +197,9 @@ def test_a_full_disk_stops_the_row_with_its_reason(
 ) -> None:
     """Deploying needs room: said with what to do, no half file left, and resumed when there is."""
     project = project_in(tmp_path / "full", place)
-    on_board(place, f"rm -rf /root/.farm; {FILL}; /bin/busybox truncate -s -300K /root/filler2")
     try:
+        on_board(place, "rm -rf /root/.farm; dd if=/dev/zero of=/root/room bs=1k count=300")
+        on_board(place, f"{FILL}; rm /root/room")
         ended = project.farm("run")
         said = ended.stdout + ended.stderr
         assert ended.returncode == 1, said
@@ -328,9 +329,11 @@ def _answer(event: Event, happened: list[tuple[str, float]]) -> list[str]:
         return []
     text, at = happened[0]
     after = time.monotonic() - at
-    if event.state == "recovering":
+    if event.state == "connecting":
+        happened[0] = (text if "lost" in text else f"{text}, lost after {after:.0f} s", at)
+    elif event.state == "recovering":
         happened[0] = (f"{text}, after {after:.0f} s {event.reason.partition(',')[0]}", at)
-    elif event.state == "ready":
+    elif event.state == "ready" and "lost" in text:  # else it has only ended a step
         happened.clear()
         return [f"{text}, connected again after {after:.0f} s"]
     return []
