@@ -29,7 +29,7 @@ CASES = [
     ("farm boards ", {"list", "check", "drain", "import"}),
     ("farm boards show v", {"vim3-lab"}),
     ("farm boards check a", {"all"}),
-    ("farm boards add board --kind rv", {"rv1126"}),
+    ("farm boards add board --kind rv112", {"rv1126"}),
     ("farm run --only v", {"vim3-lab"}),
     ("farm explain w", {"worst-row*"}),
     ("farm runs --row w", {"worst-row*"}),

@@ -208,6 +208,9 @@ def test_a_full_disk_stops_the_row_with_its_reason(
         assert ".part" not in on_board(place, "find /root/.farm")
     finally:
         on_board(place, FREE)
+    # A board without room is left alone until somebody has looked at it.
+    assert "farm boards check virt" in project.farm("resume").stdout
+    assert project.farm("boards", "check", "virt").returncode == 0
     again = project.farm("resume")
     assert again.returncode == 0, again.stdout + again.stderr
     assert features(project) == features(calm)
