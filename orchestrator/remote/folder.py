@@ -39,13 +39,13 @@ def where_of(folder: Path) -> Where | None:
 
 
 def make_remote(folder: Path, where: Where, request: Request) -> None:
-    """Make the folder of a run, or note where it is now.
+    """Make the folder of a run, or note where it is now; it becomes the latest once it has begun.
 
     Raises:
         UserError: it cannot be made, or is that of a run of this computer.
     """
     if not folder.is_dir():
-        make_folder(folder, request.to_json())
+        make_folder(folder, request.to_json(), latest=False)
     elif not (folder / REMOTE).is_file():
         raise UserError(
             f"{folder} is a run of this computer", "name another folder for runs: --runs DIR"
@@ -57,9 +57,6 @@ def make_remote(folder: Path, where: Where, request: Request) -> None:
 
 def forget(folder: Path) -> None:
     """Take away the folder of a run that was refused."""
-    for name in (REMOTE, REQUEST, ".going"):
+    for name in (REMOTE, REQUEST):
         (folder / name).unlink(missing_ok=True)
-    latest = folder.parent / "latest"
-    if latest.is_symlink() and os.readlink(latest) == folder.name:
-        latest.unlink()
     folder.rmdir()

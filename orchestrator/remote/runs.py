@@ -31,7 +31,7 @@ from orchestrator.reporting.live.console import View
 from orchestrator.request import Request
 from orchestrator.running import Ended
 from orchestrator.store.going import going
-from orchestrator.store.run_folder import LATEST
+from orchestrator.store.run_folder import LATEST, point_latest_to
 
 Say = Callable[[str, str], None]
 WAIT_S = 20
@@ -268,6 +268,7 @@ def follow(begun: Begun, view: View, say: Say) -> Ended:
         RunLost: nobody carries the run on.
     """
     with going(begun.folder):
+        point_latest_to(begun.folder)
         stopped = _shown(begun, view, say)
         if stopped is None:
             fetch(begun.link, begun.folder, view.state.results.values(), say)
@@ -281,24 +282,28 @@ def follow(begun: Begun, view: View, say: Say) -> Ended:
 def _shown(begun: Begun, view: View, say: Say) -> signal.Signals | None:
     """Show events until the last one; which signal ended that before, None where none did."""
     follower = Follower(begun.link, begun.folder, say)
-    with _Terminating() as terminating:
+    with Terminating() as terminating:
         try:
             for event, end in follower.known():
                 view.recall(event) if end <= begun.offset else view.show(event)
             for event in follower.new():
                 view.show(event)
         except KeyboardInterrupt:
-            return signal.SIGTERM if terminating.came else signal.SIGINT
+            return terminating.signal
     return None
 
 
-class _Terminating:
-    """SIGTERM interrupts as Ctrl-C does; other threads than the main one cannot take it."""
+class Terminating:
+    """SIGTERM interrupts as Ctrl-C does; other threads than the main one cannot take it.
+
+    Attributes:
+        came: whether it has.
+    """
 
     def __init__(self) -> None:
         self.came = False
 
-    def __enter__(self) -> _Terminating:
+    def __enter__(self) -> Terminating:
         self._old: Any = None
         if threading.current_thread() is threading.main_thread():
             self._old = signal.signal(signal.SIGTERM, self._note)
@@ -307,6 +312,11 @@ class _Terminating:
     def __exit__(self, *_: object) -> None:
         if self._old is not None:
             signal.signal(signal.SIGTERM, self._old)
+
+    @property
+    def signal(self) -> signal.Signals:
+        """What has interrupted."""
+        return signal.SIGTERM if self.came else signal.SIGINT
 
     def _note(self, *_: object) -> None:
         self.came = True

@@ -172,7 +172,7 @@ def note_code(folder: Path, code: int) -> int:
 
 def _await(process: subprocess.Popen[bytes], folder: Path) -> None:
     code = process.wait()
-    if code < 0:  # a signal left it no time
+    if not (folder / "code").is_file():  # a signal left it no time
         note_code(folder, code)
 
 

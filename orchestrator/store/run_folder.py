@@ -22,12 +22,13 @@ def new_name() -> str:
     return time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
 
 
-def make_folder(folder: Path, request: Mapping[str, Any]) -> None:
+def make_folder(folder: Path, request: Mapping[str, Any], *, latest: bool = True) -> None:
     """Make a run's folder, which becomes the latest only when it says what is asked for.
 
     Args:
         folder: its name is from `new_name`.
         request: plain JSON.
+        latest: whether it becomes the latest.
 
     Raises:
         UserError: it cannot be made.
@@ -39,7 +40,8 @@ def make_folder(folder: Path, request: Mapping[str, Any]) -> None:
             json.dump(request, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        point_latest_to(folder)
+        if latest:
+            point_latest_to(folder)
     except OSError as error:
         raise UserError(
             f"cannot make a folder for this run in {folder.parent}: {error.strerror}",

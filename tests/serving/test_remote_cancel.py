@@ -18,6 +18,7 @@ from orchestrator.remote.folder import REMOTE, Where, make_remote, where_of
 from orchestrator.remote.runs import Remote
 from orchestrator.request import Request
 from orchestrator.store.fleet_log import FleetLog
+from tests.bundle.made import matrix
 from tests.patience import ENDS_S
 from tests.reporting.made import Row, Size, make_run
 
@@ -72,6 +73,7 @@ def test_a_run_of_a_server_is_stopped_and_noted(
     with serving(tmp_path, actions=True) as site:
         link = f"http://{site.host}"
         where = Where(link, "a")
+        matrix(laptop)
         make_remote(laptop / "runs" / "a", where, Request("m", "", "", ""))
         monkeypatch.chdir(laptop)
         monkeypatch.setenv("FARM_TOKEN", site.token)

@@ -13,10 +13,9 @@ from rich.text import Text
 from orchestrator.cli.run.event_lines import EventLines
 from orchestrator.cli.run.run import Shown
 from orchestrator.cli.run.view import conclude
-from orchestrator.cli.stopping import STOPPED
 from orchestrator.remote.address import Server, find_server
 from orchestrator.remote.folder import where_of
-from orchestrator.remote.runs import Begun, Remote, follow
+from orchestrator.remote.runs import Begun, Remote, Terminating, follow
 from orchestrator.reporting.live.console import View
 from orchestrator.reporting.tables.fitting import print_line
 from orchestrator.request import Request
@@ -47,8 +46,9 @@ def start_there(
         voice("the link's token can be seen by others of this computer while farm runs: "
               "--token-file FILE or FARM_TOKEN cannot", "dim")  # fmt: skip
     asked: list[Path] = []
+    terminating = Terminating()
     try:
-        with _sending(console, how) as (hashed, progress):
+        with terminating, _sending(console, how) as (hashed, progress):
             begun = remote.begin(
                 request,
                 remeasure=remeasure,
@@ -57,10 +57,11 @@ def start_there(
                 asked=asked.append,
             )
     except KeyboardInterrupt:
-        if not asked:
-            raise
-        _detached(console, asked[-1].name, remote.server)
-        return STOPPED
+        if asked:
+            _detached(console, asked[-1].name, remote.server)
+        else:
+            voice("stopped: nothing has begun; what was sent is not sent again", "yellow")
+        return 128 + terminating.signal
     return _stay(begun, remote.server, how, console, voice)
 
 
