@@ -118,7 +118,7 @@ def test_a_run_is_watched_to_its_end(browser: Browser, site: Site, root: Path) -
 
 @pytest.mark.slow
 @pytest.mark.needs("chromium")
-def test_axe_finds_nothing_and_pages_fit(browser: Browser, site: Site) -> None:
+def test_axe_finds_nothing_and_pages_fit(browser: Browser, site: Site, root: Path) -> None:
     axe = AXE.read_text()
     for number, page in enumerate(PAGES):
         for width, dark in ((1280, False), (400, True)):
@@ -129,6 +129,19 @@ def test_axe_finds_nothing_and_pages_fit(browser: Browser, site: Site) -> None:
             browser.look(1280)
         browser.run(axe)
         assert browser.run(AXE_RUN) == [], page
+    browser.open(f"http://{site.host}/plan")
+    browser.run("document.querySelector('details').open = true")
+    file = root / "picked.yaml"
+    file.write_text("models: [nothing]\n")
+    node = browser.call("Runtime.evaluate", expression="document.getElementById('file')")
+    chosen = {"files": [str(file)], "objectId": node["result"]["objectId"]}
+    browser.call("DOM.setFileInputFiles", **chosen)
+    browser.until("document.getElementById('text').value.includes('[nothing]')")
+    browser.run(axe)
+    assert browser.run(AXE_RUN) == []
+    browser.run("document.querySelector('form.own').submit()")
+    browser.until("document.querySelector('pre.worse')?.innerText.includes('missing key')")
+    assert browser.run("document.getElementById('text').value.includes('[nothing]')")
     browser.look(1280, 2000)
     browser.open(f"http://{site.host}/trends?row=vim3")
     charts = browser.run("document.querySelectorAll('figure[data-chart]').length")
