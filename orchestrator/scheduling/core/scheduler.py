@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling.core.boards import BoardTable, Limits
-from orchestrator.scheduling.core.choosing import Candidate, choose
+from orchestrator.scheduling.core.choosing import Candidate, choose, extracts_here
 from orchestrator.scheduling.core.failures import Failures
 from orchestrator.scheduling.core.messages import (
     Connected,
@@ -235,10 +235,12 @@ class Scheduler:
     def _helpers(self, ready: list[Candidate]) -> Iterator[tuple[Step, Candidate]]:
         """Boards that could help now, with nothing of their own to do."""
         underway, plan = self.steps.underway, self.steps.plan
+        extracting = sum(extracts_here(each) for each in underway.candidates.values())
+        spares = plan.spares if extracting < self._slots else {}
         led = [
             step
             for step in underway.steps.values()
-            if step.facts.shared and (len(step.pool) > 1 or step.id in plan.spares)
+            if step.facts.shared and (len(step.pool) > 1 or step.id in spares)
         ]
         if not led:
             return
@@ -246,7 +248,7 @@ class Scheduler:
         taken = {candidate.board for candidate in ready}
         for step in sorted(led, key=lambda s: place.get(s.id, len(place))):
             runtime = step.extra.get("runtime", "")
-            for name in wanted_helpers(step, self._usable, plan.spares.get(step.id, ())):
+            for name in wanted_helpers(step, self._usable, spares.get(step.id, ())):
                 free = self.boards.open(name) and not underway.busy(name)
                 if name in taken or not free or not underway.may_help(step, name):
                     continue
