@@ -49,10 +49,8 @@ def test_a_text_is_planned_and_stays_in_its_field(takes: Site) -> None:
         ("entries: 3", "matrix.yaml:1: "),
         (OWN.replace("rendered: {identities: 4, unknown: 2}", "folder: /etc"), "is a file or fold"),
         (OWN.replace("synthface-ir", "../../x.yaml"), "../../x.yaml is a file or folder"),
-        (OWN.replace("synthface-ir", "none"), "no model"),
         (OWN.replace("asymmetric}", "asymmetric, toolchain: evil}"), "is a plug-in"),
         (OWN.replace("vim3", "nowhere"), "unknown board"),
-        ("a: &a [x]\n" + "b: [" + "*a, " * 30_000 + "]", "unfolds to more than"),
     ],
 )
 def test_what_cannot_be_planned_says_why_and_not_where(takes: Site, text: str, words: str) -> None:

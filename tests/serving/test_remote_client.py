@@ -108,8 +108,10 @@ def test_a_run_of_the_server_is_watched_into_a_folder_here(
 
 def test_from_python(laptop: Path, site: Site) -> None:
     link = f"http://{site.host}"
-    with pytest.raises(UserError, match=r"matrix\.yaml:4: "):
-        farm.run("matrix.yaml", remote=link, progress=False)
+    with pytest.raises(UserError, match="does not know this token"):
+        farm.run("matrix.yaml", remote=f"{link}/?token=wrong", progress=False)
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        farm.run("none.yaml", remote=link, progress=False)
     with pytest.raises(UserError, match="are the server's"):
         farm.run("matrix.yaml", remote=link, ray_address="x:1")  # type: ignore[call-overload]
     remote = Remote(Server(link, site.token), laptop / "runs", nothing)
@@ -121,6 +123,25 @@ def test_from_python(laptop: Path, site: Site) -> None:
     assert site.token not in repr(run)
     with pytest.raises(UserError, match="does not go on"):
         run.cancel()
+
+
+def test_a_run_here_loads_nothing_of_it(tmp_path: Path) -> None:
+    script = """
+import sys
+from orchestrator.cli.main import main
+assert main(["run", "none.yaml", "--inventory", "none.yaml"]) == 2
+loaded = ("urllib3", "orchestrator.remote", "orchestrator.bundle", "orchestrator.serving")
+print([name for name in sys.modules if name.startswith(loaded)])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=ENDS_S,
+    )
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_whoever_asked_is_who_acts(monkeypatch: pytest.MonkeyPatch) -> None:
