@@ -35,8 +35,11 @@ def load_models(matrix: Matrix, verify: bool = True) -> dict[str, ModelSpec]:
     return models
 
 
-def load_detector(matrix: Matrix) -> ModelSpec | None:
+def load_detector(matrix: Matrix, verify: bool = True) -> ModelSpec | None:
     """The manifest of the detector that aligns a matrix's photos; None where there is none.
+
+    Args:
+        verify: whether the file that it names is read and its hash compared.
 
     Raises:
         UserError: it is not found, is wrong, or is not a detector's.
@@ -48,7 +51,7 @@ def load_detector(matrix: Matrix) -> ModelSpec | None:
     if isinstance(manifest, str):
         fail([matrix.source.problem(place, manifest)])
         raise AssertionError
-    found = load_model(manifest)
+    found = load_model(manifest, verify)
     if found.task != "detection":
         text = f"the model {found.name!r} is for {found.task} (`task:` in {found.source.file})"
         fail([matrix.source.problem(place, text)])

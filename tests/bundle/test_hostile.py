@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from orchestrator.specs.matrix import Matrix
 from orchestrator.specs.meaning import Code, Means, field_meanings, parts
 from orchestrator.specs.model import ModelSpec
 
-from .made import ENTRIES, RENDERED, faces, image, matrix, model
+from .made import ENTRIES, RENDERED, ROOT, faces, image, matrix, model
 
 KEYS = {
     f"{part.__name__}.{name}": meaning
@@ -119,6 +120,33 @@ def test_a_key_that_leads_elsewhere_is_refused_where_it_arrives(tmp_path: Path, 
     wanted = "plug-in" if isinstance(KEYS[key], Code) else "leads outside of what was sent"
     assert wanted in text
     assert "root:" not in text
+
+
+@pytest.mark.parametrize("key", ["file", "quantized"])
+def test_not_even_the_hash_of_a_file_elsewhere_is_said(tmp_path: Path, key: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    tree = tmp_path / "tree"
+    text = (ROOT / "models" / "synthdet.yaml").read_text()
+    model(tree / "models")
+    for name, task in (("mine", "recognition"), ("det", "detection")):
+        source = text if task == "detection" else (tree / "models" / "mine.yaml").read_text()
+        source = re.sub(r"(?m)^name: .*", f"name: {name}", source)
+        (tree / "models" / f"{name}.yaml").write_text(
+            re.sub(r"(?m)^file: .*", f"file: {secret}", source)
+            if key == "file"
+            else f"{source}quantized: {{file: {secret}, sha256: {'ab' * 32}}}\n"
+        )
+    faces(tree / "faces")
+    photos = "test_set: {photos: {path: faces, detector: det}}\n"
+    for models, rest in (("mine", RENDERED), ("synthface-ir", photos)):
+        matrix(tree, models, rest)
+        with pytest.raises(UserError) as refused:
+            check_bundle(tree, "matrix.yaml")
+        said = str(refused.value)
+        assert hashlib.sha256(b"secret").hexdigest() not in said
+        wanted = "leads outside" if key == "file" or models == "mine" else "recognition only"
+        assert wanted in said
 
 
 @pytest.mark.parametrize("key", sorted(k for k, m in KEYS.items() if isinstance(m, Code)))

@@ -48,11 +48,12 @@ def conclude(console: Console, ended: Ended, *, as_json: bool) -> int:
 def words_of(ended: Ended, state: RunState) -> list[str]:
     """What happened, what is missing and what helps."""
     folder = ended.folder
+    stopped = "a signal" if state.finished and state.finished.outcome == "interrupted" else ""
     return last_words(
         state,
         folder.name,
         ended.exit_code,
-        stopped_by=ended.signal.name if ended.signal else "",
+        stopped_by=ended.signal.name if ended.signal else stopped,
         folder=str(folder),
         cached=ended.cached,
     )
