@@ -21,6 +21,7 @@ from orchestrator.remote.address import Server
 from orchestrator.remote.handle import RemoteRun
 from orchestrator.remote.runs import Remote
 from orchestrator.reporting.export.files import write_results
+from orchestrator.store.collecting import alone
 from tests.bundle.made import ROOT, matrix
 from tests.patience import ENDS_S
 from tests.reporting.made import Row, Size, make_run
@@ -53,20 +54,21 @@ def test_a_client_that_is_ended_while_the_server_plans_says_how_to_come_back(
     laptop: Path, site: Site, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     command = [sys.executable, "-m", "orchestrator.cli.main", "run"]
-    client = subprocess.Popen(
-        [*command, "--remote", f"http://{site.host}"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    end = time.monotonic() + ENDS_S
-    while not (found := list(laptop.glob("runs/2*/remote.json"))):
-        assert time.monotonic() < end
-        assert client.poll() is None, client.communicate()
-        time.sleep(0.005)
-    client.send_signal(number)
-    said, _ = client.communicate(timeout=ENDS_S)
+    with alone(site.project.state / "store"):  # so long the server cannot plan
+        client = subprocess.Popen(
+            [*command, "--remote", f"http://{site.host}"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        end = time.monotonic() + ENDS_S
+        while not (found := list(laptop.glob("runs/2*/remote.json"))):
+            assert time.monotonic() < end
+            assert client.poll() is None, client.communicate()
+            time.sleep(0.005)
+        client.send_signal(number)
+        said, _ = client.communicate(timeout=ENDS_S)
     name = found[0].parent.name
     assert client.returncode == 128 + number, said
     assert f"detached: run {name} goes on at http://{site.host}" in said
