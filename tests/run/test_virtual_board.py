@@ -70,6 +70,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         virtual_board.switch_off(folder)
 
 
+@pytest.fixture(autouse=True)
+def on(place: Path) -> None:
+    """Switched on by the tests: what a run's power command has started ends with that run."""
+    if (place / "switched").exists():
+        (place / "switched").unlink()
+        virtual_board.switch_off(place)
+        virtual_board.switch_on(place)
+        _boots(place)
+
+
 def _boots(folder: Path) -> float:
     """Wait for its SSH server; the seconds that took."""
     began = time.monotonic()
@@ -158,7 +168,6 @@ def calm(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_nothing_is_lost_with_the_power(
     place: Path, calm: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (place / "switched").unlink(missing_ok=True)
     cut = project_in(tmp_path / "cut", place)
     lines = disturbed(cut, place, [Cue(step, delay, "power cut", power) for step, delay in CUTS])
     assert (place / "switched").read_text().split() == len(CUTS) * ["off", "on"]
@@ -171,7 +180,6 @@ def test_nothing_is_lost_by_other_faults(
     place: Path, calm: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A reset, a kernel panic, a network that goes, a clock that leaps from 1970, a full disk."""
-    (place / "switched").unlink(missing_ok=True)
     assert on_board(place, "date +%Y").strip() == "1970"
     faults = [
         Cue("deploy/virt", 0.0, "reset", lambda at: virtual_board.monitor(at, "system_reset")),
