@@ -6,7 +6,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -77,7 +77,9 @@ class Site:
         headers = {"Origin": f"http://{self.host}", "Content-Type": FORM} | self.cookie_of(key)
         asked = http.client.HTTPConnection(self.host, timeout=60)
         try:
-            asked.request("POST", path, urlencode(sent), headers)
+            # A server that refuses may have closed before all was sent; its answer is there.
+            with suppress(BrokenPipeError):
+                asked.request("POST", path, urlencode(sent), headers)
             found = asked.getresponse()
             return Answer(found.status, found.headers, found.read().decode())
         finally:
