@@ -87,14 +87,21 @@ def undecided(seen: Evidence) -> str:
 
 
 def virtual(seen: Evidence) -> str:
-    """By what a board shows that it is a virtual machine; empty where it shows nothing of it."""
+    """By what a computer shows that it is a virtual machine; empty where it shows nothing of it."""
+    by_cpuid = "its processor has a hypervisor: a virtual machine" if seen.traces.hypervisor else ""
+    return virtual_by_name(seen) or by_cpuid
+
+
+def virtual_by_name(seen: Evidence) -> str:
+    """The same by device tree and firmware alone.
+
+    CPUID is of x86, which no board with a device tree has: that it is another computer is said.
+    """
     tree = fitting(seen.compatible, _TREES)
     if tree:
         return f"its device tree says {', '.join(tree)}: a virtual machine"
     firmware = [each for each in seen.firmware if fitting([each.lower()], _FIRMWARE)]
-    if firmware:
-        return f"its firmware says {', '.join(firmware)}: a virtual machine"
-    return "its processor has a hypervisor: a virtual machine" if seen.traces.hypervisor else ""
+    return f"its firmware says {', '.join(firmware)}: a virtual machine" if firmware else ""
 
 
 def _hardware(seen: Evidence) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.planning.emulation import fitting, software, undecided, virtual
+from orchestrator.planning.emulation import fitting, software, undecided, virtual_by_name
 from orchestrator.planning.evidence import Evidence
 from orchestrator.specs.kinds import Kind
 
@@ -51,7 +51,7 @@ def emulator(kind: Kind, seen: Evidence) -> str:
     by_software = software(seen)
     if by_software or not kind.signatures.device_tree:
         return by_software
-    return virtual(seen)
+    return virtual_by_name(seen)
 
 
 def judge(kind: Kind, seen: Evidence) -> Judgement:
