@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from orchestrator.planning.cells import Cell, Encoder
@@ -95,6 +96,14 @@ class _Builder:
             for source in (*step.inputs.values(), *step.after):
                 self._touch(source, cell)
 
+    def _again(self, step_id: str, cell: str) -> bool:
+        """Note that a cell needs a step that is there, so that its inputs are not worked out again;
+        False where it is not there yet."""
+        if step_id not in self.steps:
+            return False
+        self._touch(step_id, cell)
+        return True
+
     def cell(self, cell: Cell) -> CellTargets:
         """Steps of one cell."""
         name, task = cell.name, self._task
@@ -125,7 +134,7 @@ class _Builder:
                 stage=task.score,
                 inputs=features | images,
                 params={
-                    "scoring": self._scoring(task),
+                    "scoring": self._scoring,
                     "executed_by": [each.executed_by for each in encoders.values()],
                     **self._decoding(probe.model),
                 },
@@ -154,8 +163,9 @@ class _Builder:
         """What the rows are for; a detector before a recognizer has the recognizer's images."""
         return TASKS[self._matrix.task]
 
-    def _scoring(self, task: TaskFacts) -> dict[str, Any]:
-        return self._matrix.scoring.model_dump(mode="json", include=set(task.scoring))
+    @cached_property
+    def _scoring(self) -> dict[str, Any]:
+        return self._matrix.scoring.model_dump(mode="json", include=set(self._task.scoring))
 
     def _decoding(self, model: str) -> dict[str, Any]:
         """How a detector's outputs become boxes; nothing of a recognition model."""
@@ -196,7 +206,7 @@ class _Builder:
                 stage=task.compare,
                 inputs=inputs,
                 params={
-                    "scoring": self._scoring(task),
+                    "scoring": self._scoring,
                     "executed_by": cell.probe.executed_by,
                 },
                 executed_by=cell.probe.executed_by,
@@ -226,7 +236,7 @@ class _Builder:
                 stage="split",
                 inputs={"reference": targets[base.name].score} | scores,
                 params={
-                    "scoring": self._scoring(self._task),
+                    "scoring": self._scoring,
                     "executed_by": cell.probe.executed_by,
                 },
                 executed_by=cell.probe.executed_by,
@@ -267,10 +277,13 @@ class _Builder:
         )
 
     def _images(self, model: str, role: str, cell: str) -> str:
+        name = f"images/{role}" + ("" if len(self._models) == 1 else f"/{model}")
+        if self._again(name, cell):
+            return name
         images = self._sets[model, role]
         return self._add(
             Step(
-                id=f"images/{role}" + ("" if len(self._models) == 1 else f"/{model}"),
+                id=name,
                 stage="images",
                 params={"role": role, "fingerprint": images.fingerprint},
                 units=images.count,
@@ -284,6 +297,9 @@ class _Builder:
 
     def _artifact(self, encoder: Encoder, cell: str) -> str:
         """The deployable file, which boards share as long as it is made in the same way."""
+        name = self._prefix(encoder) + artifact_name(encoder)
+        if self._again(f"convert/{name}", cell):
+            return f"convert/{name}"
         model = self._models[encoder.model]
         quantization = encoder.quantization
         scheme = quantization.model_dump(mode="json")
@@ -293,7 +309,6 @@ class _Builder:
             "twin": encoder.twin,
         }
         version = self._versions.get(encoder.maker, "")
-        name = self._prefix(encoder) + artifact_name(encoder)
         inputs: dict[str, str] = {}
         if encoder.target:
             base |= {
@@ -374,9 +389,12 @@ class _Builder:
     def _deploy(self, encoder: Encoder, board: Board, cell: str) -> str:
         # The first board keeps the plain name, whoever joins the pool while a run goes on.
         where = "" if board.name == encoder.pool[0] else f"/{board.name}"
+        name = f"deploy/{encoder.name}{where}"
+        if self._again(name, cell):
+            return name
         return self._add(
             Step(
-                id=f"deploy/{encoder.name}{where}",
+                id=name,
                 stage="deploy",
                 inputs={"artifact": self._artifact(encoder, cell)},
                 params={"board": identity_of(board), "executed_by": encoder.executed_by},
@@ -396,6 +414,8 @@ class _Builder:
 
     def _measure(self, encoder: Encoder, cell: str) -> str:
         name = measurement(encoder)
+        if self._again(name, cell):
+            return name
         board, params = self._on_board(encoder, name)
         policy = self._matrix.measurement
         if encoder.executed_by != "board":
@@ -436,6 +456,9 @@ class _Builder:
 
     def _parity(self, encoder: Encoder, probe: str, cell: str) -> str:
         """What was executed against float32, prepared and quantized on this host."""
+        name = f"parity/{encoder.name}{after_detector(encoder)}"
+        if self._again(name, cell):
+            return name
         model = self._models[encoder.model]
         images = self._fed(encoder, self._task.timed, cell)
         inputs = {"images": images, "features": probe}
@@ -451,7 +474,7 @@ class _Builder:
             inputs["simulator"] = self._artifact(replace(encoder, executed_by="simulator"), cell)
         return self._add(
             Step(
-                id=f"parity/{encoder.name}{after_detector(encoder)}",
+                id=name,
                 stage="parity",
                 inputs=inputs,
                 params={
@@ -472,6 +495,8 @@ class _Builder:
 
     def _extract(self, encoder: Encoder, role: str, cell: str) -> str:
         name = extraction(encoder, role)
+        if self._again(name, cell):
+            return name
         board, params = self._on_board(encoder, name)
         images = self._fed(encoder, role, cell)
         return self._add(
