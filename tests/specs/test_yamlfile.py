@@ -2,13 +2,17 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import UserError
+from orchestrator.specs import yamlfile
 from orchestrator.specs.yamlfile import MAX_BYTES, nearest, read_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def refused(tmp_path, text, name="x.yaml"):
@@ -120,6 +124,88 @@ def test_json_is_read_as_json(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("yaml") / "x.yaml"
     path.write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
     assert read_yaml(path)[0] == data
+
+
+def read_by(path, *, libyaml):
+    """What a file says, with its lines, or why it is refused, by one of the two parsers."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not libyaml:
+            patch.setattr(yamlfile, "_quickly_composed", lambda *_: None)
+        yamlfile._composed.cache_clear()
+        try:
+            data, source = read_yaml(path)
+        except UserError as error:
+            return error.message, error.hint
+        finally:
+            yamlfile._composed.cache_clear()
+    return repr(data), list(source.lines.items())
+
+
+SEEDS = [
+    "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("#"))
+    for path in (*ROOT.glob("*.yaml"), *ROOT.glob("orchestrator/kinds/*.yaml"))
+]
+SLIPS = [
+    *(
+        "\n",
+        " ",
+        "  ",
+        "\n  ",
+        "\n- ",
+        "- ",
+        ": ",
+        " #",
+        "&a ",
+        "! ",
+        "<<: ",
+        "\t",
+        "\x85",
+        "\u2028",
+        "\r",
+    ),
+    *": , [ ] { } [] {} # \" ' '' ? *a !!str | > % @ \\ --- ... ~ null yes true".split(),
+    *"0o7 07 0x1f 1_0 .5 1e3 +1 - 1:30 é".split(),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_libyaml_reads_what_the_other_parser_reads(tmp_path_factory, data):
+    lines = data.draw(st.sampled_from(SEEDS)).splitlines()
+    begin = data.draw(st.integers(0, len(lines) - 1))
+    text = "\n".join(lines[begin : begin + data.draw(st.integers(1, 12))])
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(text)))
+        gone = data.draw(st.integers(0, 3))
+        text = text[:at] + data.draw(st.sampled_from(["", *SLIPS])) + text[at + gone :]
+    path = tmp_path_factory.mktemp("yaml") / "x.yaml"
+    path.write_bytes(text.encode())
+    assert read_by(path, libyaml=True) == read_by(path, libyaml=False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a: [b:]", "{a:}", "a: [b?c]", "a: |\n  b", "a: >-\n\n  b\n", 'a: "b\\/c"', "a: \u2028"),
+        *("%YAML 1.1\n---\na: yes", "--- a", "a: &b c", "a: !!str 1", "a: 1\r\nb: 2\r"),
+        *("a:\n- b", "a: b\n---\nc: d", "- a\nb: c", "  a: b\nc: d", "a: 'b\n\n  c'"),
+        *("a: b\n\n  c #d", "a: b#c"),
+    ],
+)
+def test_what_the_two_parsers_might_read_differently(tmp_path, text):
+    (tmp_path / "x.yaml").write_bytes(text.encode())
+    path = tmp_path / "x.yaml"
+    assert read_by(path, libyaml=True) == read_by(path, libyaml=False)
+
+
+def test_the_projects_own_files_are_read_by_libyaml(monkeypatch):
+    slow = []
+    monkeypatch.setattr(yamlfile._BoundedComposer, "compose_node", lambda *_: slow.append(1))
+    yamlfile._composed.cache_clear()
+    for path in (ROOT / "matrix.yaml", ROOT / "device_inventory.yaml"):
+        assert read_yaml(path)[0]
+    assert not slow
+    yamlfile._composed.cache_clear()
 
 
 def test_nearest_word():
