@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 
 from orchestrator.errors import BoardError
@@ -149,18 +149,16 @@ class _Simulator:
         """Give the core a plan of some steps: those under way come first, so that they start."""
         ids = list(steps) or list(self._graph.steps)
         known = set(ids)
-        some = {
-            step_id: replace(
-                step,
-                inputs={},
-                after=tuple(s for s in self._graph.sources(step_id) if s in known),
-            )
-            for step_id, step in self._graph.steps.items()
-            if step_id in known
-        }
-        graph = self._graph if len(some) == len(self._graph.steps) else Graph(some, {})
+        graph = self._graph
+        if len(known) < len(graph.steps):
+            graph = Graph({i: self._alone(s, known) for i, s in graph.steps.items() if i in known}, {})
         every = Resolution(keys={step_id: step_id for step_id in ids}, todo=ids)
         self._handle(m.PlanChanged(m.PlanView(graph, every, boards, lead, rank)))
+
+    def _alone(self, step: Step, known: Set[str]) -> Step:
+        """A step that waits for nothing but known ones."""
+        after = tuple(source for source in self._graph.sources(step.id) if source in known)
+        return replace(step, inputs={}, after=after)
 
     def run(self) -> None:
         """Until nothing runs and nothing can start."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from orchestrator.planning.graph import HEAD_DOMAIN
 from orchestrator.planning.stage_facts import STAGE_FACTS
-from orchestrator.scheduling.core.choosing import Candidate, choose
+from orchestrator.scheduling.core.choosing import Candidate, Load, choose
 
 HEAD_STAGES = ("images", "calibrate", "quantize", "convert", "parity", "score", "compare")
 HEAD_STAGES += ("evaluate", "compare_detection", "align", "split")
@@ -31,7 +31,7 @@ def candidates(draw: st.DrawFn, prefix: str, most: int) -> list[Candidate]:
 
 def grown(ready: list[Candidate], slots: int) -> list[Candidate]:
     """A running set that the choice itself built: only such ones occur."""
-    return choose(ready, [], slots)
+    return choose(ready, Load(), slots)
 
 
 @given(candidates("r", 12), candidates("s", 12), st.integers(1, 4))
@@ -39,7 +39,7 @@ def test_no_board_does_two_things_and_measure_is_alone(
     first: list[Candidate], second: list[Candidate], slots: int
 ) -> None:
     running = grown(first, slots)
-    everything = running + choose(second, running, slots)
+    everything = running + choose(second, Load(running), slots)
     boards = [step.board for step in everything if step.board]
     assert len(boards) == len(set(boards))
     assert sum(not step.board for step in everything) <= slots
@@ -50,14 +50,14 @@ def test_no_board_does_two_things_and_measure_is_alone(
 
 @given(candidates("r", 12), st.integers(1, 4))
 def test_something_always_starts_when_nothing_runs(ready: list[Candidate], slots: int) -> None:
-    assert bool(choose(ready, [], slots)) == bool(ready)
+    assert bool(choose(ready, Load(), slots)) == bool(ready)
 
 
 @given(candidates("r", 12), st.integers(1, 4))
 def test_every_run_ends(ready: list[Candidate], slots: int) -> None:
     left, rounds = list(ready), 0
     while left:
-        started = choose(left, [], slots)
+        started = choose(left, Load(), slots)
         left = [step for step in left if step not in started]
         rounds += 1
         assert rounds <= len(ready)
@@ -65,7 +65,7 @@ def test_every_run_ends(ready: list[Candidate], slots: int) -> None:
 
 @given(st.permutations([Candidate(s, s, "", HEAD_DOMAIN) for s in ("score", "convert", "images")]))
 def test_what_others_wait_for_comes_first(ready: list[Candidate]) -> None:
-    assert [step.stage for step in choose(ready, [], 2)] == ["images", "convert"]
+    assert [step.stage for step in choose(ready, Load(), 2)] == ["images", "convert"]
 
 
 def test_a_waiting_measurement_holds_back_what_would_delay_it() -> None:
@@ -77,8 +77,8 @@ def test_a_waiting_measurement_holds_back_what_would_delay_it() -> None:
         if facts.yields and s != "extract"
     ]
     elsewhere = Candidate("e1", "extract", "vim3", "vim3")
-    assert choose([measure, *more, elsewhere], [busy], 2) == [elsewhere]
-    assert choose([measure, *more], [], 2) == [measure]
+    assert choose([measure, *more, elsewhere], Load([busy]), 2) == [elsewhere]
+    assert choose([measure, *more], Load(), 2) == [measure]
 
 
 def test_every_stage_has_its_place() -> None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from orchestrator.planning.graph import HEAD_DOMAIN
-from orchestrator.planning.stage_facts import STAGE_FACTS
+from orchestrator.planning.stage_facts import STAGE_FACTS, StageFacts
 
 _PLACE = {name: place for place, name in enumerate(STAGE_FACTS)}
 
@@ -46,68 +47,106 @@ class Candidate:
     rank: float = 0.0
     helps: bool = False
 
+    @cached_property
+    def facts(self) -> StageFacts:
+        """What is known of its stage."""
+        return STAGE_FACTS[self.stage]
 
-def order(step: Candidate) -> tuple[bool, float, float, float, int, int]:
-    """What comes first is smallest."""
-    return (step.helps, -step.priority, step.lead, -step.rank, _PLACE[step.stage], -step.units)
+    @cached_property
+    def extracts_here(self) -> bool:
+        """Whether it extracts on the head's processors."""
+        return self.facts.shares_processors and self.domain == HEAD_DOMAIN
+
+    @cached_property
+    def order(self) -> tuple[bool, float, float, float, int, int]:
+        """What comes first is smallest."""
+        place = _PLACE[self.stage]
+        return (self.helps, -self.priority, self.lead, -self.rank, place, -self.units)
 
 
-def extracts_here(step: Candidate) -> bool:
-    """Whether a step extracts on the head's processors."""
-    return STAGE_FACTS[step.stage].shares_processors and step.domain == HEAD_DOMAIN
+class Load:
+    """What runs, counted, so that no choice goes through all of it.
+
+    Attributes:
+        boards, domains: how many steps and helpers each has.
+        measured: how many measurements each domain has.
+        on_head: steps that no board does.
+        extracting: extractions on the head's processors, helpers included; `led`: without them.
+        turns: steps that use all processes of the head.
+    """
+
+    def __init__(self, running: Iterable[Candidate] = ()) -> None:
+        self.boards: dict[str, int] = {}
+        self.domains: dict[str, int] = {}
+        self.measured: dict[str, int] = {}
+        self.on_head = self.extracting = self.led = self.turns = 0
+        for step in running:
+            self.add(step)
+
+    def add(self, step: Candidate) -> None:
+        """A step or a helper begins."""
+        self._count(step, 1)
+
+    def remove(self, step: Candidate) -> None:
+        """It has ended."""
+        self._count(step, -1)
+
+    def _count(self, step: Candidate, change: int) -> None:
+        self.domains[step.domain] = self.domains.get(step.domain, 0) + change
+        if step.board:
+            self.boards[step.board] = self.boards.get(step.board, 0) + change
+        else:
+            self.on_head += change
+        if step.facts.alone:
+            self.measured[step.domain] = self.measured.get(step.domain, 0) + change
+        if step.facts.takes_turns:
+            self.turns += change
+        if step.extracts_here:
+            self.extracting += change
+            self.led += 0 if step.helps else change
 
 
 def choose(
-    ready: Iterable[Candidate], running: Iterable[Candidate], head_slots: int, to_come: int = 0
+    ready: Iterable[Candidate], running: Load, head_slots: int, to_come: int = 0
 ) -> list[Candidate]:
     """The candidates to start now.
 
     Args:
         ready: steps all of whose inputs are there and whose board is connected, in plan order.
-        running: steps under way.
+        running: what is under way.
         head_slots: how many steps may run on the head at a time.
         to_come: extractions on the head's processors that wait, ready or not.
     """
-    waiting = sorted(ready, key=order)
-    boards: set[str] = set()
-    used: set[str] = set()
-    measured: set[str] = set()
-    on_head = extracting = led = turns = 0
-
-    def take(step: Candidate) -> None:
-        nonlocal on_head, extracting, led, turns
-        extracting += extracts_here(step)
-        led += extracts_here(step) and not step.helps
-        turns += STAGE_FACTS[step.stage].takes_turns
-        used.add(step.domain)
-        if step.board:
-            boards.add(step.board)
-        else:
-            on_head += 1
-        if STAGE_FACTS[step.stage].alone:
-            measured.add(step.domain)
-
-    for step in running:
-        take(step)
+    waiting = sorted(ready, key=_order)
     # The last ones share: of three on two processors, one would else be left to itself at the end.
-    own = sum(extracts_here(step) and not step.helps for step in waiting)
-    left = led + max(to_come, own)
+    own = sum(step.extracts_here and not step.helps for step in waiting)
+    left = running.led + max(to_come, own)
     at_a_time = max(head_slots, left) if left < 2 * head_slots else head_slots
     chosen: list[Candidate] = []
-    measuring = {step.domain for step in waiting if STAGE_FACTS[step.stage].alone}
+    new = Load()
+    measuring = {step.domain for step in waiting if step.facts.alone}
     for step in waiting:
-        if step.domain in measured:
+        facts, domain = step.facts, step.domain
+        if running.measured.get(domain) or new.measured.get(domain):
             continue
-        if step.board in boards if step.board else on_head >= head_slots:
+        if step.board:
+            if running.boards.get(step.board) or new.boards.get(step.board):
+                continue
+        elif running.on_head + new.on_head >= head_slots:
             continue
-        if STAGE_FACTS[step.stage].takes_turns and turns:
+        if facts.takes_turns and (running.turns or new.turns):
             continue
-        if STAGE_FACTS[step.stage].alone and step.domain in used:
+        if facts.alone and (running.domains.get(domain) or new.domains.get(domain)):
             continue
-        if extracts_here(step) and extracting >= (head_slots if step.helps else at_a_time):
+        limit = head_slots if step.helps else at_a_time
+        if step.extracts_here and running.extracting + new.extracting >= limit:
             continue
-        if STAGE_FACTS[step.stage].yields and step.domain in measuring:
+        if facts.yields and domain in measuring:
             continue
-        take(step)
+        new.add(step)
         chosen.append(step)
     return chosen
+
+
+def _order(step: Candidate) -> tuple[bool, float, float, float, int, int]:
+    return step.order

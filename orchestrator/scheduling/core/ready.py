@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
-from orchestrator.scheduling.core.choosing import Candidate, order
+from orchestrator.scheduling.core.choosing import Candidate
 from orchestrator.scheduling.core.messages import PlanView
 from orchestrator.scheduling.core.states import States, StepState
 from orchestrator.scheduling.core.upcoming import Upcoming
@@ -40,13 +40,21 @@ class Sources:
             for source in sources:
                 self.after[source].append(step_id)
 
-    def count(self, step_id: str, *, done: bool) -> None:
-        """A step is done, or is no longer; each of those after it is to be looked at again."""
+    def count(self, step_id: str, *, done: bool) -> list[str]:
+        """A step is done, or is no longer; returns the steps after it that may be ready or near.
+
+        Those that were so before are among them.
+        """
         change = -1 if done else 1
-        deploy = self._steps[step_id].facts.prepares_board
+        deploys = change if self._steps[step_id].facts.prepares_board else 0
+        found = []
         for each in self.after[step_id]:
+            before = self._lacking[each] == self._lacking_a_deploy[each]
             self._lacking[each] += change
-            self._lacking_a_deploy[each] += change if deploy else 0
+            self._lacking_a_deploy[each] += deploys
+            if before or self._lacking[each] == self._lacking_a_deploy[each]:
+                found.append(each)
+        return found
 
     def are_there(self, step_id: str) -> bool:
         """Whether a step lacks nothing."""
@@ -133,6 +141,7 @@ class Ready:
         self._open: set[str] = set()  # boards whose whole line is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
         self._near_pooled: set[str] = set()
+        self._candidates: dict[str, Candidate] = {}
         self.upcoming = Upcoming(
             {name for name, board in plan.boards.items() if board.domain == HEAD_DOMAIN},
             waits=lambda step_id: states[step_id] is StepState.WAITING,
@@ -150,12 +159,12 @@ class Ready:
             return
         self._update(step_id, now)
         if StepState.DONE in (before, after):
-            self.sources.count(step_id, done=after is StepState.DONE)
-            for each in self.sources.after[step_id]:
+            for each in self.sources.count(step_id, done=after is StepState.DONE):
                 self._update(each, now)
 
     def refile(self, step_id: str) -> None:
         """A waiting step has another board now."""
+        self._candidates.pop(step_id, None)
         if step_id in self._steps:
             self.upcoming.note(self._steps[step_id])
         if step_id in self._filed:
@@ -229,6 +238,12 @@ class Ready:
 
     def candidate(self, step: Step) -> Candidate:
         """A step as `choose` sees it."""
+        found = self._candidates.get(step.id)
+        if found is None:
+            found = self._candidates[step.id] = self._candidate(step)
+        return found
+
+    def _candidate(self, step: Step) -> Candidate:
         plan = self._plan
         domain = plan.boards[step.board].domain if step.board else HEAD_DOMAIN
         # Extractions that share the head's processors take turns: row by row, so that rows end
@@ -272,11 +287,11 @@ class Ready:
         if step.board:
             self._lines.setdefault(step.board, {})[step.id] = None
             if self._extracts_here(step):
-                self._turns.join(step, (order(self.candidate(step)), self.position[step.id]))
+                self._turns.join(step, (self.candidate(step).order, self.position[step.id]))
             else:
                 self._open.add(step.board)
             return
-        self._head.join(step, (order(self.candidate(step)), self.position[step.id]))
+        self._head.join(step, (self.candidate(step).order, self.position[step.id]))
 
     def _leave(self, step_id: str) -> None:
         board = self._filed.pop(step_id)

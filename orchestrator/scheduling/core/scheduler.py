@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling.core.boards import BoardTable, Limits
-from orchestrator.scheduling.core.choosing import Candidate, choose, extracts_here
+from orchestrator.scheduling.core.choosing import Candidate, choose
 from orchestrator.scheduling.core.failures import Failures
 from orchestrator.scheduling.core.messages import (
     Connected,
@@ -180,7 +180,7 @@ class Scheduler:
                     out.append(self._failures.fail(step, Failure(FailureKind.BOARD, error), now))
             out += self._skip_blocked(now)
         underway, graph = self.steps.underway, self.steps.plan.graph
-        taking_turns = any(step.facts.takes_turns for step in underway.steps.values())
+        taking_turns = underway.load.turns > 0
         upcoming = self.steps.ready.upcoming
 
         def allowed(step_id: str) -> bool:
@@ -202,9 +202,7 @@ class Scheduler:
         )
         helpers = {candidate.id: (step, candidate) for step, candidate in self._helpers(ready)}
         candidates = [*ready, *(candidate for _, candidate in helpers.values())]
-        for chosen in choose(
-            candidates, underway.candidates.values(), self._slots, upcoming.extractions
-        ):
+        for chosen in choose(candidates, underway.load, self._slots, upcoming.extractions):
             if chosen.id in helpers:
                 step = helpers[chosen.id][0]
                 underway.help(step, chosen)
@@ -235,18 +233,15 @@ class Scheduler:
     def _helpers(self, ready: list[Candidate]) -> Iterator[tuple[Step, Candidate]]:
         """Boards that could help now, with nothing of their own to do."""
         underway, plan = self.steps.underway, self.steps.plan
-        extracting = sum(extracts_here(each) for each in underway.candidates.values())
-        spares = plan.spares if extracting < self._slots else {}
-        led = [
-            step
-            for step in underway.steps.values()
-            if step.facts.shared and (len(step.pool) > 1 or step.id in spares)
-        ]
+        spares = plan.spares if underway.load.extracting < self._slots else {}
+        led = dict(underway.pooled)
+        if spares:
+            led |= {i: s for i, s in underway.steps.items() if s.facts.shared and i in spares}
         if not led:
             return
         place = self.steps.ready.position
         taken = {candidate.board for candidate in ready}
-        for step in sorted(led, key=lambda s: place.get(s.id, len(place))):
+        for step in sorted(led.values(), key=lambda s: place.get(s.id, len(place))):
             runtime = step.extra.get("runtime", "")
             for name in wanted_helpers(step, self._usable, spares.get(step.id, ())):
                 free = self.boards.open(name) and not underway.busy(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from orchestrator.planning.graph import Step
-from orchestrator.scheduling.core.choosing import Candidate
+from orchestrator.scheduling.core.choosing import Candidate, Load
 
 
 def helper_id(step: Step, board: str) -> str:
@@ -18,14 +18,17 @@ class Underway:
 
     Attributes:
         steps: running steps by id.
-        candidates: what runs, as `choose` sees it, helpers included.
+        candidates: what runs, as `choose` sees it, helpers included; `load`: the same, counted.
+        pooled: those that other boards of their pools may share.
         helping: a board to the step that it helps with.
     """
 
     def __init__(self) -> None:
         self.steps: dict[str, Step] = {}
         self.helping: dict[str, Step] = {}
+        self.pooled: dict[str, Step] = {}
         self.candidates: dict[str, Candidate] = {}
+        self.load = Load()
         self._keys: dict[str, str] = {}
         self._making: Counter[str] = Counter()
         self._leading: dict[str, str] = {}
@@ -34,7 +37,10 @@ class Underway:
     def start(self, step: Step, key: str, candidate: Candidate) -> None:
         """A step begins; boards that helped with an earlier attempt may help again."""
         self.steps[step.id] = step
+        if step.facts.shared and len(step.pool) > 1:
+            self.pooled[step.id] = step
         self.candidates[step.id] = candidate
+        self.load.add(candidate)
         self._keys[step.id] = key
         self._making[key] += 1
         if step.board:
@@ -44,7 +50,10 @@ class Underway:
     def end(self, step: Step) -> None:
         """A step's attempt has ended."""
         self.steps.pop(step.id, None)
-        self.candidates.pop(step.id, None)
+        self.pooled.pop(step.id, None)
+        candidate = self.candidates.pop(step.id, None)
+        if candidate is not None:
+            self.load.remove(candidate)
         key = self._keys.pop(step.id, None)
         if key is not None:
             self._making[key] -= 1
@@ -58,12 +67,13 @@ class Underway:
         board = candidate.board
         self.helping[board] = step
         self.candidates[candidate.id] = candidate
+        self.load.add(candidate)
         self._helped.setdefault(step.id, set()).add(board)
 
     def help_ended(self, board: str) -> None:
         """It no longer does."""
         step = self.helping.pop(board)
-        del self.candidates[helper_id(step, board)]
+        self.load.remove(self.candidates.pop(helper_id(step, board)))
 
     def may_help(self, step: Step, board: str) -> bool:
         """Whether a board has not yet helped with this attempt of a step."""

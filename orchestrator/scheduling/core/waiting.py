@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from orchestrator.planning.graph import Step
 from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.scheduling.core.boards import BoardTable
-from orchestrator.scheduling.core.choosing import Candidate, order
+from orchestrator.scheduling.core.choosing import Candidate
 from orchestrator.scheduling.core.messages import Reason, ReportWaiting, Why
 from orchestrator.scheduling.core.states import StepState
 from orchestrator.scheduling.core.steps import Steps
@@ -53,7 +53,7 @@ class Reasons:
         found: dict[str, Reason] = {}
         for name, line in lines.items():
             if line:
-                found[name] = self._held_back(min(line, key=order), running, measuring, now)
+                found[name] = self._held_back(min(line, key=lambda candidate: candidate.order), running, measuring, now)
         rest = {name for name in idle if name not in found}
         for step in self._first_waiting(rest):
             subject = self._missing(step.id)
