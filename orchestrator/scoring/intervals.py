@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,10 @@ from orchestrator.scoring.errors import ScoringError
 from orchestrator.scoring.exact import Float32, Float64
 from orchestrator.scoring.searches import Searches
 
-_CHUNK_WEIGHTS = 4_000_000
+_DRAWN = 4_000_000
+"""Weights whose identities are drawn at a time: another number would be another sample."""
+_YIELDED = 400_000
+"""Weights that are looked at together; they stay in a processor's cache."""
 _TAIL = 20
 
 
@@ -98,20 +102,35 @@ def identity_weights(
         int32 ``(b, P)`` until ``replicates`` rows have come.
     """
     random = np.random.default_rng(seed)
-    step = max(1, _CHUNK_WEIGHTS // max(1, identity.size))
+    step = max(1, _DRAWN // max(1, identity.size))
+    part = max(1, _YIELDED // max(1, identity.size))
     groups = []
     for stratum in (True, False):
         member = np.flatnonzero(strata == stratum)
         if member.size:
-            groups.append((member, np.unique(identity[member], return_inverse=True)[1]))
+            code = np.unique(identity[member], return_inverse=True)[1]
+            groups.append((_range_or(member), _range_or(code), int(code.max()) + 1))
     for start in range(0, replicates, step):
         rows = min(step, replicates - start)
-        weights = np.zeros((rows, identity.size), np.int32)
-        for member, code in groups:
-            size = int(code.max()) + 1
-            for row, drawn in zip(weights, random.integers(0, size, (rows, size)), strict=True):
-                row[member] = np.bincount(drawn, minlength=size).take(code)
-        yield weights
+        drawn = [random.integers(0, size, (rows, size)) for _, _, size in groups]
+        for low in range(0, rows, part):
+            weights = np.zeros((min(part, rows - low), identity.size), np.int32)
+            for (member, code, size), numbers in zip(groups, drawn, strict=True):
+                for row, identities in zip(weights, numbers[low : low + part], strict=True):
+                    row[member] = _taken(np.bincount(identities, minlength=size), code)
+            yield weights
+
+
+def _range_or(index: NDArray[np.intp]) -> NDArray[np.intp] | slice:
+    """An index that only counts up as the slice it is: taken without a copy."""
+    if index.size and np.array_equal(index, np.arange(index[0], index[0] + index.size)):
+        return slice(int(index[0]), int(index[0]) + index.size)
+    return index
+
+
+def _taken(values: NDArray[Any], index: NDArray[np.intp] | slice) -> NDArray[Any]:
+    """Values by their last axis; ``take`` is some times as fast as an index of numbers."""
+    return values[..., index] if isinstance(index, slice) else values.take(index, axis=-1)
 
 
 class TarReplicates:
@@ -125,25 +144,25 @@ class TarReplicates:
     def __init__(self, searches: Searches, trial: NDArray[np.bool_]) -> None:
         probes = np.flatnonzero(trial)
         order = np.argsort(-searches.impostor[probes], kind="stable")
-        self._trials, self._trial = probes, probes[order]
+        self._trials, self._trial = _range_or(probes), probes[order]
         self._impostor = searches.impostor[self._trial]
         hits = np.flatnonzero(searches.hit)
         self._hit = hits[np.argsort(-searches.mate[hits], kind="stable")]
         self._minus_mate = -searches.mate[self._hit]
-        self._mated = np.flatnonzero(searches.mated)
+        self._mated = _range_or(np.flatnonzero(searches.mated))
 
     def rates(self, weights: NDArray[np.int32], fars: Sequence[float]) -> dict[float, Float64]:
         """TAR of each sample at each FAR, float64 ``(b,)``; weights int32 ``(b, P)``.
 
         The probes are put into order once for all FARs.
         """
-        trials = weights.take(self._trials, axis=1).sum(axis=1)
+        trials = _taken(weights, self._trials).sum(axis=1)
         edges = self._edges(weights, trials, fars)
         accepted = {
             far: np.searchsorted(self._minus_mate, -edge, side="left")
             for far, edge in edges.items()
         }
-        total = np.maximum(weights.take(self._mated, axis=1).sum(axis=1), 1)
+        total = np.maximum(_taken(weights, self._mated).sum(axis=1), 1)
         hits = weights.take(self._hit, axis=1)
         found: dict[float, Float64] = {}
         done, counted = 0, np.zeros(len(weights), np.int64)  # hits that all samples accept so far
