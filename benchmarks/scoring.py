@@ -98,7 +98,7 @@ def naive(gallery: np.ndarray, probes: np.ndarray, workers: int) -> None:
 
 def measure(what: str, folder: Path, workers: int) -> None:
     """The body of a measuring process: prints its figures as JSON."""
-    mapped = what.startswith("mapped")
+    mapped, what = what.startswith("mapped "), what.removeprefix("mapped ")
     gallery = np.load(folder / "gallery.npy", mmap_mode="r" if mapped else None)
     probes = np.load(folder / "probes.npy")
     ids = np.load(folder / "ids.npy")
@@ -174,10 +174,10 @@ def side_by_side(folder: Path, workers: int, names: tuple[str, ...]) -> dict[str
 
 
 GOALS = {
-    "int8": ("Rank-1 and TAR, integer first pass", "<= 0.80"),
-    "float32": ("Rank-1 and TAR, single precision", "<= 1.15"),
+    "int8": ("Rank-1 and TAR, integer first pass", "<= 0.40"),
+    "float32": ("Rank-1 and TAR, single precision", "<= 1.10"),
     "ranks": ("the same with every rank (CMC)", ""),
-    "pairs": ("with exact all-pairs FAR 1e-3", "<= 1.25"),
+    "pairs": ("with exact all-pairs FAR 1e-3", "<= 1.15"),
     "faiss": ("faiss IndexFlatIP, k = 2", ""),
 }
 
@@ -239,9 +239,23 @@ def intervals() -> None:
         ):
             start = time.process_time()
             call()
-            goal = "<= 1 core-s" if size < 10_000 else ""
             text = f"{time.process_time() - start:.2f} core-s"
-            say(f"{name} with 1,000 resamples, {size:,} probes, one FAR", text, goal)
+            say(f"{name} with 1,000 resamples, {size:,} probes, one FAR", text, "<= 1 core-s")
+
+
+def large_gallery(gallery: int = 1_000_000, probes: int = 2_000) -> None:
+    """Few probes against a gallery that is mapped from disk, beside the product alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder), gallery, probes)
+        best = side_by_side(Path(folder), 2, ("mapped bare", "mapped int8", "mapped float32"))
+    base = best.pop("mapped bare")["cpu"]
+    for name, run in best.items():
+        title = f"{name}, {gallery:,} x {probes:,} x {DIM}, 2 workers"
+        goal = "<= 0.40" if name == "mapped int8" else ""
+        text = f"{run['cpu'] / base:.2f} x bare by CPU; {run['wall']:.1f} s wall, {run['cpu']:.1f}"
+        say(title, f"{text} core-s", goal)
+        over = f"{run['over_features'] / MEBI:.0f} MiB"
+        say(f"{title}: peak memory over the features", over, "<= 300 MiB")
 
 
 def main() -> None:
@@ -262,14 +276,7 @@ def main() -> None:
     against_naive(10_000 if chosen.full else 4_000)
     intervals()
     if chosen.full:
-        with tempfile.TemporaryDirectory() as folder:
-            make(Path(folder), 1_000_000, 2_000)
-            run = measured("mapped", Path(folder), 2)
-        assert run is not None
-        name = f"1,000,000 x 2,000 x {DIM}, memory-mapped, 2 workers"
-        say(name, f"{run['wall']:.1f} s wall, {run['cpu']:.1f} core-s")
-        text = f"{run['over_features'] / MEBI:.0f} MiB"
-        say(f"{name}: peak memory over the features", text, "<= 300 MiB")
+        large_gallery()
 
 
 if __name__ == "__main__":
