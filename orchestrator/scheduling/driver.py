@@ -125,7 +125,7 @@ class Driver:
                 self._handle(m.Explain())
             self._learning.report()
             # All of it: a look goes through the whole plan, one for each word would take too long.
-            self._background.take(wait_s=0.5)
+            self._background.take(wait_s=self._upkeep.next_look_s)
         return self._finish()
 
     def _await_ray(self) -> None:

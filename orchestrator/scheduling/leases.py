@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from orchestrator.cluster.boards import Boards
 from orchestrator.errors import BoardError, FarmError, TransientError
@@ -41,6 +41,12 @@ CONNECTIONS = 4 * (os.cpu_count() or 1)
 """Boards that are being connected at a time."""
 
 
+class Replan(Protocol):
+    """Notes a board that is not as the plan believes; see `PlanUpkeep.note_board`."""
+
+    def __call__(self, name: str, *, at_once: bool) -> None: ...
+
+
 class Leases:
     """The boards of a run, used from the driver's thread; the core decides, this carries out.
 
@@ -60,7 +66,7 @@ class Leases:
         facts: FactsFile,
         *,
         handle: Callable[[Event], None],
-        replan: Callable[[str], None],
+        replan: Replan,
         bug: Callable[[BaseException], None],
         stopping: Callable[[], bool],
         background: Background,
@@ -121,8 +127,9 @@ class Leases:
             self._facts.save(self._plan.boards[name], found)
             self._plan.facts[name] = found
         self.say(name, "ready", **facts)
-        if found != known or self._plan.executed_by(name) != believed:
-            self._replan(name)
+        another = self._plan.executed_by(name) != believed
+        if found != known or another:
+            self._replan(name, at_once=known is not None or another)
             if known is not None and found != known:
                 self._reporter.emit(
                     Note(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from orchestrator.scheduling.inventory_watch import InventoryWatch
 from orchestrator.scheduling.plan_reports import PlanReports
 from orchestrator.scheduling.plan_view import plan_view
 from orchestrator.scheduling.reporter import Reporter
+
+SHARE = 0.2
+"""Of the driver's time, at most this goes into planning again for boards that were connected."""
+LOOK_S = 0.5
 
 
 class PlanUpkeep:
@@ -36,14 +41,29 @@ class PlanUpkeep:
         self._inventory = InventoryWatch(Path(plan.request.inventory))
         self._has_changes = False
         self._changed_boards: set[str] = set()
+        self._rested = 0.0  # when boards are planned for again, at the earliest
+
+    @property
+    def next_look_s(self) -> float:
+        """Seconds until `look` is due, whether anything happens or not."""
+        if not self._changed_boards:
+            return LOOK_S
+        return min(LOOK_S, max(0.0, self._rested - time.monotonic()))
 
     def note_change(self) -> None:
         """The store or the fleet log received something."""
         self._has_changes = True
 
-    def note_board(self, name: str) -> None:
-        """A board is not as the plan believes."""
+    def note_board(self, name: str, *, at_once: bool) -> None:
+        """A board is not as the plan believes.
+
+        Args:
+            at_once: before any other step starts, as the plan's keys are wrong. Those of a board of
+                which nothing was known are only missing.
+        """
         self._changed_boards.add(name)
+        if at_once:
+            self._rested = 0.0
 
     def send_plan(self, *, inspected: bool = False) -> None:
         """Give the core the plan.
@@ -74,10 +94,12 @@ class PlanUpkeep:
     def _plan_again(self, *, refusals_changed: bool) -> None:
         """Keys again, and the plan where boards turned out not to be as it believed.
 
-        Once for all that has come since the last look.
+        Once for all that has come since the last look, and of hundreds of boards that are connected
+        one after the other once for many: each would else cost a plan of all rows.
         """
-        boards = set(self._changed_boards)
-        self._changed_boards.clear()
+        began = time.monotonic()
+        boards = set(self._changed_boards) if began >= self._rested else set()
+        self._changed_boards -= boards
         rows = self._plan.cell_infos() if boards else ()
         if boards:
             self._plan.settle()
@@ -89,6 +111,8 @@ class PlanUpkeep:
         if boards:
             changed = rows != self._plan.cell_infos()  # who executes them is another than believed
             self._reports.plan(board=boards.pop() if len(boards) == 1 else "", cells=changed)
+            ended = time.monotonic()
+            self._rested = ended + (ended - began) * (1 - SHARE) / SHARE
 
     def _look_at_inventory(self) -> None:
         """Boards that were added join the run, those that were taken out are drained."""

@@ -151,7 +151,8 @@ class _Simulator:
         known = set(ids)
         graph = self._graph
         if len(known) < len(graph.steps):
-            graph = Graph({i: self._alone(s, known) for i, s in graph.steps.items() if i in known}, {})
+            some = (step for step in graph.steps.values() if step.id in known)
+            graph = Graph({step.id: self._alone(step, known) for step in some}, {})
         every = Resolution(keys={step_id: step_id for step_id in ids}, todo=ids)
         self._handle(m.PlanChanged(m.PlanView(graph, every, boards, lead, rank)))
 

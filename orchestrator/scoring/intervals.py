@@ -14,6 +14,8 @@ from orchestrator.scoring.errors import ScoringError
 from orchestrator.scoring.exact import Float32, Float64
 from orchestrator.scoring.searches import Searches
 
+Index = NDArray[np.intp] | slice
+
 _DRAWN = 4_000_000
 """Weights whose identities are drawn at a time: another number would be another sample."""
 _YIELDED = 400_000
@@ -104,7 +106,7 @@ def identity_weights(
     random = np.random.default_rng(seed)
     step = max(1, _DRAWN // max(1, identity.size))
     part = max(1, _YIELDED // max(1, identity.size))
-    groups = []
+    groups: list[tuple[Index, Index, int]] = []
     for stratum in (True, False):
         member = np.flatnonzero(strata == stratum)
         if member.size:
@@ -115,20 +117,20 @@ def identity_weights(
         drawn = [random.integers(0, size, (rows, size)) for _, _, size in groups]
         for low in range(0, rows, part):
             weights = np.zeros((min(part, rows - low), identity.size), np.int32)
-            for (member, code, size), numbers in zip(groups, drawn, strict=True):
+            for (columns, places, size), numbers in zip(groups, drawn, strict=True):
                 for row, identities in zip(weights, numbers[low : low + part], strict=True):
-                    row[member] = _taken(np.bincount(identities, minlength=size), code)
+                    row[columns] = _taken(np.bincount(identities, minlength=size), places)
             yield weights
 
 
-def _range_or(index: NDArray[np.intp]) -> NDArray[np.intp] | slice:
+def _range_or(index: NDArray[np.intp]) -> Index:
     """An index that only counts up as the slice it is: taken without a copy."""
     if index.size and np.array_equal(index, np.arange(index[0], index[0] + index.size)):
         return slice(int(index[0]), int(index[0]) + index.size)
     return index
 
 
-def _taken(values: NDArray[Any], index: NDArray[np.intp] | slice) -> NDArray[Any]:
+def _taken(values: NDArray[Any], index: Index) -> NDArray[Any]:
     """Values by their last axis; ``take`` is some times as fast as an index of numbers."""
     return values[..., index] if isinstance(index, slice) else values.take(index, axis=-1)
 

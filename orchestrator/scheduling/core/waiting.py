@@ -53,7 +53,8 @@ class Reasons:
         found: dict[str, Reason] = {}
         for name, line in lines.items():
             if line:
-                found[name] = self._held_back(min(line, key=lambda candidate: candidate.order), running, measuring, now)
+                first = min(line, key=lambda candidate: candidate.order)
+                found[name] = self._held_back(first, running, measuring, now)
         rest = {name for name in idle if name not in found}
         for step in self._first_waiting(rest):
             subject = self._missing(step.id)

@@ -1,0 +1,94 @@
+"""When a run plans again for boards that were connected."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.events import EventLog
+from orchestrator.planning.facts import BoardFacts
+from orchestrator.preflight.planner import Plan, make_plan
+from orchestrator.request import Request
+from orchestrator.scheduling import plan_upkeep
+from orchestrator.scheduling.core import messages as m
+from orchestrator.scheduling.core.steps import Steps
+from orchestrator.scheduling.plan_reports import PlanReports
+from orchestrator.scheduling.plan_upkeep import LOOK_S, PlanUpkeep
+from orchestrator.scheduling.reporter import Reporter
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = "extract/this-host/probe"
+EMULATED = "extract/khadas-vim3/probe"
+FACTS = BoardFacts("x86_64", "some processor", "3.11.7", {"onnxruntime": "1.20.1"})
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """The default matrix; every input is in the store, nothing is known of any board."""
+    shutil.copytree(ROOT / "models", tmp_path / "models")
+    for name in ("matrix.yaml", "device_inventory.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    request = Request(
+        matrix=str(tmp_path / "matrix.yaml"),
+        inventory=str(tmp_path / "device_inventory.yaml"),
+        state=str(tmp_path / "state"),
+        runs=str(tmp_path / "runs"),
+        limit=20,
+    )
+    plan = make_plan(request)
+    plan.content = lambda stage, key: f"content of {key}"  # type: ignore[method-assign]
+    plan.resolve()
+    return plan
+
+
+def test_boards_nothing_was_known_of_are_planned_for_together_a_changed_one_at_once(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(plan_upkeep.time, "monotonic", lambda: clock[0])
+    settle = plan.settle
+
+    def settle_slowly() -> None:
+        settle()
+        clock[0] += 1.0
+
+    monkeypatch.setattr(plan, "settle", settle_slowly)
+    events: list[m.Event] = []
+    reporter = Reporter(EventLog(tmp_path / "events.jsonl"))
+    upkeep = PlanUpkeep(plan, PlanReports(plan, Steps(), reporter), reporter, events.append)
+
+    def has_key(step: str) -> bool:
+        return step in plan.resolution.keys
+
+    def connected(board: str, facts: BoardFacts, *, at_once: bool = False) -> None:
+        plan.facts[board] = facts
+        upkeep.note_board(board, at_once=at_once)
+        upkeep.look()
+
+    connected("this-host", FACTS)
+    assert has_key(HERE)
+    assert len(events) == 1
+    assert upkeep.next_look_s == LOOK_S  # nothing waits
+
+    connected("khadas-vim3", FACTS)
+    assert not has_key(EMULATED)  # planning took 1 s, so it rests for 4 s
+    assert len(events) == 1
+    clock[0] += 3.9
+    assert 0.0 < upkeep.next_look_s < LOOK_S
+    upkeep.look()
+    assert not has_key(EMULATED)
+    clock[0] += 0.1
+    assert upkeep.next_look_s == 0.0
+    upkeep.look()
+    assert has_key(EMULATED)
+    assert len(events) == 2
+
+    before = plan.resolution.keys[HERE]
+    other = replace(FACTS, runtimes={"onnxruntime": "1.21.0"})
+    connected("this-host", other, at_once=True)  # its old keys would name another runtime's work
+    assert plan.resolution.keys[HERE] != before
+    assert len(events) == 3
+    reporter.close()
