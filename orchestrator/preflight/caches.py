@@ -48,7 +48,7 @@ class FactsFile:
         known = self._read() | {_entry(board): facts.to_json()}
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self._path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
+        temporary.write_text(json.dumps(known))
         temporary.replace(self._path)
 
     def _read(self) -> dict[str, Any]:
