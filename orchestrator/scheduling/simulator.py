@@ -16,12 +16,12 @@ from orchestrator.errors import BoardError
 from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
 from orchestrator.planning.resolving import Resolution
+from orchestrator.planning.shared_clocks import Clock, SharedClocks
 from orchestrator.planning.sharing import wanted
 from orchestrator.scheduling.core import messages as m
 from orchestrator.scheduling.core.pools import wanted_helpers
 from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.core.states import StepState
-from orchestrator.scheduling.shared_clocks import Clock, SharedClocks
 
 SHARING_LOSS = 0.02
 """Of a helper's pace, what canary and ends of pieces cost."""

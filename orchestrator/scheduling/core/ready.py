@@ -105,6 +105,42 @@ class HeadQueue:
                 heapq.heappush(heap, entry)
 
 
+class Candidates:
+    """The steps of a plan as `choose` sees them, each worked out once."""
+
+    def __init__(self, plan: PlanView) -> None:
+        self._plan = plan
+        self._known: dict[str, Candidate] = {}
+
+    def forget(self, step_id: str) -> None:
+        """A step has another board now."""
+        self._known.pop(step_id, None)
+
+    def of(self, step: Step) -> Candidate:
+        """A step as `choose` sees it."""
+        found = self._known.get(step.id)
+        if found is None:
+            found = self._known[step.id] = self._new(step)
+        return found
+
+    def _new(self, step: Step) -> Candidate:
+        plan = self._plan
+        domain = plan.boards[step.board].domain if step.board else HEAD_DOMAIN
+        # Extractions that share the head's processors take turns: row by row, so that rows end
+        # one after the other, not all at the end.
+        in_turn = step.facts.shares_processors and domain == HEAD_DOMAIN
+        return Candidate(
+            step.id,
+            step.stage,
+            step.board,
+            domain,
+            0 if in_turn else step.units,
+            step.priority,
+            plan.leads.get(step.id, 0.0),
+            0.0 if in_turn else plan.ranks.get(step.id, 0.0),
+        )
+
+
 class Ready:
     """An index over the steps of one plan.
 
@@ -130,7 +166,7 @@ class Ready:
         now: float,
         tried: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        self._plan, self._states = plan, states
+        self._states = states
         self._steps = plan.graph.steps
         self.position = {step_id: number for number, step_id in enumerate(self._steps)}
         self.since: dict[str, float] = {}
@@ -141,7 +177,7 @@ class Ready:
         self._open: set[str] = set()  # boards whose whole line is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
         self._near_pooled: set[str] = set()
-        self._candidates: dict[str, Candidate] = {}
+        self._candidates = Candidates(plan)
         self.upcoming = Upcoming(
             {name for name, board in plan.boards.items() if board.domain == HEAD_DOMAIN},
             waits=lambda step_id: states[step_id] is StepState.WAITING,
@@ -164,7 +200,7 @@ class Ready:
 
     def refile(self, step_id: str) -> None:
         """A waiting step has another board now."""
-        self._candidates.pop(step_id, None)
+        self._candidates.forget(step_id)
         if step_id in self._steps:
             self.upcoming.note(self._steps[step_id])
         if step_id in self._filed:
@@ -238,27 +274,7 @@ class Ready:
 
     def candidate(self, step: Step) -> Candidate:
         """A step as `choose` sees it."""
-        found = self._candidates.get(step.id)
-        if found is None:
-            found = self._candidates[step.id] = self._candidate(step)
-        return found
-
-    def _candidate(self, step: Step) -> Candidate:
-        plan = self._plan
-        domain = plan.boards[step.board].domain if step.board else HEAD_DOMAIN
-        # Extractions that share the head's processors take turns: row by row, so that rows end
-        # one after the other, not all at the end.
-        in_turn = step.facts.shares_processors and domain == HEAD_DOMAIN
-        return Candidate(
-            step.id,
-            step.stage,
-            step.board,
-            domain,
-            0 if in_turn else step.units,
-            step.priority,
-            plan.leads.get(step.id, 0.0),
-            0.0 if in_turn else plan.ranks.get(step.id, 0.0),
-        )
+        return self._candidates.of(step)
 
     def _extracts_here(self, step: Step) -> bool:
         return step.board in self.upcoming.boards and step.facts.shares_processors
