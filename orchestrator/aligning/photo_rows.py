@@ -144,7 +144,8 @@ def photos_of(
         UserError: the folder is missing, empty or wrong; photos that cannot be read, all of them.
     """
     if isinstance(spec, RenderedPhotosSet):
-        ids = gallery_ids(spec, limit) if role == "gallery" else probe_ids(spec, limit)
+        numbers = gallery_ids if role == "gallery" else probe_ids
+        ids = np.asarray(numbers(spec, limit))
         shots = np.full_like(ids, 0 if role == "gallery" else 1)
         return RenderedPhotos(ids, shots, spec.size, spec.seed, spec.difficulty)
     found = read_set(spec, checker or Checker())

@@ -26,14 +26,9 @@ from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError, UserError
 from orchestrator.graphs import edit
 from orchestrator.graphs.describe import describe_proto, infer_shapes
-from orchestrator.graphs.prepare import RECIPE as PREPARED
 from orchestrator.graphs.prepare import fingerprint, prepare
 from orchestrator.graphs.scratch import scratch
 from orchestrator.graphs.sessions import faithful_session
-from orchestrator.installed import installed
-
-# Raised when a table may differ for the same images; part of every key made from it.
-RECIPE = 1
 
 Floats = npt.NDArray[np.float32]
 
@@ -44,14 +39,6 @@ Source = Iterable[Floats] | Callable[[], Iterable[Floats]]
 Progress = Callable[[int, str], None]
 
 METHODS = ("minmax", "percentile", "entropy")
-
-
-def version() -> str:
-    """What decides a table's figures besides model and images, for its key."""
-    return (
-        f"onnxruntime {installed('onnxruntime')}, onnx {installed('onnx')}, "
-        f"recipe {PREPARED}.{RECIPE}"
-    )
 
 
 def calibrate(

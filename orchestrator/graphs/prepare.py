@@ -18,13 +18,9 @@ from orchestrator.errors import ToolchainError, UserError
 from orchestrator.graphs import edit
 from orchestrator.graphs.describe import describe_proto
 from orchestrator.graphs.fold import FoldReport, fold, normalize_gemms
+from orchestrator.graphs.recipes import IR, OPSET, PREPARE
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.graphs.stamp import set_opset, strip_domains
-
-# Raised when the prepared file may differ for the same input; part of every key made from it.
-RECIPE = 1
-OPSET = 13
-IR = 7
 
 _MARK = "farm.prepared"
 _FOLDED = "farm.folded"
@@ -82,7 +78,7 @@ def _prepared(model: bytes) -> bytes:
 
 def is_prepared(proto: ModelProto) -> bool:
     """Whether `prepare` of this very recipe made the model."""
-    return any(p.key == _MARK and p.value == str(RECIPE) for p in proto.metadata_props)
+    return any(p.key == _MARK and p.value == str(PREPARE) for p in proto.metadata_props)
 
 
 def folded_nodes(proto: ModelProto) -> dict[str, str]:
@@ -247,4 +243,4 @@ def drop_constant_inputs(proto: ModelProto) -> None:
 def _mark(proto: ModelProto, report: FoldReport) -> None:
     del proto.metadata_props[:]
     pairs = "\n".join(f"{gone}\t{into}" for gone, into in report.folded)
-    onnx.helper.set_model_props(proto, {_MARK: str(RECIPE), _FOLDED: pairs})
+    onnx.helper.set_model_props(proto, {_MARK: str(PREPARE), _FOLDED: pairs})

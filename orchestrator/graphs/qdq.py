@@ -20,9 +20,6 @@ from orchestrator.graphs import edit
 from orchestrator.graphs.prepare import check_input, check_weights, drop_constant_inputs, name_nodes
 from orchestrator.graphs.stamp import strip_domains
 
-# Raised when what is made of a given file may differ; part of every key made from it.
-RECIPE = 1
-
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 AS_GIVEN = "as given"
 

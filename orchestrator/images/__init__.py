@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.images.annotated_rows import picture_calibration, picture_rows
     from orchestrator.images.checking import Checker
-    from orchestrator.images.renderer import RENDERER_VERSION, render
+    from orchestrator.images.rendered import RENDERER_VERSION
+    from orchestrator.images.renderer import render
     from orchestrator.images.testset import (
         Rows,
         calibration_rows,
@@ -39,7 +40,7 @@ _FILES = {
     "picture_calibration": "annotated_rows",
     "picture_rows": "annotated_rows",
     "Checker": "checking",
-    "RENDERER_VERSION": "renderer",
+    "RENDERER_VERSION": "rendered",
     "render": "renderer",
 }
 

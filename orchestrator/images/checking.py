@@ -12,7 +12,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,6 +93,9 @@ class Checker:
         if ask:
             chunks = [ask[at : at + _CHUNK] for at in range(0, len(ask), _CHUNK)]
             done = 0
+            # Late: loading it takes longer than looking at files that are known.
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
                 for chunk in pool.map(_check_chunk, chunks):
                     done += len(chunk)

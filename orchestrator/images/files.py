@@ -10,14 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from orchestrator.errors import UserError
 from orchestrator.images.checking import read
 from orchestrator.images.unreadable import Unreadable
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from orchestrator.images.decoder import Decoded
 
 
@@ -79,6 +79,8 @@ class FileRows:
         Raises:
             UserError: a file is missing, no image, or of another size.
         """
+        import numpy as np
+
         part = self.files[start:stop]
         out = np.empty((len(part), *self.size, 3), np.uint8)
         for i, item in enumerate(part):

@@ -15,7 +15,7 @@ from orchestrator.errors import UserError
 from orchestrator.images.checking import read
 from orchestrator.images.decoder import decode
 from orchestrator.images.files import FileRows, ImageFile
-from orchestrator.images.renderer import RENDERER_VERSION
+from orchestrator.images.rendered import RENDERER_VERSION
 from orchestrator.images.scenes import SCENES_VERSION, portrait
 from orchestrator.images.unreadable import Unreadable
 

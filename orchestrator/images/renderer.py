@@ -13,12 +13,7 @@ import numpy.typing as npt
 
 from orchestrator.images.counter import normal, uniform
 from orchestrator.images.face import Faces, shape_faces
-
-RENDERER_VERSION = 1
-"""Raised whenever the same numbers would give another picture."""
-
-SIZE = 112
-"""Height and width in pixels."""
+from orchestrator.images.rendered import SIZE
 
 _BATCH = 32  # faces shaped at once
 _PAINTED = 8  # faces painted at once: the working set stays within a core's cache

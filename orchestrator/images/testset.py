@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from orchestrator.counting import counted, form
 from orchestrator.errors import UserError
@@ -22,7 +21,7 @@ from orchestrator.images.files import FileRows, ImageFile
 from orchestrator.images.fileset import LAYOUT, SetFiles, read_calibration, read_people, read_set
 from orchestrator.images.kinds import TAKEN
 from orchestrator.images.refusing import refuse
-from orchestrator.images.renderer import RENDERER_VERSION, SIZE, render
+from orchestrator.images.rendered import RENDERER_VERSION, SIZE
 from orchestrator.specs.testset import (
     FolderCalibration,
     FolderSet,
@@ -31,7 +30,11 @@ from orchestrator.specs.testset import (
     RenderedSet,
 )
 
-Pixels = npt.NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Pixels: TypeAlias = "npt.NDArray[np.uint8]"
 
 
 class Rows(Protocol):
@@ -85,14 +88,17 @@ class Rows(Protocol):
 
 
 class RenderedRows:
-    """Rows that the renderer makes."""
+    """Rows that the renderer makes, with it and numpy loaded only where pixels are made.
+
+    Args:
+        ids: identity numbers, int64.
+        shot: what tells pictures of one identity apart.
+    """
 
     notes: tuple[str, ...] = ()
 
-    def __init__(
-        self, ids: npt.NDArray[np.int64], shots: npt.NDArray[np.int64], seed: int, difficulty: float
-    ) -> None:
-        self._ids, self._shots = ids, shots
+    def __init__(self, ids: array[int], shot: int, seed: int, difficulty: float) -> None:
+        self._ids, self._shots = ids, array("q", [shot]) * len(ids)
         self._seed, self._difficulty = seed, difficulty
 
     @property
@@ -112,6 +118,8 @@ class RenderedRows:
 
     def images(self, start: int = 0, stop: int | None = None) -> Pixels:
         """Rendered rows `start` to `stop`: uint8 (n, 112, 112, 3), RGB."""
+        from orchestrator.images.renderer import render
+
         part = slice(start, stop)
         return render(self._ids[part], self._shots[part], self._seed, self._difficulty)
 
@@ -131,8 +139,8 @@ class RenderedRows:
             "difficulty": float(self._difficulty),
         }
         digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
-        digest.update(self._ids.astype("<i8").tobytes())
-        digest.update(self._shots.astype("<i8").tobytes())
+        for numbers in (self._ids, self._shots):
+            digest.update(struct.pack(f"<{len(numbers)}q", *numbers))
         return digest.hexdigest()
 
 
@@ -159,7 +167,7 @@ def gallery_rows(
     if isinstance(spec, RenderedSet):
         _check_rendered_size(size)
         ids = gallery_ids(spec, limit)
-        return RenderedRows(ids, np.zeros_like(ids), spec.seed, spec.difficulty)
+        return RenderedRows(ids, 0, spec.seed, spec.difficulty)
     checked = _checked_set(spec, size, checker)
     return FileRows(limited_gallery(checked.role("gallery"), limit), size, checked.notes)
 
@@ -178,7 +186,7 @@ def probe_rows(
     if isinstance(spec, RenderedSet):
         _check_rendered_size(size)
         ids = probe_ids(spec, limit)
-        return RenderedRows(ids, np.ones_like(ids), spec.seed, spec.difficulty)
+        return RenderedRows(ids, 1, spec.seed, spec.difficulty)
     checked = _checked_set(spec, size, checker)
     files = limited_probes(checked.role("gallery"), checked.role("probe"), limit)
     return FileRows(files, size, checked.notes)
@@ -211,7 +219,7 @@ def calibration_rows(
     if isinstance(spec, RenderedCalibration):
         _check_rendered_size(size)
         ids = _range(spec.first_identity, spec.images)
-        return RenderedRows(ids, np.zeros_like(ids), spec.seed, spec.difficulty)
+        return RenderedRows(ids, 0, spec.seed, spec.difficulty)
     calibration = read_calibration(spec, checker or Checker())
     refuse([calibration], [size])
     check_calibration(spec, calibration)
@@ -280,24 +288,22 @@ def _check_rendered_size(size: tuple[int, int] | None) -> None:
         )
 
 
-def _range(first: int, count: int) -> npt.NDArray[np.int64]:
-    return np.arange(first, first + count, dtype=np.int64)
+def _range(first: int, count: int) -> array[int]:
+    return array("q", range(first, first + count))
 
 
-def gallery_ids(spec: Population, limit: int | None) -> npt.NDArray[np.int64]:
-    """Whom to enrol: int64 (n,), identities that are searched for first."""
+def gallery_ids(spec: Population, limit: int | None) -> array[int]:
+    """Whom to enrol: int64, identities that are searched for first."""
     mated, distractors, _ = _limited(spec, limit)
     first_distractor = spec.first_identity + spec.identities
-    return np.concatenate(
-        [_range(spec.first_identity, mated), _range(first_distractor, distractors)]
-    )
+    return _range(spec.first_identity, mated) + _range(first_distractor, distractors)
 
 
-def probe_ids(spec: Population, limit: int | None) -> npt.NDArray[np.int64]:
-    """Whom to search for: int64 (n,), the mated ones first, then the unknown ones."""
+def probe_ids(spec: Population, limit: int | None) -> array[int]:
+    """Whom to search for: int64, the mated ones first, then the unknown ones."""
     mated, _, unknown = _limited(spec, limit)
     first_unknown = spec.first_identity + spec.identities + spec.distractors
-    return np.concatenate([_range(spec.first_identity, mated), _range(first_unknown, unknown)])
+    return _range(spec.first_identity, mated) + _range(first_unknown, unknown)
 
 
 def _share(count: int, share: float) -> int:

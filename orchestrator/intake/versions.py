@@ -9,7 +9,7 @@ from onnx import ModelProto, NodeProto, helper
 
 from orchestrator.errors import ToolchainError
 from orchestrator.graphs import edit
-from orchestrator.graphs.prepare import OPSET
+from orchestrator.graphs.recipes import OPSET
 from orchestrator.graphs.stamp import set_opset
 from orchestrator.intake import nodes
 

@@ -11,14 +11,11 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import FarmError, UserError
+from orchestrator.graphs.recipes import PREPARE, QDQ
 from orchestrator.hashing import digest
-from orchestrator.intake.running import outputs_of, session_of
 from orchestrator.planning.cells import capability_name
 from orchestrator.preflight.capabilities import DeclaredCapabilities
 from orchestrator.preflight.model import take_in
@@ -28,6 +25,10 @@ from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.scenes import ScenesCalibration
 from orchestrator.specs.testset import FolderSet, RenderedCalibration
 from orchestrator.specs.yamlfile import Problem, fail
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 IMAGES = 16
 # Below it the file computes another model. Sound ones keep 0.97 and more; another model's features
@@ -134,7 +135,6 @@ def _looked_at(
     state: Path,
 ) -> Given:
     from orchestrator import images
-    from orchestrator.graphs import prepare, qdq
 
     checker = images.Checker(state)
     rows: images.Rows
@@ -157,7 +157,7 @@ def _looked_at(
             "quantized": model.quantized.sha256,
             "preprocessing": model.input_meta,
             "images": [rows.fingerprint(), IMAGES],
-            "recipes": [qdq.RECIPE, prepare.RECIPE],
+            "recipes": [QDQ, PREPARE],
             "makers": {name: capabilities[name].version for name in asked},
         }
     )
@@ -166,6 +166,8 @@ def _looked_at(
         return Given(**json.loads(record.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
         pass
+    from orchestrator.graphs import qdq
+
     try:
         data = qdq.normal(model.quantized_path.read_bytes())
         about = qdq.facts(data)
@@ -233,6 +235,8 @@ def _cosines(model: ModelSpec, data: bytes, pictures: NDArray[np.uint8]) -> NDAr
     Raises:
         UserError: features of the quantized file are not finite, or all zero.
     """
+    import numpy as np
+
     from orchestrator.stages.quantize import inputs_of
 
     inputs = inputs_of(pictures, model.input_meta)
@@ -262,6 +266,10 @@ def _features(
     Raises:
         UserError: onnxruntime cannot load or run the file.
     """
+    import numpy as np
+
+    from orchestrator.intake.running import outputs_of, session_of
+
     try:
         session = session_of(data, file)
         name = session.get_inputs()[0].name

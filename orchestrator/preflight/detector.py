@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from orchestrator.errors import UserError
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.yamlfile import nearest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from orchestrator.detection import Output
 
 Shaped = Sequence[tuple[str, tuple[int, ...]]]

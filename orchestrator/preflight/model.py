@@ -16,29 +16,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from orchestrator.deprecation import deprecate, with_old_names
 from orchestrator.errors import UserError
 from orchestrator.hashing import digest, sha256_bytes, sha256_file
 from orchestrator.installed import installed
 from orchestrator.intake import RECIPE
-from orchestrator.intake.checking import refuse_quantized
-from orchestrator.intake.inputs import image_input
-from orchestrator.intake.looking import look
-from orchestrator.intake.reading import Original, read
 from orchestrator.planning.tasks import TASKS
 from orchestrator.preflight.detector import outputs_of, refuse_undecodable
+from orchestrator.preflight.known_files import KnownFiles
 from orchestrator.preflight.unsupported import limits, reasons
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.yamlfile import Problem, fail, nearest
-from orchestrator.stages.quantize import inputs_of
 from orchestrator.store.places import check_writable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from orchestrator.images import Rows
     from orchestrator.intake.normalizing import Normal
+    from orchestrator.intake.reading import Original
 
 IMAGES = 8
 REPAIRED = deprecate("mended", "repaired", remove_in="0.3")
@@ -82,12 +79,22 @@ class TakenIn:
         return with_old_names(fields, REPAIRED)
 
 
-def hold_against_file(spec: ModelSpec) -> None:
+def hold_against_file(spec: ModelSpec, known: KnownFiles) -> None:
     """See that a manifest and its file speak of the same model, before images are looked at.
+
+    Args:
+        spec: the manifest.
+        known: files that were found to agree before; this one is added.
 
     Raises:
         UserError: naming the manifest's line.
     """
+    if known.sha256(spec):
+        return
+    # Late, as all that a model that was proved before needs none of.
+    from orchestrator.intake.checking import refuse_quantized
+    from orchestrator.intake.reading import read
+
     try:
         original = read(spec.path)
         refuse_quantized(original.proto, f"the model {spec.path}")
@@ -95,6 +102,8 @@ def hold_against_file(spec: ModelSpec) -> None:
         fail([_at(spec, "file", error.message)], error.hint)
         raise
     fail(_contradictions(spec, original))
+    if not original.beside:
+        known.add(spec, original.sha256)
 
 
 def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Rows], state: Path) -> TakenIn:
@@ -111,15 +120,48 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Rows], state: Path) 
     # A detector before a recognizer has the recognizer's probes.
     roles = ("calibration", TASKS[spec.task].timed, "probe")
     images = next(rows[spec.name, role] for role in roles if (spec.name, role) in rows)
+    folder = state / FOLDER
+    key, record = "", None
+    sha256 = fingerprint = KnownFiles(state).sha256(spec)
+    if fingerprint:
+        key = _key(spec, fingerprint, images)
+        record = _recorded(folder, key)
+    if record is None:
+        original = _read(spec)
+        sha256, fingerprint = original.sha256, original.fingerprint
+        key = _key(spec, fingerprint, images)
+        record = _recorded(folder, key) or _proved(spec, original, images, folder, key)
+    _touch(folder / f"{key}.json")
+    _remembered[key] = record
+    return TakenIn(
+        spec=_normal_spec(spec, record, folder),
+        original_sha256=sha256,
+        fingerprint=fingerprint,
+        changes=tuple(record["changes"]),
+        warnings=tuple(record["warnings"]),
+        cosine=record["cosine"],
+        images=record["images"],
+        repaired=record[REPAIRED.new if REPAIRED.new in record else REPAIRED.old],
+        impossible=record["impossible"],
+    )
+
+
+def _read(spec: ModelSpec) -> Original:
+    from orchestrator.intake.reading import read
+
     try:
-        original = read(spec.path)
+        return read(spec.path)
     except UserError as error:
         fail([spec.source.problem(("file",), error.message)], error.hint)
         raise
-    key = digest(
+
+
+def _key(spec: ModelSpec, fingerprint: str, images: Rows) -> str:
+    """Of all that what is recorded of a model rests on."""
+    return digest(
         {
             "recipe": RECIPE,
-            "model": original.fingerprint,
+            "model": fingerprint,
             "input": spec.input_meta,
             "output": spec.output,
             "embedding_size": spec.embedding_size,
@@ -128,27 +170,6 @@ def take_in(spec: ModelSpec, rows: Mapping[tuple[str, str], Rows], state: Path) 
             "limits": limits(),
             "versions": [installed("onnx"), installed("onnxruntime")],
         }
-    )
-    folder = state / FOLDER
-    record = _remembered.get(key) or _recorded(folder, key)
-    if record is None or not _whole(folder, record):
-        record, data = _fresh(spec, original, images)
-        if record["changes"]:
-            _write(folder / f"{record['normal']}.onnx", data)
-        _write(folder / f"{key}.json", json.dumps(record, indent=1).encode())
-    else:
-        _touch(folder / f"{key}.json")
-    _remembered[key] = record
-    return TakenIn(
-        spec=_normal_spec(spec, record, folder),
-        original_sha256=original.sha256,
-        fingerprint=original.fingerprint,
-        changes=tuple(record["changes"]),
-        warnings=tuple(record["warnings"]),
-        cosine=record["cosine"],
-        images=record["images"],
-        repaired=record[REPAIRED.new if REPAIRED.new in record else REPAIRED.old],
-        impossible=record["impossible"],
     )
 
 
@@ -172,8 +193,11 @@ def _normal_spec(spec: ModelSpec, record: Mapping[str, Any], folder: Path) -> Mo
 
 def _fresh(spec: ModelSpec, original: Original, images: Any) -> tuple[dict[str, Any], bytes]:
     # Late: a model that was proved before needs none of it.
+    from orchestrator.intake.checking import refuse_quantized
+    from orchestrator.intake.looking import look
     from orchestrator.intake.normalizing import normalize
     from orchestrator.intake.proving import prepared, prove
+    from orchestrator.stages.quantize import inputs_of
 
     try:
         refuse_quantized(original.proto, f"the model {spec.path}")
@@ -241,6 +265,8 @@ def _check_boxes(spec: ModelSpec, normal: Normal, features: NDArray[np.float32])
 
 def sampled(rows: Any) -> NDArray[np.uint8]:
     """A few images, spread over the set: uint8 (n, height, width, 3)."""
+    import numpy as np
+
     places = np.unique(np.linspace(0, len(rows) - 1, min(IMAGES, len(rows))).astype(int))
     return np.concatenate([rows.images(int(i), int(i) + 1) for i in places])
 
@@ -253,6 +279,8 @@ def _at(spec: ModelSpec, place: str, text: str) -> Problem:
 
 def _contradictions(spec: ModelSpec, original: Original) -> list[Problem]:
     """Where the manifest says something else of the input than the file."""
+    from orchestrator.intake.inputs import image_input
+
     try:
         image = image_input(original.proto, spec.input.layout)
     except UserError as error:
@@ -286,6 +314,8 @@ def _of_bytes(spec: ModelSpec, normal: Normal) -> list[Problem]:
 
 def _twice(spec: ModelSpec, normal: Normal) -> list[str]:
     """A manifest that normalizes what the graph normalizes again."""
+    import numpy as np
+
     if normal.inside is None:
         return []
     mean, std = normal.inside.fed
@@ -303,21 +333,27 @@ def _shape(layout: str, size: tuple[int | None, int | None]) -> str:
 
 
 def _recorded(folder: Path, key: str) -> dict[str, Any] | None:
+    """What is recorded under a key, if the normal form that it speaks of is there, undamaged."""
     try:
-        found: dict[str, Any] = json.loads((folder / f"{key}.json").read_text())
+        found: dict[str, Any] = _remembered.get(key) or json.loads(
+            (folder / f"{key}.json").read_text()
+        )
+        if found["changes"] and sha256_file(folder / f"{found['normal']}.onnx") != found["normal"]:
+            return None
     except (OSError, ValueError):
         return None
     return found
 
 
-def _whole(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether the normal form that a record speaks of is there, undamaged."""
-    if not record["changes"]:
-        return True
-    try:
-        return sha256_file(folder / f"{record['normal']}.onnx") == str(record["normal"])
-    except OSError:
-        return False
+def _proved(
+    spec: ModelSpec, original: Original, images: Rows, folder: Path, key: str
+) -> dict[str, Any]:
+    """Bring a model into the normal form and record it."""
+    record, data = _fresh(spec, original, images)
+    if record["changes"]:
+        _write(folder / f"{record['normal']}.onnx", data)
+    _write(folder / f"{key}.json", json.dumps(record, indent=1).encode())
+    return record
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
-from orchestrator.images.testset import Rows
+from orchestrator.graphs.recipes import QDQ, calibration_version
 from orchestrator.planning.building import CALIBRATION, GIVEN, build
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand, only
 from orchestrator.planning.critical_path import leads, ranks
@@ -28,6 +28,7 @@ from orchestrator.preflight.as_given import Given, examine
 from orchestrator.preflight.audit import audit_of
 from orchestrator.preflight.caches import FactsFile, PacesFile
 from orchestrator.preflight.capabilities import DeclaredCapabilities, capabilities_of, check_kinds
+from orchestrator.preflight.known_files import KnownFiles
 from orchestrator.preflight.machines import require_machines
 from orchestrator.preflight.model import TakenIn, hold_against_file, take_in
 from orchestrator.preflight.rows import detectors_of, image_rows
@@ -43,6 +44,9 @@ from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.references import check_references
 from orchestrator.specs.runtimes import runtime
 from orchestrator.store.artifacts import Store
+
+if TYPE_CHECKING:
+    from orchestrator.images import Rows
 
 
 @dataclass
@@ -101,7 +105,7 @@ class Plan:
             sets,
             self.facts,
             {name: can.version for name, can in self.capabilities.items()}
-            | {CALIBRATION: _calibration_version(), GIVEN: _given_version()},
+            | {CALIBRATION: calibration_version(), GIVEN: f"given recipe {QDQ}"},
             self.bound,
         )
         self.ranks = ranks(self.graph, self.seconds)
@@ -342,10 +346,12 @@ def make_plan(
     cells = _asked_for(request, matrix, inventory, written, list(models), capabilities)
     require_machines(inventory, cells)
     used = _used(matrix, models, cells)
+    known = KnownFiles(state)
     for model in used.values():
-        hold_against_file(model)
+        hold_against_file(model, known)
     rows = image_rows(matrix, used, cells, request)
     taken = {name: take_in(model, rows, state) for name, model in used.items()}
+    known.save()
     boards = {board.name: board for board in inventory.boards}
     book = FleetBook(Path(request.runs), by)
     book.read(boards)
@@ -430,18 +436,6 @@ def graph_with(request: Request, boards: tuple[Board, ...]) -> Plan:
     )
     plan.bind()
     return plan
-
-
-def _calibration_version() -> str:
-    from orchestrator import calibration
-
-    return calibration.version()
-
-
-def _given_version() -> str:
-    from orchestrator.graphs import qdq
-
-    return f"given recipe {qdq.RECIPE}"
 
 
 def encoder_backend(encoder: Encoder) -> str:

@@ -6,11 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from onnx import ModelProto, helper
-
 from orchestrator.errors import FarmError
-from orchestrator.graphs import edit
-from orchestrator.graphs.stamp import set_opset
 from orchestrator.planning.cells import Cell
 from orchestrator.toolchains import toolchain, toolchain_names, twin_names, twin_toolchain
 from orchestrator.toolchains.quantizing import require_allowed
@@ -48,6 +44,11 @@ def reasons(prepared: bytes) -> dict[str, str]:
 
 
 def _require_opset(prepared: bytes, newest: int, quantized: bool) -> None:
+    from onnx import ModelProto, helper
+
+    from orchestrator.graphs import edit
+    from orchestrator.graphs.stamp import set_opset
+
     proto = ModelProto.FromString(prepared)
     if edit.opset(proto) <= newest:
         return

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from orchestrator.scoring.errors import ScoringError
-from orchestrator.scoring.exact import Float32
+
+if TYPE_CHECKING:
+    from orchestrator.scoring.exact import Float32
 
 
 def budget(far: float, trials: int) -> int:
@@ -35,6 +36,8 @@ def threshold_at(descending: Float32, far: float, trials: int) -> tuple[int, flo
     Returns:
         ``(K, t, false accepts at t)``; ``t`` is -inf when the budget covers every trial.
     """
+    import numpy as np  # a plan asks for the budget alone
+
     k = budget(far, trials)
     if k >= trials:
         return k, -math.inf, trials

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 IMAGES = 64
 SUGGESTED = "suggested"
@@ -133,12 +134,16 @@ def words(gains: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cosine(quantized: bytes, inputs: NDArray[np.float32], real: NDArray[np.float64]) -> float:
+    import numpy as np
+
     found = _features(quantized, inputs)
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(real, axis=1)
     return float(((found * real).sum(axis=1) / np.maximum(lengths, 1e-300)).mean())
 
 
 def _features(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+    import numpy as np
+
     from orchestrator.graphs.sessions import faithful_session, joined
 
     session = faithful_session(model, threads=1)

@@ -1,6 +1,12 @@
-"""The host side of each vendor: prepare, quantize, convert. Bytes in, bytes out."""
+"""The host side of each vendor: prepare, quantize, convert. Bytes in, bytes out.
 
-from orchestrator.calibration.table import CalibrationTable
+What a toolchain declares is read by every plan, so it is imported without what quantizes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from orchestrator.plugins import toolchain_names
 from orchestrator.toolchains.base import (
     Artifact,
@@ -22,6 +28,9 @@ from orchestrator.toolchains.twins import (
     twin_version,
 )
 
+if TYPE_CHECKING:
+    from orchestrator.calibration.table import CalibrationTable
+
 __all__ = [
     "Artifact",
     "CalibrationTable",
@@ -41,3 +50,11 @@ __all__ = [
     "twin_toolchain",
     "twin_version",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "CalibrationTable":
+        from orchestrator.calibration.table import CalibrationTable
+
+        return CalibrationTable
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

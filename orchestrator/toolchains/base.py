@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from orchestrator.calibration.table import CalibrationTable
 from orchestrator.toolchains.given import UNSAID
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from orchestrator.calibration.table import CalibrationTable
 
 Dtype = Literal["float32", "float16", "int8", "uint8", "as-given"]
 Granularity = Literal["per-channel", "per-tensor"]

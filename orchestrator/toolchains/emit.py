@@ -19,13 +19,11 @@ from onnx import ModelProto, StringStringEntryProto
 from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import FarmError, ToolchainError, UserError
 from orchestrator.graphs import edit
-from orchestrator.graphs.prepare import IR, fingerprint, folded_nodes
+from orchestrator.graphs.prepare import fingerprint, folded_nodes
+from orchestrator.graphs.recipes import IR
 from orchestrator.graphs.scratch import full_disk_explained
 from orchestrator.graphs.stamp import strip_domains
 from orchestrator.toolchains.base import Scheme
-
-# Raised when the emitted file may differ for the same inputs; part of every key made from it.
-RECIPE = 1
 
 # Operators with quantized inputs. BatchNormalization and PRelu are not among them: stock would
 # quantize their parameters too, which no vendor here does.

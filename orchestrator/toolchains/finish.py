@@ -13,9 +13,6 @@ from orchestrator.graphs.describe import ModelInfo, describe_proto
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.graphs.stamp import freeze_batch, set_opset, strip_domains
 
-# Raised when the finished file may differ for the same input; part of every key made from it.
-RECIPE = 1
-
 
 def finish_onnx(model: bytes, *, opset: int, ir: int, exact_opset: bool = False) -> bytes:
     """A deployable ONNX file: batch frozen to 1, only used domains, checked and run once.

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
-
-from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import UserError
-from orchestrator.graphs import edit
-from orchestrator.toolchains import finish
 from orchestrator.toolchains.base import Scheme
+
+if TYPE_CHECKING:
+    from orchestrator.calibration.table import CalibrationTable
 
 
 def require_allowed(toolchain: Any, prepared: bytes) -> None:
     """Raise UserError at the first node whose operator the vendor does not run."""
+    import onnx
+
+    from orchestrator.graphs import edit
+
     forbidden = toolchain.capabilities.forbidden
     for node in onnx.ModelProto.FromString(prepared).graph.node if forbidden else ():
         if node.op_type in forbidden:
@@ -37,6 +39,8 @@ def manifest(
     toolchain: Any, model: bytes, table: CalibrationTable | None, scheme: Scheme, data: bytes
 ) -> dict[str, Any]:
     """What a quantized ONNX file was made from."""
+    from orchestrator.toolchains import finish
+
     return {
         "toolchain": toolchain.name,
         "version": toolchain.version(),

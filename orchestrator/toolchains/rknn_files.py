@@ -13,19 +13,16 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
-
-import numpy as np
-import onnx
-from numpy.typing import NDArray
-from PIL import Image
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ToolchainError, UserError
-from orchestrator.graphs import edit, prepare, qdq, stamp
-from orchestrator.graphs.describe import describe_proto
-from orchestrator.toolchains import finish
 from orchestrator.toolchains.base import Conversion, Scheme
 from orchestrator.toolchains.process import plain_lines
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
 
 MODEL, DATASET, REQUEST, RESULT = "model.onnx", "dataset.txt", "request.json", "result.json"
 OUTPUT, TOOL = "model.rknn", "rknn_tool.py"
@@ -40,16 +37,24 @@ _NOT_LAYERS = ("InputOperator", "OutputOperator")
 
 def float_model(model: bytes, scheme: Scheme, opset: int, ir: int) -> bytes:
     """The float32 ONNX file that a toolkit loads: prepared, batch 1, carrying its scheme."""
-    proto = stamp.set_opset(onnx.ModelProto.FromString(prepare.prepare(model)), opset)
-    proto.ir_version = ir
-    stamp.freeze_batch(proto, 1)
-    onnx.helper.set_model_props(proto, {_SCHEME: json.dumps(scheme.to_dict(), sort_keys=True)})
-    return edit.dump(proto)
+    from orchestrator.graphs import prepare
+
+    return _stamped(prepare.prepare(model), scheme, opset, ir)
 
 
 def given_model(model: bytes, scheme: Scheme, opset: int, ir: int) -> bytes:
     """As `float_model`, of a file that is quantized already."""
-    proto = stamp.set_opset(onnx.ModelProto.FromString(qdq.normal(model)), opset)
+    from orchestrator.graphs import qdq
+
+    return _stamped(qdq.normal(model), scheme, opset, ir)
+
+
+def _stamped(model: bytes, scheme: Scheme, opset: int, ir: int) -> bytes:
+    import onnx
+
+    from orchestrator.graphs import edit, stamp
+
+    proto = stamp.set_opset(onnx.ModelProto.FromString(model), opset)
     proto.ir_version = ir
     stamp.freeze_batch(proto, 1)
     onnx.helper.set_model_props(proto, {_SCHEME: json.dumps(scheme.to_dict(), sort_keys=True)})
@@ -136,6 +141,8 @@ def tool_source() -> bytes:
 
 def png(image: NDArray[np.uint8]) -> bytes:
     """A lossless file of uint8 (height, width, 3)."""
+    from PIL import Image
+
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
@@ -183,6 +190,9 @@ def normalization(conversion: Conversion) -> dict[str, list[list[float]]]:
 
 def interface(proto: onnx.ModelProto) -> dict[str, Any]:
     """How a board feeds the file: raw pixels, since mean and std are part of it."""
+    from orchestrator.graphs.describe import describe_proto
+    from orchestrator.toolchains import finish
+
     info = describe_proto(proto)
     _, height, width = info.image_shape
     return {
@@ -267,6 +277,8 @@ def complaint(result: Mapping[str, Any], log: str) -> str:
 
 def named_nodes(text: str, proto: onnx.ModelProto) -> list[str]:
     """The nodes of a model whose names, or whose outputs', stand in a text."""
+    from orchestrator.graphs import edit
+
     words = set(re.findall(r"[^\s'\"\[\](),:;]+", text))
     return [edit.label(n) for n in proto.graph.node if {n.name, *n.output} & words]
 
@@ -286,6 +298,8 @@ def _error_lines(log: str) -> Iterator[str]:
 
 def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
     """Cosine of each pair of rows; NaN where a row is zero or not finite."""
+    import numpy as np
+
     x, y = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
@@ -294,4 +308,6 @@ def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float6
 
 def spread(count: int, some: int) -> Sequence[int]:
     """At most `some` numbers below `count`, evenly spread."""
+    import numpy as np
+
     return sorted({int(i) for i in np.linspace(0, count - 1, min(count, some))}) if count else ()

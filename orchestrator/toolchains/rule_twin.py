@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.calibration.table import CalibrationTable
-from orchestrator.graphs import prepare, qdq
-from orchestrator.toolchains import finish, twin
+from orchestrator.graphs.recipes import FINISH, IR, OPSET, PREPARE, TWIN
 from orchestrator.toolchains.base import (
     Artifact,
     Capabilities,
@@ -20,6 +18,9 @@ from orchestrator.toolchains.base import (
 from orchestrator.toolchains.given import TWIN_FACTS
 from orchestrator.toolchains.quantizing import manifest, require_allowed, require_offered
 from orchestrator.toolchains.vendor_rules import VendorRule
+
+if TYPE_CHECKING:
+    from orchestrator.calibration.table import CalibrationTable
 
 Axes = tuple[Dtype, Granularity, Symmetry]
 
@@ -50,8 +51,8 @@ class RuleTwin:
             schemes=tuple(rules),
             float_types=float_types,
             calibrators=("minmax", "percentile", "entropy"),
-            opset=prepare.OPSET,
-            ir=prepare.IR,
+            opset=OPSET,
+            ir=IR,
             forbidden=real.forbidden,
             keeps_float=real.keeps_float,
             refuses_qdq=real.refuses_qdq,
@@ -59,10 +60,13 @@ class RuleTwin:
 
     def version(self) -> str:
         """Our recipes alone: nothing of the vendor's is involved."""
-        return f"twin recipe {prepare.RECIPE}.{twin.RECIPE}.{finish.RECIPE}"
+        return f"twin recipe {PREPARE}.{TWIN}.{FINISH}"
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
+        from orchestrator.graphs import prepare, qdq
+        from orchestrator.toolchains import twin
+
         require_offered(self, scheme)
         if scheme.is_given:
             data = qdq.normal(model)
@@ -80,7 +84,9 @@ class RuleTwin:
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
-        data = finish.finish_onnx(quantized, opset=prepare.OPSET, ir=prepare.IR)
+        from orchestrator.toolchains import finish
+
+        data = finish.finish_onnx(quantized, opset=OPSET, ir=IR)
         facts = {"toolchain": self.name, "version": self.version(), **finish.onnx_facts(data)}
         return Artifact(data, "onnx", facts | {"executed_by": "twin"})
 

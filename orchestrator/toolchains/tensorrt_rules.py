@@ -19,9 +19,9 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from orchestrator.graphs import edit
+from orchestrator.graphs.recipes import TENSORRT_IR as MAX_IR
+from orchestrator.graphs.recipes import TENSORRT_OPSET as MAX_OPSET
 
-MAX_OPSET = 13
-MAX_IR = 7
 _QDQ = ("QuantizeLinear", "DequantizeLinear")
 
 

@@ -19,9 +19,6 @@ from orchestrator.toolchains.base import Scheme
 from orchestrator.toolchains.emit import resolve_nodes, table_of
 from orchestrator.toolchains.vendor_rules import Parameters, VendorRule, round_half_away
 
-# Raised when the twin may differ for the same inputs; part of every key made from it.
-RECIPE = 2
-
 WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 # round(x / scale + zero) on the way to the nearest level, and back: operator and constant.

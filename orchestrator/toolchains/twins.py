@@ -6,12 +6,15 @@ A twin is never made where the real artifact was asked for: callers say that the
 from __future__ import annotations
 
 import difflib
+from typing import TYPE_CHECKING
 
-from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import UserError
 from orchestrator.plugins import built_in_toolchains
 from orchestrator.toolchains.base import Artifact, Scheme, Toolchain
 from orchestrator.toolchains.registry import descriptor
+
+if TYPE_CHECKING:
+    from orchestrator.calibration.table import CalibrationTable
 
 
 def twin_names() -> tuple[str, ...]:

@@ -1,24 +1,24 @@
 """How a vendor turns a range into a scale and a zero point: formulas as data.
 
 Each vendor's own rule is in its file of `vendors/`: what is known is cited there, what is assumed
-is said so. All arithmetic is float32, as theirs.
+is said so. All arithmetic is float32, as theirs. A plan reads the rules and computes none, so numpy
+is imported where one is computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+Floats: TypeAlias = "npt.NDArray[np.float32]"
 
 # (scale, zero point); scale is never 0: a tensor that is always 0 gets 1.
-Parameters = tuple[np.float32, int]
-
-_STEPS = np.float32(255.0)
-_ZERO = np.float32(0.0)
+Parameters: TypeAlias = "tuple[np.float32, int]"
 
 
 @dataclass(frozen=True)
@@ -50,27 +50,32 @@ class VendorRule:
 
 def round_half_away(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """C's roundf: halves go away from zero (numpy's rint takes them to even)."""
+    import numpy as np
+
     wide = values.astype(np.float64)
     return np.asarray(np.copysign(np.floor(np.abs(wide) + 0.5), wide), np.float32)
 
 
 def tengine_activation(lowest: np.float32, highest: np.float32) -> Parameters:
     """uint8; quant_tool_uint8.cpp, min-max table."""
-    low, high = np.minimum(lowest, _ZERO), np.maximum(highest, _ZERO)
-    return _cut_off(low, np.float32((high - low) / _STEPS))
+    low, scale = _with_zero(lowest, highest)
+    return _cut_off(low, scale)
 
 
 def tengine_weight(values: Floats) -> Parameters:
     """uint8; quant_save_graph.cpp: the range is not widened to hold 0, so that the zero point
     of an all-positive tensor is negative and that of an all-negative one above 255."""
+    import numpy as np
+
     low, high = np.float32(values.min()), np.float32(values.max())
-    return _cut_off(low, np.float32((high - low) / _STEPS))
+    return _cut_off(low, np.float32((high - low) / np.float32(255.0)))
 
 
 def rounded_uint8(lowest: np.float32, highest: np.float32) -> Parameters:
     """uint8 with 0 included and the zero point rounded."""
-    low, high = np.minimum(lowest, _ZERO), np.maximum(highest, _ZERO)
-    scale = np.float32((high - low) / _STEPS)
+    import numpy as np
+
+    low, scale = _with_zero(lowest, highest)
     return (scale, round(float(-low / scale))) if scale > 0 else (np.float32(1), 0)
 
 
@@ -82,11 +87,24 @@ def rounded_int8(lowest: np.float32, highest: np.float32) -> Parameters:
 
 def symmetric_int8(values: Floats) -> Parameters:
     """int8, zero point 0."""
+    import numpy as np
+
     scale = np.float32(np.float32(np.abs(values).max()) / np.float32(127.0))
     return (scale, 0) if scale > 0 else (np.float32(1), 0)
 
 
+def _with_zero(lowest: np.float32, highest: np.float32) -> tuple[np.float32, np.float32]:
+    """The lowest value and the scale of 255 steps, of a range widened to hold 0."""
+    import numpy as np
+
+    zero = np.float32(0.0)
+    low, high = np.minimum(lowest, zero), np.maximum(highest, zero)
+    return low, np.float32((high - low) / np.float32(255.0))
+
+
 def _cut_off(low: np.float32, scale: np.float32) -> Parameters:
+    import numpy as np
+
     return (scale, int(-low / scale)) if scale > 0 else (np.float32(1), 0)
 
 

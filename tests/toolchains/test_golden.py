@@ -1,7 +1,7 @@
 """What a recipe makes does not change unless its number does.
 
 Artifacts are kept under keys that hold the recipes' numbers. When one of these digests changes,
-raise the RECIPE of the module that changed and write the new digest here.
+raise its recipe in graphs/recipes.py and write the new digest here.
 """
 
 from __future__ import annotations
@@ -15,14 +15,10 @@ import pytest
 from onnx import numpy_helper
 
 from orchestrator.calibration import CalibrationTable, calibrate
-from orchestrator.calibration.calibrate import RECIPE as CALIBRATE
 from orchestrator.calibration.calibrate import float_tensors
-from orchestrator.graphs.prepare import RECIPE as PREPARE
 from orchestrator.graphs.prepare import fingerprint, prepare
+from orchestrator.graphs.recipes import CALIBRATE, EMIT, FINISH, PREPARE, TWIN
 from orchestrator.toolchains import Scheme, make_twin, toolchain
-from orchestrator.toolchains.emit import RECIPE as EMIT
-from orchestrator.toolchains.finish import RECIPE as FINISH
-from orchestrator.toolchains.twin import RECIPE as TWIN
 from tests.toolchains import nets
 
 MODEL = (Path(__file__).parents[2] / "models" / "synthface-ir.onnx").read_bytes()

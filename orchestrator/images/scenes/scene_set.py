@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.detection.truth import Truth, TruthSet
-from orchestrator.images.renderer import RENDERER_VERSION
+from orchestrator.images.rendered import RENDERER_VERSION
 from orchestrator.images.scenes.drawing import Canvas, blank
 from orchestrator.images.scenes.layout import Person, people
 from orchestrator.images.scenes.painting import drawn, painted

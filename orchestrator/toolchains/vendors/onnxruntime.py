@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from orchestrator.calibration.table import CalibrationTable
-from orchestrator.graphs import prepare, qdq
+from typing import TYPE_CHECKING
+
+from orchestrator.graphs.recipes import EMIT, FINISH, PREPARE
 from orchestrator.installed import installed
-from orchestrator.toolchains import emit, finish
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.descriptor import Descriptor
 from orchestrator.toolchains.quantizing import manifest, require_offered
+
+if TYPE_CHECKING:
+    from orchestrator.calibration.table import CalibrationTable
 
 
 class OnnxRuntimeToolchain:
@@ -35,11 +38,14 @@ class OnnxRuntimeToolchain:
         """The packages and recipe versions that decide the bytes."""
         return (
             f"onnxruntime {installed('onnxruntime')}, onnx {installed('onnx')}, "
-            f"recipe {prepare.RECIPE}.{emit.RECIPE}.{finish.RECIPE}"
+            f"recipe {PREPARE}.{EMIT}.{FINISH}"
         )
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
+        from orchestrator.graphs import prepare, qdq
+        from orchestrator.toolchains import emit
+
         require_offered(self, scheme)
         if scheme.is_given:
             data = qdq.normal(model)
@@ -57,6 +63,8 @@ class OnnxRuntimeToolchain:
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
+        from orchestrator.toolchains import finish
+
         limits = self.capabilities
         data = finish.finish_onnx(quantized, opset=limits.opset, ir=limits.ir)
         facts = {"toolchain": self.name, "version": self.version(), **finish.onnx_facts(data)}

@@ -9,20 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import onnx
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from orchestrator import environments
-from orchestrator.calibration import preprocess
-from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError, UserError
-from orchestrator.graphs import edit, prepare
-from orchestrator.graphs.describe import describe_proto
+from orchestrator.graphs.recipes import PREPARE
 from orchestrator.graphs.scratch import scratch
-from orchestrator.graphs.sessions import faithful_session, joined
 from orchestrator.hashing import sha256_bytes
 from orchestrator.installed import installed
 from orchestrator.toolchains import rknn_files, vendor_rules
@@ -32,6 +24,13 @@ from orchestrator.toolchains.process import ToolRun, converting, require_artifac
 from orchestrator.toolchains.quantizing import manifest, require_offered
 from orchestrator.toolchains.rule_twin import Axes, RuleTwin
 from orchestrator.toolchains.vendor_rules import VendorRule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+    from orchestrator.calibration.table import CalibrationTable
 
 # Raised when the request, and so the artifact, may differ for the same inputs.
 RECIPE = 1
@@ -102,7 +101,7 @@ class RknnToolchain:
 
     def version(self) -> str:
         """The toolkit's version and our recipes."""
-        return f"{self.toolkit()}, onnx {installed('onnx')}, recipe {prepare.RECIPE}.{RECIPE}"
+        return f"{self.toolkit()}, onnx {installed('onnx')}, recipe {PREPARE}.{RECIPE}"
 
     def toolkit(self) -> str:
         """`rknn-toolkit2 2.5.0`."""
@@ -124,6 +123,8 @@ class RknnToolchain:
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`: runs the toolkit, or packs what its simulator needs."""
+        from orchestrator.graphs import edit
+
         proto = edit.load(quantized, "the file to convert")
         scheme = rknn_files.scheme_of(proto, self.name)
         wanted = require_target(self, conversion)
@@ -168,6 +169,10 @@ class RknnToolchain:
 
     def simulate(self, bundle: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Simulating.simulate`."""
+        import numpy as np
+
+        from orchestrator.graphs import edit
+
         if self._environment is None:
             raise ToolchainError(f"{PACKAGE} is not installed", self.install)
         packed = rknn_files.Job.of(bundle)
@@ -190,6 +195,8 @@ class RknnToolchain:
         deadline: float,
     ) -> tuple[ToolRun, dict[str, Any]]:
         """Do a job in a folder; the simulator's features of the sample are in `FEATURES` then."""
+        import numpy as np
+
         assert self._environment is not None
         for name, content in job.files.items():
             (folder / name).write_bytes(content)
@@ -259,6 +266,8 @@ def calibration_facts(
     toolkit: str, scheme: Scheme, wanted: Conversion, algorithms: dict[Calibrator, str]
 ) -> dict[str, Any] | None:
     """Who calibrated, and how: the vendor's tool, not farm."""
+    import numpy as np
+
     if scheme.is_float or scheme.calibrator is None or wanted.images is None:
         return None
     return {
@@ -298,6 +307,8 @@ def read_result(
 
 def check_file(data: bytes, proto: onnx.ModelProto, target: str, run: ToolRun) -> None:
     """Raise ToolchainError unless a file is for this model and target."""
+    from orchestrator.graphs.describe import describe_proto
+
     info = describe_proto(proto)
     found = rknn_files.read_rknn(data)
     wants = (1, *info.image_shape)
@@ -311,6 +322,10 @@ def check_file(data: bytes, proto: onnx.ModelProto, target: str, run: ToolRun) -
 
 def _sample(proto: onnx.ModelProto, wanted: Conversion) -> NDArray[np.uint8]:
     """Images on which the built model is tried, channels in the model's order."""
+    import numpy as np
+
+    from orchestrator.graphs.describe import describe_proto
+
     if wanted.images is None:
         _, height, width = describe_proto(proto).image_shape
         noise = np.random.default_rng(0).integers(0, 256, (_CHECKED, height, width, 3))
@@ -328,6 +343,12 @@ def _held_against_float(
     run: ToolRun,
 ) -> float:
     """Mean cosine of the simulator's features to float32's, over a few images."""
+    import numpy as np
+
+    from orchestrator.calibration import preprocess
+    from orchestrator.graphs import edit
+    from orchestrator.graphs.sessions import faithful_session, joined
+
     session = faithful_session(edit.dump(proto))
     name = session.get_inputs()[0].name
     # The sample's channels are in the model's order already.

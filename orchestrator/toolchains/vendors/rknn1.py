@@ -10,13 +10,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
-
-from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError
-from orchestrator.graphs import edit, prepare
+from orchestrator.graphs.recipes import PREPARE
 from orchestrator.hashing import sha256_bytes
 from orchestrator.installed import installed
 from orchestrator.toolchains import rknn_files, vendor_rules
@@ -28,6 +25,11 @@ from orchestrator.toolchains.quantizing import manifest, require_offered
 from orchestrator.toolchains.rule_twin import Axes, RuleTwin
 from orchestrator.toolchains.vendor_rules import VendorRule
 from orchestrator.toolchains.vendors import rknn
+
+if TYPE_CHECKING:
+    import onnx
+
+    from orchestrator.calibration.table import CalibrationTable
 
 # Raised when the request, and so the artifact, may differ for the same inputs.
 RECIPE = 1
@@ -110,7 +112,7 @@ class Rknn1Toolchain:
         compiled = ", pre-compiled" if self._pre_compile else ""
         return (
             f"{PACKAGE} {self._version}{compiled}, onnx {installed('onnx')}, "
-            f"recipe {prepare.RECIPE}.{RECIPE}"
+            f"recipe {PREPARE}.{RECIPE}"
         )
 
     def missing(self) -> tuple[str, ...]:
@@ -130,6 +132,8 @@ class Rknn1Toolchain:
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`: runs the toolkit where it is."""
+        from orchestrator.graphs import edit
+
         proto = edit.load(quantized, "the file to convert")
         scheme = rknn_files.scheme_of(proto, self.name)
         wanted = rknn.require_target(self, conversion)

@@ -10,23 +10,22 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
-
-from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError, UserError
-from orchestrator.graphs import edit, prepare, stamp
-from orchestrator.graphs.describe import describe_proto
+from orchestrator.graphs.recipes import PREPARE, TWIN
 from orchestrator.graphs.scratch import scratch
 from orchestrator.installed import installed
-from orchestrator.toolchains import finish, twin, vendor_rules
+from orchestrator.toolchains import vendor_rules
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.descriptor import Descriptor
 from orchestrator.toolchains.process import converting, require_artifact, run_tool
 from orchestrator.toolchains.quantizing import manifest, require_allowed, require_offered
 from orchestrator.toolchains.rule_twin import Axes, RuleTwin
 from orchestrator.toolchains.vendor_rules import VendorRule
+
+if TYPE_CHECKING:
+    from orchestrator.calibration.table import CalibrationTable
 
 # Raised when what is handed to the tools may differ for the same inputs.
 RECIPE = 1
@@ -102,10 +101,7 @@ class TengineToolchain:
             for tool in (CONVERT, QUANTIZE):
                 digest.update((Path(self._bin_dir) / tool).read_bytes())
             tools = digest.hexdigest()[:12]
-        return (
-            f"tengine tools {tools}, onnx {installed('onnx')}, "
-            f"recipe {prepare.RECIPE}.{twin.RECIPE}.{RECIPE}"
-        )
+        return f"tengine tools {tools}, onnx {installed('onnx')}, recipe {PREPARE}.{TWIN}.{RECIPE}"
 
     def missing(self) -> tuple[str, ...]:
         """The tools that are not there."""
@@ -118,6 +114,10 @@ class TengineToolchain:
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`: float32 ONNX that carries its scale file."""
+        import onnx
+
+        from orchestrator.graphs import edit, prepare, stamp
+
         require_offered(self, scheme)
         if scheme.keep_float:
             raise UserError(
@@ -138,6 +138,10 @@ class TengineToolchain:
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`: runs the user's tools."""
+        from orchestrator.graphs import edit
+        from orchestrator.graphs.describe import describe_proto
+        from orchestrator.toolchains import finish
+
         proto = edit.load(quantized, "the file to convert")
         scales = next((p.value for p in proto.metadata_props if p.key == _SCALES), None)
         gone = self.missing()
@@ -233,6 +237,11 @@ def scale_file(prepared: bytes, table: CalibrationTable | None, scheme: Scheme) 
     Raises:
         UserError: no table, another model's, or a tensor's name has a space.
     """
+    import onnx
+
+    from orchestrator.graphs import prepare
+    from orchestrator.toolchains import twin
+
     if table is None:
         raise UserError(f"scheme '{scheme}' needs a calibration table, none was given")
     if table.model != prepare.fingerprint(prepared):

@@ -6,17 +6,19 @@ Engines are tied to a GPU and a TensorRT version, so nothing of the vendor's run
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from orchestrator.calibration.table import CalibrationTable
 from orchestrator.errors import ToolchainError
-from orchestrator.graphs import prepare, qdq
+from orchestrator.graphs.recipes import EMIT, FINISH, PREPARE, TENSORRT_IR, TENSORRT_OPSET
 from orchestrator.installed import installed
-from orchestrator.toolchains import emit, finish, tensorrt_rules
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.descriptor import Descriptor
 from orchestrator.toolchains.given import TWIN_FACTS
 from orchestrator.toolchains.quantizing import manifest, require_offered
 from orchestrator.toolchains.rule_twin import twin_facts
+
+if TYPE_CHECKING:
+    from orchestrator.calibration.table import CalibrationTable
 
 # What TensorRT runs in int8 between QDQ pairs. PRelu and BatchNormalization stay float.
 OPERATORS = ("Add", "AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "MaxPool")
@@ -53,8 +55,8 @@ class TensorRtToolchain:
         schemes=(("int8", "per-channel", "symmetric"),),
         float_types=("float32", "float16"),
         calibrators=("minmax", "percentile", "entropy"),
-        opset=tensorrt_rules.MAX_OPSET,
-        ir=tensorrt_rules.MAX_IR,
+        opset=TENSORRT_OPSET,
+        ir=TENSORRT_IR,
         built_on_board=True,
         refuses_qdq="",
     )
@@ -63,11 +65,14 @@ class TensorRtToolchain:
         """The packages and recipe versions that decide the bytes; not the board's TensorRT."""
         return (
             f"onnxruntime {installed('onnxruntime')}, onnx {installed('onnx')}, "
-            f"recipe {prepare.RECIPE}.{emit.RECIPE}.{finish.RECIPE}.{RECIPE}"
+            f"recipe {PREPARE}.{EMIT}.{FINISH}.{RECIPE}"
         )
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
+        from orchestrator.graphs import prepare, qdq
+        from orchestrator.toolchains import emit
+
         require_offered(self, scheme)
         if scheme.is_given:
             data = qdq.explicit(qdq.normal(model))
@@ -88,6 +93,8 @@ class TensorRtToolchain:
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`; refuses what breaks one of TensorRT's rules."""
+        from orchestrator.toolchains import finish, tensorrt_rules
+
         limits = self.capabilities
         data = finish.finish_onnx(quantized, opset=limits.opset, ir=limits.ir, exact_opset=True)
         broken = tensorrt_rules.violations(data)
