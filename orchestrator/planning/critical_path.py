@@ -11,11 +11,12 @@ from orchestrator.planning.graph import Graph, Step
 def ranks(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
     """Each step's own seconds and the longest of what waits for it: the way to the graph's end."""
     behind: dict[str, float] = {}
+    found = dict.fromkeys(graph.steps, 0.0)
     for step in reversed(graph.steps.values()):
-        own = seconds(step) + behind.get(step.id, 0.0)
+        own = found[step.id] = seconds(step) + behind.get(step.id, 0.0)
         for source in graph.sources(step.id):
             behind[source] = max(behind.get(source, 0.0), own)
-    return {s.id: seconds(s) + behind.get(s.id, 0.0) for s in graph.steps.values()}
+    return found
 
 
 def leads(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:

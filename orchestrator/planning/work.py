@@ -48,7 +48,7 @@ class Work:
             ValueError: it is not that.
         """
         words = text.split("|")
-        if len(words) != 5 or words[0] not in (*STAGE_FACTS, *BESIDE_STEPS):
+        if len(words) != 5 or not (words[0] in STAGE_FACTS or words[0] in BESIDE_STEPS):
             raise ValueError(f"no kind of work: {text!r}")
         return cls(*words)
 

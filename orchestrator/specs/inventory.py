@@ -137,12 +137,14 @@ def _check_providers(names: tuple[str, ...]) -> None:
         if name in names[:i]:
             raise wrong(f"{name!r} is defined twice")
         short = [full for full in _ORT_PROVIDERS if full.lower() == (name + _PROVIDER).lower()]
-        near = difflib.get_close_matches(name, _ORT_PROVIDERS, 1, 0.9)
         if short:
             raise wrong(
                 f"{name!r} is no execution provider of onnxruntime{nearest(short[0], short)}"
             )
-        if name not in _ORT_PROVIDERS and (near or not name.endswith(_PROVIDER)):
+        if name in _ORT_PROVIDERS:
+            continue
+        near = difflib.get_close_matches(name, _ORT_PROVIDERS, 1, 0.9)
+        if near or not name.endswith(_PROVIDER):
             raise wrong(
                 f"{name!r} is no execution provider of onnxruntime{nearest(name, _ORT_PROVIDERS)}"
             )

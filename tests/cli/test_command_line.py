@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import subprocess
@@ -175,6 +176,13 @@ def test_plan_of_an_impossible_row_says_why_and_ends_with_1(
     assert code == 1
     assert "impossible" in said
     assert "RV1126 cannot run int8 per-channel symmetric" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("words", [["plan"], ["plan", "--json"], ["plan", "--only", "nothing"]])
+def test_after_a_plan_garbage_is_looked_for_again(farm_here: FarmHere, words: list[str]) -> None:
+    assert gc.isenabled()
+    farm_here(*words)
+    assert gc.isenabled()
 
 
 def test_plan_for_programs(farm_here: FarmHere) -> None:

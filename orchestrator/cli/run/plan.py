@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -41,18 +43,32 @@ def plan(
         from orchestrator.cli.run.simulate import show
 
         return show(request, simulate, console)
-    planned = make_plan(request)
-    done = 0 if len(planned.possible) == len(planned.cells) and not planned.refusals() else 1
-    if as_json:
-        print(json.dumps(_plain(planned), indent=1))
-        return done
-    show_plan(console, planned, steps=steps)
+    with _all_stays():
+        planned = make_plan(request)
+        done = 0 if len(planned.possible) == len(planned.cells) and not planned.refusals() else 1
+        if as_json:
+            print(json.dumps(_plain(planned), indent=1))
+            return done
+        show_plan(console, planned, steps=steps)
     if predict:
         from orchestrator.cli.run.predict import show_predictions
 
         console.print()
         return show_predictions(request, console)
     return done
+
+
+@contextlib.contextmanager
+def _all_stays() -> Iterator[None]:
+    """Let Python look for no garbage: of what is planned and shown hardly anything becomes any, and
+    looking took a sixth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _plain(plan: Plan) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def fitted(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
 
     What still does not fit when every column that may go is gone is cut off with `…`.
     """
+    rows = [[_text(cell) for cell in row] for row in rows]
     shown = fitting_columns(columns, rows, width)
     texts = [[_text(row[i]) for i in shown] for row in rows]
     widths = _widths([columns[i] for i in shown], texts, width)
