@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -57,6 +58,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     if code == STOPPED:
         _flush()
         os._exit(code)  # threads that still compute would hold up the end
+    gc.freeze()  # or the end would look for garbage among all that was imported
     sys.exit(code)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,6 +38,8 @@ def check_writable(path: Path, option: str) -> None:
     Raises:
         UserError: it cannot be made or written into.
     """
+    import tempfile  # late: most commands write nothing
+
     check_place(path, option)
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)

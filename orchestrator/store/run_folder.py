@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ REMOTE = "remote.json"
 
 def new_name() -> str:
     """A name for a run that begins now; names sort by time."""
-    return time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
+    return time.strftime("%Y%m%d-%H%M%S-") + os.urandom(2).hex()
 
 
 def make_folder(folder: Path, request: Mapping[str, Any], *, latest: bool = True) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import cached_property
 from importlib import import_module
 from typing import Any
 
@@ -107,13 +108,13 @@ class Group(_Helped, click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in order of the alphabet; nothing is loaded."""
-        return sorted([*self.commands, *self._modules()])
+        return sorted([*self.commands, *self._modules])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command by its name; only its own module is loaded."""
         if cmd_name in self.commands:
             return self.commands[cmd_name]
-        module = self._modules().get(cmd_name)
+        module = self._modules.get(cmd_name)
         if module is None:
             return None
         found: click.Command = import_module(f"{self.package}.{module}").command
@@ -145,6 +146,7 @@ class Group(_Helped, click.Group):
             with formatter.section(section.value if several else "Commands"):
                 formatter.write_dl(by_section[section])
 
+    @cached_property
     def _modules(self) -> dict[str, str]:
         """Names of the package's modules, by the name of the command."""
         if not self.package:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.parsing.root import find_root
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _BOARD = re.compile(r"^\s*-\s*\{?\s*name:\s*([^\s,}#]+)", re.MULTILINE)
 
@@ -59,12 +62,16 @@ def rows_and_boards(ctx: click.Context) -> list[str]:
 
 def kinds(_: click.Context) -> list[str]:
     """Kinds of boards that farm knows."""
+    from pathlib import Path
+
     folder = Path(__file__).resolve().parents[2] / "kinds"
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def _place(ctx: click.Context, param: str, usual: str) -> Path:
     """What was typed for a parameter, else the usual file of the project."""
+    from pathlib import Path
+
     typed = ctx.params.get(param)
     if isinstance(typed, str) and typed != usual:
         return Path(typed).expanduser()

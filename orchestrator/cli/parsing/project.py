@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from orchestrator.cli.parsing.root import find_root
 from orchestrator.cli.parsing.types import Located
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MATRIX = "matrix.yaml"
 INVENTORY = "device_inventory.yaml"
@@ -52,6 +55,8 @@ def enter(ctx: click.Context) -> None:
     """Go to the project's folder when one stands below it; what was typed is meant from here."""
     where = ctx.ensure_object(Where)
     if wants_project(ctx):
+        from pathlib import Path
+
         here = Path.cwd()
         root = find_root(here)
         where.found = root is not None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # `.farm` alone is none: a board has its agent's files in a folder of that name.
 MARKS = ("matrix.yaml", "device_inventory.yaml", ".farm/store", "runs/latest")
