@@ -25,7 +25,7 @@ ZERO_NORM = 1e-12
 """A row whose norm is below this is no feature: an image never written, or a dead board."""
 
 _SLACK = 1.01  # norms of rounded templates exceed 1 by up to 2**-24; higher-order terms
-_CHUNK = 1024  # rows widened to float64 at a time
+_CHUNK = 256  # rows widened to float64 at a time; they stay in a processor's cache
 _EXTRA = 4  # roundings of the comparison itself
 
 

@@ -149,11 +149,13 @@ class FirstPass:
         for low in range(0, order.size, step):
             high = min(low + step, order.size)
             chosen = order[low:high]
-            quantized = quantize_tile(turned[chosen], padded(high - low))
+            tile_rows = rows[chosen]
+            turned_rows = tile_rows if turned is rows else turned[chosen]
+            quantized = quantize_tile(turned_rows, padded(high - low))
             mine = np.flatnonzero((own_place >= low) & (own_place < high))
             mine = mine[np.argsort(own_probe[mine], kind="stable")]
             tile = _Tile(
-                rows[chosen],
+                tile_rows,
                 quantized,
                 self._product.prepare(quantized.values),
                 own_probe[mine],

@@ -63,6 +63,20 @@ def test_the_bound_holds_for_every_pair(dim, outliers):
     assert ((true - estimate) > 0.05 * slack[:, None]).any()  # and is no empty promise
 
 
+@pytest.mark.parametrize("dim", [3, 96, 512])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_tile_drops_is_no_more_than_it_says(dim, seed):
+    rows = unit(700, dim, seed, outliers=seed % 2 == 1)
+    if seed == 3:  # the largest lies exactly on a step, the others just beside one
+        rows[:, 0] = rows[0, 0] = np.abs(rows).max()
+        rows[1:, 1:] = np.rint(rows[1:, 1:] * 64 / rows[0, 0]) * rows[0, 0] / 64
+    tile = quantize_tile(rows, 700)
+    assert np.abs(tile.values.astype(int)).max() == 64
+    dropped = rows.astype(np.float64) - tile.values.astype(np.float64) * tile.scale
+    true = np.sqrt((dropped**2).sum(axis=1)).max()
+    assert true <= tile.error <= true * 1.001 + 2.0**-23
+
+
 @pytest.mark.parametrize("dim", [1, 31, 128, 512])
 def test_the_integer_product_is_exact_on_this_machine(dim):
     assert is_exact(OnnxruntimeProduct(), dim)
