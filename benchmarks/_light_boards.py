@@ -33,9 +33,10 @@ entries:
 
 def _yield_to_the_host() -> None:
     """Boards have processors of their own: on this host they take what farm and Ray leave."""
+    lower = os.getpriority(os.PRIO_PROCESS, 0) + 10
     for task in Path("/proc/self/task").iterdir():
         for server in (task / "children").read_text().split():
-            os.setpriority(os.PRIO_PROCESS, int(server), 10)
+            os.setpriority(os.PRIO_PROCESS, int(server), lower)
 
 
 @contextmanager
