@@ -211,7 +211,7 @@ class Terminal:
         return "\n".join(line.rstrip() for line in screen.display).rstrip()
 
 
-_STEPS = re.compile(r"(\d+) of (\d+) steps")
+_STEPS = re.compile(r"([\d,]+) of [\d,]+ steps")
 
 
 def shown_steps(frames: Sequence[tuple[float, str]]) -> list[tuple[float, int]]:
@@ -220,5 +220,5 @@ def shown_steps(frames: Sequence[tuple[float, str]]) -> list[tuple[float, int]]:
     for at, text in frames:
         told = _STEPS.findall(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
         if told:
-            found.append((at, int(told[-1][0])))
+            found.append((at, int(told[-1].replace(",", ""))))
     return found
