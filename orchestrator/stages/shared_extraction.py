@@ -26,6 +26,8 @@ FIRST = 16
 LEAST_S, LEAST = 0.4, 4
 """Pieces are no shorter, since each costs a round trip, and whole multiples of `LEAST` rows."""
 LONGEST_S, LONGEST_ALONE_S = 10.0, 20.0
+REST_S = 2.5
+"""A board that nobody has helped takes the rest at once when it needs no longer for it."""
 CANARY = 16
 BEGINS_S = 10.0
 """Seconds that a board which is to help waits for the leader to begin."""
@@ -102,6 +104,8 @@ class Shares:
         working = {*self._out, board}
         known = [self._rates[name] for name in working if name in self._rates]
         paces = sum(known) + (len(working) - len(known)) * rate
+        if {*self._rates, *working} == {board} and self.left <= rate * REST_S:
+            return self.left
         fair = self.left * rate / paces / 1.5
         size = min(fair, rate * (LONGEST_S if len(working) > 1 else LONGEST_ALONE_S))
         return max(LEAST, int(max(size, rate * LEAST_S)) // LEAST * LEAST)

@@ -16,6 +16,7 @@ from orchestrator.stages.shared_extraction import (
     FIRST,
     LEAST,
     LEAST_S,
+    REST_S,
     Extractions,
     SharedExtraction,
     Shares,
@@ -78,6 +79,19 @@ def test_a_board_alone_gets_few_long_pieces() -> None:
     assert sum(sizes) == 5000
     assert sizes[:2] == [FIRST, 2000]  # 20 s
     assert len(sizes) < 15
+
+
+@given(st.integers(5, 500), st.integers(1, 5000))
+def test_a_board_that_nobody_helped_takes_a_short_rest_at_once(rate: int, rows: int) -> None:
+    now = 0.0
+    shares = Shares([(0, rows)], clock=lambda: now)
+    left = rows
+    while (piece := shares.take("a")) is not None:
+        before, left = left, left - (piece[1] - piece[0])
+        known = before < rows  # its first piece is short: its pace is not known yet
+        assert not known or before > rate * REST_S or left == 0
+        now += (piece[1] - piece[0]) / rate
+        shares.done("a")
 
 
 def test_a_faster_board_makes_more() -> None:
