@@ -8,7 +8,7 @@ from typing import Any, Dict
 from .. import VERSION, runtimes
 from ..measurement.telemetry import Telemetry, drivers
 from ..protocol.wire import PROTOCOL
-from . import gpu, identity, libraries
+from . import gpu, identity, libraries, processor
 from .files import read_text
 
 
@@ -24,7 +24,7 @@ def describe(telemetry: Telemetry, root: str = "/") -> Dict[str, Any]:
         "python": platform.python_version(),
         "hostname": socket.gethostname(),
         "machine": platform.machine(),
-        "cpu": _cpu(root),
+        "cpu": processor.name(root),
         "cores": _cores(),
         "memory_bytes": telemetry.memory("MemTotal") or 0,
         "os": _os(root),
@@ -37,23 +37,6 @@ def describe(telemetry: Telemetry, root: str = "/") -> Dict[str, Any]:
         "runtimes": runtimes.available(),
         "telemetry": telemetry.sample(),
     }
-
-
-def _cpu(root: str) -> str:
-    names: Dict[str, str] = {}
-    for line in read_text(os.path.join(root, "proc/cpuinfo"), 1 << 16).splitlines():
-        key, _, value = line.partition(":")
-        names.setdefault(key.strip(), value.strip())
-    for key in ("model name", "Model", "Hardware", "Processor", "cpu model"):
-        if names.get(key):
-            return names[key][:200]
-    if names.get("CPU part"):
-        return "%s CPU implementer %s part %s" % (
-            platform.machine(),
-            names.get("CPU implementer", "?"),
-            names["CPU part"],
-        )
-    return platform.machine()
 
 
 def _cores() -> int:

@@ -166,6 +166,19 @@ def _module(name: str) -> Any:
         )
 
 
+def probe(name: str, load: bool = False) -> Optional[Dict[str, Any]]:
+    """A runtime that is installed here: `version`, and `providers` where known; None without it.
+
+    Args:
+        load: import it to know more; slow, and not for the session's own process.
+
+    Raises:
+        AgentError: `board`, this Python cannot run it, or there is none of that name.
+    """
+    found: Optional[Dict[str, Any]] = _module(name).probe(load)
+    return found
+
+
 def available(load: bool = False) -> Dict[str, Dict[str, Any]]:
     """The runtimes that are installed here: `version`, and `providers` where known.
 
@@ -176,7 +189,7 @@ def available(load: bool = False) -> Dict[str, Dict[str, Any]]:
     for name in names():
         facts: Optional[Dict[str, Any]]
         try:
-            facts = _module(name).probe(load)
+            facts = probe(name, load)
         except AgentError as error:
             facts = {"version": "", "problem": error.message}
         if facts is not None:

@@ -16,6 +16,7 @@ from orchestrator.planning.evidence import Evidence
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.paces import Observation
 from orchestrator.planning.work import Work
+from orchestrator.preflight.this_host import still_true
 from orchestrator.specs.inventory import Board
 
 OF_A_KIND, OF_ALL = 8, 2000
@@ -26,8 +27,8 @@ class FactsFile:
     """What boards said of themselves when last met, by the entry that describes them.
 
     A board whose entry changed is a stranger again, and so is a virtual machine whose agent did
-    not yet tell what executes it. Whatever is read here is verified when the board is next
-    connected.
+    not yet tell what executes it, and a board that this computer executes when this computer is
+    another than it was. Whatever else is read here is verified when the board is next connected.
     """
 
     def __init__(self, state: Path) -> None:
@@ -41,7 +42,11 @@ class FactsFile:
             for name, board in boards.items()
             if _entry(board) in known
         }
-        return {name: facts for name, facts in found.items() if not _tells_too_little(facts)}
+        return {
+            name: facts
+            for name, facts in found.items()
+            if not _tells_too_little(facts) and still_true(boards[name], facts)
+        }
 
     def save(self, board: Board, facts: BoardFacts) -> None:
         """Remember a board."""

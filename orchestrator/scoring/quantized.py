@@ -160,8 +160,8 @@ def _dropped(found: Float32) -> float:
     D squares errs by at most ``(D + 2) u`` of itself (Higham, section 4.2). ``|x|`` is 1 but for
     ``turn_error``; what float32 cannot hold of tiny squares is below the constant's last digit.
     """
-    squares = np.einsum("ij,ij->i", found, found).max()
-    norm = math.sqrt(float(squares)) * (1 + (found.shape[1] + 8) * 2.0**-24)
+    squares = float(np.einsum("ij,ij->i", found, found).max())
+    norm: float = math.sqrt(squares) * (1 + (found.shape[1] + 8) * 2.0**-24)
     return norm + 1.02 * 2.0**-24
 
 

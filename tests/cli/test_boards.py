@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 
 from orchestrator.fleet.boards.addressing import address_of
 from orchestrator.fleet.boards.board import BoardLink
 from orchestrator.fleet.emulated.boards import EmulatedFleet, ensure_key
 from orchestrator.fleet.transport.known_keys import HostKey
+from orchestrator.planning.facts import BoardFacts
+from orchestrator.preflight.caches import FactsFile
 from orchestrator.specs.inventory import load_inventory
 from orchestrator.specs.transports import SshTransportSpec
 from orchestrator.store.fleet_log import FleetLog
@@ -86,6 +89,14 @@ def test_a_board_that_proves_itself_is_ready(farm: Farm, tmp_path: Path) -> None
         code, out, _ = farm("list")
         assert name in out
         assert "ready" in out
+        # What it said before counts no more: a run that has all in the store would not ask.
+        (board,) = load_inventory(Path("device_inventory.yaml")).boards
+        facts = FactsFile(Path(".farm"))
+        facts.save(board, BoardFacts("x86_64", "another", "3.6", {"onnxruntime": "0.1"}))
+        assert farm("check", name)[0] == 0
+        known = facts.load({name: board})[name]
+        assert known.runtimes["onnxruntime"] == onnxruntime.__version__
+        assert known.cpu != "another"
         # A second board of that name is refused before anything is connected.
         code, _, err = farm(*adding(sshd, key, "--kind", "host-cpu"))
         assert code == 2

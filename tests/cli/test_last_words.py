@@ -97,7 +97,8 @@ def test_only_a_complete_run_is_called_cached() -> None:
     assert "cached" not in " ".join(last_words(state, "r", 1))
     state.results["a"] = None  # type: ignore[assignment]
     assert last_words(state, "r", 0, cached=True) == [
-        "complete: 1 of 1 row; all of it was in the store (cached): nothing was run"
+        "complete: 1 of 1 row; all of it was in the store (cached): nothing was run, "
+        "no board was asked"
     ]
     assert last_words(state, "r", 0) == ["complete: 1 of 1 row"]
 

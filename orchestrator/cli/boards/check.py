@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +14,8 @@ from orchestrator.errors import FarmError
 from orchestrator.fleet.boards.board import Address
 from orchestrator.fleet.boards.health import Health, check
 from orchestrator.fleet.boards.person import person
+from orchestrator.planning.facts import board_facts
+from orchestrator.preflight.caches import FactsFile
 from orchestrator.specs.inventory import Board, Inventory
 from orchestrator.toolchains import toolchain, toolchain_names
 
@@ -49,6 +52,9 @@ def _check_once(places: Places, asked: Sequence[str], *, as_json: bool) -> int:
             for board, future in checks:
                 found[board.name] = health = future.result()
                 fleet.log.append(health.entry(board, person()))
+                if health.facts is not None:  # the next plan is for the board as it is now
+                    facts = board_facts(dataclasses.asdict(health.facts))
+                    FactsFile(places.state).save(board, facts)
                 if not as_json:
                     for line in health_lines(board, health):
                         say(line)

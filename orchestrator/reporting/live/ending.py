@@ -7,7 +7,7 @@ from orchestrator.reporting.live.state import RunState
 from orchestrator.reporting.tables.causes import NOT_FINISHED, causes, names_of
 from orchestrator.store.run_folder import LOG
 
-CACHED = "all of it was in the store (cached): nothing was run"
+CACHED = "all of it was in the store (cached): nothing was run, no board was asked"
 
 
 def last_words(

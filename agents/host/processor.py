@@ -1,0 +1,25 @@
+"""What the processor calls itself."""
+
+import os
+import platform
+from typing import Dict
+
+from .files import read_text
+
+
+def name(root: str = "/") -> str:
+    """The model name; of an ARM processor without one, what names its design."""
+    names: Dict[str, str] = {}
+    for line in read_text(os.path.join(root, "proc/cpuinfo"), 1 << 16).splitlines():
+        key, _, value = line.partition(":")
+        names.setdefault(key.strip(), value.strip())
+    for key in ("model name", "Model", "Hardware", "Processor", "cpu model"):
+        if names.get(key):
+            return names[key][:200]
+    if names.get("CPU part"):
+        return "%s CPU implementer %s part %s" % (
+            platform.machine(),
+            names.get("CPU implementer", "?"),
+            names["CPU part"],
+        )
+    return platform.machine()
