@@ -129,9 +129,9 @@ def test_what_never_ran_on_hardware_is_said_of_everything_there_is() -> None:
             rf"^\| `{re.escape(name)}` \|.*\| (never|every run.*) \|$", page, re.MULTILINE
         )
     assert set(hardware.RAN) <= set(load_kinds())
-    say = f"say in {hardware.__file__} what executes each in the tests"
-    assert set(hardware.SUBSTITUTES) == set(inventory_runtimes()), say
-    assert set(hardware.TOOLS) == set(built_in_toolchains()), say
+    say = f"of {hardware.__file__}: say what executes each in the tests"
+    assert set(hardware.SUBSTITUTES) == set(inventory_runtimes()), f"SUBSTITUTES {say}"
+    assert set(hardware.TOOLS) == set(built_in_toolchains()), f"TOOLS {say}"
     for file in re.findall(r"`(tests/[^`]+)`", page):
         assert (ROOT / file).exists(), file
     import orchestrator.toolchains.vendors as vendors

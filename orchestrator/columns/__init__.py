@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from orchestrator.columns import optional
+from orchestrator.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.columns.base import Column, Part
@@ -46,5 +47,11 @@ def _parts(column: Column, results: Sequence[CellResult]) -> tuple[Part, ...]:
 
 
 def _column(name: str) -> Column:
-    column: Column = import_module(f"{optional.__name__}.{name}").COLUMN
+    module = import_module(f"{optional.__name__}.{name}")
+    column: Column | None = getattr(module, "COLUMN", None)
+    if column is None:
+        raise UserError(
+            f"{module.__file__}: no COLUMN in it",
+            "every file there is a column: CONTRIBUTING.md, Add a column",
+        )
     return column

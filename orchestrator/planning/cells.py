@@ -410,8 +410,8 @@ def _impossible(
     toolchain = encoder.toolchain
     if can is None and encoder.twin:
         return (
-            f"{board.name} is emulated, and farm has no twin of {toolchain!r} to run there; "
-            "`toolchain: onnxruntime` runs a plain QDQ file instead"
+            f"the board {board.name} is emulated, and farm has no twin of {toolchain!r} to run "
+            "there; `toolchain: onnxruntime` runs a plain QDQ file instead"
         )
     if can is None:
         return (

@@ -108,6 +108,22 @@ def test_rockchips_two_generations_are_never_taken_for_each_other():
     assert kinds["rv1126b"].accepts(Quantization(dtype="float16"))
 
 
+def test_no_two_kinds_claim_one_board() -> None:
+    claimed: dict[str, list[str]] = {}
+    for name, kind in load_kinds().items():
+        for pattern in kind.signatures.device_tree:
+            claimed.setdefault(pattern, []).append(f"{name}.yaml")
+    twice = {pattern: files for pattern, files in claimed.items() if len(files) > 1}
+    assert twice == {}, "signatures: device_tree: a board of one kind would be taken for the other"
+
+
+def test_every_kind_has_a_target_that_its_toolchain_knows() -> None:
+    for name, kind in load_kinds().items():
+        targets = toolchain(kind.toolchain).capabilities.targets
+        if targets:
+            assert kind.target in targets, f"{name}.yaml: target: one of {', '.join(targets)}"
+
+
 def kinds_scheme(dtype: str) -> Quantization:
     return Quantization.model_validate(f"{dtype} per-tensor asymmetric")
 

@@ -114,8 +114,8 @@ def page() -> str:
     kinds = sorted(load_kinds().values(), key=lambda kind: (kind.name in RAN, kind.name))
     return f"""# What never ran on real hardware
 No vendor's board was at hand when farm was written. This page says what ran in each one's place. It
-is generated from farm's kinds of boards, and a test compares it with the code: a new kind, runtime
-or toolchain fails the tests until it has a line here.
+is generated from farm's kinds of boards, and a test compares it with the code: a new runtime or
+toolchain fails the tests until it has a line here.
 
 If you ran farm on one of these boards, please report what worked and what did not.
 

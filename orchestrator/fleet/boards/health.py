@@ -254,7 +254,7 @@ def prove(board: Board, link: BoardLink, runtime: str, facts: AgentFacts) -> Pro
     if installed.problem:
         return Proof(runtime=runtime, proved=False, version=version, reason=installed.problem)
     if not runtime_of(runtime).takes_onnx:
-        reason = "it takes only files of its vendor's converter; none is at hand to prove it with"
+        reason = "it takes only files of its own toolchain; none is at hand to prove it with"
         return Proof(runtime=runtime, proved=False, tried=False, version=version, reason=reason)
     what = smoke_test.artifact(runtime, board.runtime_for(runtime).to_options())
     try:
