@@ -33,10 +33,9 @@ entries:
 
 def _yield_to_the_host() -> None:
     """Boards have processors of their own: on this host they take what farm and Ray leave."""
-    lower = os.getpriority(os.PRIO_PROCESS, 0) + 10
     for task in Path("/proc/self/task").iterdir():
         for server in (task / "children").read_text().split():
-            os.setpriority(os.PRIO_PROCESS, int(server), lower)
+            os.sched_setscheduler(int(server), os.SCHED_IDLE, os.sched_param(0))
 
 
 @contextmanager
