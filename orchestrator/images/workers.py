@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 PROCESSES = 2
+NICENESS = 15
+"""As of Ray's workers: else Ray and the boards would start later, behind images that can wait."""
 
 
 class Rendering:
@@ -55,6 +58,7 @@ def _prepare() -> None:
     """In a process that makes images, before its first."""
     # Ctrl-C reaches it too: it ends at once, without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.nice(NICENESS)
     import numpy  # noqa: F401  (a limit counts for what is loaded)
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 

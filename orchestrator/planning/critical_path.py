@@ -22,12 +22,19 @@ def ranks(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
 def leads(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
     """Seconds of work on the head before a step lets a board begin; infinite where it does not.
 
-    0 for steps on boards.
+    0 for steps on boards. Boards need the images of all roles, so these count alike, however many
+    they are: the probes' come first then, which have the longest way behind them, and which a
+    board is measured with. A measurement that had to wait for them behind the gallery's would find
+    others extracting where it has to be alone.
     """
     found: dict[str, float] = {}
+    feeding: set[str] = set()
     for step in reversed(graph.steps.values()):
         own = 0.0 if step.facts.on_board else seconds(step) + found.get(step.id, math.inf)
         found[step.id] = own
         for source in graph.sources(step.id):
             found[source] = min(found.get(source, math.inf), own)
-    return found
+            if step.facts.on_board and graph.steps[source].facts.takes_turns:
+                feeding.add(source)
+    longest = max((found[source] for source in feeding), default=0.0)
+    return found | dict.fromkeys(feeding, longest)

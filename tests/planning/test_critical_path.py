@@ -1,0 +1,46 @@
+"""What comes first of the steps that could start."""
+
+from __future__ import annotations
+
+from orchestrator.planning.critical_path import leads, ranks
+from orchestrator.planning.graph import Graph, Step
+
+
+def seconds(step: Step) -> float:
+    return step.units / 100
+
+
+def graph(gallery: int, probes: int) -> Graph:
+    """A row of one board: its file from a calibration, its images of two roles."""
+    on = {"pool": ("b",), "board": "b"}
+    steps = [
+        Step("images/gallery", "images", units=gallery),
+        Step("images/calibration", "images", units=20),
+        Step("images/probe", "images", units=probes),
+        Step("calibrate", "calibrate", {"i": "images/calibration"}, units=20),
+        Step("quantize", "quantize", {"t": "calibrate"}),
+        Step("deploy", "deploy", {"a": "quantize"}, **on),  # type: ignore[arg-type]
+    ]
+    steps.append(Step("measure", "measure", {"i": "images/probe"}, ("deploy",), units=50, **on))  # type: ignore[arg-type]
+    for role, count in (("gallery", gallery), ("probe", probes)):
+        fed = {"images": f"images/{role}"}
+        steps.append(Step(f"extract/{role}", "extract", fed, ("deploy",), units=count, **on))  # type: ignore[arg-type]
+    steps.append(Step("score", "score", {"g": "extract/gallery", "p": "extract/probe"}))
+    return Graph({step.id: step for step in steps}, {})
+
+
+def test_calibration_comes_first_then_the_probes_that_a_board_is_measured_with() -> None:
+    for gallery, probes in ((300, 400), (400, 410)):
+        row = graph(gallery, probes)
+        lead, rank = leads(row, seconds), ranks(row, seconds)
+        assert lead["images/gallery"] == lead["images/probe"] == probes / 100
+        images = [step for step in row.steps if step.startswith("images/")]
+        images.sort(key=lambda step: (lead[step], -rank[step]))
+        assert images == ["images/calibration", "images/probe", "images/gallery"]
+
+
+def test_a_step_that_lets_no_board_begin_comes_last() -> None:
+    lead = leads(graph(300, 400), seconds)
+    assert lead["score"] == float("inf")
+    assert lead["measure"] == lead["extract/gallery"] == 0.0
+    assert lead["quantize"] < lead["calibrate"] < lead["images/calibration"]
