@@ -15,7 +15,7 @@ def name(root: str = "/") -> str:
         names.setdefault(key.strip(), value.strip())
     for key in ("model name", "Model", "Hardware", "Processor", "cpu model"):
         if names.get(key):
-            return names[key][:200]
+            return names[key][:200] + _numbers(names)
     if names.get("CPU part"):
         return "%s CPU implementer %s part %s" % (
             platform.machine(),
@@ -23,3 +23,16 @@ def name(root: str = "/") -> str:
             names["CPU part"],
         )
     return platform.machine()
+
+
+def _numbers(names: Dict[str, str]) -> str:
+    """CPUID's numbers, where a virtual machine may hide the model.
+
+    "AMD EPYC" or "Intel(R) Xeon(R) CPU @ 2.20GHz" are processors of several generations, for which
+    onnxruntime has other kernels: neither time nor features of one are those of another.
+    """
+    if "hypervisor" not in names.get("flags", "").split():
+        return ""
+    if not (names.get("cpu family") and names.get("model")):
+        return ""
+    return " (family %s, model %s)" % (names["cpu family"], names["model"])
