@@ -110,6 +110,7 @@ class Driver:
             self._reporter.emit(Note(level=level, message=text))
         self._waits.report_ray()
         self._background.submit(self._await_ray)
+        threading.Thread(target=self._await_stop, name="stop", daemon=True).start()
         self._upkeep.send_plan()
         while not self._stop.is_set():
             self._upkeep.look()
@@ -132,6 +133,10 @@ class Driver:
         with contextlib.suppress(FarmError):  # it is raised by what needs Ray
             self._ray.wait(self._stop)
         self._background.post(lambda: None)  # what waits for it starts at once
+
+    def _await_stop(self) -> None:
+        self._stop.wait()
+        self._background.post(lambda: None)  # Ctrl-C is not to wait for the next look
 
     def _note_bug(self, error: BaseException) -> None:
         self._bug = True

@@ -55,6 +55,7 @@ def test_a_virtual_machine_of_before_is_asked_again(
         ("kind: host-cpu, transport: local, python: /opt/other/bin/python3", False),
         ("kind: khadas-vim3, transport: {emulated: {machine: aarch64}}", False),
         ("kind: khadas-vim3, transport: {ssh: {host: h}}", False),
+        ("kind: rk3588, transport: simulator", False),  # in its toolkit's own environment
     ],
 )
 def test_a_board_that_this_computer_executes_is_held_against_it(
