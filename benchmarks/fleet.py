@@ -196,22 +196,22 @@ def show(figures: dict[str, Any], count: int) -> list[str]:
     f = figures
     print(f"{count} boards, {f['rows']} rows, exit code {f['exit_code']}")
     print(
-        f"start to first measurement {f['first_measurement_s']:.1f} s (goal {FIRST_S:.0f}); "
+        f"start to first measurement {f['first_measurement_s']:.1f} s (goal {FIRST_S:g}); "
         f"planned after {f['plan_and_start_s']:.1f} s; makespan {f['makespan_s']:.1f} s, the "
         f"command {f['command_s']:.1f} s"
     )
-    print(f"host's memory {f['memory_mb']:.0f} MB (goal {MEMORY_MB:.0f}), at its peak:")
+    print(f"host's memory {f['memory_mb']:.0f} MB (goal {MEMORY_MB:g}), at its peak:")
     for kind, (number, threads, memory) in f["memory_by_kind_mb"].items():
         print(f"  {kind}: {memory} MB in {number} processes with {threads} threads")
     print(f"boards' servers and agents: {f['boards_memory_mb']:.0f} MB at their peak")
     print("CPU seconds: " + ", ".join(f"{k} {v:.1f}" for k, v in f["cpu_s"].items()))
     print(
         f"console: {f['frames']} frames, {f['frame_gap_p95_s']:.2f} s apart (p95; longest "
-        f"{f['frame_gap_max_s']:.2f}, goal {FRAME_S:.0f}); what they say is "
+        f"{f['frame_gap_max_s']:.2f}, goal {FRAME_S:g}); what they say is "
         f"{f['frame_age_p95_s']:.2f} s old (p95; oldest {f['frame_age_max_s']:.2f})"
     )
     if "prompt_s" in f:
-        print(f"Ctrl-C to prompt: {f['prompt_s']:.2f} s (goal {PROMPT_S:.0f})")
+        print(f"Ctrl-C to prompt: {f['prompt_s']:.2f} s (goal {PROMPT_S:g})")
     print(
         f"{f['boards_worked']} boards worked; first work after {f['board_first_work_median_s']:.1f}"
         f" s (median), {f['board_first_work_max_s']:.1f} s (last); a connected board stood "
