@@ -67,6 +67,8 @@ class SharedClocks:
 
     def clock(self, boards: Iterable[str]) -> Clock | None:
         """The clock of a step on these boards; None where they are slowed down differently."""
+        if not self._of_domain:
+            return self.clocks[0]
         found = {self._of_domain.get(self._domains[board]) for board in boards}
         if len(found) > 1:
             return None

@@ -6,11 +6,13 @@ each other down as in a run (`planning/sharing.py`).
 
 from __future__ import annotations
 
+import gc
 import heapq
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from orchestrator.errors import BoardError
 from orchestrator.planning.critical_path import leads, ranks
@@ -30,8 +32,7 @@ LEAST_HELP = 64
 """Images left below which no other board joins an extraction."""
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """A board (empty: the head) worked on a step from `start` to `stop`, virtual seconds."""
 
     step: str
@@ -90,6 +91,7 @@ class _Running:
 
 
 _FAR = float("inf")
+_LOOK = m.Look()
 
 
 class _NoLimits:
@@ -104,6 +106,7 @@ class _Simulator:
     def __init__(
         self,
         graph: Graph,
+        lean: Graph,
         domains: Mapping[str, str],
         seconds: Callable[[Step, str], float],
         head_slots: int,
@@ -129,7 +132,7 @@ class _Simulator:
         lead = leads(graph, lambda step: seconds(step, step.board))
         rank = ranks(graph, lambda step: seconds(step, step.board))
         if begun is None:
-            self._graph = _without_deploys(graph)
+            self._graph = lean
             _bind(self._graph)
         else:
             self._graph = graph
@@ -165,7 +168,7 @@ class _Simulator:
         """Until nothing runs and nothing can start."""
         self._look()
         while self._running:
-            end, clock = min((self._next(clock), clock.order) for clock in self._sharing.clocks)
+            end, clock = min([(self._next(clock), clock.order) for clock in self._sharing.clocks])
             if self._deaths and self._deaths[-1][0] < end:
                 at, board = self._deaths.pop()
                 self.now = max(self.now, at)
@@ -197,7 +200,7 @@ class _Simulator:
     # -- the core ------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        while self._handle(m.Look()):
+        while self._handle(_LOOK):
             pass
 
     def _handle(self, event: m.Event) -> bool:
@@ -307,7 +310,7 @@ def pool_name(pool: tuple[str, ...]) -> str:
 
 
 def _without_deploys(graph: Graph) -> Graph:
-    """Steps as copies; what waits for a deploy waits for its inputs instead."""
+    """What waits for a deploy waits for its inputs instead. Steps of pools are copies."""
     steps: dict[str, Step] = {}
     for step in graph.steps.values():
         if step.facts.prepares_board:
@@ -316,7 +319,9 @@ def _without_deploys(graph: Graph) -> Graph:
         for source in step.after:
             deploy = graph.steps[source].facts.prepares_board
             after += graph.sources(source) if deploy else [source]
-        steps[step.id] = replace(step, after=tuple(after))
+        if after or len(step.pool) > 1:
+            step = replace(step, after=tuple(after))
+        steps[step.id] = step
     return Graph(steps, graph.targets)
 
 
@@ -340,7 +345,7 @@ def lower_bound(
     domains: Mapping[str, str],
     processors: Mapping[str, int],
 ) -> tuple[float, str]:
-    """The shortest that any schedule can be, and what makes it so."""
+    """The shortest that any schedule of a graph without deploys can be, and what makes it so."""
 
     def least(step: Step) -> float:
         if not step.pool:
@@ -348,10 +353,9 @@ def lower_bound(
         paces = [1 / max(1e-9, seconds(step, name)) for name in step.pool]
         return 1 / (sum(paces) if wanted_helpers(step, lambda *_: True) else max(paces))
 
-    steps = _without_deploys(graph).steps
-    path = max(ranks(graph, lambda s: least(s) if s.id in steps else 0.0).values(), default=0.0)
+    path = max(ranks(graph, least).values(), default=0.0)
     work: dict[tuple[str, ...], float] = defaultdict(float)
-    for step in steps.values():
+    for step in graph.steps.values():
         names = step.pool or ("",)
         work[step.pool] += min(seconds(step, name) for name in names)
     loads = [
@@ -359,7 +363,7 @@ def lower_bound(
         for pool, total in work.items()
     ]
     shared: dict[str, float] = defaultdict(float)
-    for step in steps.values():
+    for step in graph.steps.values():
         inside = {domains.get(name, HEAD_DOMAIN if not name else "") for name in step.pool or ("",)}
         if len(inside) == 1 and (domain := inside.pop()) in processors:
             least_s = min(seconds(step, name) for name in step.pool or ("",))
@@ -396,7 +400,15 @@ def simulate(
     """
     cores = processors or {}
     dead = deaths or {}
-    simulator = _Simulator(graph, domains, seconds, head_slots, dead, jitter, seed, cores, begun)
-    simulator.run()
-    bound = lower_bound(graph, seconds, head_slots, domains, cores)
-    return simulator.result(*bound)
+    collects = gc.isenabled()
+    gc.disable()  # what is created lives until the end: to look for garbage would be a fifth of it
+    try:
+        lean = _without_deploys(graph)
+        simulator = _Simulator(
+            graph, lean, domains, seconds, head_slots, dead, jitter, seed, cores, begun
+        )
+        simulator.run()
+        return simulator.result(*lower_bound(lean, seconds, head_slots, domains, cores))
+    finally:
+        if collects:
+            gc.enable()

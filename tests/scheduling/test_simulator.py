@@ -237,6 +237,7 @@ def everything(
     busy: object,
     connected: Callable[[str], bool],
     slots: int,
+    room: int,
 ) -> list[Candidate]:
     """All that is ready, in the plan's order: `front` and the rest."""
     found = [ready._steps[s] for s in sorted(ready.since, key=ready.position.__getitem__)]

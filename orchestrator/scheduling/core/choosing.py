@@ -13,8 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from orchestrator.planning.graph import HEAD_DOMAIN
 from orchestrator.planning.stage_facts import STAGE_FACTS, StageFacts
@@ -22,7 +21,7 @@ from orchestrator.planning.stage_facts import STAGE_FACTS, StageFacts
 _PLACE = {name: place for place, name in enumerate(STAGE_FACTS)}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Candidate:
     """A step as the choice sees it.
 
@@ -35,6 +34,9 @@ class Candidate:
         rank: seconds from this step's start to the end of what waits for it, at the least: of
             equals, the head of the critical path comes first.
         helps: whether it is a board that would help with another board's step.
+        facts: what is known of its stage.
+        extracts_here: whether it extracts on the head's processors.
+        order: what comes first is smallest.
     """
 
     id: str
@@ -46,22 +48,15 @@ class Candidate:
     lead: float = 0.0
     rank: float = 0.0
     helps: bool = False
+    facts: StageFacts = field(init=False)
+    extracts_here: bool = field(init=False)
+    order: tuple[bool, float, float, float, int, int] = field(init=False)
 
-    @cached_property
-    def facts(self) -> StageFacts:
-        """What is known of its stage."""
-        return STAGE_FACTS[self.stage]
-
-    @cached_property
-    def extracts_here(self) -> bool:
-        """Whether it extracts on the head's processors."""
-        return self.facts.shares_processors and self.domain == HEAD_DOMAIN
-
-    @cached_property
-    def order(self) -> tuple[bool, float, float, float, int, int]:
-        """What comes first is smallest."""
+    def __post_init__(self) -> None:
+        self.facts = STAGE_FACTS[self.stage]
+        self.extracts_here = self.facts.shares_processors and self.domain == HEAD_DOMAIN
         place = _PLACE[self.stage]
-        return (self.helps, -self.priority, self.lead, -self.rank, place, -self.units)
+        self.order = (self.helps, -self.priority, self.lead, -self.rank, place, -self.units)
 
 
 class Load:
@@ -118,8 +113,10 @@ def choose(
         to_come: extractions on the head's processors that wait, ready or not.
     """
     waiting = sorted(ready, key=_order)
+    if not waiting:
+        return []
     # The last ones share: of three on two processors, one would else be left to itself at the end.
-    own = sum(step.extracts_here and not step.helps for step in waiting)
+    own = len([step for step in waiting if step.extracts_here and not step.helps])
     left = running.led + max(to_come, own)
     at_a_time = max(head_slots, left) if left < 2 * head_slots else head_slots
     chosen: list[Candidate] = []

@@ -69,16 +69,21 @@ class HeadQueue:
     """Ready steps of the head, the first to start in front.
 
     A step that leaves stays in its heap until it comes to the front: its token no longer counts.
+    What can keep one step from being chosen keeps all of its heap.
     """
 
     def __init__(self) -> None:
         self._tokens: dict[str, int] = {}  # which entry of a heap still counts
-        self._heaps: tuple[list[Any], list[Any]] = ([], [])  # those that yield to measuring, others
+        self._yield: list[Any] = []  # to measuring
+        self._take_turns: list[Any] = []
+        self._others: list[Any] = []
 
     def join(self, step: Step, rank: tuple[Any, ...]) -> None:
         """A step is ready; the lowest rank is in front, and no two have the same."""
         token = self._tokens[step.id] = self._tokens.get(step.id, 0) + 1
-        heapq.heappush(self._heaps[0 if step.facts.yields else 1], (rank, token, step.id))
+        facts = step.facts
+        other = self._take_turns if facts.takes_turns else self._others
+        heapq.heappush(self._yield if facts.yields else other, (rank, token, step.id))
 
     def leave(self, step_id: str) -> None:
         """A step is not ready any more, if it was."""
@@ -91,18 +96,29 @@ class HeadQueue:
         Args:
             allowed: asked in the order of the queue, once each.
         """
-        for heap in self._heaps:
-            looked_at: list[Any] = []
-            most = len(found) + slots
-            while heap and len(found) < most:
-                entry = heapq.heappop(heap)
-                step_id = entry[-1]
-                if self._tokens.get(step_id) == entry[-2]:
-                    looked_at.append(entry)
-                    if allowed(step_id):
-                        found.append(step_id)
-            for entry in looked_at:
-                heapq.heappush(heap, entry)
+        if slots > 0:
+            self._add(self._yield, found, allowed, slots)
+            self._add(self._take_turns, found, allowed, 1)
+            self._add(self._others, found, allowed, slots)
+
+    def _add(
+        self, heap: list[Any], found: list[str], allowed: Callable[[str], bool], slots: int
+    ) -> None:
+        looked_at: list[Any] = []
+        most = len(found) + slots
+        while heap:
+            entry = heap[0]
+            step_id = entry[-1]
+            if self._tokens[step_id] != entry[-2]:
+                heapq.heappop(heap)
+                continue
+            if allowed(step_id):
+                found.append(step_id)
+                if len(found) == most:
+                    break
+            looked_at.append(heapq.heappop(heap))
+        for entry in looked_at:
+            heapq.heappush(heap, entry)
 
 
 class Candidates:
@@ -232,6 +248,8 @@ class Ready:
 
     def near_pooled(self) -> list[Step]:
         """All such steps that several boards can do, in the plan's order."""
+        if not self._near_pooled:
+            return []
         found = sorted(self._near_pooled, key=self.position.__getitem__)
         return [self._steps[step_id] for step_id in found]
 
@@ -241,13 +259,14 @@ class Ready:
         busy: Callable[[str], bool],
         connected: Callable[[str], bool],
         slots: int,
+        room: int,
     ) -> list[Candidate]:
         """The candidates that may be chosen, in the plan's order.
 
         Args:
             allowed: whether a ready step may start now.
             busy, connected: of boards.
-            slots: steps on the head at a time.
+            slots: steps on the head at a time; `room`: how many more of them may start.
         """
         self._open -= {name for name in self._open if busy(name) and name not in self._shared}
         found = [
@@ -257,7 +276,7 @@ class Ready:
             for step_id in self._lines[name]
             if allowed(step_id)
         ]
-        self._head.add_to(found, allowed, slots)
+        self._head.add_to(found, allowed, room)
         taken = set(self._open)
 
         def in_turn(step_id: str) -> bool:
@@ -270,7 +289,8 @@ class Ready:
 
         self._turns.add_to(found, in_turn, 2 * slots)
         found.sort(key=self.position.__getitem__)
-        return [self.candidate(self._steps[step_id]) for step_id in found]
+        steps, candidate = self._steps, self._candidates.of
+        return [candidate(steps[step_id]) for step_id in found]
 
     def candidate(self, step: Step) -> Candidate:
         """A step as `choose` sees it."""
@@ -280,10 +300,15 @@ class Ready:
         return step.board in self.upcoming.boards and step.facts.shares_processors
 
     def _update(self, step_id: str, now: float) -> None:
-        waiting, step = self._states[step_id] is StepState.WAITING, self._steps[step_id]
+        step = self._steps[step_id]
         self.upcoming.note(step)
-        ready = waiting and self.sources.are_there(step_id)
-        near = waiting and self.sources.are_near(step_id) and step.facts.executes
+        waiting = self._states[step_id] is StepState.WAITING
+        if not waiting or not self.sources.are_near(step_id):
+            if step_id in self._filed:
+                self._leave(step_id)
+            return
+        ready = self.sources.are_there(step_id)
+        near = step.facts.executes
         if step_id in self._filed and not (ready or near):
             self._leave(step_id)
             return

@@ -42,7 +42,7 @@ from orchestrator.scheduling.core.steps import Steps
 from orchestrator.scheduling.core.underway import helper_id
 from orchestrator.scheduling.core.waiting import Reasons
 
-_BOARD_NEWS = (PlanChanged, Failed, HelpEnded, ConnectFailed, Unfit, RecoveryFailed)
+_BOARD_NEWS = {PlanChanged, Failed, HelpEnded, ConnectFailed, Unfit, RecoveryFailed}
 """After these a board may be of no use to a step that waits for it."""
 
 
@@ -98,7 +98,7 @@ class Scheduler:
             InvalidTransition: the event does not fit what happened before.
         """
         helped = isinstance(event, HelpEnded) and event.failure is None
-        if isinstance(event, _BOARD_NEWS) and not helped:
+        if type(event) in _BOARD_NEWS and not helped:
             self._recheck = True
         out = self._handlers[type(event)](event, now)
         for each in out:
@@ -199,6 +199,7 @@ class Scheduler:
             underway.busy,
             self.boards.open,
             self._slots,
+            self._slots - underway.load.on_head,
         )
         helpers = {candidate.id: (step, candidate) for step, candidate in self._helpers(ready)}
         candidates = [*ready, *(candidate for _, candidate in helpers.values())]

@@ -93,10 +93,13 @@ class States(Generic[S]):
                 f"not legal (legal: {legal}); its story: {self.story(name)}"
             )
         self._states[name] = to
-        story = self._stories.setdefault(name, [])
-        story.append((to, why))
-        if len(story) > STORY_LENGTH:
-            del story[0]
+        story = self._stories.get(name)
+        if story is None:
+            self._stories[name] = [(to, why)]
+        else:
+            story.append((to, why))
+            if len(story) > STORY_LENGTH:
+                del story[0]
         return before
 
     def story(self, name: str) -> str:
