@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.events import ExecutedBy
-from orchestrator.planning.stage_facts import STAGE_FACTS, StageFacts
+from orchestrator.planning.stage_facts import SHARED_FROM, STAGE_FACTS, StageFacts
 
 HEAD_DOMAIN = "this-host"
 
@@ -52,6 +52,11 @@ class Step:
     def facts(self) -> StageFacts:
         """What is known of its stage."""
         return STAGE_FACTS[self.stage]
+
+    @property
+    def divisible(self) -> bool:
+        """Whether several boards may divide it, and it is worth that."""
+        return self.facts.shared and self.units >= SHARED_FROM
 
 
 @dataclass(frozen=True)

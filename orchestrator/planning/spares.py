@@ -12,7 +12,6 @@ from collections.abc import Hashable, Iterable, Mapping
 from orchestrator.hashing import digest
 from orchestrator.planning.facts import runtime_options
 from orchestrator.planning.graph import HEAD_DOMAIN, Step
-from orchestrator.planning.stage_facts import SHARED_FROM
 from orchestrator.specs.inventory import Board
 
 ON_THIS_HOST = ("twin", "emulated")
@@ -28,7 +27,7 @@ def spares(steps: Iterable[Step], boards: Mapping[str, Board]) -> dict[str, tupl
     found: dict[str, tuple[str, ...]] = {}
     for step in steps:
         board = boards.get(step.board)
-        if board is None or not step.facts.shared or step.units < SHARED_FROM:
+        if board is None or not step.divisible:
             continue
         if step.executed_by not in ON_THIS_HOST or not _plays_here(board):
             continue

@@ -17,11 +17,10 @@ from typing import NamedTuple
 from orchestrator.errors import BoardError
 from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
+from orchestrator.planning.lower_bound import lower_bound, pool_name
 from orchestrator.planning.resolving import Resolution
 from orchestrator.planning.shared_clocks import Clock, SharedClocks
-from orchestrator.planning.sharing import wanted
 from orchestrator.scheduling.core import messages as m
-from orchestrator.scheduling.core.pools import wanted_helpers
 from orchestrator.scheduling.core.scheduler import Scheduler
 from orchestrator.scheduling.core.states import StepState
 
@@ -302,13 +301,6 @@ class _Simulator:
             self._handle(m.Failed(step, failure))
 
 
-def pool_name(pool: tuple[str, ...]) -> str:
-    """A pool in a word: its boards, shortened."""
-    if len(pool) < 2:
-        return "".join(pool)
-    return f"{pool[0]} and {len(pool) - 1} more"
-
-
 def _without_deploys(graph: Graph) -> Graph:
     """What waits for a deploy waits for its inputs instead. Steps of pools are copies."""
     steps: dict[str, Step] = {}
@@ -336,40 +328,6 @@ def _bind(graph: Graph) -> None:
                 encoders[encoder] = step.pool[turns[step.pool] % len(step.pool)]
                 turns[step.pool] += 1
             step.board = encoders[encoder]
-
-
-def lower_bound(
-    graph: Graph,
-    seconds: Callable[[Step, str], float],
-    head_slots: int,
-    domains: Mapping[str, str],
-    processors: Mapping[str, int],
-) -> tuple[float, str]:
-    """The shortest that any schedule of a graph without deploys can be, and what makes it so."""
-
-    def least(step: Step) -> float:
-        if not step.pool:
-            return seconds(step, "")
-        paces = [1 / max(1e-9, seconds(step, name)) for name in step.pool]
-        return 1 / (sum(paces) if wanted_helpers(step, lambda *_: True) else max(paces))
-
-    path = max(ranks(graph, least).values(), default=0.0)
-    work: dict[tuple[str, ...], float] = defaultdict(float)
-    for step in graph.steps.values():
-        names = step.pool or ("",)
-        work[step.pool] += min(seconds(step, name) for name in names)
-    loads = [
-        (total / (len(pool) or head_slots), f"the work of {pool_name(pool) or 'this machine'}")
-        for pool, total in work.items()
-    ]
-    shared: dict[str, float] = defaultdict(float)
-    for step in graph.steps.values():
-        inside = {domains.get(name, HEAD_DOMAIN if not name else "") for name in step.pool or ("",)}
-        if len(inside) == 1 and (domain := inside.pop()) in processors:
-            least_s = min(seconds(step, name) for name in step.pool or ("",))
-            shared[domain] += wanted(step.stage, processors[domain]) * least_s
-    loads += [(work / processors[d], f"the processors of {d}") for d, work in shared.items()]
-    return max([(path, "the critical path"), *loads])
 
 
 def simulate(

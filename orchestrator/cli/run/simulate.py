@@ -14,11 +14,12 @@ from rich.table import Table
 from orchestrator.counting import counted
 from orchestrator.errors import UserError
 from orchestrator.planning.graph import Graph
+from orchestrator.planning.lower_bound import pool_name
 from orchestrator.preflight.planner import graph_with
 from orchestrator.reporting.durations import between, duration
 from orchestrator.request import Request
 from orchestrator.scheduling.forecast import expected_of
-from orchestrator.scheduling.simulator import Simulation, pool_name
+from orchestrator.scheduling.simulator import Simulation
 from orchestrator.specs.inventory import Board, load_inventory
 from orchestrator.specs.kinds import load_kinds
 from orchestrator.specs.yamlfile import nearest

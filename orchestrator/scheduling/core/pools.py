@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from orchestrator.planning.graph import Step
-from orchestrator.planning.stage_facts import SHARED_FROM
 from orchestrator.scheduling.core.boards import BoardTable
 from orchestrator.scheduling.core.steps import Steps
 
@@ -63,7 +62,7 @@ def wanted_helpers(
     step: Step, usable: Callable[[Step, str], bool], spares: Sequence[str] = ()
 ) -> list[str]:
     """Boards that may help with a step, besides the one that leads it: its pool's come first."""
-    if not step.facts.shared or step.units < SHARED_FROM:
+    if not step.divisible:
         return []
     names = dict.fromkeys((*step.pool, *spares))
     return [name for name in names if name != step.board and usable(step, name)]
