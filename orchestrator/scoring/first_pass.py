@@ -19,12 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.scoring.blas import run_jobs, single_threaded_blas
-from orchestrator.scoring.exact import Float32, Float64, error32, pair_scores
-from orchestrator.scoring.integer_product import Int32, IntegerProduct
+from orchestrator.scoring.exact import Float32, Float64, pair_scores
+from orchestrator.scoring.integer_product import Int32, IntegerProduct, Multiply
 from orchestrator.scoring.quantized import (
-    QuantizedProbes,
+    SEGMENT,
+    Extents,
     QuantizedTile,
+    Slack,
     Turn,
+    estimate_error,
+    measure,
+    padded,
     quantize_probes,
     quantize_tile,
     score_slack,
@@ -33,16 +38,14 @@ from orchestrator.scoring.scan import MatePairs, places, settle_best
 from orchestrator.scoring.templates import Templates
 
 SHELF = 8192
-"""Templates loaded at a time, then cut into tiles of like largest value."""
-
-SEGMENT = 256
-"""Templates looked at together: the highest of each segment tells whether to look at all."""
+"""Templates looked at together, then cut into tiles of like largest value."""
 
 SURVIVORS = 0.02
 """Share of a tile's pairs above which it is done in single precision."""
 
+_MANY = 0.1  # share of a shelf's unit rows after which all are computed: together they cost less
 _NEVER = np.iinfo(np.int32).min
-_PAIRS = 4096
+_PAIRS = 256
 _SAMPLE = 1024
 
 
@@ -57,14 +60,66 @@ class _Scratch:
 
 
 @dataclass(frozen=True)
-class _Tile:
-    """Templates of a shelf: their unit rows, and the same as integers behind ``multiply``."""
+class _Block:
+    """Some probes: where they are, their unit rows, and the same as integers in ``multiply``."""
 
-    rows: Float32
+    part: slice
+    unit: Float32
+    scale: Float64
+    slack: Slack
+    multiply: Multiply
+
+
+class _Shelf:
+    """Templates ``start`` to ``stop``: their rows as they are, and their unit rows where asked for.
+
+    Attributes:
+        rows: float32 ``(n, D)``, safe to be measured in float32.
+        turned: the same after ``turn``.
+        extents: of ``turned``.
+    """
+
+    def __init__(self, templates: Templates, turn: Turn, start: int, stop: int) -> None:
+        self._templates = templates
+        self._start = start
+        self.rows = templates.directions(start, stop)
+        self.turned, self.extents = self._measured(turn)
+        if not self.extents.safe:  # unit rows are, and a row that has none is refused by name
+            self.rows = templates.load(start, stop)
+            self.turned, self.extents = self._measured(turn)
+        self._unit = np.empty(self.rows.shape, np.float32)
+        self._known = np.zeros(len(self.rows), bool)
+        self._computed = 0
+
+    def _measured(self, turn: Turn) -> tuple[Float32, Extents]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            turned = turn(self.rows)
+        return turned, measure(turned)
+
+    def unit(self, index: NDArray[np.intp]) -> Float32:
+        """Unit rows of chosen templates, float32 ``(len(index), D)``; each is computed once."""
+        missing = index[~self._known[index]]
+        if missing.size:
+            wanted = np.unique(missing)
+            self._computed += wanted.size
+            if self._computed > _MANY * len(self._known):
+                self._unit = self._templates.load(self._start, self._start + len(self._known))
+                self._known[:] = True
+            else:
+                self._unit[wanted] = self._templates.take(self._start + wanted)
+                self._known[wanted] = True
+        return self._unit[index]
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Templates of a shelf: which, and the same as integers."""
+
+    shelf: _Shelf
+    chosen: NDArray[np.intp]
     quantized: QuantizedTile
-    multiply: Callable[[NDArray[np.uint8], Int32], None]
     own_probe: NDArray[np.intp]
-    own_column: NDArray[np.intp]
+    own_place: NDArray[np.intp]
 
 
 class FirstPass:
@@ -95,7 +150,7 @@ class FirstPass:
         self._tile = tile
         self._block = block
         self._turn = Turn(probes[:_SAMPLE])
-        self._quantized: QuantizedProbes
+        self._blocks: list[_Block] = []
         # Only prunes, so two workers may race for it: a lost update costs time, never a result.
         self._known = np.full(len(probes), -np.inf, np.float32)
 
@@ -122,10 +177,19 @@ class FirstPass:
                 progress(done)
 
         with single_threaded_blas():
-            self._quantized = quantize_probes(self._probes, self._turn)
+            starts = range(0, len(self._probes), self._block)
+            self._blocks = [self._prepared(start) for start in starts]
             run_jobs(self._shelves(workers), work, workers, report)
         best = np.maximum.reduce([result.impostor for result in results])
         return best, sum(result.given_up for result in results)
+
+    def _prepared(self, start: int) -> _Block:
+        """The block of probes that begins at ``start``."""
+        part = slice(start, min(start + self._block, len(self._probes)))
+        unit = self._probes[part]
+        small = quantize_probes(unit, self._turn, self._product.limit)
+        multiply = self._product.prepare(small.values)
+        return _Block(part, unit, small.scale, score_slack(small), multiply)
 
     def _shelves(self, workers: int) -> list[tuple[int, int]]:
         """Equal shelves, as many as every worker gets alike."""
@@ -135,10 +199,9 @@ class FirstPass:
         return [(a, b) for a, b in pairwise(edges) if a < b]
 
     def _one_shelf(self, scratch: _Scratch, start: int, stop: int) -> None:
-        rows = self._templates.load(start, stop)
-        turned = self._turn(rows)
-        peak = np.maximum(turned.max(axis=1), -turned.min(axis=1))
-        order = np.argsort(peak, kind="stable")
+        shelf = _Shelf(self._templates, self._turn, start, stop)
+        extents = shelf.extents
+        order = np.argsort(extents.inverse * extents.peak, kind="stable")
         column = np.empty(order.size, np.intp)
         column[order] = np.arange(order.size)
         first, last = np.searchsorted(self._own.templates, [start, stop])
@@ -147,113 +210,106 @@ class FirstPass:
         tiles = -(-order.size // self._tile)
         step = min(self._tile, padded(-(-order.size // tiles)))  # nearly equal, whole segments
         for low in range(0, order.size, step):
-            high = min(low + step, order.size)
-            chosen = order[low:high]
-            tile_rows = rows[chosen]
-            turned_rows = tile_rows if turned is rows else turned[chosen]
-            quantized = quantize_tile(turned_rows, padded(high - low))
-            mine = np.flatnonzero((own_place >= low) & (own_place < high))
+            chosen = order[low : low + step]
+            mine = np.flatnonzero((own_place >= low) & (own_place < low + chosen.size))
             mine = mine[np.argsort(own_probe[mine], kind="stable")]
-            tile = _Tile(
-                tile_rows,
-                quantized,
-                self._product.prepare(quantized.values),
-                own_probe[mine],
-                own_place[mine] - low,
-            )
-            for begin in range(0, len(self._probes), self._block):
-                self._one_product(scratch, tile, begin, min(begin + self._block, len(self._probes)))
+            quantized = quantize_tile(shelf.turned, extents, chosen)
+            tile = _Tile(shelf, chosen, quantized, own_probe[mine], own_place[mine] - low)
+            for block in self._blocks:
+                self._one_product(scratch, tile, block)
 
-    def _one_product(self, scratch: _Scratch, tile: _Tile, low: int, high: int) -> None:
-        part = slice(low, high)
-        shape = (high - low, len(tile.quantized.values))
+    def _one_product(self, scratch: _Scratch, tile: _Tile, block: _Block) -> None:
+        part = block.part
+        shape = (len(tile.quantized.values), len(block.unit))
         scores = scratch.integers[: shape[0] * shape[1]].reshape(shape)
-        tile.multiply(self._quantized.values[part], scores)
-        mine = slice(*np.searchsorted(tile.own_probe, [low, high]))
-        own = (tile.own_probe[mine] - low, tile.own_column[mine])
+        block.multiply(tile.quantized.values, scores)
+        mine = slice(*np.searchsorted(tile.own_probe, [part.start, part.stop]))
+        own = (tile.own_place[mine], tile.own_probe[mine] - part.start)
         scores[own] = _NEVER
-        scores[:, len(tile.rows) :] = _NEVER
+        scores[tile.chosen.size :] = _NEVER
         best = np.maximum(scratch.impostor[part], self._known[part])
-        if self._settle(tile, self._probes[part], scores, best, part):
-            self._in_single_precision(scratch, tile, self._probes[part], own, best)
+        if _settle(tile, block, scores, best):
+            self._in_single_precision(scratch, tile, block, own, best)
         np.maximum(scratch.impostor[part], best, out=scratch.impostor[part])
         np.maximum(self._known[part], best, out=self._known[part])
-
-    def _settle(
-        self, tile: _Tile, probes: Float32, scores: Int32, best: Float32, part: slice
-    ) -> bool:
-        """Raise ``best`` by what the integers leave possible; True when that is too much."""
-        unit = self._quantized.scale[part] * tile.quantized.scale
-        slack = score_slack(self._quantized, tile.quantized, part)
-        pieces = scores.reshape(-1, SEGMENT)
-        tops = pieces.max(axis=1).reshape(len(probes), -1)
-        top = tops.max(axis=1)
-        # Where the estimate beats the best, settling that pair first rules out most others.
-        likely = np.flatnonzero((unit * top > best) & (top > _NEVER))
-        if likely.size:
-            segment = tops[likely].argmax(axis=1)
-            piece = likely * tops.shape[1] + segment
-            column = segment * SEGMENT + pieces[piece].argmax(axis=1)
-            raised = pair_scores(probes[likely], tile.rows[column])
-            best[likely] = np.maximum(best[likely], raised)
-            scores[likely, column] = _NEVER
-        limit = np.maximum(_limits(best, slack, unit), _NEVER + 1)
-        piece = np.flatnonzero(tops >= limit[:, None])
-        if piece.size == 0:
-            return False
-        row, segment = np.divmod(piece, tops.shape[1])
-        place, within = places(pieces[piece] >= limit[row, None])
-        if place.size > SURVIVORS * scores.size:
-            return True
-        if place.size:
-            _refine(probes, tile.rows, row[place], segment[place] * SEGMENT + within, best)
-        return False
 
     def _in_single_precision(
         self,
         scratch: _Scratch,
         tile: _Tile,
-        probes: Float32,
+        block: _Block,
         own: tuple[NDArray[np.intp], NDArray[np.intp]],
         best: Float32,
     ) -> None:
         scratch.given_up += 1
         if scratch.floats.size == 0:
             scratch.floats = np.empty(self._block * self._tile, np.float32)
-        shape = (len(probes), len(tile.rows))
+        rows = tile.shelf.unit(tile.chosen)
+        shape = (len(block.unit), len(rows))
         scores = scratch.floats[: shape[0] * shape[1]].reshape(shape)
-        np.matmul(probes, tile.rows.T, out=scores)
-        scores[own] = -np.inf
-        settle_best(probes, tile.rows, scores, scores.max(axis=1), best)
+        np.matmul(block.unit, rows.T, out=scores)
+        scores[own[::-1]] = -np.inf
+        settle_best(block.unit, rows, scores, scores.max(axis=1), best)
 
 
-def padded(count: int) -> int:
-    """Templates of a tile, filled up to whole segments."""
-    return -(-count // SEGMENT) * SEGMENT
+def _settle(tile: _Tile, block: _Block, scores: Int32, best: Float32) -> bool:
+    """Raise ``best`` by what the integers leave possible; True when that is too much."""
+    scale = tile.quantized.scale
+    pieces = scores.reshape(scale.size, SEGMENT, -1)
+    estimate = pieces.max(axis=1) * scale[:, None]
+    floor = best.astype(np.float64)
+    # Where the estimate beats the best, that pair alone rules out most others.
+    top = estimate.max(axis=0)
+    likely = np.flatnonzero((top * block.scale > floor) & (top > _NEVER * scale.min()))
+    if likely.size:
+        segment = estimate[:, likely].argmax(axis=0)
+        column = segment * SEGMENT + pieces[segment, :, likely].argmax(axis=1)
+        about, slack = _about(block.unit, tile.shelf, likely, tile.chosen[column])
+        floor[likely] = np.maximum(floor[likely], about - slack)
+    least = (floor - block.slack.of(tile.quantized)) / block.scale
+    segment, probe = places(estimate >= least)
+    if probe.size == 0:
+        return False
+    limit = _limits(least[segment, probe], scale[segment])
+    piece, within = places(pieces[segment, :, probe] >= limit[:, None])
+    if piece.size > SURVIVORS * scores.size:
+        return True
+    if piece.size:
+        chosen = tile.chosen[segment[piece] * SEGMENT + within]
+        _refine(block.unit, tile.shelf, probe[piece], chosen, floor, best)
+    return False
 
 
-def _limits(best: Float32, slack: Float64, unit: Float64) -> Int32:
-    """The least integer score whose bound could exceed ``best``, rounded down, int32 ``(p,)``."""
-    limit = np.floor((best.astype(np.float64) - slack) / unit - 1e-6)
-    return np.clip(limit, _NEVER, np.iinfo(np.int32).max).astype(np.int32)
+def _limits(least: Float64, scale: Float64) -> Int32:
+    """The least integer score whose bound could exceed the best, rounded down, int32 ``(n,)``."""
+    limit = np.floor(least / scale - 1e-6)
+    return np.clip(limit, _NEVER + 1, np.iinfo(np.int32).max).astype(np.int32)
+
+
+def _about(
+    probes: Float32, shelf: _Shelf, row: NDArray[np.intp], column: NDArray[np.intp]
+) -> tuple[Float64, float]:
+    """Scores of the pairs ``(row, column)`` from single precision, and what they err by at most."""
+    dots = np.empty(row.size, np.float32)
+    for start in range(0, row.size, _PAIRS):
+        part = slice(start, start + _PAIRS)
+        np.vecdot(probes[row[part]], shelf.rows[column[part]], out=dots[part])
+    return dots * shelf.extents.inverse[column], estimate_error(probes.shape[1])
 
 
 def _refine(
     probes: Float32,
-    rows: Float32,
+    shelf: _Shelf,
     row: NDArray[np.intp],
     column: NDArray[np.intp],
+    floor: Float64,
     best: Float32,
 ) -> None:
-    """Raise ``best`` by the pairs ``(row, column)``: single precision first, then as defined."""
-    slack = np.float32(error32(probes.shape[1]))
-    about = np.empty(row.size, np.float32)
-    for start in range(0, row.size, _PAIRS):
-        part = slice(start, start + _PAIRS)
-        np.einsum("ij,ij->i", probes[row[part]], rows[column[part]], out=about[part])
-    floor = best.copy()
+    """Raise ``best`` by the pairs ``(row, column)``; each probe's best is ``floor`` at least."""
+    about, slack = _about(probes, shelf, row, column)
     np.maximum.at(floor, row, about - slack)
     keep = np.flatnonzero((about + slack >= floor[row]) & (about + slack > best[row]))
     for start in range(0, keep.size, _PAIRS):
         chosen = keep[start : start + _PAIRS]
-        np.maximum.at(best, row[chosen], pair_scores(probes[row[chosen]], rows[column[chosen]]))
+        exact = pair_scores(probes[row[chosen]], shelf.unit(column[chosen]))
+        np.maximum.at(best, row[chosen], exact)

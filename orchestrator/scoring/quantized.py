@@ -1,4 +1,4 @@
-"""Unit rows as small integers, with a proved bound of what that costs.
+"""Directions of rows as small integers, with a proved bound of what that costs.
 
 Rows are turned by a fixed orthogonal matrix first: it keeps every score and spreads a few large
 values over all places, so that a common scale fits. The turn is two Hadamard products (one over
@@ -13,12 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.scoring.exact import Float32, Float64
-from orchestrator.scoring.integer_product import WEIGHT_LIMIT, ZERO, Int8, Uint8
+from orchestrator.scoring.exact import Float32, Float64, error32
+from orchestrator.scoring.integer_product import ZERO, Int8, Uint8
 
-_PROBE_LIMIT = 127
+SEGMENT = 64
+"""Templates of one scale; the highest score of each segment tells whether to look at all."""
+
+_TEMPLATE_LIMIT = 127
 _CHUNK = 1024
-_FEW = 256  # rows that stay in a processor's cache
+_FEW = 256  # rows that stay in a processor's cache, whole segments
 _ROUNDING = 1e-9  # of the float64 norms below
 
 
@@ -85,32 +88,32 @@ class Turn:
 
 @dataclass(frozen=True)
 class QuantizedProbes:
-    """Turned probes as ``scale * (values - 128)``, one scale a probe.
+    """Turned probes as ``scale * values``, one scale a probe.
 
     Attributes:
-        values: uint8 ``(P, D)``.
+        values: int8 ``(P, D)``.
         scale: float64 ``(P,)``.
-        length: norm of ``scale * (values - 128)``, float64 ``(P,)``.
+        length: norm of ``scale * values``, float64 ``(P,)``.
         error: norm of what quantization dropped, float64 ``(P,)``.
     """
 
-    values: Uint8
+    values: Int8
     scale: Float64
     length: Float64
     error: Float64
 
 
-def quantize_probes(unit: Float32, turn: Turn) -> QuantizedProbes:
-    """Quantize unit rows, float32 ``(P, D)``."""
+def quantize_probes(unit: Float32, turn: Turn, limit: int) -> QuantizedProbes:
+    """Quantize unit rows, float32 ``(P, D)``, into integers within +-``limit``."""
     count = len(unit)
-    values = np.empty(unit.shape, np.uint8)
+    values = np.empty(unit.shape, np.int8)
     scale, length, error = np.empty(count), np.empty(count), np.empty(count)
     for start in range(0, count, _CHUNK):
         part = slice(start, start + _CHUNK)
         turned = turn(unit[part]).astype(np.float64)
-        scale[part] = np.abs(turned).max(axis=1) / _PROBE_LIMIT
+        scale[part] = np.abs(turned).max(axis=1) / limit
         whole = np.rint(turned / scale[part, None])
-        values[part] = (whole + ZERO).astype(np.uint8)
+        values[part] = whole.astype(np.int8)
         whole *= scale[part, None]
         length[part] = _norms(whole)
         error[part] = _norms(turned - whole)
@@ -118,51 +121,120 @@ def quantize_probes(unit: Float32, turn: Turn) -> QuantizedProbes:
 
 
 @dataclass(frozen=True)
-class QuantizedTile:
-    """Turned templates as ``scale * values``, one scale for all.
+class Extents:
+    """How long rows are, about, and how far they reach.
 
     Attributes:
-        values: int8 ``(size, D)`` within +-64; rows beyond the templates are 0.
-        scale: the common scale.
-        error: the largest norm, over the templates, of what quantization dropped.
+        inverse: 1 / norm within ``inverse_error``, float64 ``(n,)``.
+        peak: largest absolute value, float32 ``(n,)``.
+        safe: whether float32 holds the squares of all rows well: none is zero, not finite, or
+            so small or large that its squares are lost.
     """
 
-    values: Int8
-    scale: float
-    error: float
+    inverse: Float64
+    peak: Float32
+    safe: bool
 
 
-def quantize_tile(turned: Float32, size: int) -> QuantizedTile:
-    """Quantize turned templates, float32 ``(t, D)``, into ``size`` rows.
+_SAFE_SQUARES = 1e-18, 1e30
 
-    The bound is best when their largest values are alike. All is float32; `_dropped` bounds what
-    that rounds.
+
+def inverse_error(dim: int) -> float:
+    """Relative bound of ``Extents.inverse``: a sum of D squares errs by D * 2**-24 of itself."""
+    return 0.51 * (dim + 4) * 2.0**-24
+
+
+def measure(rows: Float32) -> Extents:
+    """Lengths and peaks of rows, float32 ``(n, D)``, from one reading of them."""
+    count = len(rows)
+    squares, peak = np.empty(count, np.float32), np.empty(count, np.float32)
+    for start in range(0, count, _FEW):
+        few = rows[start : start + _FEW]
+        part = slice(start, start + len(few))
+        with np.errstate(over="ignore", invalid="ignore"):  # such rows are not safe
+            np.vecdot(few, few, out=squares[part])
+            np.maximum(few.max(axis=1), -few.min(axis=1), out=peak[part])
+    low, high = _SAFE_SQUARES
+    safe = bool(((squares >= low) & (squares <= high)).all())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse: Float64 = 1 / np.sqrt(squares.astype(np.float64))
+    return Extents(inverse, peak, safe)
+
+
+@dataclass(frozen=True)
+class QuantizedTile:
+    """Turned directions of templates as ``scale * (values - 128)``, one scale a segment.
+
+    Attributes:
+        values: uint8 ``(size, D)``; rows beyond the templates stand for 0.
+        scale: float64 ``(size / SEGMENT,)``.
+        error: the largest norm, over the templates of a segment, of what quantization dropped,
+            float64 ``(size / SEGMENT,)``.
     """
-    scale = np.abs(turned).max() / np.float32(WEIGHT_LIMIT)
-    values = np.zeros((size, turned.shape[1]), np.int8)
-    worst = 0.0
-    for start in range(0, len(turned), _FEW):
-        rows = turned[start : start + _FEW]
-        whole = rows / scale  # the largest exceeds 64 by its rounding, which `rint` takes away
-        np.rint(whole, out=whole)
-        values[start : start + len(rows)] = whole
-        whole *= scale
-        np.subtract(rows, whole, out=whole)
-        worst = max(worst, _dropped(whole))
-    return QuantizedTile(values, float(scale), worst)
+
+    values: Uint8
+    scale: Float64
+    error: Float64
 
 
-def _dropped(found: Float32) -> float:
-    """The largest norm of ``x - q s``, from what float32 makes of it for turned unit rows ``x``.
+def padded(count: int) -> int:
+    """Templates of a tile, filled up to whole segments."""
+    return -(-count // SEGMENT) * SEGMENT
 
-    With u = 2**-24, the product ``q s`` errs by at most ``u |q s|`` and the difference by
-    ``u |x - q s|`` more, each value on its own, so the norm by ``u (|x| + 3 |x - q s|)``; a sum of
-    D squares errs by at most ``(D + 2) u`` of itself (Higham, section 4.2). ``|x|`` is 1 but for
-    ``turn_error``; what float32 cannot hold of tiny squares is below the constant's last digit.
+
+def quantize_tile(turned: Float32, extents: Extents, chosen: NDArray[np.intp]) -> QuantizedTile:
+    """Quantize the directions of chosen rows of ``turned``, float32 ``(n, D)``.
+
+    The rows need no unit length: it only enters the factor that makes integers of them. The bound
+    is best when neighbours' largest values are alike.
+
+    Args:
+        turned: safe rows after ``Turn``.
+        extents: of ``turned``.
+        chosen: ``(t,)``.
     """
-    squares = float(np.einsum("ij,ij->i", found, found).max())
-    norm: float = math.sqrt(squares) * (1 + (found.shape[1] + 8) * 2.0**-24)
-    return norm + 1.02 * 2.0**-24
+    count, dim = chosen.size, turned.shape[1]
+    size = padded(count)
+    inverse = extents.inverse[chosen]
+    starts = np.arange(0, count, SEGMENT)
+    scale = np.maximum.reduceat(inverse * extents.peak[chosen], starts) / _TEMPLATE_LIMIT
+    factor = (inverse / np.repeat(scale, SEGMENT)[:count]).astype(np.float32)[:, None]
+    values = np.full((size, dim), ZERO, np.uint8)
+    squares = np.empty(count, np.float32)
+    buffers = np.empty((2, min(_FEW, count), dim), np.float32)
+    for start in range(0, count, _FEW):
+        part = slice(start, min(start + _FEW, count))
+        scaled, whole = buffers[:, : part.stop - start]
+        np.take(turned, chosen[part], axis=0, out=scaled, mode="clip")
+        scaled *= factor[part]
+        np.rint(scaled, out=whole)
+        scaled -= whole
+        np.vecdot(scaled, scaled, out=squares[part])
+        whole += ZERO
+        np.copyto(values[part], whole, casting="unsafe")
+    dropped = np.maximum.reduceat(squares, starts).astype(np.float64)
+    norm = np.sqrt(dropped) * (1 + (dim + 8) * 2.0**-24)
+    return QuantizedTile(values, scale, scale * norm + _rounded(dim))
+
+
+def _rounded(dim: int) -> float:
+    """The largest norm of ``x / |x| - s w`` and of a template's own rounding, together.
+
+    ``w`` is what ``quantize_tile`` makes of ``x`` before ``rint``, ``s`` the segment's scale. The
+    factor misses ``1 / (s |x|)`` by ``inverse_error`` and its rounding to float32 (2**-24), each
+    ``w`` is rounded once more, and a template is ``x / |x|`` rounded to float32. ``w - rint(w)``
+    is exact, and a sum of D squares errs by at most ``(D + 2) * 2**-24`` of itself (Higham, section
+    4.2). What turning does to ``x / |x|`` is counted in ``score_slack``.
+    """
+    return (inverse_error(dim) + 3 * 2.0**-24) * 1.01
+
+
+def estimate_error(dim: int) -> float:
+    """Bound of ``float32 dot of a unit row and x, times inverse`` beside the pair's true score.
+
+    ``x`` is a template's row before ``Turn``, ``inverse`` is that of the turned row.
+    """
+    return error32(dim) + 1.01 * (inverse_error(dim) + turn_error(dim) + 2 * 2.0**-24)
 
 
 def _norms(rows: Float64) -> Float64:
@@ -171,14 +243,33 @@ def _norms(rows: Float64) -> Float64:
     return result
 
 
-def score_slack(
-    probes: QuantizedProbes, tile: QuantizedTile, rows: NDArray[np.intp] | slice
-) -> Float64:
-    """How far the true score can lie above ``scales * integer score``, float64 ``(p,)``.
+@dataclass(frozen=True)
+class Slack:
+    """How far true scores can lie above ``scales * integer score``: ``length * tile's + rest``.
+
+    Attributes:
+        length: float64 ``(p,)``.
+        rest: float64 ``(p,)``.
+    """
+
+    length: Float64
+    rest: Float64
+
+    def of(self, tile: QuantizedTile) -> Float64:
+        """The bound of each segment and probe, float64 ``(segments, p)``."""
+        result: Float64 = np.multiply.outer(tile.error, self.length)
+        result += self.rest
+        return result
+
+
+def score_slack(probes: QuantizedProbes) -> Slack:
+    """The part of the bound that does not depend on a tile.
 
     With turned rows p = P + dp and g = G + dg (P, G what the integers stand for):
-    ``p.g = P.G + P.dg + dp.g <= P.G + |P| |dg| + |dp| |g|`` (Cauchy-Schwarz), and turning itself
-    moves p.g by at most ``2 * turn_error`` (and a product of two such errors).
+    ``p.g = P.G + P.dg + dp.g <= P.G + |P| |dg| + |dp| |g|`` (Cauchy-Schwarz). Turning moves p by
+    at most ``turn_error`` and g, whose length is that of the turned row, by twice that, and so
+    moves p.g by at most three times that (and products of two such errors).
     """
     turn = turn_error(probes.values.shape[1])
-    return probes.length[rows] * tile.error + probes.error[rows] * (1 + 2 * turn) + 2.1 * turn
+    rest = probes.error * (1 + 2 * turn) + 3.1 * turn + _ROUNDING
+    return Slack(probes.length, rest)

@@ -123,6 +123,17 @@ class Templates:
             return unit_rows(self._features, slice(start, stop), "gallery", self._ids)
         return self.take(np.arange(start, stop))
 
+    def directions(self, start: int, stop: int) -> Float32:
+        """Rows that ``load`` would make unit rows, as they are, float32 ``(stop - start, D)``.
+
+        Nothing is copied where each gallery row is a template. Rows may be unusable.
+        """
+        if self._contiguous:
+            return np.asarray(self._features[start:stop])
+        if self._fused:
+            return self.load(start, stop)
+        return np.asarray(self._features[self._rows[start:stop]])
+
     def take(self, index: NDArray[np.intp]) -> Float32:
         """Chosen templates, unit rows, float32 ``(len(index), D)``."""
         if not self._fused:
