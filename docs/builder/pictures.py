@@ -29,11 +29,7 @@ def calibrators(path: Path) -> None:
     at = table.tensors.index(TENSOR)
     counts, low, high = table.histograms[at], table.lowest[at], table.highest[at]
     edges = thresholds.bin_edges(low, high, table.bins)
-    ranges = {
-        "minmax": (low, high),
-        "percentile": thresholds.percentile(counts, edges, low, high, table.percentile),
-        "entropy": thresholds.entropy(counts, edges, low, high, table.quantized_bins),
-    }
+    ranges = {method: table.ranges(method)[TENSOR] for method in COLOURS}
     _draw(path, counts, edges, ranges)
 
 

@@ -91,15 +91,22 @@ class CalibrationTable:
                 f"which '{method}' needs",
                 f"calibrate again with method '{method}'",
             )
-        found = {}
-        for name, counts in zip(self.tensors, self.histograms, strict=True):
-            low, high = extremes[name]
-            edges = thresholds.bin_edges(low, high, self.bins)
-            if method == "percentile":
-                found[name] = thresholds.percentile(counts, edges, low, high, self.percentile)
-            else:
-                found[name] = thresholds.entropy(counts, edges, low, high, self.quantized_bins)
-        return found
+        edges = [
+            thresholds.bin_edges(low, high, self.bins)
+            for low, high in zip(self.lowest, self.highest, strict=True)
+        ]
+        if method == "entropy":
+            found = thresholds.entropy(
+                self.histograms, edges, self.lowest, self.highest, self.quantized_bins
+            )
+        else:
+            found = [
+                thresholds.percentile(counts, edge, low, high, self.percentile)
+                for counts, edge, (low, high) in zip(
+                    self.histograms, edges, extremes.values(), strict=True
+                )
+            ]
+        return dict(zip(self.tensors, found, strict=True))
 
     def merge(self, other: CalibrationTable) -> CalibrationTable:
         """The table of both shards' images together; exact, in any order of merging.

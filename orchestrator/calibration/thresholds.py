@@ -2,7 +2,8 @@
 
 Both give, to the last bit, what `onnxruntime.quantization.calibrate.HistogramCollector` gives
 for the same histogram, so that a difference in accuracy is never one of definition. The
-entropy search is arranged by candidate slices over prefix sums instead of element by element.
+entropy search is arranged by candidate slices over prefix sums instead of element by element,
+and takes many tensors at once.
 
 Source of the method: S. Migacz, "8-bit inference with TensorRT", GTC 2017; of the details
 (outliers added to the outer bins, smoothing by 1e-4, the truncation to whole counts): MXNet's
@@ -11,6 +12,7 @@ quantization module, which onnxruntime follows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Range = tuple[np.float32, np.float32]
 
 _EPSILON = 0.0001
@@ -25,6 +28,9 @@ _SMALL = np.float32(_EPSILON)
 
 # Ranges so small that float32 cannot divide them into bins count as zero.
 _NOTHING = np.float32(1e-30)
+
+# Histograms that the entropy search takes at once: working memory that a core's cache holds.
+_TOGETHER = 32
 
 
 def bin_edges(lowest: np.float32, highest: np.float32, bins: int) -> Floats:
@@ -56,105 +62,122 @@ def percentile(
 
 
 def entropy(
-    counts: Counts, edges: Floats, lowest: np.float32, highest: np.float32, levels: int
-) -> Range:
-    """The range around zero whose `levels`-level version is nearest to the distribution.
+    counts: Counts, edges: Sequence[Floats], lowest: Floats, highest: Floats, levels: int
+) -> list[Range]:
+    """Each tensor's range around zero whose `levels`-level version is nearest to its distribution.
 
     Args:
-        counts: int64 (bins,).
-        edges: float32 (bins + 1,).
-        lowest, highest: exact extremes; the range never exceeds them.
+        counts: int64 (tensors, bins).
+        edges: float32 (bins + 1,) of each tensor.
+        lowest, highest: float32 (tensors,), exact extremes; no range exceeds them.
         levels: quantized bins; fewer than `bins`, or the search has one candidate only.
     """
-    bins = counts.size
+    bins = counts.shape[1]
+    centre = bins // 2
+    reaches = np.concatenate(
+        [
+            _nearest(counts[start : start + _TOGETHER], levels)
+            for start in range(0, len(counts), _TOGETHER)
+        ]
+    )
+    return [
+        _within(edge[centre - reach], edge[min(centre + reach + 1, bins)], low, high)
+        for edge, reach, low, high in zip(edges, reaches, lowest, highest, strict=True)
+    ]
+
+
+def _nearest(counts: Counts, levels: int) -> npt.NDArray[np.int64]:
+    """How many bins each side of the centre the best candidate of each row of `counts` keeps."""
+    bins = counts.shape[1]
     centre, half = bins // 2, levels // 2
     divergence = _Divergence(counts, levels)
-    best, best_value = half, np.float32(np.inf)
+    best = np.full(len(counts), half, np.int64)
+    best_value = np.full(len(counts), np.inf, np.float32)
     for reach in range(half, centre + 1):
         value = divergence.of(centre - reach, min(centre + reach + 1, bins))
         # The first of equal candidates wins, as with numpy.argmin.
-        if value < best_value:
-            best, best_value = reach, value
-    return _within(edges[centre - best], edges[min(centre + best + 1, bins)], lowest, highest)
+        better = value < best_value
+        best[better] = reach
+        np.copyto(best_value, value, where=better)
+    return best
 
 
 class _Divergence:
-    """KL divergence of clipped versions of one histogram from their quantized versions.
+    """KL divergences of clipped versions of histograms from their quantized versions.
 
     The quantized version gives every bin of a level the mean count of the level's filled bins,
-    rounded down. Everything that does not depend on the candidate is computed once.
+    rounded down. Everything that does not depend on the candidate is computed once. Histograms
+    are rows and are taken together; sums go along a row, in the order of a row alone.
     """
 
     def __init__(self, counts: Counts, levels: int) -> None:
         self._counts = counts
         self._levels = levels
-        self._floats = counts.astype(np.float32)
         self._empty = counts == 0
-        self._sums = np.concatenate(([0], np.cumsum(counts)))
-        self._filled = np.concatenate(([0], np.cumsum(counts != 0)))
-        self._total = int(self._sums[-1])
+        # An empty bin has `_SMALL` and gives nothing.
+        self._floats = np.where(self._empty, _SMALL, counts.astype(np.float32))
+        self._gives = (~self._empty).astype(np.float32)
+        nothing = np.zeros((len(counts), 1), np.int64)
+        self._sums = np.concatenate((nothing, np.cumsum(counts, axis=1)), axis=1)
+        self._filled = np.concatenate((nothing, np.cumsum(counts != 0, axis=1)), axis=1)
+        self._total = self._sums[:, -1]
+        self._p, self._q = np.empty_like(self._floats), np.empty_like(self._floats)
 
-    def of(self, start: int, end: int) -> np.float32:
-        """Divergence when only bins start..end are kept and the rest goes to the outer ones."""
-        levels, size = self._levels, end - start
-        width = size // levels
-        stop = start + levels * width
-        first = int(self._counts[start] + self._sums[start])
-        last = int(self._counts[end - 1]) + self._total - int(self._sums[end])
+    def of(self, start: int, end: int) -> Floats:
+        """float32 (rows,): with only bins start..end kept and the rest in the outer ones."""
+        size = end - start
+        first = self._counts[:, start] + self._sums[:, start]
+        last = self._counts[:, end - 1] + self._total - self._sums[:, end]
         # Outliers fill an outer bin that was empty, which then counts as filled.
-        first_new = bool(self._empty[start]) and first > 0
-        last_new = size > 1 and bool(self._empty[end - 1]) and last > 0
-        filled = int(self._filled[end] - self._filled[start]) + first_new + last_new
-        if not filled:
-            return np.float32(np.inf)
-        p = np.where(
-            self._empty[start:end],
-            _SMALL,
-            self._floats[start:end] - _share(size - filled, filled),
-        )
+        first_new = self._empty[:, start] & (first > 0)
+        last_new = self._empty[:, end - 1] & (last > 0) & (size > 1)
+        filled = self._filled[:, end] - self._filled[:, start] + first_new + last_new
+        share = _share(size - filled, filled)
+        p = self._p[:, :size]
+        np.multiply(self._gives[:, start:end], share[:, None], out=p)
+        np.subtract(self._floats[:, start:end], p, out=p)
         for position, count in ((0, first), (size - 1, last)):
-            if count:
-                p[position] = np.float32(count) - _share(size - filled, filled)
-        q = self._quantized(start, end, width, stop, first_new, last_new)
-        if q is None:
-            return np.float32(np.inf)
-        p /= np.add.reduce(p)
-        q /= np.add.reduce(q)
+            np.copyto(p[:, position], count.astype(np.float32) - share, where=count > 0)
+        q, quantized = self._quantized(start, end, first_new, last_new)
+        p /= np.add.reduce(p, axis=1)[:, None]
+        q /= np.add.reduce(q, axis=1)[:, None]
         np.divide(p, q, out=q)
         np.log(q, out=q)
         q *= p
-        return np.float32(np.add.reduce(q))
+        return np.where(quantized & (filled > 0), np.add.reduce(q, axis=1), np.float32(np.inf))
 
     def _quantized(
-        self, start: int, end: int, width: int, stop: int, first_new: bool, last_new: bool
-    ) -> Floats | None:
+        self, start: int, end: int, first_new: Flags, last_new: Flags
+    ) -> tuple[Floats, Flags]:
+        """The quantized versions, float32 (rows, size), and whether a row has one."""
         levels, size = self._levels, end - start
-        marks = self._sums[start : stop + 1 : width]
-        merged = marks[1:] - marks[:-1]
-        merged[-1] += self._sums[end] - self._sums[stop]
-        marks = self._filled[start : stop + 1 : width]
-        present = marks[1:] - marks[:-1]
-        present[0] += first_new
+        width = size // levels
+        stop = start + levels * width
+        merged = np.diff(self._sums[:, start : stop + 1 : width], axis=1)
+        merged[:, -1] += self._sums[:, end] - self._sums[:, stop]
+        present = np.diff(self._filled[:, start : stop + 1 : width], axis=1)
+        none_of_its_own = present[:, -1] == 0
+        present[:, 0] += first_new
         if stop == end:
-            present[-1] += last_new
+            present[:, -1] += last_new
         np.maximum(present, 1, out=present)  # a level without filled bins has no counts either
         level = merged // present
-        if stop != end and not marks[-1] - marks[-2]:
-            level[-1] = 0  # counts of the rest, but no filled bin of its own to hold them
-        zeros = int(np.count_nonzero(level == 0)) * width + size - levels * width
-        if zeros == size:
-            return None
-        share = _share(zeros, size - zeros)
-        smooth = np.where(level == 0, _SMALL, level.astype(np.float32) - share)
-        q = np.empty(size, np.float32)
-        q[: levels * width].reshape(levels, width)[:] = smooth[:, None]
-        q[levels * width :] = _SMALL
-        return q
+        if stop != end:
+            # Counts of the rest, but no filled bin of its own to hold them.
+            level[none_of_its_own, -1] = 0
+        hollow = level == 0
+        zeros = np.count_nonzero(hollow, axis=1) * width + size - levels * width
+        smooth = level.astype(np.float32) - _share(zeros, size - zeros)[:, None]
+        np.copyto(smooth, _SMALL, where=hollow)
+        q = self._q[:, :size]
+        q[:, : levels * width].reshape(-1, levels, width)[:] = smooth[:, :, None]
+        q[:, levels * width :] = _SMALL
+        return q, zeros < size
 
 
-def _share(empty: int, filled: int) -> np.float32:
+def _share(empty: Counts, filled: Counts) -> Floats:
     """What each filled bin gives, so that every empty one may have `_EPSILON`."""
-    return np.float32(_EPSILON * float(empty) / float(filled))
+    return (_EPSILON * empty / np.maximum(filled, 1)).astype(np.float32)
 
 
 def _within(left: np.float32, right: np.float32, low: np.float32, high: np.float32) -> Range:
