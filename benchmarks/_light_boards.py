@@ -8,9 +8,11 @@ processors.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,11 +33,54 @@ entries:
 """
 
 
-def _yield_to_the_host() -> None:
-    """Boards have processors of their own: on this host they take what farm and Ray leave."""
-    for task in Path("/proc/self/task").iterdir():
-        for server in (task / "children").read_text().split():
-            os.sched_setscheduler(int(server), os.SCHED_IDLE, os.sched_param(0))
+class _Yielding(threading.Thread):
+    """Boards have processors of their own: on this host they take what farm and Ray leave.
+
+    A process that the servers start inherits their policy. Where the kernel shares processors out
+    by sessions first (autogroup), that policy counts within one session only, and each board's
+    agent begins a session: these get a small share, soon after they begin.
+    """
+
+    EVERY_S = 0.1
+    SESSION, POLICY = 3, 38  # fields of /proc/PID/stat behind the name
+    NICENESS = "15"
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.done = threading.Event()
+        for task in Path("/proc/self/task").iterdir():
+            for server in (task / "children").read_text().split():
+                os.sched_setscheduler(int(server), os.SCHED_IDLE, os.sched_param(0))
+
+    def run(self) -> None:
+        """Until `done`."""
+        known: set[str] = set()
+        sessions: set[str] = set()
+        while not self.done.wait(self.EVERY_S):
+            there = {name for name in os.listdir("/proc") if name.isdigit()}
+            for name in there - known:
+                with contextlib.suppress(OSError):
+                    self._lower(name, sessions)
+            known = there
+
+    def _lower(self, name: str, sessions: set[str]) -> None:
+        stat = Path(f"/proc/{name}/stat").read_text(errors="replace")
+        fields = stat.rpartition(")")[2].split()
+        session = fields[self.SESSION]
+        if int(fields[self.POLICY]) == os.SCHED_IDLE and session not in sessions:
+            Path(f"/proc/{name}/autogroup").write_text(self.NICENESS)
+            sessions.add(session)
+
+
+@contextmanager
+def _yielding() -> Iterator[None]:
+    thread = _Yielding()
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.done.set()
+        thread.join()
 
 
 @contextmanager
@@ -58,7 +103,7 @@ def project(boards: int) -> Iterator[Project]:
                 f"    transport: {{ssh: {{host: {found.host}, port: {found.port},"
                 f' user: {found.user}, key: {found.key_file}, host_key: "{found.host_key}"}}}}\n'
             )
-        _yield_to_the_host()
         (folder / "device_inventory.yaml").write_text("".join(lines))
         (folder / "matrix.yaml").write_text(MATRIX)
-        yield Project(folder)
+        with _yielding():
+            yield Project(folder)

@@ -24,6 +24,7 @@ from rich.text import Text
 from orchestrator.counting import share
 from orchestrator.events import Event, StepProgress
 from orchestrator.reporting.durations import between, duration
+from orchestrator.reporting.live.frames import Frames
 from orchestrator.reporting.live.idle import idle
 from orchestrator.reporting.live.state import BoardLine, Running, RunState
 from orchestrator.reporting.tables.fitting import Column, fits, fitted
@@ -74,6 +75,7 @@ class View:
         self._reported: dict[str, float] = {}
         self._state = RunState()
         self._live: Live | None = None
+        self._frames: Frames | None = None
 
     @property
     def state(self) -> RunState:
@@ -85,18 +87,21 @@ class View:
         if live and self._detail == "usual":
             self._live = Live(
                 console=self._console,
-                refresh_per_second=4,
+                auto_refresh=False,
                 get_renderable=self._draw,
                 transient=True,
                 redirect_stdout=False,
                 redirect_stderr=False,
             )
             self._live.start()
+            self._frames = Frames(self._live.refresh)
+            self._frames.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        for each in (self._frames, self._live):
+            if each is not None:
+                each.stop()
 
     def show(self, event: Event) -> None:
         """Take an event in."""
