@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,9 +90,73 @@ def resolve(
         content = lookup(step.stage, key)
         if content is not None:
             found.contents[step.id] = content
-    figures = (step_id for target in graph.targets.values() for step_id in target.figures)
-    found.todo = needed(graph, found, figures)
+    found.todo = needed(graph, found, figures(graph))
     return found
+
+
+def figures(graph: Graph) -> Iterable[str]:
+    """Ids of the steps that hold what rows show."""
+    return (step_id for target in graph.targets.values() for step_id in target.figures)
+
+
+class Successors:
+    """Works out again what changes in a resolution of one graph when steps have ended.
+
+    All that a plan of thousands of steps has would else be worked out again after each of them.
+
+    Args:
+        first: a resolution of this graph by these `keys`.
+    """
+
+    def __init__(self, graph: Graph, keys: Keys, first: Resolution) -> None:
+        self._graph, self._keys = graph, keys
+        self._position = {step_id: number for number, step_id in enumerate(graph.steps)}
+        self._behind: dict[str, list[str]] = defaultdict(list)
+        for step in graph.steps.values():
+            for source in set(step.inputs.values()):
+                self._behind[source].append(step.id)
+        self._alike: dict[str | None, set[str]] = defaultdict(set)  # steps by their key
+        for step_id, key in first.keys.items():
+            self._alike[key].add(step_id)
+
+    def resolve(
+        self, known: Resolution, ended: Iterable[str], lookup: Callable[[str, str], str | None]
+    ) -> Resolution:
+        """The resolution after the store has received the outputs of some steps.
+
+        It equals that of `resolve` where the store has received nothing else and lost nothing.
+
+        Args:
+            known: the resolution before.
+            ended: ids of these steps; those that the graph no longer has are ignored.
+            lookup: as for `resolve`.
+        """
+        found = Resolution(dict(known.keys), dict(known.contents))
+        pending = [self._position[step_id] for step_id in ended if step_id in self._position]
+        heapq.heapify(pending)
+        steps = list(self._graph.steps.values())
+        while pending:
+            step = steps[heapq.heappop(pending)]
+            key, before = self._keys.of(step, found.contents), found.contents.pop(step.id, None)
+            self._note(step.id, key, found)
+            content = None if key is None or not step.facts.stored else lookup(step.stage, key)
+            if content is not None:
+                found.contents[step.id] = content
+            if content != before:
+                for each in (*self._behind[step.id], *self._alike.get(key, ())):
+                    heapq.heappush(pending, self._position[each])
+        found.todo = needed(self._graph, found, figures(self._graph))
+        return found
+
+    def _note(self, step_id: str, key: str | None, found: Resolution) -> None:
+        before = found.keys.pop(step_id, None)
+        if key is not None:
+            found.keys[step_id] = key
+        if before != key:
+            if before is not None:
+                self._alike[before].discard(step_id)
+            if key is not None:
+                self._alike[key].add(step_id)
 
 
 def needed(graph: Graph, found: Resolution, targets: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from orchestrator.planning.facts import BoardFacts, identity_of
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, ImageSet, Step
 from orchestrator.planning.identity import emulator
 from orchestrator.planning.paces import Observation, Paces
-from orchestrator.planning.resolving import Keys, Resolution, resolve, step_key
+from orchestrator.planning.resolving import Keys, Resolution, Successors, resolve, step_key
 from orchestrator.planning.step_names import extraction, measurement
 from orchestrator.planning.tasks import TASKS
 from orchestrator.planning.work import Work, least_seconds, work_of
@@ -89,6 +89,7 @@ class Plan:
     given: dict[str, Given] = field(default_factory=dict)
     _contents: dict[str, str] = field(default_factory=dict)
     _keys: Keys = field(default_factory=Keys)
+    _successors: Successors | None = None
     _paces: Paces | None = None
 
     def settle(self) -> None:
@@ -176,6 +177,13 @@ class Plan:
     def resolve(self) -> None:
         """Work out keys again after the store has received something."""
         self.resolution = resolve(self.graph, self.content, self._keys)
+        self._successors = None
+
+    def resolve_after(self, ended: Iterable[str]) -> None:
+        """Work out keys again after the store has received the outputs of some steps (ids)."""
+        if self._successors is None:
+            self._successors = Successors(self.graph, self._keys, self.resolution)
+        self.resolution = self._successors.resolve(self.resolution, ended, self.content)
 
     def forget(self) -> None:
         """Look at the store again: something in it was discarded."""

@@ -237,7 +237,7 @@ class Driver:
             runtime = step.extra["runtime"] if step.facts.executes else None
             worked = None if outcome.cached else runtime
             self._leases.step_done(step.board, worked, self._executor.heat.get(step.board))
-        self._upkeep.note_change()
+        self._upkeep.note_ended(step.id)
 
     def _help(self, step: Step, board: str) -> None:
         self._leases.say(board, "busy", f"helps with {step.id}")

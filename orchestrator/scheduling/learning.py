@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.events import Event, Forecast
+from orchestrator.planning.paces import Observation
 from orchestrator.preflight.caches import PacesFile
 from orchestrator.preflight.planner import Plan
 from orchestrator.scheduling.forecast import Expected, Forecaster
@@ -16,6 +17,8 @@ OFTEN_S, SELDOM_S = 2.0, 60.0
 """Between two forecasts: of a run that ends soon, and of one that ends after hours."""
 LEAST_CHANGE = 0.1
 """Of the time left: a smaller difference is not reported."""
+WRITE_S = 5.0
+"""Between two writings of the file of paces, all of which is read and written for it."""
 SHARE = 0.02
 """Of a processor that forecasts may take."""
 
@@ -32,7 +35,8 @@ class Learning:
         self._paces = PacesFile(Path(plan.request.state))
         self._forecaster = Forecaster(self._paces.load(), processors, plan.domains())
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._emit, self._next = emit, 0.0
+        self._seen: list[Observation] = []  # not yet written
+        self._emit, self._next, self._next_writing = emit, 0.0, 0.0
         self._said: tuple[float, Expected] | None = None
 
     def take(self, event: Event) -> None:
@@ -41,17 +45,23 @@ class Learning:
             self._events.put(event)
 
     def learn(self) -> None:
-        """Remember what the steps that have ended took."""
-        seen = []
+        """Remember what the steps that have ended took, for later runs."""
+        self._take_in()
+        if self._seen:
+            self._paces.add(self._seen)
+            self._seen, self._next_writing = [], time.monotonic() + WRITE_S
+
+    def _take_in(self) -> None:
         while not self._events.empty():
-            seen += self._forecaster.take(self._events.get())
-        if seen:
-            self._paces.add(seen)
+            self._seen += self._forecaster.take(self._events.get())
 
     def report(self) -> None:
         """Say when the run ends, where that was not said a moment ago."""
-        self.learn()
         began = time.monotonic()
+        if began >= self._next_writing:
+            self.learn()
+        else:
+            self._take_in()
         if began < self._next:
             return
         found = self._forecaster.expected(time.time())

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.errors import UserError
 from orchestrator.events import Note
+from orchestrator.planning.graph import Graph
+from orchestrator.planning.resolving import Resolution
 from orchestrator.preflight.planner import Plan
 from orchestrator.preflight.replanning import take_inventory
 from orchestrator.scheduling.core import messages as m
@@ -18,6 +21,8 @@ from orchestrator.scheduling.reporter import Reporter
 
 SHARE = 0.2
 """Of the driver's time, at most this goes into planning again for boards that were connected."""
+STORE_SHARE = 0.05
+"""The same for looking up in the store what other runs have made of all that is left to do."""
 LOOK_S = 0.5
 
 
@@ -40,8 +45,11 @@ class PlanUpkeep:
         self._handle = handle
         self._inventory = InventoryWatch(Path(plan.request.inventory))
         self._has_changes = False
+        self._ended: list[str] = []  # steps
         self._changed_boards: set[str] = set()
         self._rested = 0.0  # when boards are planned for again, at the earliest
+        self._looked_up = 0.0  # when the whole store is asked again, at the earliest
+        self._view = m.PlanView(Graph({}, {}), Resolution(), {})
 
     @property
     def next_look_s(self) -> float:
@@ -51,8 +59,12 @@ class PlanUpkeep:
         return min(LOOK_S, max(0.0, self._rested - time.monotonic()))
 
     def note_change(self) -> None:
-        """The store or the fleet log received something."""
+        """Somebody else may have put something into the store."""
         self._has_changes = True
+
+    def note_ended(self, step: str) -> None:
+        """The store has a step's output."""
+        self._ended.append(step)
 
     def note_board(self, name: str, *, at_once: bool) -> None:
         """A board is not as the plan believes.
@@ -71,13 +83,15 @@ class PlanUpkeep:
         Args:
             inspected: the store was read again.
         """
-        self._handle(m.PlanChanged(plan_view(self._plan), inspected))
+        self._view = plan_view(self._plan)
+        self._handle(m.PlanChanged(self._view, inspected))
 
     def move_steps(self, moved: Mapping[str, str]) -> None:
         """Steps of a pool have other boards now, by step."""
         self._plan.bound |= moved
         self._plan.settle()
-        self._handle(m.StepsMoved(moved, plan_view(self._plan)))
+        self._view = plan_view(self._plan)
+        self._handle(m.StepsMoved(moved, self._view))
 
     def inspect_store(self) -> None:
         """Look at the store again: something in it was discarded."""
@@ -101,13 +115,21 @@ class PlanUpkeep:
         boards = set(self._changed_boards) if began >= self._rested else set()
         self._changed_boards -= boards
         rows = self._plan.cell_infos() if boards else ()
+        steps, self._ended = self._ended, []
         if boards:
             self._plan.settle()
-        elif self._has_changes:
+        elif self._has_changes or (steps and began >= self._looked_up):
             self._plan.resolve()
-        if boards or self._has_changes or refusals_changed:
-            self._has_changes = False
+            took = time.monotonic() - began
+            self._looked_up = began + took / STORE_SHARE
+        elif steps:
+            self._plan.resolve_after(steps)
+        if refusals_changed or self._view.graph is not self._plan.graph:
             self.send_plan()
+        elif steps or self._has_changes:
+            self._view = replace(self._view, resolution=self._plan.resolution)
+            self._handle(m.PlanChanged(self._view))
+        self._has_changes = False
         if boards:
             changed = rows != self._plan.cell_infos()  # who executes them is another than believed
             self._reports.plan(board=boards.pop() if len(boards) == 1 else "", cells=changed)

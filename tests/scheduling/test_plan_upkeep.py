@@ -17,6 +17,7 @@ from orchestrator.scheduling.core import messages as m
 from orchestrator.scheduling.core.steps import Steps
 from orchestrator.scheduling.plan_reports import PlanReports
 from orchestrator.scheduling.plan_upkeep import LOOK_S, PlanUpkeep
+from orchestrator.scheduling.plan_view import plan_view
 from orchestrator.scheduling.reporter import Reporter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,4 +92,45 @@ def test_boards_nothing_was_known_of_are_planned_for_together_a_changed_one_at_o
     connected("this-host", other, at_once=True)  # its old keys would name another runtime's work
     assert plan.resolution.keys[HERE] != before
     assert len(events) == 3
+    reporter.close()
+
+
+def test_after_a_step_its_successors_have_keys_at_once_all_else_is_looked_up_now_and_then(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(plan_upkeep.time, "monotonic", lambda: clock[0])
+    held: set[str] = set()
+    plan.content = lambda stage, key: f"content of {key}" if key in held else None  # type: ignore[method-assign]
+    plan.resolve()
+    resolve = plan.resolve
+
+    def resolve_slowly() -> None:
+        resolve()
+        clock[0] += 1.0
+
+    monkeypatch.setattr(plan, "resolve", resolve_slowly)
+    events: list[m.Event] = []
+    reporter = Reporter(EventLog(tmp_path / "events.jsonl"))
+    upkeep = PlanUpkeep(plan, PlanReports(plan, Steps(), reporter), reporter, events.append)
+    upkeep.send_plan()
+    gallery, probe = "images/gallery", "images/probe"
+
+    def ends(step: str) -> None:
+        held.add(plan.resolution.keys[step])
+        upkeep.note_ended(step)
+        upkeep.look()
+
+    ends(gallery)
+    assert clock[0] == 1.0  # all was looked up, and is not again for 20 s
+    somebody_elses = plan.resolution.keys[probe]
+    held.add(somebody_elses)
+    ends("images/calibration")
+    assert clock[0] == 1.0
+    assert plan.resolution.cached("images/calibration")
+    assert not plan.resolution.cached(probe)
+    assert events[-1] == m.PlanChanged(replace(plan_view(plan), resolution=plan.resolution))
+    clock[0] = 20.0
+    ends(gallery)
+    assert plan.resolution.cached(probe)
     reporter.close()

@@ -242,7 +242,7 @@ def everything(
     """All that is ready, in the plan's order: `front` and the rest."""
     found = [ready._steps[s] for s in sorted(ready.since, key=ready.position.__getitem__)]
     free = [s for s in found if allowed(s.id) and (not s.board or connected(s.board))]
-    return [ready.candidate(step) for step in free]
+    return [ready.candidates.of(step) for step in free]
 
 
 @settings(max_examples=15, deadline=None)

@@ -110,6 +110,11 @@ class PlanView:
     reserved: frozenset[str] = frozenset()
     spares: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def same_order(self, other: PlanView) -> bool:
+        """Whether steps of the same graph come in the same order on the same boards."""
+        mine = (self.boards, self.leads, self.ranks)
+        return mine == (other.boards, other.leads, other.ranks)
+
 
 # -- events: what happened -------------------------------------------------------------------------
 

@@ -172,6 +172,7 @@ class Ready:
         position: a step's place in the plan; equals start in this order.
         sources: what each step still lacks.
         upcoming: what waits, ready or not, to measure, or to extract on the head's processors.
+        candidates: its steps as `choose` sees them.
     """
 
     def __init__(
@@ -193,7 +194,7 @@ class Ready:
         self._open: set[str] = set()  # boards whose whole line is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
         self._near_pooled: set[str] = set()
-        self._candidates = Candidates(plan)
+        self.candidates = Candidates(plan)
         self.upcoming = Upcoming(
             {name for name, board in plan.boards.items() if board.domain == HEAD_DOMAIN},
             waits=lambda step_id: states[step_id] is StepState.WAITING,
@@ -216,7 +217,7 @@ class Ready:
 
     def refile(self, step_id: str) -> None:
         """A waiting step has another board now."""
-        self._candidates.forget(step_id)
+        self.candidates.forget(step_id)
         if step_id in self._steps:
             self.upcoming.note(self._steps[step_id])
         if step_id in self._filed:
@@ -289,12 +290,7 @@ class Ready:
 
         self._turns.add_to(found, in_turn, 2 * slots)
         found.sort(key=self.position.__getitem__)
-        steps, candidate = self._steps, self._candidates.of
-        return [candidate(steps[step_id]) for step_id in found]
-
-    def candidate(self, step: Step) -> Candidate:
-        """A step as `choose` sees it."""
-        return self._candidates.of(step)
+        return [self.candidates.of(self._steps[step_id]) for step_id in found]
 
     def _extracts_here(self, step: Step) -> bool:
         return step.board in self.upcoming.boards and step.facts.shares_processors
@@ -327,12 +323,11 @@ class Ready:
         self._filed[step.id] = step.board
         if step.board:
             self._lines.setdefault(step.board, {})[step.id] = None
-            if self._extracts_here(step):
-                self._turns.join(step, (self.candidate(step).order, self.position[step.id]))
-            else:
+            if not self._extracts_here(step):
                 self._open.add(step.board)
-            return
-        self._head.join(step, (self.candidate(step).order, self.position[step.id]))
+                return
+        queue = self._turns if step.board else self._head
+        queue.join(step, (self.candidates.of(step).order, self.position[step.id]))
 
     def _leave(self, step_id: str) -> None:
         board = self._filed.pop(step_id)

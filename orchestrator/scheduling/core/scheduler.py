@@ -194,13 +194,8 @@ class Scheduler:
                 return False
             return self.steps.may_start(step_id, now)
 
-        ready = self.steps.ready.front(
-            allowed,
-            underway.busy,
-            self.boards.open,
-            self._slots,
-            self._slots - underway.load.on_head,
-        )
+        room = self._slots - underway.load.on_head
+        ready = self.steps.ready.front(allowed, underway.busy, self.boards.open, self._slots, room)
         helpers = {candidate.id: (step, candidate) for step, candidate in self._helpers(ready)}
         candidates = [*ready, *(candidate for _, candidate in helpers.values())]
         for chosen in choose(candidates, underway.load, self._slots, upcoming.extractions):

@@ -90,8 +90,9 @@ class Steps:
         Args:
             inspected: the store was read again; what it has lost is to be rebuilt.
         """
-        self.plan = plan
         graph, needed = plan.graph, set(plan.resolution.todo)
+        same = graph is self.plan.graph and plan.same_order(self.plan)
+        self.plan = plan
         if inspected:
             finished = [
                 step_id for step_id, record in self._records.items() if record.finished_here
@@ -99,16 +100,19 @@ class Steps:
             for step_id in undone(graph, plan.resolution, finished):
                 self._records[step_id].finished_here = False
         for step_id in graph.steps:
-            state = self._states[step_id]
+            state, before = self._states[step_id], None
             if state is StepState.WAITING and step_id not in needed:
-                self._states.move(step_id, StepState.DONE, "held by the store, or not needed")
+                before = self._states.move(step_id, StepState.DONE, "held, or not needed")
             elif (
                 state is StepState.DONE
                 and step_id in needed
                 and not self.record(step_id).finished_here
             ):
-                self._states.move(step_id, StepState.WAITING, "needed, and not in the store")
-        self.ready = Ready(plan, self._states, self.ready.since, now, self._tried)
+                before = self._states.move(step_id, StepState.WAITING, "needed, and not held")
+            if before is not None and same:
+                self.ready.moved(step_id, before, self._states[step_id], now)
+        if not same:
+            self.ready = Ready(plan, self._states, self.ready.since, now, self._tried)
         self._blocked = [
             (self.ready.position[each], each)
             for step_id in graph.steps
