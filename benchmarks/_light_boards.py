@@ -43,7 +43,7 @@ class _Yielding(threading.Thread):
 
     EVERY_S = 0.1
     SESSION, POLICY = 3, 38  # fields of /proc/PID/stat behind the name
-    NICENESS = "15"
+    NICENESS = "10"
 
     def __init__(self) -> None:
         super().__init__(daemon=True)

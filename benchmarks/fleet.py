@@ -120,7 +120,8 @@ def whole_run(made: Project, limit_s: float) -> tuple[dict[str, Any], Terminal, 
     measured = [e.at for e in of("step_finished", events) if e.stage == "measure"]
     first, stood = waits(events)
     frames = [f for f in terminal.frames() if f[0] < events[-1].at]
-    gaps = [after[0] - before[0] for before, after in itertools.pairwise(frames)]
+    moments = [*(at for at, _ in frames), events[-1].at]  # a view that stands still counts
+    gaps = [after - before for before, after in itertools.pairwise(moments)]
     old = staleness(shown_steps(frames), events)
     memory, sample = watch.peak(of_the_host)
     log = made.latest

@@ -8,6 +8,7 @@ itself is another process, so nothing else prints here.
 from __future__ import annotations
 
 import textwrap
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -74,6 +75,7 @@ class View:
         self._detail = detail
         self._reported: dict[str, float] = {}
         self._state = RunState()
+        self._lock = threading.Lock()  # of the state: frames are drawn by a thread of their own
         self._live: Live | None = None
         self._frames: Frames | None = None
 
@@ -106,7 +108,8 @@ class View:
     def show(self, event: Event) -> None:
         """Take an event in."""
         before = self._state.said
-        lines = self._state.apply(event)
+        with self._lock:
+            lines = self._state.apply(event)
         if self._live is not None:
             return
         if self._detail == "quiet":
@@ -121,7 +124,8 @@ class View:
 
     def recall(self, event: Event) -> None:
         """Take an event in of which nothing is shown: an earlier session of the run said it."""
-        self._state.apply(event)
+        with self._lock:
+            self._state.apply(event)
 
     def _progress(self, event: StepProgress) -> list[str]:
         """A line on a long step now and then."""
@@ -138,6 +142,10 @@ class View:
         self._console.print(Text(text, style=style), soft_wrap=True)
 
     def _draw(self) -> RenderableType:
+        with self._lock:
+            return self._frame()
+
+    def _frame(self) -> RenderableType:
         state = self._state
         if state.started is None:
             return Text("starting …", style="dim")
