@@ -39,15 +39,6 @@ def error32(dim: int) -> float:
     return (dim + _EXTRA) * 2.0**-24 * _SLACK
 
 
-def norms(rows: NDArray[Any]) -> tuple[Float64, Float64]:
-    """Bounds ``(low, high)`` of each row's Euclidean norm, float64 ``(n,)``."""
-    wide = rows.astype(np.float64)
-    np.multiply(wide, wide, out=wide)
-    total: Float64 = wide.sum(axis=1)
-    slack = error64(rows.shape[1])
-    return np.sqrt(total * (1 - slack)), np.sqrt(total * (1 + slack))
-
-
 def exact_norm(row: NDArray[Any]) -> float:
     """Norm of one row from an exactly rounded sum of squares."""
     wide = row.astype(np.float64)
@@ -64,27 +55,40 @@ def normalize(rows: NDArray[Any]) -> tuple[Float32, Float64]:
         float32 ``(n, D)`` and float64 ``(n,)``. A row that is zero or not finite comes back
         unusable, with its norm (0, NaN or Inf) telling why: the caller knows its name.
     """
-    unit = np.empty(rows.shape, np.float32)
-    lengths = np.empty(len(rows))
-    for start in range(0, len(rows), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        unit[part], lengths[part] = _normalize_chunk(rows[part])
+    count, dim = rows.shape
+    unit, lengths = np.empty(rows.shape, np.float32), np.empty(count)
+    wide = np.empty((min(_CHUNK, count), dim))
+    for start in range(0, count, _CHUNK):
+        part = slice(start, min(start + _CHUNK, count))
+        few = wide[: part.stop - start]
+        np.copyto(few, rows[part])
+        lengths[part] = _normalize_chunk(few, unit[part])
     return unit, lengths
 
 
-def _normalize_chunk(rows: NDArray[Any]) -> tuple[Float32, Float64]:
-    low, high = norms(rows)
-    usable = np.isfinite(low) & (low >= ZERO_NORM)
-    low_divisor = np.where(usable, low, 1.0)[:, None]
-    high_divisor = np.where(usable, high, 1.0)[:, None]
-    wide = rows.astype(np.float64)
+def _normalize_chunk(wide: Float64, unit: Float32) -> Float64:
+    """Fill ``unit`` and return lower bounds of the norms, float64 ``(n,)``.
+
+    A float64 quotient ``x / norm`` lies between ``x * least`` and that times ``more``, roundings
+    included: multiplying and rounding keep order, ``least`` is below ``1 / norm``, and ``more``
+    exceeds the two bounds' ratio. Where both ends round to the same float32, that is it.
+    """
+    slack = error64(wide.shape[1])
     with np.errstate(invalid="ignore", over="ignore"):  # unusable rows only
-        unit = (wide / low_divisor).astype(np.float32)
-        np.divide(wide, high_divisor, out=wide)
-        unsure = usable & (unit != wide.astype(np.float32)).any(axis=1)
-    for index in np.flatnonzero(unsure):
-        unit[index] = (rows[index].astype(np.float64) / exact_norm(rows[index])).astype(np.float32)
-    return unit, low
+        squares: Float64 = np.vecdot(wide, wide)
+    low, high = np.sqrt(squares * (1 - slack)), np.sqrt(squares * (1 + slack))
+    usable = np.isfinite(low) & (low >= ZERO_NORM)
+    least = np.where(usable, (1 - 2.0**-51) / np.where(usable, high, 1.0), 1.0)
+    more = 1 + 1.01 * slack + 2.0**-49
+    with np.errstate(invalid="ignore", over="ignore"):
+        rows = wide * least[:, None]
+        np.copyto(unit, rows, casting="same_kind")
+        rows *= more
+        differs = unit != rows.astype(np.float32)
+    if differs.any():
+        for index in np.flatnonzero(usable & differs.any(axis=1)):
+            unit[index] = (wide[index] / exact_norm(wide[index])).astype(np.float32)
+    return low
 
 
 def round_sums(sums: Float64, dim: int) -> tuple[Float32, NDArray[np.bool_]]:

@@ -37,7 +37,10 @@ from orchestrator.scoring.quantized import (
 from orchestrator.scoring.scan import MatePairs, places, settle_best
 from orchestrator.scoring.templates import Templates
 
-SHELF = 8192
+TILE, BLOCK = 1024, 2048
+"""Templates and probes a product: its 8 MiB of scores, and few packed blocks of probes."""
+
+SHELF = 4096
 """Templates looked at together, then cut into tiles of like largest value."""
 
 SURVIVORS = 0.02

@@ -146,14 +146,17 @@ def inverse_error(dim: int) -> float:
 
 def measure(rows: Float32) -> Extents:
     """Lengths and peaks of rows, float32 ``(n, D)``, from one reading of them."""
-    count = len(rows)
+    count, dim = rows.shape
     squares, peak = np.empty(count, np.float32), np.empty(count, np.float32)
+    sizes = np.empty((min(_FEW, count), dim), np.float32)
+    bits = sizes.view(np.int32)  # in the order of the sizes, and quicker to compare
     for start in range(0, count, _FEW):
-        few = rows[start : start + _FEW]
-        part = slice(start, start + len(few))
+        part = slice(start, min(start + _FEW, count))
+        few = slice(part.stop - start)
         with np.errstate(over="ignore", invalid="ignore"):  # such rows are not safe
-            np.vecdot(few, few, out=squares[part])
-            np.maximum(few.max(axis=1), -few.min(axis=1), out=peak[part])
+            np.vecdot(rows[part], rows[part], out=squares[part])
+        np.absolute(rows[part], out=sizes[few])
+        np.max(bits[few], axis=1, out=peak[part].view(np.int32))
     low, high = _SAFE_SQUARES
     safe = bool(((squares >= low) & (squares <= high)).all())
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -201,13 +204,11 @@ def quantize_tile(turned: Float32, extents: Extents, chosen: NDArray[np.intp]) -
     factor = (inverse / np.repeat(scale, SEGMENT)[:count]).astype(np.float32)[:, None]
     values = np.full((size, dim), ZERO, np.uint8)
     squares = np.empty(count, np.float32)
-    buffers = np.empty((2, min(_FEW, count), dim), np.float32)
     for start in range(0, count, _FEW):
         part = slice(start, min(start + _FEW, count))
-        scaled, whole = buffers[:, : part.stop - start]
-        np.take(turned, chosen[part], axis=0, out=scaled, mode="clip")
+        scaled = turned[chosen[part]]
         scaled *= factor[part]
-        np.rint(scaled, out=whole)
+        whole = np.rint(scaled)
         scaled -= whole
         np.vecdot(scaled, scaled, out=squares[part])
         whole += ZERO

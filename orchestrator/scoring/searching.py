@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.scoring import scan
+from orchestrator.scoring import first_pass, scan
 from orchestrator.scoring.blas import run_jobs
 from orchestrator.scoring.errors import ScoringError
 from orchestrator.scoring.exact import Float32, pair_scores
@@ -47,8 +47,8 @@ def search(
     tar_pairs_far: tuple[float, ...] = (),
     progress: Callable[[int, int], None] | None = None,
     method: Method = "auto",
-    tile: int = scan.TILE,
-    block: int = scan.BLOCK,
+    tile: int | None = None,
+    block: int | None = None,
     known_mate: Float32 | None = None,
     guess: bool = True,
 ) -> Searches:
@@ -77,8 +77,8 @@ def search(
         method: what rules pairs out before they are scored: ``float32``, the matrix product;
             ``int8``, an integer product, faster for large galleries; ``auto`` chooses. The scores
             are the same to the bit.
-        tile: gallery templates a product.
-        block: probes a product.
+        tile: gallery templates a product; None is what the method is fastest with.
+        block: probes a product, likewise.
         known_mate: mate scores from ``mates``, ``(P,)``, when this gallery is part of a larger
             one: ranks then count the identities of this part that reach them.
         guess: begin the all-pairs list with a threshold guessed from a sample; the result is the
@@ -88,7 +88,7 @@ def search(
         ScoringError: unusable input, with set, row and identity.
     """
     _check(gallery, probes, trials, fusion, known_mate)
-    if min(workers, tile, block) < 1:
+    if min(workers, 1 if tile is None else tile, 1 if block is None else block) < 1:
         raise ScoringError("workers, tile and block must be at least 1")
     gallery_out = check_mask(failed_gallery, "gallery", trials.gallery_ids.size)
     probes_out = check_mask(failed_probes, "probes", trials.probe_ids.size)
@@ -96,8 +96,18 @@ def search(
     alive = np.flatnonzero(~probes_out)
     has_mate = _have_mates(trials.mate_codes[alive], templates)
     product = _choose(method, templates, alive.size, gallery.shape[1], bool(tar_pairs_far))
+    fastest = (scan.TILE, scan.BLOCK) if product is None else (first_pass.TILE, first_pass.BLOCK)
     prepared = _Prepared(
-        probes, trials, templates, alive, has_mate, known_mate, product, workers, tile, block
+        probes,
+        trials,
+        templates,
+        alive,
+        has_mate,
+        known_mate,
+        product,
+        workers,
+        tile or fastest[0],
+        block or fastest[1],
     )
     found = prepared.run(tar_pairs_far, ranks, progress, guess=guess)
     if not found.top.proved:  # the sample misled; not seen, but nothing rules it out
