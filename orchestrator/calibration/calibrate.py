@@ -17,18 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import ModelProto, TensorProto, helper
 
 from orchestrator.calibration import thresholds
 from orchestrator.calibration.histogram import MAX_BINS, Histogrammer
+from orchestrator.calibration.network import Network
 from orchestrator.calibration.table import CalibrationTable
-from orchestrator.errors import ToolchainError, UserError
-from orchestrator.graphs import edit
-from orchestrator.graphs.describe import describe_proto, infer_shapes
+from orchestrator.errors import UserError
 from orchestrator.graphs.prepare import fingerprint, prepare
 from orchestrator.graphs.scratch import scratch
-from orchestrator.graphs.sessions import faithful_session
 
 Floats = npt.NDArray[np.float32]
 
@@ -85,7 +81,7 @@ def calibrate(
     if fixed is not None and fixed.model != fingerprint(prepared):
         raise UserError("the ranges given to calibrate with were made from another model")
     with scratch() as folder:
-        network = _Network(prepared, folder, threads, tensors=method != "minmax")
+        network = Network(prepared, folder, threads, tensors=method != "minmax")
         source = _Images(images, network.shape, folder, fixed)
         if fixed is None:
             lowest, highest = _extremes(network, source, progress)
@@ -188,82 +184,8 @@ def batches_of(images: Source) -> Iterable[Floats]:
     return images() if callable(images) else images
 
 
-def float_tensors(proto: ModelProto) -> tuple[str, ...]:
-    """Names of a model's float32 activations, the input included, sorted."""
-    inferred = infer_shapes(proto)
-    known = [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]
-    kinds = {info.name: info.type.tensor_type.elem_type for info in known}
-    constants = edit.initializers(proto.graph)
-    names = {name for node in proto.graph.node for name in (*node.input, *node.output)}
-    return tuple(sorted(n for n in names - set(constants) if kinds.get(n) == TensorProto.FLOAT))
-
-
-class _Network:
-    """A session that returns every activation's extremes, and on demand the activations.
-
-    The weights are held by onnxruntime alone: it loads them from a file, and nothing of the
-    parsed model is kept but names.
-    """
-
-    def __init__(self, prepared: bytes, folder: Path, threads: int, *, tensors: bool) -> None:
-        proto = onnx.ModelProto.FromString(prepared)
-        self.shape = describe_proto(proto).image_shape
-        self.tensors = float_tensors(proto)
-        self.input = proto.graph.input[0].name
-        self._makers = [(o, edit.label(node)) for node in proto.graph.node for o in node.output]
-        self._outputs = [output.name for output in proto.graph.output]
-        self._extremes = []
-        for i, name in enumerate(self.tensors):
-            for operator in ("ReduceMin", "ReduceMax"):
-                output = f"farm_{operator}_{i}"
-                proto.graph.node.append(helper.make_node(operator, [name], [output], keepdims=0))
-                self._extremes.append(output)
-        returned = [*self._extremes, *(self.tensors if tensors else ())]
-        for name in returned:
-            if name not in self._outputs and name != self.input:
-                info = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-                proto.graph.output.append(info)
-        path = folder / "network.onnx"
-        path.write_bytes(edit.dump(proto))
-        del proto
-        self._session = faithful_session(str(path), threads=threads, optimize=False)
-        path.unlink()
-
-    def extremes(self, image: Floats) -> Floats:
-        """float32 (tensors, 2): minimum and maximum of each.
-
-        Raises:
-            ToolchainError: one is NaN or infinite.
-        """
-        values = self._session.run([*self._extremes, *self._outputs], {self.input: image})
-        count = len(self._extremes)
-        found = np.array(values[:count], np.float32).reshape(-1, 2)
-        finite = np.logical_and(*np.isfinite(found).T)
-        if not (finite.all() and all(np.isfinite(value).all() for value in values[count:])):
-            bad = {name for name, good in zip(self.tensors, finite, strict=True) if not good}
-            self._raise_not_finite(bad)
-        return found
-
-    def activations(self, image: Floats) -> Iterator[Floats]:
-        """Every tensor, in the order of `tensors`."""
-        fetched = [name for name in self.tensors if name != self.input]
-        values = iter(self._session.run(fetched, {self.input: image}))
-        for name in self.tensors:
-            yield image if name == self.input else next(values)
-
-    def _raise_not_finite(self, bad: set[str]) -> None:
-        first, maker = next(
-            ((name, label) for name, label in self._makers if name in bad),
-            (self._outputs[0], "the last layer"),
-        )
-        raise ToolchainError(
-            f"tensor '{first}' of {maker} is NaN or infinite on a calibration image",
-            "the float32 model overflows there: check its preprocessing (mean, std) and weights",
-        )
-
-
 def _extremes(
-    network: _Network, images: _Images, progress: Progress | None
+    network: Network, images: _Images, progress: Progress | None
 ) -> tuple[Floats, Floats]:
     lowest = np.full(len(network.tensors), np.inf, np.float32)
     highest = np.full(len(network.tensors), -np.inf, np.float32)
@@ -277,7 +199,7 @@ def _extremes(
 
 
 def _histograms(
-    network: _Network,
+    network: Network,
     images: _Images,
     edges: list[Floats],
     bins: int,

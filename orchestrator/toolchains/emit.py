@@ -17,11 +17,11 @@ import onnx
 from onnx import ModelProto, StringStringEntryProto
 
 from orchestrator.calibration.table import CalibrationTable
-from orchestrator.errors import FarmError, ToolchainError, UserError
+from orchestrator.errors import ToolchainError, UserError
 from orchestrator.graphs import edit
+from orchestrator.graphs.inferred import infer_as_quantizer
 from orchestrator.graphs.prepare import fingerprint, folded_nodes
 from orchestrator.graphs.recipes import IR
-from orchestrator.graphs.scratch import full_disk_explained
 from orchestrator.graphs.stamp import strip_domains
 from orchestrator.toolchains.base import Scheme
 
@@ -170,8 +170,8 @@ def _run_quantizer(
         options["TensorQuantOverrides"] = dict(overrides)
     ranges = stock_ranges(table, scheme.calibrator)
     try:
-        # It infers shapes once more, through a file of its own.
-        with full_disk_explained(), contextlib.redirect_stdout(io.StringIO()):
+        infer_as_quantizer(proto)
+        with contextlib.redirect_stdout(io.StringIO()):
             quantizer = ort.QDQQuantizer(
                 proto,
                 scheme.granularity == "per-channel",
@@ -186,8 +186,6 @@ def _run_quantizer(
             )
             quantizer.quantize_model()
             quantizer.model.topological_sort()
-    except (OSError, FarmError):
-        raise
     except Exception as error:
         raise ToolchainError(
             f"onnxruntime's quantizer failed on scheme '{scheme}': {error}",

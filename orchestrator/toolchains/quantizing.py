@@ -36,15 +36,30 @@ def require_offered(toolchain: Any, scheme: Scheme) -> None:
 
 
 def manifest(
-    toolchain: Any, model: bytes, table: CalibrationTable | None, scheme: Scheme, data: bytes
+    toolchain: Any,
+    model: bytes,
+    table: CalibrationTable | None,
+    scheme: Scheme,
+    data: bytes,
+    *,
+    model_sha256: str | None = None,
 ) -> dict[str, Any]:
-    """What a quantized ONNX file was made from."""
+    """What a quantized ONNX file was made from.
+
+    Args:
+        toolchain: that made it.
+        model: from which.
+        table: the ranges, of an integer scheme.
+        scheme: of the file.
+        data: the file.
+        model_sha256: of `model`, where it is known.
+    """
     from orchestrator.toolchains import finish
 
     return {
         "toolchain": toolchain.name,
         "version": toolchain.version(),
-        "model_sha256": hashlib.sha256(model).hexdigest(),
+        "model_sha256": model_sha256 or hashlib.sha256(model).hexdigest(),
         "scheme": scheme.to_dict(),
         "calibration_set": table.calibration_set if table and not scheme.is_float else None,
         "calibration_images": len(table.images) if table and not scheme.is_float else 0,

@@ -15,7 +15,7 @@ import pytest
 from onnx import numpy_helper
 
 from orchestrator.calibration import CalibrationTable, calibrate
-from orchestrator.calibration.calibrate import float_tensors
+from orchestrator.calibration.network import float_tensors
 from orchestrator.graphs.prepare import fingerprint, prepare
 from orchestrator.graphs.recipes import CALIBRATE, EMIT, FINISH, PREPARE, TWIN
 from orchestrator.toolchains import Scheme, make_twin, toolchain

@@ -51,6 +51,7 @@ class OnnxRuntimeToolchain:
             data = qdq.normal(model)
             return Artifact(data, "onnx", manifest(self, model, None, scheme, data))
         prepared = prepare.prepare(model)
+        known = None
         if scheme.dtype == "float16":
             data = emit.to_float16(prepared)
         elif scheme.is_float:
@@ -59,7 +60,10 @@ class OnnxRuntimeToolchain:
             # A symmetric scheme follows TensorRT's rule, which has no integer bias.
             bias = scheme.symmetry != "symmetric"
             data = emit.emit_qdq(prepared, table, scheme, quantize_bias=bias)
-        return Artifact(data, "onnx", manifest(self, model, table, scheme, data))
+            if table and prepared is model:
+                known = table.model  # `emit_qdq` has compared it with the model
+        facts = manifest(self, model, table, scheme, data, model_sha256=known)
+        return Artifact(data, "onnx", facts)
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
