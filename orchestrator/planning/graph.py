@@ -7,7 +7,8 @@ the graph as far as the store's holdings reach (`resolving.py`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.events import ExecutedBy
@@ -129,3 +130,32 @@ class Graph:
         """Ids of the steps directly before `step_id`."""
         step = self.steps[step_id]
         return (*step.inputs.values(), *step.after)
+
+
+def without_deploys(graph: Graph) -> Graph:
+    """What waits for a deploy waits for its inputs instead. Steps of pools are copies."""
+    steps: dict[str, Step] = {}
+    for step in graph.steps.values():
+        if step.facts.prepares_board:
+            continue
+        after: list[str] = []
+        for source in step.after:
+            deploy = graph.steps[source].facts.prepares_board
+            after += graph.sources(source) if deploy else [source]
+        if after or len(step.pool) > 1:
+            step = replace(step, after=tuple(after))
+        steps[step.id] = step
+    return Graph(steps, graph.targets)
+
+
+def bind_in_turn(graph: Graph) -> None:
+    """Give each encoder of a pool a board, in turn, as `Plan.bind` does."""
+    turns: Counter[tuple[str, ...]] = Counter()
+    encoders: dict[str, str] = {}
+    for step in graph.steps.values():
+        if len(step.pool) > 1:
+            encoder = step.id.split("/")[1]
+            if encoder not in encoders:
+                encoders[encoder] = step.pool[turns[step.pool] % len(step.pool)]
+                turns[step.pool] += 1
+            step.board = encoders[encoder]

@@ -48,9 +48,9 @@ class FactsFile:
             if not _tells_too_little(facts) and still_true(boards[name], facts)
         }
 
-    def save(self, board: Board, facts: BoardFacts) -> None:
-        """Remember a board."""
-        known = self._read() | {_entry(board): facts.to_json()}
+    def save(self, seen: Iterable[tuple[Board, BoardFacts]]) -> None:
+        """Remember boards. The whole file is read and written."""
+        known = self._read() | {_entry(board): facts.to_json() for board, facts in seen}
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = self._path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(known))

@@ -125,6 +125,7 @@ class Driver:
             if self._waits.due():
                 self._handle(m.Explain())
             self._learning.report()
+            self._leases.save_facts()
             # All of it: a look goes through the whole plan, one for each word would take too long.
             self._background.take(wait_s=self._upkeep.next_look_s)
         return self._finish()
@@ -305,6 +306,7 @@ class Driver:
     def clean_up(self) -> None:
         """Release boards, stop Ray and helpers."""
         self._learning.learn()
+        self._leases.save_facts(at_once=True)
         self._executor.close()
         held = self._core.boards.all_connected
         for name in held:

@@ -17,7 +17,7 @@ OFTEN_S, SELDOM_S = 2.0, 60.0
 """Between two forecasts: of a run that ends soon, and of one that ends after hours."""
 LEAST_CHANGE = 0.1
 """Of the time left: a smaller difference is not reported."""
-WRITE_S = 5.0
+WRITE_S = 30.0
 """Between two writings of the file of paces, all of which is read and written for it."""
 SHARE = 0.02
 """Of a processor that forecasts may take."""

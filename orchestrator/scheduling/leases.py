@@ -8,6 +8,7 @@ it says of itself at each lease.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -34,10 +35,12 @@ from orchestrator.scheduling.core.messages import (
 )
 from orchestrator.scheduling.error_labels import failure_of
 from orchestrator.scheduling.reporter import Reporter
+from orchestrator.specs.inventory import Board
 from orchestrator.specs.runtimes import TRIAL, runtime
 from orchestrator.store.fleet_entries import NOT_DESCRIBED, Checked, Described
 
 CONNECTIONS = 4 * (os.cpu_count() or 1)
+SAVE_S = 2.0
 """Boards that are being connected at a time."""
 
 
@@ -80,6 +83,8 @@ class Leases:
         self._described: dict[str, Described] = {}
         self._worked: dict[str, set[str]] = {}
         self._heat: dict[str, float] = {}
+        self._unsaved: dict[str, tuple[Board, BoardFacts]] = {}
+        self._next_save = 0.0
 
     def say(self, name: str, state: BoardState, reason: str = "", **facts: Any) -> None:
         """Report a board's state."""
@@ -124,7 +129,7 @@ class Leases:
         self._describe(name, found)
         believed = self._plan.executed_by(name)
         if found != known or found.identity != known.identity:
-            self._facts.save(self._plan.boards[name], found)
+            self._unsaved[name] = self._plan.boards[name], found
             self._plan.facts[name] = found
         self.say(name, "ready", **facts)
         another = self._plan.executed_by(name) != believed
@@ -139,6 +144,13 @@ class Leases:
                         f"({change(known, found)})",
                     )
                 )
+
+    def save_facts(self, *, at_once: bool = False) -> None:
+        """Remember for later runs what boards have said, every few seconds."""
+        now = time.monotonic()
+        if self._unsaved and (at_once or now >= self._next_save):
+            self._facts.save(self._unsaved.values())
+            self._unsaved, self._next_save = {}, now + SAVE_S
 
     def _describe(self, name: str, found: BoardFacts) -> None:
         """Remember what a board is, and say before its work begins that it is another or none."""

@@ -28,6 +28,7 @@ class PlanReports:
         self._plan, self._steps, self._reporter = plan, steps, reporter
         self._reported = {info.id: info for info in plan.step_infos()}
         self._ended = set(ended)
+        self._changes = -1  # of the steps, when rows were last looked at
 
     def plan(self, board: str = "", *, cells: bool = False) -> None:
         """Report plan differences since the last report.
@@ -47,6 +48,9 @@ class PlanReports:
 
     def rows(self) -> None:
         """Report the rows that came to an end."""
+        if self._changes == self._steps.changes:
+            return
+        self._changes = self._steps.changes
         for cell in self._plan.possible:
             if cell.name in self._ended:
                 continue

@@ -9,14 +9,14 @@ from __future__ import annotations
 import gc
 import heapq
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from orchestrator.errors import BoardError
 from orchestrator.planning.critical_path import leads, ranks
-from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
+from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step, bind_in_turn, without_deploys
 from orchestrator.planning.lower_bound import lower_bound, pool_name
 from orchestrator.planning.resolving import Resolution
 from orchestrator.planning.shared_clocks import Clock, SharedClocks
@@ -132,7 +132,7 @@ class _Simulator:
         rank = ranks(graph, lambda step: seconds(step, step.board))
         if begun is None:
             self._graph = lean
-            _bind(self._graph)
+            bind_in_turn(self._graph)
         else:
             self._graph = graph
         self._take(self._begun, boards, lead, rank)
@@ -301,35 +301,6 @@ class _Simulator:
             self._handle(m.Failed(step, failure))
 
 
-def _without_deploys(graph: Graph) -> Graph:
-    """What waits for a deploy waits for its inputs instead. Steps of pools are copies."""
-    steps: dict[str, Step] = {}
-    for step in graph.steps.values():
-        if step.facts.prepares_board:
-            continue
-        after: list[str] = []
-        for source in step.after:
-            deploy = graph.steps[source].facts.prepares_board
-            after += graph.sources(source) if deploy else [source]
-        if after or len(step.pool) > 1:
-            step = replace(step, after=tuple(after))
-        steps[step.id] = step
-    return Graph(steps, graph.targets)
-
-
-def _bind(graph: Graph) -> None:
-    """Give each encoder of a pool a board, in turn, as `Plan.bind` does."""
-    turns: Counter[tuple[str, ...]] = Counter()
-    encoders: dict[str, str] = {}
-    for step in graph.steps.values():
-        if len(step.pool) > 1:
-            encoder = step.id.split("/")[1]
-            if encoder not in encoders:
-                encoders[encoder] = step.pool[turns[step.pool] % len(step.pool)]
-                turns[step.pool] += 1
-            step.board = encoders[encoder]
-
-
 def simulate(
     graph: Graph,
     domains: Mapping[str, str],
@@ -361,7 +332,7 @@ def simulate(
     collects = gc.isenabled()
     gc.disable()  # what is created lives until the end: to look for garbage would be a fifth of it
     try:
-        lean = _without_deploys(graph)
+        lean = without_deploys(graph)
         simulator = _Simulator(
             graph, lean, domains, seconds, head_slots, dead, jitter, seed, cores, begun
         )

@@ -92,7 +92,7 @@ def test_a_board_that_proves_itself_is_ready(farm: Farm, tmp_path: Path) -> None
         # What it said before counts no more: a run that has all in the store would not ask.
         (board,) = load_inventory(Path("device_inventory.yaml")).boards
         facts = FactsFile(Path(".farm"))
-        facts.save(board, BoardFacts("x86_64", "another", "3.6", {"onnxruntime": "0.1"}))
+        facts.save([(board, BoardFacts("x86_64", "another", "3.6", {"onnxruntime": "0.1"}))])
         assert farm("check", name)[0] == 0
         known = facts.load({name: board})[name]
         assert known.runtimes["onnxruntime"] == onnxruntime.__version__

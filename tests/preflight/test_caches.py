@@ -33,7 +33,7 @@ def test_a_virtual_machine_of_before_is_asked_again(
     path.write_text("boards:\n  - {name: b, kind: host-cpu, transport: {ssh: {host: h}}}\n")
     (board,) = load_inventory(path).boards
     facts = BoardFacts("aarch64", "core", "3.11", {"onnxruntime": "1.32.0"}, "", identity)
-    FactsFile(tmp_path).save(board, facts)
+    FactsFile(tmp_path).save([(board, facts)])
     assert FactsFile(tmp_path).load({"b": board}) == ({"b": facts} if counts else {})
 
 
@@ -65,6 +65,6 @@ def test_a_board_that_this_computer_executes_is_held_against_it(
     path.write_text(f"boards:\n  - {{name: b, {place}}}\n")
     (board,) = load_inventory(path).boards
     facts = dataclasses.replace(host_facts(), **change)  # type: ignore[arg-type]
-    FactsFile(tmp_path).save(board, facts)
+    FactsFile(tmp_path).save([(board, facts)])
     known = FactsFile(tmp_path).load({"b": board})
     assert known == ({"b": facts} if counts or not here else {})

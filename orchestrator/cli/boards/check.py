@@ -54,7 +54,7 @@ def _check_once(places: Places, asked: Sequence[str], *, as_json: bool) -> int:
                 fleet.log.append(health.entry(board, person()))
                 if health.facts is not None:  # the next plan is for the board as it is now
                     facts = board_facts(dataclasses.asdict(health.facts))
-                    FactsFile(places.state).save(board, facts)
+                    FactsFile(places.state).save([(board, facts)])
                 if not as_json:
                     for line in health_lines(board, health):
                         say(line)

@@ -42,7 +42,7 @@ from orchestrator.scheduling.core.steps import Steps
 from orchestrator.scheduling.core.underway import helper_id
 from orchestrator.scheduling.core.waiting import Reasons
 
-_BOARD_NEWS = {PlanChanged, Failed, HelpEnded, ConnectFailed, Unfit, RecoveryFailed}
+_BOARD_NEWS = {Failed, HelpEnded, ConnectFailed, Unfit, RecoveryFailed}
 """After these a board may be of no use to a step that waits for it."""
 
 
@@ -114,8 +114,11 @@ class Scheduler:
     # -- the plan ------------------------------------------------------------------------------
 
     def _plan_changed(self, event: PlanChanged, now: float) -> list[Instruction]:
+        before = self.steps.plan
         self.boards.take_plan(event.plan)
-        self.steps.take_plan(event.plan, event.inspected, now)
+        waits_again = self.steps.take_plan(event.plan, event.inspected, now)
+        same = event.plan.graph is before.graph and event.plan.refusals == before.refusals
+        self._recheck |= waits_again or not same
         return []
 
     def _steps_moved(self, event: StepsMoved, now: float) -> list[Instruction]:

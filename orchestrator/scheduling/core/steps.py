@@ -45,11 +45,13 @@ class Steps:
         plan: as it is now.
         underway: what runs.
         ready: which could start.
+        changes: rises with each change of a state or of the plan.
     """
 
     def __init__(self) -> None:
         self.plan = PlanView(Graph({}, {}), Resolution(), {})
         self.underway = Underway()
+        self.changes = 0
         self._states: States[StepState] = States("step", StepState.WAITING)
         self._records: dict[str, Record] = {}
         self.ready = Ready(self.plan, self._states, {}, 0.0, self._tried)
@@ -77,6 +79,7 @@ class Steps:
         Raises:
             InvalidTransition: it may not.
         """
+        self.changes += 1
         before = self._states.move(step_id, to, why)
         self.ready.moved(step_id, before, to, now)
         if to in UNSUCCESSFUL:
@@ -84,12 +87,17 @@ class Steps:
             for each in self.ready.sources.after.get(step_id, ()):
                 heapq.heappush(self._blocked, (position[each], each))
 
-    def take_plan(self, plan: PlanView, inspected: bool, now: float) -> None:
+    def take_plan(self, plan: PlanView, inspected: bool, now: float) -> bool:
         """Another plan, or another content of the store: what is not needed counts as done.
 
         Args:
             inspected: the store was read again; what it has lost is to be rebuilt.
+
+        Returns:
+            Whether a step that was done waits again.
         """
+        self.changes += 1
+        waits_again = False
         graph, needed = plan.graph, set(plan.resolution.todo)
         same = graph is self.plan.graph and plan.same_order(self.plan)
         self.plan = plan
@@ -109,6 +117,7 @@ class Steps:
                 and not self.record(step_id).finished_here
             ):
                 before = self._states.move(step_id, StepState.WAITING, "needed, and not held")
+                waits_again = True
             if before is not None and same:
                 self.ready.moved(step_id, before, self._states[step_id], now)
         if not same:
@@ -120,6 +129,7 @@ class Steps:
             for each in self.ready.sources.after[step_id]
         ]
         heapq.heapify(self._blocked)
+        return waits_again
 
     def in_state(self, *states: StepState) -> Iterator[Step]:
         """The plan's steps in some states, in the plan's order."""
