@@ -45,7 +45,7 @@ def features(project: Project, cell: str) -> list[bytes]:
 def test_boards_join_and_leave_while_a_run_goes_on(tmp_path: Path) -> None:
     project = Project(tmp_path)
     late = emulated("z", "rv1126", ", tags: [late]")
-    project.write(FLOAT + POOL.splitlines(keepends=True)[0], HOST + FIRST, 1000, 30)
+    project.write(FLOAT + POOL.splitlines(keepends=True)[0], HOST + FIRST, 1600, 30)
     alone = project.farm("run")
     assert alone.returncode == 0, alone.stdout + alone.stderr
     want = features(project, "a")
@@ -54,7 +54,7 @@ def test_boards_join_and_leave_while_a_run_goes_on(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "runs")
 
     inventory = tmp_path / "device_inventory.yaml"
-    project.write(FLOAT + POOL, HOST + FIRST + late, 1000, 30)
+    project.write(FLOAT + POOL, HOST + FIRST + late, 1600, 30)
     run = project.begin()
     try:
         until(project, run, lambda e: e.event == "step_progress" and e.step == "extract/a/gallery")
