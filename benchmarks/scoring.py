@@ -243,6 +243,34 @@ def intervals() -> None:
             say(f"{name} with 1,000 resamples, {size:,} probes, one FAR", text, "<= 1 core-s")
 
 
+def preparing() -> None:
+    """What each template costs once, whatever the number of probes: the quickest of ten."""
+    from orchestrator.scoring.blas import single_threaded_blas
+    from orchestrator.scoring.exact import normalize
+    from orchestrator.scoring.first_pass import SHELF, TILE
+    from orchestrator.scoring.quantized import measure as lengths
+    from orchestrator.scoring.quantized import quantize_tile
+
+    rows = np.random.default_rng(0).standard_normal((SHELF, DIM), dtype=np.float32)
+    extents = lengths(rows)
+    chosen = np.argsort(extents.peak)[:TILE]
+    parts = (
+        ("length and largest value, integer first pass", SHELF, lambda: lengths(rows)),
+        ("integers, integer first pass", TILE, lambda: quantize_tile(rows, extents, chosen)),
+        ("normalizing, single precision", SHELF, lambda: normalize(rows)),
+    )
+    with single_threaded_blas():
+        for name, count, call in parts:
+            took = []
+            for _ in range(10):
+                start = time.process_time()
+                call()
+                took.append(time.process_time() - start)
+            say(
+                f"preparing a template of {DIM} values: {name}", f"{1e6 * min(took) / count:.2f} us"
+            )
+
+
 def large_gallery(gallery: int = 1_000_000, probes: int = 2_000) -> None:
     """Few probes against a gallery that is mapped from disk, beside the product alone."""
     with tempfile.TemporaryDirectory() as folder:
@@ -275,6 +303,7 @@ def main() -> None:
             ratios(Path(folder), gallery, probes, workers)
     against_naive(10_000 if chosen.full else 4_000)
     intervals()
+    preparing()
     if chosen.full:
         large_gallery()
 

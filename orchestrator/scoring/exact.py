@@ -57,16 +57,16 @@ def normalize(rows: NDArray[Any]) -> tuple[Float32, Float64]:
     """
     count, dim = rows.shape
     unit, lengths = np.empty(rows.shape, np.float32), np.empty(count)
-    wide = np.empty((min(_CHUNK, count), dim))
+    buffers = np.empty((2, min(_CHUNK, count), dim))
     for start in range(0, count, _CHUNK):
         part = slice(start, min(start + _CHUNK, count))
-        few = wide[: part.stop - start]
-        np.copyto(few, rows[part])
-        lengths[part] = _normalize_chunk(few, unit[part])
+        wide, scratch = buffers[:, : part.stop - start]
+        np.copyto(wide, rows[part])
+        lengths[part] = _normalize_chunk(wide, unit[part], scratch)
     return unit, lengths
 
 
-def _normalize_chunk(wide: Float64, unit: Float32) -> Float64:
+def _normalize_chunk(wide: Float64, unit: Float32, scratch: Float64) -> Float64:
     """Fill ``unit`` and return lower bounds of the norms, float64 ``(n,)``.
 
     A float64 quotient ``x / norm`` lies between ``x * least`` and that times ``more``, roundings
@@ -81,10 +81,10 @@ def _normalize_chunk(wide: Float64, unit: Float32) -> Float64:
     least = np.where(usable, (1 - 2.0**-51) / np.where(usable, high, 1.0), 1.0)
     more = 1 + 1.01 * slack + 2.0**-49
     with np.errstate(invalid="ignore", over="ignore"):
-        rows = wide * least[:, None]
-        np.copyto(unit, rows, casting="same_kind")
-        rows *= more
-        differs = unit != rows.astype(np.float32)
+        np.multiply(wide, least[:, None], out=scratch)
+        np.copyto(unit, scratch, casting="same_kind")
+        scratch *= more
+        differs = unit != scratch.astype(np.float32)
     if differs.any():
         for index in np.flatnonzero(usable & differs.any(axis=1)):
             unit[index] = (wide[index] / exact_norm(wide[index])).astype(np.float32)

@@ -21,7 +21,7 @@ SEGMENT = 64
 
 _TEMPLATE_LIMIT = 127
 _CHUNK = 1024
-_FEW = 256  # rows that stay in a processor's cache, whole segments
+_FEW = 256  # rows that stay in a processor's cache
 _ROUNDING = 1e-9  # of the float64 norms below
 
 
@@ -204,11 +204,13 @@ def quantize_tile(turned: Float32, extents: Extents, chosen: NDArray[np.intp]) -
     factor = (inverse / np.repeat(scale, SEGMENT)[:count]).astype(np.float32)[:, None]
     values = np.full((size, dim), ZERO, np.uint8)
     squares = np.empty(count, np.float32)
-    for start in range(0, count, _FEW):
-        part = slice(start, min(start + _FEW, count))
-        scaled = turned[chosen[part]]
+    buffers = np.empty((2, min(SEGMENT, count), dim), np.float32)
+    for start in range(0, count, SEGMENT):
+        part = slice(start, min(start + SEGMENT, count))
+        scaled, whole = buffers[:, : part.stop - start]
+        np.take(turned, chosen[part], axis=0, out=scaled, mode="clip")
         scaled *= factor[part]
-        whole = np.rint(scaled)
+        np.rint(scaled, out=whole)
         scaled -= whole
         np.vecdot(scaled, scaled, out=squares[part])
         whole += ZERO
