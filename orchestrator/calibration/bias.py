@@ -17,15 +17,13 @@ from orchestrator.calibration.calibrate import Source, batches_of
 from orchestrator.calibration.explain import Joined
 from orchestrator.errors import UserError
 from orchestrator.graphs import edit
-from orchestrator.graphs.sessions import faithful_session
-
-RECIPE = 1
+from orchestrator.graphs.sessions import SAME_SUMS, faithful_session
 
 WEIGHTED = ("Conv", "Gemm")
 
 
 def mean_errors(
-    prepared: bytes, quantized: bytes, images: Source, *, threads: int = 0
+    prepared: bytes, quantized: bytes, images: Source
 ) -> dict[str, npt.NDArray[np.float64]]:
     """Mean of float32 minus quantized, a channel, of every Conv and Gemm with float32 inputs.
 
@@ -33,14 +31,13 @@ def mean_errors(
         prepared: what `prepare` made.
         quantized: a QDQ model or a twin of it.
         images: float32 (n, 3, H, W) batches as the model takes them.
-        threads: of onnxruntime within an operator; 0 is its own choice.
 
     Raises:
         UserError: no images, or the models do not belong together.
     """
     joined = Joined(onnx.ModelProto.FromString(prepared), onnx.ModelProto.FromString(quantized))
     names = joined.return_errors(WEIGHTED)
-    session = faithful_session(edit.dump(joined.model), threads=threads)
+    session = faithful_session(edit.dump(joined.model), threads=SAME_SUMS)
     sums: dict[str, npt.NDArray[np.float64]] = {}
     places: dict[str, int] = {}
     for batch in batches_of(images):

@@ -46,7 +46,6 @@ def calibrate(
     quantized_bins: int = 128,
     percentile: float = 99.999,
     ranges: CalibrationTable | None = None,
-    threads: int = 0,
     progress: Progress | None = None,
 ) -> CalibrationTable:
     """Estimate the ranges of a model's activations.
@@ -62,7 +61,6 @@ def calibrate(
         percentile: percentage of values kept by the percentile calibrator.
         ranges: of the whole set, when `images` is only a shard of it: the merged minmax tables
             of all shards. Tables made with the same `ranges` merge exactly.
-        threads: of onnxruntime within an operator; 0 is its own choice.
         progress: told after every image.
 
     Raises:
@@ -81,7 +79,7 @@ def calibrate(
     if fixed is not None and fixed.model != fingerprint(prepared):
         raise UserError("the ranges given to calibrate with were made from another model")
     with scratch() as folder:
-        network = Network(prepared, folder, threads, tensors=method != "minmax")
+        network = Network(prepared, folder, tensors=method != "minmax")
         source = _Images(images, network.shape, folder, fixed)
         if fixed is None:
             lowest, highest = _extremes(network, source, progress)

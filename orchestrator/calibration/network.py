@@ -13,7 +13,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_h
 from orchestrator.errors import ToolchainError
 from orchestrator.graphs import edit
 from orchestrator.graphs.describe import describe_proto, infer_shapes
-from orchestrator.graphs.sessions import faithful_session
+from orchestrator.graphs.sessions import SAME_SUMS, faithful_session
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,7 +35,7 @@ class Network:
     parsed model is kept but names.
     """
 
-    def __init__(self, prepared: bytes, folder: Path, threads: int, *, tensors: bool) -> None:
+    def __init__(self, prepared: bytes, folder: Path, *, tensors: bool) -> None:
         import onnxruntime
 
         proto = onnx.ModelProto.FromString(prepared)
@@ -59,7 +59,7 @@ class Network:
         path = folder / "network.onnx"
         _write(proto, path)
         del proto
-        self._session = faithful_session(str(path), threads=threads, optimize=False)
+        self._session = faithful_session(str(path), threads=SAME_SUMS, optimize=False)
         path.unlink()
         # Else the extremes are computed, too, when only activations are asked for.
         self._only_asked = onnxruntime.RunOptions()

@@ -18,8 +18,6 @@ from onnx import GraphProto, NodeProto, numpy_helper
 from orchestrator.graphs import edit
 from orchestrator.graphs.prepare import prove_equal
 
-RECIPE = 1
-
 HOMOGENEOUS = ("LeakyRelu", "PRelu", "Relu")
 _SWEEPS = 20
 _LIMIT = 2.0**10

@@ -12,6 +12,7 @@ PREPARE = 1
 QDQ = 1
 CALIBRATE = 1
 EMIT = 1
+HELPERS = 2
 FINISH = 1
 TWIN = 2
 
@@ -28,3 +29,8 @@ def calibration_version() -> str:
         f"onnxruntime {installed('onnxruntime')}, onnx {installed('onnx')}, "
         f"recipe {PREPARE}.{CALIBRATE}"
     )
+
+
+def helpers_version() -> str:
+    """What decides the accuracy helpers' work besides model, scheme, table and images."""
+    return f"recipe {HELPERS}"

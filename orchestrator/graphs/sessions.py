@@ -15,6 +15,11 @@ import numpy.typing as npt
 
 from orchestrator.errors import ToolchainError
 
+SAME_SUMS = 1
+"""Threads within an operator, for what others make files of. How onnxruntime divides a sum among
+threads decides its last bits: the default detector's calibration table was another with one, two
+and three threads, so with each number of processors."""
+
 
 def faithful_session(
     model: bytes | str, *, threads: int = 0, optimize: bool = True, quiet: bool = False

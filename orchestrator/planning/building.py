@@ -24,6 +24,7 @@ from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.photos import ALIGNING, AnyPhotos
 
 CALIBRATION = "calibration"
+HELPERS = "accuracy helpers"
 GIVEN = "as-given"
 TABLE_CALIBRATORS = frozenset({"minmax", "percentile", "entropy"})
 
@@ -345,7 +346,7 @@ class _Builder:
             )
             # The accuracy helpers look at calibration images.
             images = {"images": self._images(encoder.model, "calibration", cell)}
-            seen = {"preprocessing": preprocessing}
+            seen = {"preprocessing": preprocessing, "helpers": self._versions.get(HELPERS, "")}
             inputs["quantized"] = self._add(
                 Step(
                     id=f"quantize/{name}",

@@ -87,7 +87,7 @@ STAGE_FACTS: Mapping[str, StageFacts] = {
     # What others wait for comes first; long extractions and scoring fill the rest.
     for facts in (
         StageFacts("images", 1, Place.DRIVER, (2.0, 0.002), all_processors=True, resumes=True),
-        StageFacts("calibrate", 1, Place.WORKER, (1.5, 0.012), all_processors=True, resumes=True),
+        StageFacts("calibrate", 2, Place.WORKER, (1.5, 0.012), all_processors=True, resumes=True),
         StageFacts("quantize", 1, Place.WORKER, (0.6, 0.0)),
         StageFacts("convert", 2, Place.WORKER, (0.5, 0.0)),
         StageFacts("deploy", 1, Place.BOARD, (0.4, 0.0), stored=False),

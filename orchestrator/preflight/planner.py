@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
-from orchestrator.graphs.recipes import QDQ, calibration_version
-from orchestrator.planning.building import CALIBRATION, GIVEN, build
+from orchestrator.graphs.recipes import QDQ, calibration_version, helpers_version
+from orchestrator.planning.building import CALIBRATION, GIVEN, HELPERS, build
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand, only
 from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.evidence import Evidence
@@ -106,7 +106,11 @@ class Plan:
             sets,
             self.facts,
             {name: can.version for name, can in self.capabilities.items()}
-            | {CALIBRATION: calibration_version(), GIVEN: f"given recipe {QDQ}"},
+            | {
+                CALIBRATION: calibration_version(),
+                GIVEN: f"given recipe {QDQ}",
+                HELPERS: helpers_version(),
+            },
             self.bound,
         )
         self.ranks = ranks(self.graph, self.seconds)

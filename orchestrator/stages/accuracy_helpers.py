@@ -91,6 +91,7 @@ def help_model(
     """
     from orchestrator.calibration import METHODS, bias, calibrate, explain
     from orchestrator.graphs.prepare import fingerprint, prepare
+    from orchestrator.graphs.sessions import SAME_SUMS
 
     if scheme.calibrator not in METHODS:  # a vendor's own, of which our twin knows nothing
         scheme = replace(scheme, calibrator="minmax")
@@ -113,7 +114,7 @@ def help_model(
         ]
         gains.append(Gain("equalize", *pair))
     if SUGGESTED in wanted.get("keep_float", ()):
-        report = explain(source, quantized, batches)
+        report = explain(source, quantized, batches, threads=SAME_SUMS)
         scheme = replace(scheme, keep_float=tuple(sorted(report.bad)))
         quantized = quantize(source, table, scheme)
         before, now = now, _cosine(quantized, inputs, real)

@@ -75,8 +75,7 @@ def calibrated(
         FarmError: what a worker raised.
     """
     count, calibrator = len(images), params["calibrator"]
-    cores = len(os.sched_getaffinity(0))
-    workers = workers or shards(count, len(model), cores)
+    workers = workers or shards(count, len(model), len(os.sched_getaffinity(0)))
     tally = _Tally(count * passes(calibrator), progress)
 
     def one(part: tuple[int, int], method: str, ranges: bytes | None) -> bytes:
@@ -88,7 +87,6 @@ def calibrated(
             method,
             params["equalize"],
             ranges,
-            0 if workers == 1 else max(1, cores // workers),
         )
         return tally.table(news)
 
@@ -149,7 +147,6 @@ def calibrate(
     calibrator: str,
     equalize: bool = False,
     ranges: bytes | None = None,
-    threads: int = 0,
 ) -> Iterator[Progress | bytes]:
     """Estimate ranges; yields how far it is, last the table's bytes.
 
@@ -160,7 +157,6 @@ def calibrate(
         calibrator: `minmax`, `percentile` or `entropy`.
         equalize: calibrate the equalized model.
         ranges: the merged minmax table of all slices, when `images` is one of them.
-        threads: of onnxruntime within an operator; 0 is its own choice.
     """
     from orchestrator import calibration
 
@@ -185,7 +181,6 @@ def calibrate(
             batches,
             calibrator,
             ranges=known,
-            threads=threads,
             progress=progress,
         )
         return table.to_bytes()

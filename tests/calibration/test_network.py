@@ -77,7 +77,7 @@ def test_every_activation_has_the_models_bits(tmp_path):
     prepared = prepare(nets.iresnet())
     proto = onnx.ModelProto.FromString(prepared)
     assert "PRelu" in {node.op_type for node in proto.graph.node}
-    network = Network(prepared, tmp_path, 1, tensors=True)
+    network = Network(prepared, tmp_path, tensors=True)
     fetched = [name for name in network.tensors if name != network.input]
     kept = {output.name for output in proto.graph.output}
     proto.graph.output.extend(
