@@ -46,8 +46,8 @@ def build(
         matrix, models, boards: validated specs, models and boards by name.
         image_sets: (model, role) to its images.
         facts: board name to what is known of it; missing boards have keys only after probing.
-        versions: version of each toolchain and twin by `cells.capability_name`, and of our
-            calibration under `CALIBRATION`.
+        versions: version of each toolchain and twin by `cells.capability_name`, of our
+            calibration under `CALIBRATION`, of the accuracy helpers under `HELPERS`.
     """
     builder = _Builder(matrix, models, boards, image_sets, facts, versions, bound or {})
     targets = {cell.name: builder.cell(cell) for cell in cells if not cell.reason}
