@@ -24,7 +24,19 @@ def lower_bound(
     domains: Mapping[str, str],
     processors: Mapping[str, int],
 ) -> tuple[float, str]:
-    """The shortest that any schedule of a graph without deploys can be, and what makes it so."""
+    """The shortest that any schedule of a graph can be.
+
+    Args:
+        graph: without deploys.
+        seconds: a step on a board (empty: the head) to what it takes.
+        head_slots: steps on the head at a time.
+        domains: board to contention domain.
+        processors: of each contention domain whose steps slow each other down.
+
+    Returns:
+        Seconds, and what makes it so: the longest of the critical path, each pool's work over all
+        its boards, the head's over its slots, and each domain's work over its processors.
+    """
 
     def least(step: Step) -> float:
         if not step.pool:

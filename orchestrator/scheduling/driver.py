@@ -306,7 +306,8 @@ class Driver:
     def clean_up(self) -> None:
         """Release boards, stop Ray and helpers."""
         self._learning.learn()
-        self._leases.save_facts(at_once=True)
+        with contextlib.suppress(OSError):  # a full disk keeps neither boards nor Ray
+            self._leases.save_facts(at_once=True)
         self._executor.close()
         held = self._core.boards.all_connected
         for name in held:

@@ -23,9 +23,8 @@ import hashlib, os, sys
 import numpy as np
 if sys.argv[2] == "one":
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from orchestrator.calibration import calibrate, network
+from orchestrator.calibration import calibrate
 from orchestrator.graphs.describe import describe_model
-from orchestrator.graphs.sessions import faithful_session
 model = open(sys.argv[1], "rb").read()
 shape = describe_model(model).image_shape
 images = np.random.default_rng(1).normal(0, 1, (2, *shape)).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,21 +46,37 @@ def plan(tmp_path: Path) -> Plan:
     return plan
 
 
-def test_boards_nothing_was_known_of_are_planned_for_together_a_changed_one_at_once(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def slowed(monkeypatch: pytest.MonkeyPatch, plan: Plan, what: str) -> list[float]:
+    """The upkeep's clock, which stands still but for a second for each call of the plan's."""
     clock = [0.0]
     monkeypatch.setattr(plan_upkeep.time, "monotonic", lambda: clock[0])
-    settle = plan.settle
+    call = getattr(plan, what)
 
-    def settle_slowly() -> None:
-        settle()
+    def slowly() -> None:
+        call()
         clock[0] += 1.0
 
-    monkeypatch.setattr(plan, "settle", settle_slowly)
-    events: list[m.Event] = []
+    monkeypatch.setattr(plan, what, slowly)
+    return clock
+
+
+@pytest.fixture
+def reporter(tmp_path: Path) -> Iterator[Reporter]:
     reporter = Reporter(EventLog(tmp_path / "events.jsonl"))
-    upkeep = PlanUpkeep(plan, PlanReports(plan, Steps(), reporter), reporter, events.append)
+    yield reporter
+    reporter.close()
+
+
+def upkeep_of(plan: Plan, reporter: Reporter, events: list[m.Event]) -> PlanUpkeep:
+    return PlanUpkeep(plan, PlanReports(plan, Steps(), reporter), reporter, events.append)
+
+
+def test_boards_nothing_was_known_of_are_planned_for_together_a_changed_one_at_once(
+    plan: Plan, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = slowed(monkeypatch, plan, "settle")
+    events: list[m.Event] = []
+    upkeep = upkeep_of(plan, reporter, events)
 
     def has_key(step: str) -> bool:
         return step in plan.resolution.keys
@@ -92,27 +109,17 @@ def test_boards_nothing_was_known_of_are_planned_for_together_a_changed_one_at_o
     connected("this-host", other, at_once=True)  # its old keys would name another runtime's work
     assert plan.resolution.keys[HERE] != before
     assert len(events) == 3
-    reporter.close()
 
 
 def test_after_a_step_its_successors_have_keys_at_once_all_else_is_looked_up_now_and_then(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Plan, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(plan_upkeep.time, "monotonic", lambda: clock[0])
     held: set[str] = set()
     plan.content = lambda stage, key: f"content of {key}" if key in held else None  # type: ignore[method-assign]
     plan.resolve()
-    resolve = plan.resolve
-
-    def resolve_slowly() -> None:
-        resolve()
-        clock[0] += 1.0
-
-    monkeypatch.setattr(plan, "resolve", resolve_slowly)
+    clock = slowed(monkeypatch, plan, "resolve")
     events: list[m.Event] = []
-    reporter = Reporter(EventLog(tmp_path / "events.jsonl"))
-    upkeep = PlanUpkeep(plan, PlanReports(plan, Steps(), reporter), reporter, events.append)
+    upkeep = upkeep_of(plan, reporter, events)
     upkeep.send_plan()
     gallery, probe = "images/gallery", "images/probe"
 
@@ -133,4 +140,3 @@ def test_after_a_step_its_successors_have_keys_at_once_all_else_is_looked_up_now
     clock[0] = 20.0
     ends(gallery)
     assert plan.resolution.cached(probe)
-    reporter.close()

@@ -91,7 +91,7 @@ class HeadQueue:
             self._tokens[step_id] += 1
 
     def add_to(self, found: list[str], allowed: Callable[[str], bool], slots: int) -> None:
-        """Append up to `slots` steps that are allowed, of each kind.
+        """Append up to `slots` steps that are allowed, of each kind; of those that take turns one.
 
         Args:
             allowed: asked in the order of the queue, once each.
