@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, TensorProto, helper
 
 from orchestrator.errors import ToolchainError
 from orchestrator.graphs import edit
 from orchestrator.graphs.describe import describe_proto, infer_shapes
+from orchestrator.graphs.prelus import replace_prelus
 from orchestrator.graphs.sessions import SAME_SUMS, faithful_session
 
 Floats = npt.NDArray[np.float32]
@@ -108,36 +109,3 @@ def _write(proto: ModelProto, path: Path) -> None:
             file.write(edit.dump(ModelProto(graph=GraphProto(initializer=[tensor]))))
         del proto.graph.initializer[:]
         file.write(edit.dump(proto))
-
-
-def replace_prelus(graph: GraphProto) -> None:
-    """Compute each PRelu by operators that give the same bits in a fifth of the time, in place.
-
-    x > 0 ? x : slope * x is the greater of x and slope * x where 0 <= slope <= 1, and the lesser
-    where slope >= 1: rounding a product does not change which is greater, and both are zeros of
-    one sign when x is zero. A PRelu with other slopes stays, -0 among them.
-    """
-    constants = edit.initializers(graph)
-    nodes = [each for node in graph.node for each in _without_prelu(node, graph, constants)]
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _without_prelu(
-    node: NodeProto, graph: GraphProto, constants: Mapping[str, TensorProto]
-) -> list[NodeProto]:
-    slope = constants.get(node.input[1]) if node.op_type == "PRelu" else None
-    if slope is None:
-        return [node]
-    slopes = numpy_helper.to_array(slope)
-    if slopes.min() >= 1:
-        operator = "Min"
-    elif slopes.max() <= 1 and not np.signbit(slopes).any():
-        operator = "Max"
-    else:
-        return [node]
-    product = edit.fresh_name(graph, f"{node.output[0]}.product")
-    return [
-        helper.make_node("Mul", list(node.input), [product]),
-        helper.make_node(operator, [node.input[0], product], list(node.output)),
-    ]

@@ -15,6 +15,7 @@ EMIT = 1
 HELPERS = 2
 FINISH = 1
 TWIN = 2
+PRELUS = 1
 
 OPSET, IR = 13, 7
 """Of a prepared file."""

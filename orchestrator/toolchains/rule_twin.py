@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.graphs.recipes import FINISH, IR, OPSET, PREPARE, TWIN
+from orchestrator.graphs.recipes import FINISH, IR, OPSET, PRELUS, PREPARE, TWIN
 from orchestrator.toolchains.base import (
     Artifact,
     Capabilities,
@@ -60,7 +60,7 @@ class RuleTwin:
 
     def version(self) -> str:
         """Our recipes alone: nothing of the vendor's is involved."""
-        return f"twin recipe {PREPARE}.{TWIN}.{FINISH}"
+        return f"twin recipe {PREPARE}.{TWIN}.{FINISH}.{PRELUS}"
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
@@ -84,9 +84,10 @@ class RuleTwin:
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
+        from orchestrator.graphs import prelus
         from orchestrator.toolchains import finish
 
-        data = finish.finish_onnx(quantized, opset=OPSET, ir=IR)
+        data = prelus.replaced(finish.finish_onnx(quantized, opset=OPSET, ir=IR))
         facts = {"toolchain": self.name, "version": self.version(), **finish.onnx_facts(data)}
         return Artifact(data, "onnx", facts | {"executed_by": "twin"})
 

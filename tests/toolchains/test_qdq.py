@@ -10,7 +10,7 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from orchestrator.errors import UserError
-from orchestrator.graphs import edit, qdq
+from orchestrator.graphs import edit, prelus, qdq
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.graphs.stamp import set_opset
 from orchestrator.toolchains import tensorrt_rules, toolchain, twin_names, twin_toolchain
@@ -139,7 +139,9 @@ def test_tensorrt_gets_float_weights_behind_pairs_and_float_biases() -> None:
     assert kinds == {TensorProto.FLOAT}
     # Its twin is the very file.
     twin = twin_toolchain("tensorrt")
-    assert twin.convert(twin.quantize(qdq_model(), None, GIVEN).data).data == made.data
+    data = twin.convert(twin.quantize(qdq_model(), None, GIVEN).data).data
+    assert data == prelus.replaced(made.data) != made.data
+    assert np.array_equal(computed(data), computed(made.data))
 
 
 @pytest.mark.parametrize("how", [{"zero": -3}, {"activation": np.uint8, "zero": 7}])

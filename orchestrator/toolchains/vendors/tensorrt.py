@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ToolchainError
-from orchestrator.graphs.recipes import EMIT, FINISH, PREPARE, TENSORRT_IR, TENSORRT_OPSET
+from orchestrator.graphs.recipes import EMIT, FINISH, PRELUS, PREPARE, TENSORRT_IR, TENSORRT_OPSET
 from orchestrator.installed import installed
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.descriptor import Descriptor
@@ -29,7 +29,7 @@ HALF = "farm.float16"
 
 LABEL = "TensorRT"
 _FACTS = (
-    "the very QDQ file that TensorRT builds its engine from",
+    "the QDQ file that TensorRT builds its engine from; PReLU by operators that give the same bits",
     "layers outside QDQ pairs in float32; TensorRT may run them in float16",
 )
 _HALF_FACTS = (
@@ -109,14 +109,17 @@ class TensorRtToolchain:
 
 
 class TensorRtTwin:
-    """TensorRT's twin is the very file that the board builds its engine from; a `Toolchain`."""
+    """TensorRT's twin is the file that the board builds its engine from; a `Toolchain`.
+
+    Only its PRelus are replaced by operators that compute the same bits sooner.
+    """
 
     name = "tensorrt"
     capabilities = replace(TensorRtToolchain.capabilities, built_on_board=False)
 
     def version(self) -> str:
         """See `Toolchain.version`."""
-        return f"twin of {TensorRtToolchain().version()}"
+        return f"twin of {TensorRtToolchain().version()}.{PRELUS}"
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
@@ -128,9 +131,12 @@ class TensorRtTwin:
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
+        from orchestrator.graphs import prelus
+
         artifact = TensorRtToolchain().convert(quantized)
         about = {"version": self.version(), "executed_by": "twin"}
-        return Artifact(artifact.data, artifact.format, {**artifact.manifest, **about})
+        data = prelus.replaced(artifact.data)
+        return Artifact(data, artifact.format, {**artifact.manifest, **about})
 
 
 DESCRIPTOR = Descriptor(LABEL, TensorRtToolchain, TensorRtTwin, LABEL)
