@@ -49,7 +49,8 @@ class StepInfo(BaseModel):
     `seconds` is how long it is expected to take alone, on its contention `domain`; of its `units`
     (images or inferences) and of at `least` so many seconds. `sources` are the steps before it,
     `pool` the boards of which any can do it where there are several, `work` the kind of work of
-    which earlier steps tell how long it takes (`planning/work.py`).
+    which earlier steps tell how long it takes (`planning/work.py`). `all_processors`: it keeps all
+    of its domain's processors busy.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
@@ -67,6 +68,7 @@ class StepInfo(BaseModel):
     pool: tuple[str, ...] = ()
     priority: int = 0
     work: str = ""
+    all_processors: bool = False
 
 
 class RunStarted(Base):

@@ -32,6 +32,7 @@ class Descriptor(object):
         takes_onnx: whether it takes ONNX files as they are, so that a check can prove it.
         builds: whether it makes what it runs on the board itself, which takes minutes.
         threads: whether it takes a number of threads.
+        concurrent: providers of which several runs may be under way at a time.
         simulator: the runtime that executes its vendor's files on the head; empty without one.
         library_path: whether an inventory may say where its library is.
         libraries: its shared libraries; a board that has one of them has the runtime.
@@ -49,6 +50,7 @@ class Descriptor(object):
         takes_onnx: bool = False,
         builds: bool = False,
         threads: bool = True,
+        concurrent: Tuple[str, ...] = (),
         simulator: str = "",
         library_path: bool = True,
         libraries: Tuple[str, ...] = (),
@@ -63,6 +65,7 @@ class Descriptor(object):
         self.takes_onnx = takes_onnx
         self.builds = builds
         self.threads = threads
+        self.concurrent = concurrent
         self.simulator = simulator
         self.library_path = library_path
         self.libraries = libraries
@@ -71,7 +74,7 @@ class Descriptor(object):
 
 
 class BaseRuntime(object):
-    """A loaded model. Everything runs in one thread of one process, the runtime child.
+    """A loaded model in one process, the runtime child; `run` alone may be called by many threads.
 
     Args:
         path: the artifact, already verified.
@@ -85,6 +88,7 @@ class BaseRuntime(object):
         provider: what executes: `CPUExecutionProvider`, `TIMVX`, ...
         facts: what else belongs into a result's provenance: the device, how the file was built.
         in_blocks: single runs say nothing of its speed; `times` is asked instead.
+        concurrent: several threads may call `run` at a time, and each run takes one processor.
 
     Raises:
         AgentError: `board` when the runtime or a provider is missing; `toolchain` when it refuses
@@ -98,6 +102,7 @@ class BaseRuntime(object):
     provider = ""
     facts: Dict[str, Any] = {}
     in_blocks = False
+    concurrent = False
 
     def __init__(self, path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> None:
         raise NotImplementedError

@@ -37,6 +37,7 @@ DESCRIPTOR = Descriptor(
     open_providers=True,
     gpu_providers=("CUDAExecutionProvider", "TensorrtExecutionProvider"),
     takes_onnx=True,
+    concurrent=(CPU,),
     library_path=False,
     package="onnxruntime",
     distribution="onnxruntime",
@@ -112,6 +113,7 @@ class Runtime(BaseRuntime):
         if options.get("bound", names[0] in ON_GPU):
             device = "cuda" if names[0] in ON_GPU else "cpu"
             self._bind(onnxruntime, device)
+        self.concurrent = names == [CPU] and self._bound is None and setup.intra_op_num_threads == 1
         self.facts = dict(
             self.facts,
             device_time="wall time of a bound run, without copies"

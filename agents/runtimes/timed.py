@@ -68,6 +68,7 @@ class Runtime(BaseRuntime):
 
     version = _VERSION
     provider = "sleep"
+    concurrent = True
 
     def __init__(self, path: str, options: Mapping[str, Any], preprocessing: Preprocessor) -> None:
         settings = _settings(path)

@@ -3,7 +3,8 @@
 import hashlib
 import os
 from array import array
-from typing import Any, Dict, List, Mapping, Union
+from collections import deque
+from typing import Any, Deque, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 from .. import runtimes
 from ..measurement import clock, measuring
@@ -28,6 +29,7 @@ from .pipeline import Item, Pipeline
 from .preprocess import Preprocessor
 
 WINDOW = 4 << 20  # bytes of images in flight; the head uses less when the link is short
+RUN_MEMORY = 128  # of the input's bytes: what one more run at a time may take
 _WAIT_S = 0.5
 _REASON = 200
 
@@ -109,6 +111,9 @@ def extract(
 ) -> None:
     """EXTRACT: meta `count`. Images come in, features go out in the same pieces and order.
 
+    Meta `at_a_time`: how many images may be computed at a time, each on a processor of its own,
+    where the runtime can do that; fewer where memory is short.
+
     Where images are to stay on the board, in `folder`, meta `first` and `block` and the payload
     name them by blocks (see `image_cache.ImageCache`); READY's payload has a byte a block, 1 where
     it is there already and its images are not to be sent.
@@ -118,30 +123,27 @@ def extract(
     DONE has `images`, `failed`, `run_ns` (sum of all runs) and `span_ns` (first start, last end).
     """
     count = number(frame.meta, "count", 0, 1 << 31)
+    at_a_time = _at_a_time(frame, model, root)
     size = model.preprocess.image_bytes
     cache = (
         ImageCache(folder, frame.meta, frame.payload, count, size) if len(frame.payload) else None
     )
     pipeline.begin(frame.job, count, size, model.preprocess, cache)
     there = b"" if cache is None else cache.held
-    link.send(Frame(READY, frame.job, {"window": _window(size, root)}, there))
+    window = _window(size, root, 2 * at_a_time)
+    link.send(Frame(READY, frame.job, {"window": window}, there))
     broken_row = array("f", [float("nan")] * model.runtime.dim).tobytes()
     rows: List[bytes] = []
     failed: List[Any] = []
     failures = run_ns = first = last = start = 0
-    for index in range(count):
-        item = _next(pipeline, link)
-        begin = clock.now_ns()
-        first = first or begin
-        try:
-            rows.append(model.runtime.run(_prepared(item))[0])
-        except (MemoryError, AgentError):
-            raise
-        except Exception as error:
-            rows.append(broken_row)
-            failed.append([index, _reason(error)])
-        last = clock.now_ns()
-        run_ns += last - begin
+    runs = _runs(count, model, pipeline, link, at_a_time)
+    for index, (item, run) in enumerate(runs):
+        rows.append(broken_row if run.row is None else run.row)
+        if run.row is None:
+            failed.append([index, run.reason])
+        first = min(first, run.begin) if first else run.begin
+        last = max(last, run.end)
+        run_ns += run.end - run.begin
         if item.last:
             meta = {"start": start, "count": len(rows), "failed": failed, "credit": item.credit}
             link.send(Frame(FEATURES, frame.job, meta, b"".join(rows)))
@@ -151,6 +153,65 @@ def extract(
             link.pulse()
     meta = {"images": count, "failed": failures, "run_ns": run_ns, "span_ns": last - first}
     link.send(Frame(DONE, frame.job, meta))
+
+
+class _Run(object):
+    """One image's inference: `row` is None where it failed for `reason`; nanoseconds."""
+
+    __slots__ = ("begin", "end", "reason", "row")
+
+    def __init__(self, model: Model, item: Item) -> None:
+        self.row: Optional[bytes] = None
+        self.reason = ""
+        self.begin = clock.now_ns()
+        try:
+            self.row = model.runtime.run(_prepared(item))[0]
+        except (MemoryError, AgentError):
+            raise
+        except Exception as error:
+            self.reason = _reason(error)
+        self.end = clock.now_ns()
+
+
+def _runs(
+    count: int, model: Model, pipeline: Pipeline, link: Link, at_a_time: int
+) -> Iterator[Tuple[Item, _Run]]:
+    """Every image and its run, in order."""
+    if at_a_time == 1:
+        for _ in range(count):
+            item = _next(pipeline, link)
+            yield item, _Run(model, item)
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    under_way: Deque[Tuple[Item, Future[_Run]]] = deque()
+    taken = 0
+    threads = ThreadPoolExecutor(at_a_time)
+    try:
+        while taken < count or under_way:
+            found = None
+            if taken < count and len(under_way) <= at_a_time:
+                found = pipeline.take(0.0 if under_way else _WAIT_S)
+            if found is not None:
+                under_way.append((found, threads.submit(_Run, model, found)))
+                taken += 1
+            elif under_way:
+                # Its features go out before more images are waited for: only then do more come.
+                item, future = under_way.popleft()
+                yield item, future.result()
+            else:
+                link.pulse()
+    finally:
+        threads.shutdown()
+
+
+def _at_a_time(frame: Frame, model: Model, root: str) -> int:
+    asked = number(frame.meta, "at_a_time", 1, 4096) if "at_a_time" in frame.meta else 1
+    if asked == 1 or not model.runtime.concurrent:
+        return 1
+    free = Telemetry(root).memory("MemAvailable")
+    each = RUN_MEMORY * model.preprocess.input_bytes
+    return asked if free is None else max(1, min(asked, free // 2 // each))
 
 
 def measure(frame: Frame, model: Model, pipeline: Pipeline, link: Link, root: str) -> None:
@@ -175,9 +236,9 @@ def _next(pipeline: Pipeline, link: Link) -> Item:
         link.pulse()
 
 
-def _window(image_bytes: int, root: str) -> int:
+def _window(image_bytes: int, root: str, images: int) -> int:
     free = Telemetry(root).memory("MemAvailable")
-    most = max(WINDOW, 4 * image_bytes)
+    most = max(WINDOW, max(4, images) * image_bytes)
     return most if free is None else max(2 * image_bytes, min(most, free // 8))
 
 

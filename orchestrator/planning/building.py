@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from orchestrator.planning.cells import Cell, Encoder
-from orchestrator.planning.facts import BoardFacts, identity_of, runtime_options
+from orchestrator.planning.facts import BoardFacts, computes_at_a_time, identity_of, runtime_options
 from orchestrator.planning.graph import CellTargets, DetectorTargets, Graph, ImageSet, Step
 from orchestrator.planning.step_names import (
     after_detector,
@@ -514,7 +514,11 @@ class _Builder:
                 board=board.name,
                 executed_by=encoder.executed_by,
                 units=self._sets[encoder.model, role].count,
-                extra={"model": encoder.model, "runtime": encoder.runtime},
+                extra={
+                    "model": encoder.model,
+                    "runtime": encoder.runtime,
+                    "all_processors": computes_at_a_time(board, encoder.runtime),
+                },
             ),
             cell,
         )

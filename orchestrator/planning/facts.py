@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from orchestrator.specs.inventory import Board
+from orchestrator.specs.inventory import THIS_HOST, Board
 from orchestrator.specs.runtimes import runtime as find
 
 
@@ -93,6 +93,14 @@ def runtime_options(board: Board, runtime: str) -> dict[str, Any]:
         "faithful": options.faithful,
         **options.building,
     }
+
+
+def computes_at_a_time(board: Board, runtime: str) -> bool:
+    """Whether it computes as many images at a time as this host has processors."""
+    options = board.runtime_for(runtime)
+    here = board.transport.type == "local" and board.contention_domain == THIS_HOST
+    able = set(options.providers) and set(options.providers) <= set(find(runtime).concurrent)
+    return here and bool(able) and options.threads == 1
 
 
 def identity_of(board: Board) -> dict[str, Any]:

@@ -8,6 +8,7 @@ the graph as far as the store's holdings reach (`resolving.py`).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +54,11 @@ class Step:
     def facts(self) -> StageFacts:
         """What is known of its stage."""
         return STAGE_FACTS[self.stage]
+
+    @property
+    def all_processors(self) -> bool:
+        """Whether it keeps all processors of its contention domain busy."""
+        return self.facts.all_processors or bool(self.extra.get("all_processors"))
 
     @property
     def divisible(self) -> bool:
@@ -130,6 +136,21 @@ class Graph:
         """Ids of the steps directly before `step_id`."""
         step = self.steps[step_id]
         return (*step.inputs.values(), *step.after)
+
+
+def in_order(steps: Mapping[str, Step]) -> dict[str, Step]:
+    """Each behind the steps that it is `after`, else in the order that they have."""
+    done: dict[str, Step] = {}
+    for name in steps:
+        stack = [name]
+        while stack:
+            missing = [s for s in steps[stack[-1]].after if s not in done]
+            if missing and len(stack) <= len(steps):
+                stack.append(missing[0])
+            else:
+                ended = stack.pop()
+                done[ended] = steps[ended]
+    return done
 
 
 def without_deploys(graph: Graph) -> Graph:

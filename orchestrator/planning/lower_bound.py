@@ -58,6 +58,6 @@ def lower_bound(
         inside = {domains.get(name, HEAD_DOMAIN if not name else "") for name in step.pool or ("",)}
         if len(inside) == 1 and (domain := inside.pop()) in processors:
             least_s = min(seconds(step, name) for name in step.pool or ("",))
-            shared[domain] += wanted(step.stage, processors[domain]) * least_s
+            shared[domain] += wanted(step.all_processors, processors[domain]) * least_s
     loads += [(work / processors[d], f"the processors of {d}") for d, work in shared.items()]
     return max([(path, "the critical path"), *loads])

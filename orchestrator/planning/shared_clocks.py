@@ -82,7 +82,7 @@ class SharedClocks:
         if have is None:
             return False
         before = self._factor(domain)
-        self._wants[domain] += sign * wanted(step.stage, have)
+        self._wants[domain] += sign * wanted(step.all_processors, have)
         after = self._factor(domain)
         if after == before:
             return False

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from orchestrator.planning.stage_facts import STAGE_FACTS
 
-
-def wanted(stage: str, processors: int) -> float:
-    """Processors that a step, or what is done beside steps, keeps busy."""
-    facts = STAGE_FACTS.get(stage)
-    return float(processors) if facts is not None and facts.all_processors else 1.0
+def wanted(all_processors: bool, processors: int) -> float:
+    """Processors that a step keeps busy: all, or one."""
+    return float(processors) if all_processors else 1.0
 
 
 class Shared:

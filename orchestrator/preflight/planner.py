@@ -262,6 +262,7 @@ class Plan:
                 pool=step.pool if len(step.pool) > 1 else (),
                 priority=step.priority,
                 work=self._work(step).to_text(),
+                all_processors=step.all_processors,
             )
             for step in self.graph.steps.values()
             if step.id in shown

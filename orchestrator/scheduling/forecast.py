@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.events import Event, StepInfo
-from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
+from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step, in_order
 from orchestrator.planning.paces import Observation, Paces
 from orchestrator.planning.stage_facts import PREPARATION, STAGE_FACTS, UNKNOWN
 from orchestrator.planning.work import Work
@@ -193,23 +193,9 @@ def _graph(observer: Observer, left: Mapping[str, StepInfo]) -> tuple[Graph, dic
             board=info.board,
             units=info.units,
             priority=info.priority,
+            extra={"all_processors": info.all_processors},
         )
-    return Graph(_in_order(steps), {}), extra
-
-
-def _in_order(steps: Mapping[str, Step]) -> dict[str, Step]:
-    """Each after its sources, else as they are: what a new plan brought may stand anywhere."""
-    done: dict[str, Step] = {}
-    for name in steps:
-        stack = [name]
-        while stack:
-            missing = [s for s in steps[stack[-1]].after if s not in done]
-            if missing and len(stack) <= len(steps):
-                stack.append(missing[0])
-            else:
-                ended = stack.pop()
-                done[ended] = steps[ended]
-    return done
+    return Graph(in_order(steps), {}), extra
 
 
 def _domains(observer: Observer, graph: Graph) -> dict[str, str]:

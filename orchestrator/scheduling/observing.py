@@ -186,7 +186,10 @@ class Observer:
 
     def _wants(self, step: str) -> float:
         info = self.steps.get(step)
-        return wanted(info.stage if info else "", self._processors)
+        if info is None:
+            return 1.0
+        facts = STAGE_FACTS.get(info.stage, UNKNOWN)
+        return wanted(info.all_processors or facts.all_processors, self._processors)
 
     def _board(self, event: BoardChanged) -> None:
         board, domain = event.board, self.domain(event.board)

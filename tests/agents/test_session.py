@@ -73,13 +73,13 @@ def test_hello_tells_what_the_board_is(tmp_path):
 
 
 @OWN
-@pytest.mark.parametrize("faithful", [True, False])
-def test_features_equal_onnxruntime_bit_for_bit(board, faithful):
+@pytest.mark.parametrize(("faithful", "at_a_time"), [(True, 1), (False, 1), (False, 3)])
+def test_features_equal_onnxruntime_bit_for_bit(board, faithful, at_a_time):
     images = faces(23, FACE)
     model = open_onnx(board, faithful=faithful)
     assert (model.dim, model.provider) == (256, "CPUExecutionProvider")
     assert model.inputs[0].shape == (None, 3, 112, 112)
-    got = features(board.extract(Rows(images), chunk=9, timeout_s=20))
+    got = features(board.extract(Rows(images), chunk=9, timeout_s=20, at_a_time=at_a_time))
     assert got.tobytes() == direct(images, faithful).tobytes()
 
 
@@ -94,11 +94,30 @@ def test_any_number_in_any_pieces(board, artifact, count, chunk):
     assert [start for start, _ in source.reads] == list(range(0, count, chunk))
 
 
-def test_more_images_than_the_window_holds(board, artifact):
+@pytest.mark.parametrize("at_a_time", [1, 3, 200])
+def test_more_images_than_the_window_holds(board, artifact, at_a_time):
     images = faces(130, FACE)  # 4.9 MB, the window holds 4 MiB
     open_timed(board, artifact, FACE, ms=0, dim=4)
-    got = features(board.extract(Rows(images), timeout_s=20))
+    got = features(board.extract(Rows(images), timeout_s=20, at_a_time=at_a_time))
     assert got.tobytes() == timed_features(images, 4, FACE).tobytes()
+
+
+@pytest.mark.parametrize(("at_a_time", "least", "most"), [(1, 0.0, 1.0), (4, 1.0, 4.0)])
+def test_so_many_images_are_computed_at_a_time(board, artifact, at_a_time, least, most):
+    images = faces(60, size=8)
+    open_timed(board, artifact, size=8, ms=30, dim=16)
+    got = features(board.extract(Rows(images), timeout_s=20, at_a_time=at_a_time))
+    assert got.tobytes() == timed_features(images, 16, size=8).tobytes()
+    facts = board.extraction
+    assert least < facts.run_ns / facts.span_ns <= most
+
+
+@pytest.mark.skipif(lacks("onnxruntime"), reason="the agents' Python has no onnxruntime")
+def test_what_cannot_run_side_by_side_runs_one_after_the_other(board):
+    open_onnx(board, intra_op_threads=2)
+    images = faces(5, FACE)
+    assert len(features(board.extract(Rows(images), timeout_s=20, at_a_time=4))) == 5
+    assert board.extraction.run_ns <= board.extraction.span_ns
 
 
 def test_measure_streams_every_time(board, artifact):
@@ -128,7 +147,8 @@ def test_measure_ends_at_its_longest_time(board, artifact):
 
 
 @pytest.mark.skipif(lacks("onnxruntime"), reason="the agents' Python has no onnxruntime")
-def test_a_failing_image_is_named_and_the_others_come(board, tmp_path):
+@pytest.mark.parametrize("at_a_time", [1, 3])
+def test_a_failing_image_is_named_and_the_others_come(board, tmp_path, at_a_time):
     path = picky_model(tmp_path / "picky.onnx", bound=200)
     images = faces(20, size=4)
     images[:, 0, 0, 0] = 10
@@ -141,7 +161,7 @@ def test_a_failing_image_is_named_and_the_others_come(board, tmp_path):
         preprocessing=preprocessing(4),
         timeout_s=30,
     )
-    blocks = list(board.extract(Rows(images), chunk=6, timeout_s=20))
+    blocks = list(board.extract(Rows(images), chunk=6, timeout_s=20, at_a_time=at_a_time))
     failed = dict(failure for block in blocks for failure in block.failures)
     assert sorted(failed) == [3, 17]
     assert "indices element out of data bounds" in failed[3]
@@ -308,6 +328,7 @@ def test_cancel_stops_a_job_and_the_session_goes_on(board, artifact):
     open_timed(board, artifact, ms=50, dim=4)
     for job in (
         board.extract(Rows(faces(200)), timeout_s=90),
+        board.extract(Rows(faces(400)), timeout_s=90, at_a_time=2),
         board.measure(faces(1), MeasurePolicy(0, 30, 10, 60), timeout_s=90),
     ):
         next(job)

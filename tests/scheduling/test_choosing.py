@@ -81,5 +81,24 @@ def test_a_waiting_measurement_holds_back_what_would_delay_it() -> None:
     assert choose([measure, *more], Load(), 2) == [measure]
 
 
+def test_what_uses_all_processors_starts_beside_others_and_keeps_others_back() -> None:
+    def extraction(name: str, order: int = 0, **more: bool) -> Candidate:
+        return Candidate(name, "extract", name, HEAD_DOMAIN, priority=-order, **more)
+
+    host = extraction("host", all_processors=True)
+    others = [extraction(f"e{number}", number) for number in range(1, 12)]
+    assert choose([host, *others], Load(), 4) == [host]
+    assert choose([others[1]], Load([host]), 4) == []
+    helper = Candidate("h", "extract", "idle", HEAD_DOMAIN, helps=True)
+    assert choose([helper], Load([host]), 4) == []
+    elsewhere = Candidate("far", "extract", "vim3", "vim3")
+    assert choose([elsewhere], Load([host]), 4) == [elsewhere]
+    running = Load(others[:2])
+    assert choose([host, *others[2:]], running, 4) == [host]
+    load = Load([host, others[0]])
+    load.remove(host)
+    assert choose(others[1:], load, 4) == others[1:4]
+
+
 def test_every_stage_has_its_place() -> None:
     assert set(STAGE_FACTS) == {*HEAD_STAGES, *BOARD_STAGES}

@@ -85,6 +85,7 @@ def address_of(
             workdir=place,
             owner=owner,
             lock=board.lock,
+            at_a_time=len(os.sched_getaffinity(0)),
             libraries=board.libraries,
             deadlines=deadlines,
         )

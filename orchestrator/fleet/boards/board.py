@@ -60,6 +60,7 @@ class Address:
             machine.
         images: whether a session keeps the test images it extracts from on the board (`keep`),
             removes those kept before (`clear`), or does neither (`leave`).
+        at_a_time: images that it may compute at a time, where a runtime can do that.
         libraries: runtime to the path of its library on the board, where the inventory names one.
         asked: where `deadlines` are shares of them, the deadlines that were asked for.
     """
@@ -77,6 +78,7 @@ class Address:
     owner: str = "farm"
     lock: Literal["board", "workdir"] = "board"
     images: Literal["keep", "clear", "leave"] = "leave"
+    at_a_time: int = 1
     libraries: Mapping[str, str] = field(default_factory=dict)
     deadlines: Deadlines = field(default_factory=Deadlines)
     asked: Deadlines | None = None
@@ -261,7 +263,13 @@ class BoardLink:
         keep = offer() if offer is not None and self.address.images == "keep" else None
         limit = self.address.deadlines.chunk_s
         with self._named("chunk_s"):
-            yield from session.extract(images, chunk=chunk, timeout_s=limit, keep=keep)
+            yield from session.extract(
+                images,
+                chunk=chunk,
+                timeout_s=limit,
+                keep=keep,
+                at_a_time=self.address.at_a_time,
+            )
 
     def telemetry(self) -> Mapping[str, Any]:
         """The latest temperatures and clocks that the agent told, empty when it has told none."""

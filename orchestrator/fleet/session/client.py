@@ -273,6 +273,7 @@ class AgentSession:
         chunk: int = 64,
         timeout_s: float,
         keep: Offer | None = None,
+        at_a_time: int = 1,
     ) -> Iterator[Features]:
         """Make features of images, which stream to the board while features stream back.
 
@@ -282,6 +283,7 @@ class AgentSession:
             timeout_s: how long nothing may come back.
             keep: from `session_kept.offer`: the images stay on the board, and those that are there
                 already are not sent.
+            at_a_time: images that may be computed at a time, where the runtime can do that.
 
         Yields:
             blocks in order, without gaps.
@@ -291,7 +293,7 @@ class AgentSession:
             Cancelled, TransientError, BoardError: as named; blocks yielded before stay good.
         """
         if keep is None or not len(images):
-            yield from self._extract(images, chunk, timeout_s, None)
+            yield from self._extract(images, chunk, timeout_s, None, at_a_time)
             return
         done = 0
         for attempt in range(_DAMAGED_ATTEMPTS):
@@ -299,7 +301,7 @@ class AgentSession:
             last = attempt == _DAMAGED_ATTEMPTS - 1
             try:
                 before, keeping = done, None if last else offered
-                for block in self._extract(rest, chunk, timeout_s, keeping):
+                for block in self._extract(rest, chunk, timeout_s, keeping, at_a_time):
                     done = before + block.stop
                     yield block.moved(before)
                 return
@@ -308,13 +310,19 @@ class AgentSession:
                     raise
 
     def _extract(
-        self, images: ImageSource, chunk: int, timeout_s: float, keep: Offer | None
+        self,
+        images: ImageSource,
+        chunk: int,
+        timeout_s: float,
+        keep: Offer | None,
+        at_a_time: int,
     ) -> Iterator[Features]:
         model = self._ready()
         total = len(images)
         doing = f"extracting with {model.runtime}"
         self.extraction = None
         meta = {"count": total, "limit_s": timeout_s, **(keep.meta if keep else {})}
+        meta |= {"at_a_time": at_a_time} if at_a_time > 1 else {}
         job = self._link.begin(EXTRACT, meta, keep.payload if keep else b"")
         sender: Sender | None = None
         try:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from orchestrator.planning.graph import HEAD_DOMAIN
 from orchestrator.planning.stage_facts import STAGE_FACTS, StageFacts
 
+_ALL = 1 << 20
 _PLACE = {name: place for place, name in enumerate(STAGE_FACTS)}
 
 
@@ -34,6 +35,7 @@ class Candidate:
         rank: seconds from this step's start to the end of what waits for it, at the least: of
             equals, the head of the critical path comes first.
         helps: whether it is a board that would help with another board's step.
+        all_processors: whether it keeps all processors of its domain busy.
         facts: what is known of its stage.
         extracts_here: whether it extracts on the head's processors.
         order: what comes first is smallest.
@@ -48,6 +50,7 @@ class Candidate:
     lead: float = 0.0
     rank: float = 0.0
     helps: bool = False
+    all_processors: bool = False
     facts: StageFacts = field(init=False)
     extracts_here: bool = field(init=False)
     order: tuple[bool, float, float, float, int, int] = field(init=False)
@@ -66,7 +69,8 @@ class Load:
         boards, domains: how many steps and helpers each has.
         measured: how many measurements each domain has.
         on_head: steps that no board does.
-        extracting: extractions on the head's processors, helpers included; `led`: without them.
+        extracting: extractions on the head's processors, helpers included; `led`: without them;
+            one that keeps all of them busy counts as more than there can be.
         turns: steps that use all processes of the head.
     """
 
@@ -97,7 +101,7 @@ class Load:
         if step.facts.takes_turns:
             self.turns += change
         if step.extracts_here:
-            self.extracting += change
+            self.extracting += change * (_ALL if step.all_processors else 1)
             self.led += 0 if step.helps else change
 
 

@@ -154,6 +154,7 @@ class Candidates:
             step.priority,
             plan.leads.get(step.id, 0.0),
             0.0 if in_turn else plan.ranks.get(step.id, 0.0),
+            all_processors=step.all_processors,
         )
 
 
