@@ -10,12 +10,13 @@ from orchestrator.planning.graph import Graph, Step
 
 def ranks(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
     """Each step's own seconds and the longest of what waits for it: the way to the graph's end."""
-    behind: dict[str, float] = {}
-    found = dict.fromkeys(graph.steps, 0.0)
+    found = dict.fromkeys(graph.steps, 0.0)  # until a step's turn, what waits for it alone
     for step in reversed(graph.steps.values()):
-        own = found[step.id] = seconds(step) + behind.get(step.id, 0.0)
-        for source in graph.sources(step.id):
-            behind[source] = max(behind.get(source, 0.0), own)
+        own = found[step.id] = seconds(step) + found[step.id]
+        for sources in (step.inputs.values(), step.after):
+            for source in sources:
+                if own > found.get(source, math.inf):  # a source may not be in the graph
+                    found[source] = own
     return found
 
 
@@ -30,11 +31,14 @@ def leads(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
     found: dict[str, float] = {}
     feeding: set[str] = set()
     for step in reversed(graph.steps.values()):
-        own = 0.0 if step.facts.on_board else seconds(step) + found.get(step.id, math.inf)
+        on_board = step.facts.on_board
+        own = 0.0 if on_board else seconds(step) + found.get(step.id, math.inf)
         found[step.id] = own
-        for source in graph.sources(step.id):
-            found[source] = min(found.get(source, math.inf), own)
-            if step.facts.on_board and graph.steps[source].facts.takes_turns:
-                feeding.add(source)
+        for sources in (step.inputs.values(), step.after):
+            for source in sources:
+                if own < found.get(source, math.inf):
+                    found[source] = own
+                if on_board and graph.steps[source].facts.takes_turns:
+                    feeding.add(source)
     longest = max((found[source] for source in feeding), default=0.0)
     return found | dict.fromkeys(feeding, longest)

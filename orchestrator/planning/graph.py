@@ -35,6 +35,7 @@ class Step:
         units: how much work, in images (or inferences): for the estimate and for progress.
         priority: the highest of the entries that need it; a higher one comes first.
         extra: what the stage needs to run but does not change the result.
+        facts: what is known of its stage, which never changes.
     """
 
     id: str
@@ -50,10 +51,8 @@ class Step:
     priority: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def facts(self) -> StageFacts:
-        """What is known of its stage."""
-        return STAGE_FACTS[self.stage]
+    def __post_init__(self) -> None:
+        self.facts: StageFacts = STAGE_FACTS[self.stage]
 
     @property
     def all_processors(self) -> bool:
@@ -156,16 +155,15 @@ def in_order(steps: Mapping[str, Step]) -> dict[str, Step]:
 def without_deploys(graph: Graph) -> Graph:
     """What waits for a deploy waits for its inputs instead. Steps of pools are copies."""
     steps: dict[str, Step] = {}
-    for step in graph.steps.values():
+    deploys: dict[str, tuple[str, ...]] = {}  # with what each waits for
+    for step_id, step in graph.steps.items():
         if step.facts.prepares_board:
+            deploys[step_id] = graph.sources(step_id)
             continue
-        after: list[str] = []
-        for source in step.after:
-            deploy = graph.steps[source].facts.prepares_board
-            after += graph.sources(source) if deploy else [source]
-        if after or len(step.pool) > 1:
+        if step.after or len(step.pool) > 1:
+            after = [each for source in step.after for each in deploys.get(source, (source,))]
             step = replace(step, after=tuple(after))
-        steps[step.id] = step
+        steps[step_id] = step
     return Graph(steps, graph.targets)
 
 

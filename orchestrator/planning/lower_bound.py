@@ -38,26 +38,28 @@ def lower_bound(
         its boards, the head's over its slots, and each domain's work over its processors.
     """
 
-    def least(step: Step) -> float:
-        if not step.pool:
-            return seconds(step, "")
-        paces = [1 / max(1e-9, seconds(step, name)) for name in step.pool]
-        return 1 / (sum(paces) if step.divisible else max(paces))
-
-    path = max(ranks(graph, least).values(), default=0.0)
+    least: dict[str, float] = {}
     work: dict[tuple[str, ...], float] = defaultdict(float)
+    shared: dict[str, float] = defaultdict(float)
     for step in graph.steps.values():
         names = step.pool or ("",)
-        work[step.pool] += min(seconds(step, name) for name in names)
+        each = [seconds(step, name) for name in names]
+        shortest = min(each)
+        work[step.pool] += shortest
+        if step.pool:
+            paces = [1 / max(1e-9, took) for took in each]
+            least[step.id] = 1 / (sum(paces) if step.divisible else max(paces))
+        else:
+            least[step.id] = shortest
+        if not processors:
+            continue
+        inside = {domains.get(name, HEAD_DOMAIN if not name else "") for name in names}
+        if len(inside) == 1 and (domain := inside.pop()) in processors:
+            shared[domain] += wanted(step.all_processors, processors[domain]) * shortest
+    path = max(ranks(graph, lambda step: least[step.id]).values(), default=0.0)
     loads = [
         (total / (len(pool) or head_slots), f"the work of {pool_name(pool) or 'this machine'}")
         for pool, total in work.items()
     ]
-    shared: dict[str, float] = defaultdict(float)
-    for step in graph.steps.values():
-        inside = {domains.get(name, HEAD_DOMAIN if not name else "") for name in step.pool or ("",)}
-        if len(inside) == 1 and (domain := inside.pop()) in processors:
-            least_s = min(seconds(step, name) for name in step.pool or ("",))
-            shared[domain] += wanted(step.all_processors, processors[domain]) * least_s
     loads += [(work / processors[d], f"the processors of {d}") for d, work in shared.items()]
     return max([(path, "the critical path"), *loads])

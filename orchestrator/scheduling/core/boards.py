@@ -115,7 +115,10 @@ class BoardTable:
         self._reserved = plan.reserved
 
     def _of(self, board: str) -> _Contact:
-        return self._contacts.setdefault(board, _Contact())
+        found = self._contacts.get(board)
+        if found is None:
+            found = self._contacts[board] = _Contact()
+        return found
 
     # -- questions -----------------------------------------------------------------------------
 

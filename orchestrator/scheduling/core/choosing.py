@@ -144,8 +144,9 @@ def choose(
             continue
         if facts.yields and domain in measuring:
             continue
-        new.add(step)
         chosen.append(step)
+        if len(waiting) > 1:
+            new.add(step)
     return chosen
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from orchestrator.errors import FarmError
 from orchestrator.planning.facts import BoardFacts
@@ -156,8 +156,7 @@ class ReachBoards:
     """Connect the boards that are needed, give back the others."""
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """A step is done."""
 
     step: Step
@@ -261,8 +260,7 @@ Event = (
 # -- instructions: what is to be done --------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """Run a step; answered by `Finished` or `Failed`.
 
     Attributes:

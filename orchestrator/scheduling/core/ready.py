@@ -1,94 +1,47 @@
 """Which steps are ready, kept up to date with every transition, so that no look goes through all.
 
-`choose` starts at most one step a board, and as many on the head as it has slots: what stands
-behind these cannot be chosen and need not be looked at. Where several boards are one contention
-domain, all count. Pure.
+`choose` starts at most one step a board, and as many on the head as it has slots: of each kind that
+something else can keep from starting, what stands behind these need not be looked at. Where several
+boards are one contention domain, busy ones count too: a measurement that waits keeps others. Pure.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step
+from orchestrator.planning.graph import HEAD_DOMAIN, Step
+from orchestrator.planning.sources import Sources
+from orchestrator.planning.stage_facts import StageFacts
 from orchestrator.scheduling.core.choosing import Candidate
 from orchestrator.scheduling.core.messages import PlanView
 from orchestrator.scheduling.core.states import States, StepState
 from orchestrator.scheduling.core.upcoming import Upcoming
 
 
-class Sources:
-    """How many of its sources each step still lacks.
+class Queue:
+    """Ready steps of a board, or of the head, the first to start in front.
 
-    Attributes:
-        after: the steps that a step is a source of.
-    """
-
-    def __init__(self, graph: Graph, is_done: Callable[[str], bool]) -> None:
-        self._steps = graph.steps
-        self._lacking: dict[str, int] = {}
-        self._lacking_a_deploy: dict[str, int] = {}
-        self.after: dict[str, list[str]] = {step_id: [] for step_id in graph.steps}
-        for step_id in graph.steps:
-            sources = set(graph.sources(step_id))
-            missing = [source for source in sources if not is_done(source)]
-            deploys = sum(graph.steps[source].facts.prepares_board for source in missing)
-            self._lacking[step_id] = len(missing)
-            self._lacking_a_deploy[step_id] = deploys
-            for source in sources:
-                self.after[source].append(step_id)
-
-    def count(self, step_id: str, *, done: bool) -> list[str]:
-        """A step is done, or is no longer; returns the steps after it that may be ready or near.
-
-        Those that were so before are among them.
-        """
-        change = -1 if done else 1
-        deploys = change if self._steps[step_id].facts.prepares_board else 0
-        found = []
-        for each in self.after[step_id]:
-            before = self._lacking[each] == self._lacking_a_deploy[each]
-            self._lacking[each] += change
-            self._lacking_a_deploy[each] += deploys
-            if before or self._lacking[each] == self._lacking_a_deploy[each]:
-                found.append(each)
-        return found
-
-    def are_there(self, step_id: str) -> bool:
-        """Whether a step lacks nothing."""
-        return not self._lacking[step_id]
-
-    def are_near(self, step_id: str) -> bool:
-        """Whether a step lacks nothing but deploys."""
-        return self._lacking[step_id] == self._lacking_a_deploy[step_id]
-
-
-class HeadQueue:
-    """Ready steps of the head, the first to start in front.
-
-    A step that leaves stays in its heap until it comes to the front: its token no longer counts.
+    A step that leaves stays in its heap until it comes to the front: its entry no longer counts.
     What can keep one step from being chosen keeps all of its heap.
+
+    Args:
+        entries: of each ready step the one that counts, of all queues.
     """
 
-    def __init__(self) -> None:
-        self._tokens: dict[str, int] = {}  # which entry of a heap still counts
-        self._yield: list[Any] = []  # to measuring
-        self._take_turns: list[Any] = []
-        self._others: list[Any] = []
+    __slots__ = ("_entries", "_heaps")
 
-    def join(self, step: Step, rank: tuple[Any, ...]) -> None:
-        """A step is ready; the lowest rank is in front, and no two have the same."""
-        token = self._tokens[step.id] = self._tokens.get(step.id, 0) + 1
-        facts = step.facts
-        other = self._take_turns if facts.takes_turns else self._others
-        heapq.heappush(self._yield if facts.yields else other, (rank, token, step.id))
+    def __init__(self, entries: dict[str, tuple[Any, ...]]) -> None:
+        self._entries = entries
+        # What yields to measuring; what can only run alone, or after another; all else.
+        self._heaps: tuple[list[tuple[Any, ...]], ...] = ([], [], [])
 
-    def leave(self, step_id: str) -> None:
-        """A step is not ready any more, if it was."""
-        if step_id in self._tokens:
-            self._tokens[step_id] += 1
+    def join(self, facts: StageFacts, entry: tuple[Any, ...]) -> None:
+        """A step is ready: its id comes last; the lowest is in front, and no two are the same."""
+        heap = 0 if facts.yields else 1 if facts.alone or facts.takes_turns else 2
+        heapq.heappush(self._heaps[heap], entry)
 
     def add_to(self, found: list[str], allowed: Callable[[str], bool], slots: int) -> None:
         """Append up to `slots` steps that are allowed, of each kind; of those that take turns one.
@@ -96,20 +49,27 @@ class HeadQueue:
         Args:
             allowed: asked in the order of the queue, once each.
         """
-        if slots > 0:
-            self._add(self._yield, found, allowed, slots)
-            self._add(self._take_turns, found, allowed, 1)
-            self._add(self._others, found, allowed, slots)
+        yielding, alone, others = self._heaps
+        if yielding:
+            self._add(yielding, found, allowed, slots)
+        if alone:
+            self._add(alone, found, allowed, 1)
+        if others:
+            self._add(others, found, allowed, slots)
 
     def _add(
-        self, heap: list[Any], found: list[str], allowed: Callable[[str], bool], slots: int
+        self,
+        heap: list[tuple[Any, ...]],
+        found: list[str],
+        allowed: Callable[[str], bool],
+        slots: int,
     ) -> None:
-        looked_at: list[Any] = []
+        looked_at: list[tuple[Any, ...]] = []
         most = len(found) + slots
         while heap:
             entry = heap[0]
             step_id = entry[-1]
-            if self._tokens[step_id] != entry[-2]:
+            if self._entries.get(step_id) is not entry:
                 heapq.heappop(heap)
                 continue
             if allowed(step_id):
@@ -189,11 +149,13 @@ class Ready:
         self.position = {step_id: number for number, step_id in enumerate(self._steps)}
         self.since: dict[str, float] = {}
         self._filed: dict[str, str] = {}  # the board under which a step is filed
-        self._head = HeadQueue()
-        self._turns = HeadQueue()  # extractions on the head's processors
+        self._entries: dict[str, tuple[Any, ...]] = {}
+        # By board; the head's under "", all extractions on its processors under None, too.
+        self._queues: dict[str | None, Queue] = {"": Queue(self._entries)}
+        self._queues[None] = Queue(self._entries)
         self._lines: dict[str, dict[str, None]] = {}  # ready steps by board
-        self._open: set[str] = set()  # boards whose whole line is to be looked at
-        self._near: dict[str, dict[str, None]] = {}  # by board: all but a deploy is there
+        self._open: set[str] = set()  # boards whose queue is to be looked at
+        self._near: dict[str, dict[str, None]] = {}  # by board: only a deploy is not there
         self._near_pooled: set[str] = set()
         self.candidates = Candidates(plan)
         self.upcoming = Upcoming(
@@ -204,27 +166,30 @@ class Ready:
         self.sources = Sources(plan.graph, lambda source: states[source] is StepState.DONE)
         sizes = Counter([*(board.domain for board in plan.boards.values()), HEAD_DOMAIN])
         self._shared = {n for n, board in plan.boards.items() if sizes[board.domain] > 1}
-        for step_id in self._steps:
-            self._update(step_id, since.get(step_id, now))
+        for step in self._steps.values():
+            self._update(step, since.get(step.id, now))
 
     def moved(self, step_id: str, before: StepState, after: StepState, now: float) -> None:
         """A step has changed its state."""
-        if step_id not in self._steps:
+        step = self._steps.get(step_id)
+        if step is None:
             return
-        self._update(step_id, now)
-        if StepState.DONE in (before, after):
+        if after is StepState.WAITING or self.upcoming.boards:
+            self._update(step, now)
+        elif step_id in self._filed:
+            self._leave(step_id)
+        if before is StepState.DONE or after is StepState.DONE:
             for each in self.sources.count(step_id, done=after is StepState.DONE):
-                self._update(each, now)
+                self._update(self._steps[each], now)
 
     def refile(self, step_id: str) -> None:
         """A waiting step has another board now."""
         self.candidates.forget(step_id)
         if step_id in self._steps:
-            self.upcoming.note(self._steps[step_id])
-        if step_id in self._filed:
-            since = self.since.get(step_id)
-            self._leave(step_id)
-            self._update(step_id, 0.0 if since is None else since)
+            since = self.since.get(step_id, 0.0)
+            if step_id in self._filed:
+                self._leave(step_id)
+            self._update(self._steps[step_id], since)
 
     def freed(self, board: str) -> None:
         """A board has ended what it did."""
@@ -234,15 +199,18 @@ class Ready:
     def _does_else(self, board: str) -> bool:
         """Whether a step is ready for a board that is no extraction on the head's processors."""
         ready = self._lines.get(board, ())
+        if board not in self.upcoming.boards:
+            return bool(ready)
         return not all(self._extracts_here(self._steps[step_id]) for step_id in ready)
 
     def line(self, board: str) -> list[Step]:
         """Ready steps of a board."""
         return [self._steps[step_id] for step_id in self._lines.get(board, ())]
 
-    def near(self, board: str) -> Iterable[str]:
+    def near(self, board: str) -> list[str]:
         """Waiting steps to measure or extract on a board that lack nothing but a deploy."""
-        return self._near.get(board, ())
+        ready = self._lines.get(board, ())
+        return [*self._near.get(board, ()), *(s for s in ready if self._steps[s].facts.executes)]
 
     def is_near(self, step_id: str) -> bool:
         """Whether a step is such a one, and several boards can do it."""
@@ -270,15 +238,29 @@ class Ready:
             busy, connected: of boards.
             slots: steps on the head at a time; `room`: how many more of them may start.
         """
-        self._open -= {name for name in self._open if busy(name) and name not in self._shared}
-        found = [
-            step_id
-            for name in self._open
-            if connected(name)
-            for step_id in self._lines[name]
-            if allowed(step_id)
-        ]
-        self._head.add_to(found, allowed, room)
+        found: list[str] = []
+        for name in list(self._open):
+            if busy(name) and name not in self._shared:
+                self._open.discard(name)
+            elif connected(name):
+                self._queues[name].add_to(found, allowed, 1)
+        if room > 0:
+            self._queues[""].add_to(found, allowed, room)
+        if self.upcoming.boards:
+            self._add_in_turn(found, allowed, busy, connected, 2 * slots)
+        if len(found) > 1:
+            found.sort(key=self.position.__getitem__)
+        return [self.candidates.of(self._steps[step_id]) for step_id in found]
+
+    def _add_in_turn(
+        self,
+        found: list[str],
+        allowed: Callable[[str], bool],
+        busy: Callable[[str], bool],
+        connected: Callable[[str], bool],
+        slots: int,
+    ) -> None:
+        """Append extractions on the head's processors: the first of each board."""
         taken = set(self._open)
 
         def in_turn(step_id: str) -> bool:
@@ -289,57 +271,59 @@ class Ready:
             taken.add(board)
             return True
 
-        self._turns.add_to(found, in_turn, 2 * slots)
-        found.sort(key=self.position.__getitem__)
-        return [self.candidates.of(self._steps[step_id]) for step_id in found]
+        self._queues[None].add_to(found, in_turn, slots)
 
     def _extracts_here(self, step: Step) -> bool:
         return step.board in self.upcoming.boards and step.facts.shares_processors
 
-    def _update(self, step_id: str, now: float) -> None:
-        step = self._steps[step_id]
-        self.upcoming.note(step)
-        waiting = self._states[step_id] is StepState.WAITING
-        if not waiting or not self.sources.are_near(step_id):
-            if step_id in self._filed:
-                self._leave(step_id)
-            return
-        ready = self.sources.are_there(step_id)
-        near = step.facts.executes
-        if step_id in self._filed and not (ready or near):
+    def _update(self, step: Step, now: float) -> None:
+        step_id = step.id
+        if self.upcoming.boards:
+            self.upcoming.note(step)
+        near = self._states[step_id] is StepState.WAITING and self.sources.are_near(step_id)
+        ready = near and self.sources.are_there(step_id)
+        if step_id in self._filed:
+            if near and ready == (step_id in self.since):
+                return
             self._leave(step_id)
+        if not ready and not (near and step.facts.executes):
             return
-        if ready and step_id not in self.since:
+        self._filed[step_id] = step.board
+        if ready:
             self._join(step, now)
-        elif not ready and step_id in self.since:
-            self._leave(step_id)
-        if near:
-            self._filed[step_id] = step.board
+        else:
             self._near.setdefault(step.board, {})[step_id] = None
-            if len(step.pool) > 1:
-                self._near_pooled.add(step_id)
+        if len(step.pool) > 1 and step.facts.executes:
+            self._near_pooled.add(step_id)
 
     def _join(self, step: Step, now: float) -> None:
-        self.since[step.id] = now
-        self._filed[step.id] = step.board
-        if step.board:
-            self._lines.setdefault(step.board, {})[step.id] = None
-            if not self._extracts_here(step):
-                self._open.add(step.board)
-                return
-        queue = self._turns if step.board else self._head
-        queue.join(step, (self.candidates.of(step).order, self.position[step.id]))
+        step_id, board = step.id, step.board
+        self.since[step_id] = now
+        entry = (*self.candidates.of(step).order, self.position[step_id], step_id)
+        self._entries[step_id] = entry
+        if board not in self._queues:
+            self._queues[board] = Queue(self._entries)
+        self._queues[board].join(step.facts, entry)
+        if not board:
+            return
+        self._lines.setdefault(board, {})[step_id] = None
+        if self._extracts_here(step):
+            self._queues[None].join(step.facts, entry)
+        else:
+            self._open.add(board)
 
     def _leave(self, step_id: str) -> None:
         board = self._filed.pop(step_id)
-        self.since.pop(step_id, None)
         self._near_pooled.discard(step_id)
-        self._head.leave(step_id)
-        self._turns.leave(step_id)
-        for lines in (self._lines, self._near):
-            line = lines.get(board, {})
-            line.pop(step_id, None)
-            if not line:
-                lines.pop(board, None)
+        lines = self._near
+        if self.since.pop(step_id, None) is not None:
+            lines = self._lines
+            del self._entries[step_id]
+        line = lines.get(board)
+        if line is None:  # the head's
+            return
+        del line[step_id]
+        if not line:
+            del lines[board]
         if board in self._open and not self._does_else(board):
             self._open.discard(board)

@@ -97,10 +97,10 @@ class Scheduler:
         Raises:
             InvalidTransition: the event does not fit what happened before.
         """
-        helped = isinstance(event, HelpEnded) and event.failure is None
-        if type(event) in _BOARD_NEWS and not helped:
+        kind = type(event)
+        if kind in _BOARD_NEWS and not (isinstance(event, HelpEnded) and event.failure is None):
             self._recheck = True
-        out = self._handlers[type(event)](event, now)
+        out = self._handlers[kind](event, now)
         for each in out:
             if isinstance(each, Recover):  # a board that boots may have lost its files
                 self.steps.deploy_again(each.board, now)
@@ -174,7 +174,7 @@ class Scheduler:
         return usable(step, board, self.steps, self.boards)
 
     def _start(self, now: float) -> list[Instruction]:
-        out: list[Instruction] = [*self._skip_blocked(now)]
+        out = self._skip_blocked(now)
         if self._recheck:
             self._recheck = False
             for step in [s for s in self.steps.in_state(StepState.WAITING) if s.board]:
@@ -199,21 +199,24 @@ class Scheduler:
 
         room = self._slots - underway.load.on_head
         ready = self.steps.ready.front(allowed, underway.busy, self.boards.open, self._slots, room)
-        helpers = {candidate.id: (step, candidate) for step, candidate in self._helpers(ready)}
-        candidates = [*ready, *(candidate for _, candidate in helpers.values())]
-        for chosen in choose(candidates, underway.load, self._slots, upcoming.extractions):
-            if chosen.id in helpers:
-                step = helpers[chosen.id][0]
+        helped: dict[str, Step] = {}
+        for step, candidate in self._helpers(ready):
+            helped[candidate.id] = step
+            ready.append(candidate)
+        begun = False
+        for chosen in choose(ready, underway.load, self._slots, upcoming.extractions):
+            if chosen.id in helped:
+                step = helped[chosen.id]
                 underway.help(step, chosen)
                 self._reasons.started(chosen.board)
                 out.append(Help(step, chosen.board))
-            elif self.steps.may_start(chosen.id, now):
+            elif not begun or self.steps.may_start(chosen.id, now):  # one begun may make the same
+                begun = True
                 out.append(self._begin(graph.steps[chosen.id], chosen, now))
         return out
 
-    def _skip_blocked(self, now: float) -> Iterator[Instruction]:
-        for step, because in self.steps.blocked(now):
-            yield ReportSkip(step, because)
+    def _skip_blocked(self, now: float) -> list[Instruction]:
+        return [ReportSkip(step, because) for step, because in self.steps.blocked(now)]
 
     def _begin(self, step: Step, candidate: Candidate, now: float) -> Start:
         record, key = self.steps.record(step.id), self.steps.plan.resolution.keys[step.id]
@@ -233,9 +236,9 @@ class Scheduler:
         """Boards that could help now, with nothing of their own to do."""
         underway, plan = self.steps.underway, self.steps.plan
         spares = plan.spares if underway.load.extracting < self._slots else {}
-        led = dict(underway.pooled)
+        led = underway.pooled
         if spares:
-            led |= {i: s for i, s in underway.steps.items() if s.facts.shared and i in spares}
+            led = led | {i: s for i, s in underway.steps.items() if s.facts.shared and i in spares}
         if not led:
             return
         place = self.steps.ready.position

@@ -9,7 +9,11 @@ from typing import Generic, TypeVar
 STORY_LENGTH = 12
 
 
-class StepState(Enum):
+class _State(Enum):
+    __hash__ = object.__hash__  # that of Enum is a call of Python's, and each move asks for it
+
+
+class StepState(_State):
     """What a step is. `failed` and `skipped` are final."""
 
     WAITING = "waiting"
@@ -19,7 +23,7 @@ class StepState(Enum):
     SKIPPED = "skipped"
 
 
-class BoardState(Enum):
+class BoardState(_State):
     """What a board is to a run. `broken`: out of the run, unless it is recovered."""
 
     AWAY = "away"
@@ -85,7 +89,7 @@ class States(Generic[S]):
         Raises:
             InvalidTransition: `LEGAL` does not have this transition.
         """
-        before = self[name]
+        before = self._states.get(name, self._first)
         if to not in LEGAL[before]:
             legal = ", ".join(sorted(each.value for each in LEGAL[before])) or "nothing: final"
             raise InvalidTransition(

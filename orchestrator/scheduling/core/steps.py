@@ -67,7 +67,10 @@ class Steps:
 
     def record(self, step_id: str) -> Record:
         """What is remembered of a step."""
-        return self._records.setdefault(step_id, Record())
+        found = self._records.get(step_id)
+        if found is None:
+            found = self._records[step_id] = Record()
+        return found
 
     def _tried(self, step_id: str) -> bool:
         record = self._records.get(step_id)
@@ -137,9 +140,9 @@ class Steps:
             if self._states[step.id] in states:
                 yield step
 
-    def blocked(self, now: float) -> Iterator[tuple[Step, str]]:
+    def blocked(self, now: float) -> list[tuple[Step, str]]:
         """Skip the waiting steps that have a source without output; gives each with that source."""
-        graph = self.plan.graph
+        graph, found = self.plan.graph, []
         while self._blocked:
             step_id = heapq.heappop(self._blocked)[1]
             if self._is_gone(step_id):
@@ -149,7 +152,8 @@ class Steps:
                 continue
             because = next(s for s in graph.sources(step_id) if self._states[s] in UNSUCCESSFUL)
             self.move(step_id, StepState.SKIPPED, f"{because} has no output", now)
-            yield graph.steps[step_id], because
+            found.append((graph.steps[step_id], because))
+        return found
 
     def _is_gone(self, step_id: str) -> bool:
         """Whether the output of a done step, below one without output, can no longer be named.
@@ -175,7 +179,7 @@ class Steps:
         record = self._records.get(step_id)
         key = self.plan.resolution.keys.get(step_id)
         held_back = record is not None and record.not_before > now
-        return key is not None and not held_back and not self.underway.making(key)
+        return key is not None and not held_back and self.underway.maker(key) is None
 
     def may_move(self, step: Step, now: float) -> bool:
         """Whether a waiting step that lacks nothing but a deploy may start, apart from its board.
@@ -186,7 +190,7 @@ class Steps:
         graph = self.plan.graph
         return (
             (record is None or record.not_before <= now)
-            and not self.underway.making(self.plan.resolution.keys.get(step.id))
+            and self.underway.maker(self.plan.resolution.keys.get(step.id)) is None
             and not any(
                 graph.steps[s].facts.prepares_board and self._states[s] is StepState.RUNNING
                 for s in graph.sources(step.id)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling.core.choosing import Candidate, Load
 
@@ -30,7 +28,7 @@ class Underway:
         self.candidates: dict[str, Candidate] = {}
         self.load = Load()
         self._keys: dict[str, str] = {}
-        self._making: Counter[str] = Counter()
+        self._making: dict[str | None, str] = {}  # a key to its step: no two make the same
         self._leading: dict[str, str] = {}
         self._helped: dict[str, set[str]] = {}  # a step to the boards that helped its attempt
 
@@ -42,7 +40,7 @@ class Underway:
         self.candidates[step.id] = candidate
         self.load.add(candidate)
         self._keys[step.id] = key
-        self._making[key] += 1
+        self._making[key] = step.id
         if step.board:
             self._leading[step.board] = step.id
         self._helped.pop(step.id, None)
@@ -54,11 +52,7 @@ class Underway:
         candidate = self.candidates.pop(step.id, None)
         if candidate is not None:
             self.load.remove(candidate)
-        key = self._keys.pop(step.id, None)
-        if key is not None:
-            self._making[key] -= 1
-            if not self._making[key]:
-                del self._making[key]
+        self._making.pop(self._keys.pop(step.id, ""), None)
         if self._leading.get(step.board) == step.id:
             del self._leading[step.board]
 
@@ -81,11 +75,7 @@ class Underway:
 
     def maker(self, key: str | None) -> str | None:
         """The running step that makes this key."""
-        return next((step for step, underway in self._keys.items() if underway == key), None)
-
-    def making(self, key: str | None) -> bool:
-        """Whether a running step makes this key."""
-        return key in self._making
+        return self._making.get(key)
 
     def busy(self, board: str) -> bool:
         """Whether a board runs a step or helps."""
