@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from array import array
 from collections import deque
 from typing import Any, Deque, Dict, Iterator, List, Mapping, Optional, Tuple, Union
@@ -48,6 +49,7 @@ class Model(object):
         begin = clock.now_ns()
         name = text(meta, "runtime")
         self.runtime = runtimes.open_runtime(name, path, options, self.preprocess)
+        self.preprocess.use(sys.modules.get("numpy"))
         self.facts: Dict[str, Any] = {
             "runtime": name,
             "version": self.runtime.version,
