@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from orchestrator.planning.graph import Step
 from orchestrator.planning.sharing import wanted
@@ -19,12 +20,13 @@ class Clock:
 
     Attributes:
         order: its place among the clocks.
-        ends: a heap of (when on this clock, which announcement of the step, step).
+        ends: a heap of (when on this clock, which announcement of the attempt, step, the
+            attempt's number, the attempt).
     """
 
     def __init__(self, order: int) -> None:
         self.order = order
-        self.ends: list[tuple[float, int, str]] = []
+        self.ends: list[tuple[float, int, str, int, Any]] = []
         self._slowdown, self._value, self._since = 1.0, 0.0, 0.0
 
     def at(self, now: float) -> float:

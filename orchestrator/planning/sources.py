@@ -42,10 +42,10 @@ class Sources:
                 found.append(each)
         return found
 
-    def are_there(self, step_id: str) -> bool:
-        """Whether a step lacks nothing."""
-        return not self._others[step_id] and not self._deploys[step_id]
-
     def are_near(self, step_id: str) -> bool:
         """Whether a step lacks nothing but deploys."""
         return not self._others[step_id]
+
+    def lack_deploys(self, step_id: str) -> bool:
+        """Whether a step lacks deploys."""
+        return self._deploys[step_id] > 0

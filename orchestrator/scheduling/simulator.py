@@ -72,7 +72,7 @@ class Simulation:
         return dict(total)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Running:
     step: Step
     left: float  # of the whole, 1 to 0
@@ -80,7 +80,7 @@ class _Running:
     since: float  # on its clock
     paces: dict[str, float] = field(default_factory=dict)  # board to share of the whole a second
     joined: dict[str, float] = field(default_factory=dict)
-    turn: int = 0  # which of the announced ends is still meant
+    turn: int = 0  # which of the announced ends is still meant; none is once it has ended
     pace: float = 0.0  # share of the whole by a second of its clock
 
     def advance(self, now: float) -> None:
@@ -166,24 +166,36 @@ class _Simulator:
     def run(self) -> None:
         """Until nothing runs and nothing can start."""
         self._look()
+        clocks = self._sharing.clocks
         while self._running:
-            end, clock = min([(self._next(clock), clock.order) for clock in self._sharing.clocks])
+            clock, end = clocks[0], self._next(clocks[0])
+            for other in clocks[1:]:
+                if (second := self._next(other)) < end:
+                    clock, end = other, second
             if self._deaths and self._deaths[-1][0] < end:
                 at, board = self._deaths.pop()
                 self.now = max(self.now, at)
                 self._die(board)
             else:
                 self.now = max(self.now, end)
-                step_id = heapq.heappop(self._sharing.clocks[clock].ends)[2]
-                self._uneven.discard(step_id)
-                self._finish(self._running.pop(step_id))
+                self._finish(self._end(heapq.heappop(clock.ends)[2]))
             self._look()
 
     def _next(self, clock: Clock) -> float:
         """When the next step on a clock ends, in seconds of the simulation."""
-        while clock.ends and not self._counts(clock.ends[0]):
-            heapq.heappop(clock.ends)
-        return clock.second(clock.ends[0][0]) if clock.ends else _FAR
+        ends = clock.ends
+        while ends:
+            end, turn, *_, running = ends[0]
+            if running.turn == turn:
+                return clock.second(end)
+            heapq.heappop(ends)
+        return _FAR
+
+    def _end(self, step_id: str) -> _Running:
+        self._uneven.discard(step_id)
+        running = self._running.pop(step_id)
+        running.turn = -1
+        return running
 
     def result(self, bound_s: float, bound_by: str) -> Simulation:
         """The result; what did not finish has failed."""
@@ -191,10 +203,6 @@ class _Simulator:
         failed = frozenset(self._graph.steps) - done
         spans, waited = tuple(self._spans), dict(self._waited)
         return Simulation(self.now, bound_s, bound_by, spans, done, failed, waited)
-
-    def _counts(self, end: tuple[float, int, str]) -> bool:
-        running = self._running.get(end[2])
-        return running is not None and running.turn == end[1]
 
     # -- the core ------------------------------------------------------------------------------
 
@@ -229,11 +237,13 @@ class _Simulator:
     # -- the clock -----------------------------------------------------------------------------
 
     def _join(self, running: _Running, board: str) -> None:
-        running.advance(self.now)
         seconds = max(1e-9, self._seconds(running.step, board))
         if self._jitter:
             seconds *= self._chance.uniform(1 - self._jitter, 1 + self._jitter)
-        loss = SHARING_LOSS if running.paces else 0.0
+        loss = 0.0
+        if running.paces:
+            running.advance(self.now)
+            loss = SHARING_LOSS
         running.paces[board] = (1 - loss) / seconds
         running.joined[board] = self.now
         if board:
@@ -262,7 +272,8 @@ class _Simulator:
         running.turn += 1
         running.clock, running.since = clock, clock.at(self.now)
         end = running.since + max(0.0, running.left) / running.pace
-        heapq.heappush(clock.ends, (end, running.turn, running.step.id))
+        entry = (end, running.turn, running.step.id, id(running), running)
+        heapq.heappush(clock.ends, entry)
 
     def _leave(self, running: _Running, board: str, *, done: bool) -> None:
         del running.paces[board]
@@ -296,8 +307,7 @@ class _Simulator:
         if running.paces:
             self._announce(running)
         else:
-            del self._running[step.id]
-            self._uneven.discard(step.id)
+            self._end(step.id)
             self._handle(m.Failed(step, failure))
 
 

@@ -221,6 +221,22 @@ def test_a_dead_board_costs_the_others_nothing() -> None:
     assert with_it.makespan_s <= 1.05 * without.makespan_s
 
 
+@pytest.mark.parametrize("slow", [30.0, 6.0])
+def test_a_step_that_begins_again_on_another_board_takes_what_it_takes_there(slow: float) -> None:
+    """Not until the end that was announced on the board that died, at 10 s."""
+    seconds = {"a": 10.0, "b": slow}
+    step = Step("extract/x", "extract", units=100, pool=("a", "b"), board="a")
+    done = simulate(
+        Graph({step.id: step}, {}),
+        {"a": "a", "b": "b"},
+        lambda _, board: seconds[board],
+        head_slots=2,
+        deaths={"a": 4.0},
+    )
+    spans = [(span.board, span.start, span.stop, span.done) for span in done.spans]
+    assert spans == [("a", 0.0, 4.0, False), ("b", 4.0, 4.0 + slow, True)]
+
+
 def test_a_higher_priority_comes_first() -> None:
     graph = graph_of([("a",)] * 4, 10)
     for step in graph.steps.values():
@@ -233,7 +249,7 @@ def test_a_higher_priority_comes_first() -> None:
 
 def everything(
     ready: Ready,
-    allowed: Callable[[str], bool],
+    allowed: Callable[[Candidate], bool],
     busy: object,
     connected: Callable[[str], bool],
     slots: int,
@@ -241,8 +257,8 @@ def everything(
 ) -> list[Candidate]:
     """All that is ready, in the plan's order: `front` and the rest."""
     found = [ready._steps[s] for s in sorted(ready.since, key=ready.position.__getitem__)]
-    free = [s for s in found if allowed(s.id) and (not s.board or connected(s.board))]
-    return [ready.candidates.of(step) for step in free]
+    ready_steps = [ready.candidates.of(step) for step in found]
+    return [s for s in ready_steps if allowed(s) and (not s.board or connected(s.board))]
 
 
 @settings(max_examples=15, deadline=None)

@@ -132,7 +132,7 @@ class BoardTable:
 
     def open(self, board: str) -> bool:
         """Whether steps may start there: held, and not reserved by somebody else."""
-        return self.connected(board) and board not in self._reserved
+        return self._states[board] is BoardState.CONNECTED and board not in self._reserved
 
     @property
     def all_connected(self) -> list[str]:

@@ -118,7 +118,7 @@ class Failures:
         if step.facts.prepares_board:
             steps = [s for s in graph.steps.values() if step.id in graph.sources(s.id)]
         for each in steps:
-            self._steps.record(each.id).failed_on.add(step.board)
+            self._steps.record(each.id).failed_on |= {step.board}
         return bool(steps) and all(
             any(usable(each, name, self._steps, self._boards) for name in step.pool)
             for each in steps

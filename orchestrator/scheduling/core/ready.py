@@ -14,7 +14,6 @@ from typing import Any
 
 from orchestrator.planning.graph import HEAD_DOMAIN, Step
 from orchestrator.planning.sources import Sources
-from orchestrator.planning.stage_facts import StageFacts
 from orchestrator.scheduling.core.choosing import Candidate
 from orchestrator.scheduling.core.messages import PlanView
 from orchestrator.scheduling.core.states import States, StepState
@@ -28,7 +27,7 @@ class Queue:
     What can keep one step from being chosen keeps all of its heap.
 
     Args:
-        entries: of each ready step the one that counts, of all queues.
+        entries: of each ready step the one that counts, of all queues; it ends with the candidate.
     """
 
     __slots__ = ("_entries", "_heaps")
@@ -38,12 +37,15 @@ class Queue:
         # What yields to measuring; what can only run alone, or after another; all else.
         self._heaps: tuple[list[tuple[Any, ...]], ...] = ([], [], [])
 
-    def join(self, facts: StageFacts, entry: tuple[Any, ...]) -> None:
-        """A step is ready: its id comes last; the lowest is in front, and no two are the same."""
+    def join(self, entry: tuple[Any, ...]) -> None:
+        """A step is ready; the lowest is in front, and no two are the same before their last."""
+        facts = entry[-1].facts
         heap = 0 if facts.yields else 1 if facts.alone or facts.takes_turns else 2
         heapq.heappush(self._heaps[heap], entry)
 
-    def add_to(self, found: list[str], allowed: Callable[[str], bool], slots: int) -> None:
+    def add_to(
+        self, found: list[Candidate], allowed: Callable[[Candidate], bool], slots: int
+    ) -> None:
         """Append up to `slots` steps that are allowed, of each kind; of those that take turns one.
 
         Args:
@@ -60,20 +62,20 @@ class Queue:
     def _add(
         self,
         heap: list[tuple[Any, ...]],
-        found: list[str],
-        allowed: Callable[[str], bool],
+        found: list[Candidate],
+        allowed: Callable[[Candidate], bool],
         slots: int,
     ) -> None:
         looked_at: list[tuple[Any, ...]] = []
         most = len(found) + slots
         while heap:
             entry = heap[0]
-            step_id = entry[-1]
-            if self._entries.get(step_id) is not entry:
+            candidate = entry[-1]
+            if self._entries.get(candidate.id) is not entry:
                 heapq.heappop(heap)
                 continue
-            if allowed(step_id):
-                found.append(step_id)
+            if allowed(candidate):
+                found.append(candidate)
                 if len(found) == most:
                     break
             looked_at.append(heapq.heappop(heap))
@@ -167,7 +169,8 @@ class Ready:
         sizes = Counter([*(board.domain for board in plan.boards.values()), HEAD_DOMAIN])
         self._shared = {n for n, board in plan.boards.items() if sizes[board.domain] > 1}
         for step in self._steps.values():
-            self._update(step, since.get(step.id, now))
+            if self.sources.are_near(step.id) or self.upcoming.boards:
+                self._update(step, since.get(step.id, now))
 
     def moved(self, step_id: str, before: StepState, after: StepState, now: float) -> None:
         """A step has changed its state."""
@@ -193,7 +196,7 @@ class Ready:
 
     def freed(self, board: str) -> None:
         """A board has ended what it did."""
-        if self._does_else(board):
+        if board in self._lines and self._does_else(board):
             self._open.add(board)
 
     def _does_else(self, board: str) -> bool:
@@ -225,7 +228,7 @@ class Ready:
 
     def front(
         self,
-        allowed: Callable[[str], bool],
+        allowed: Callable[[Candidate], bool],
         busy: Callable[[str], bool],
         connected: Callable[[str], bool],
         slots: int,
@@ -238,7 +241,7 @@ class Ready:
             busy, connected: of boards.
             slots: steps on the head at a time; `room`: how many more of them may start.
         """
-        found: list[str] = []
+        found: list[Candidate] = []
         for name in list(self._open):
             if busy(name) and name not in self._shared:
                 self._open.discard(name)
@@ -249,13 +252,13 @@ class Ready:
         if self.upcoming.boards:
             self._add_in_turn(found, allowed, busy, connected, 2 * slots)
         if len(found) > 1:
-            found.sort(key=self.position.__getitem__)
-        return [self.candidates.of(self._steps[step_id]) for step_id in found]
+            found.sort(key=lambda candidate: self.position[candidate.id])
+        return found
 
     def _add_in_turn(
         self,
-        found: list[str],
-        allowed: Callable[[str], bool],
+        found: list[Candidate],
+        allowed: Callable[[Candidate], bool],
         busy: Callable[[str], bool],
         connected: Callable[[str], bool],
         slots: int,
@@ -263,10 +266,10 @@ class Ready:
         """Append extractions on the head's processors: the first of each board."""
         taken = set(self._open)
 
-        def in_turn(step_id: str) -> bool:
+        def in_turn(step: Candidate) -> bool:
             """Whether it is a board's first; no more of them than may run are to be chosen from."""
-            board = self._steps[step_id].board
-            if board in taken or busy(board) or not connected(board) or not allowed(step_id):
+            board = step.board
+            if board in taken or busy(board) or not connected(board) or not allowed(step):
                 return False
             taken.add(board)
             return True
@@ -281,7 +284,7 @@ class Ready:
         if self.upcoming.boards:
             self.upcoming.note(step)
         near = self._states[step_id] is StepState.WAITING and self.sources.are_near(step_id)
-        ready = near and self.sources.are_there(step_id)
+        ready = near and not self.sources.lack_deploys(step_id)
         if step_id in self._filed:
             if near and ready == (step_id in self.since):
                 return
@@ -299,16 +302,19 @@ class Ready:
     def _join(self, step: Step, now: float) -> None:
         step_id, board = step.id, step.board
         self.since[step_id] = now
-        entry = (*self.candidates.of(step).order, self.position[step_id], step_id)
-        self._entries[step_id] = entry
-        if board not in self._queues:
-            self._queues[board] = Queue(self._entries)
-        self._queues[board].join(step.facts, entry)
+        candidate = self.candidates.of(step)
+        # A step's older entries may still be in a heap: its number keeps them apart.
+        rank = (*candidate.order, self.position[step_id], id(candidate))
+        entry = self._entries[step_id] = (*rank, candidate)
+        queue = self._queues.get(board)
+        if queue is None:
+            queue = self._queues[board] = Queue(self._entries)
+        queue.join(entry)
         if not board:
             return
         self._lines.setdefault(board, {})[step_id] = None
         if self._extracts_here(step):
-            self._queues[None].join(step.facts, entry)
+            self._queues[None].join(entry)
         else:
             self._open.add(board)
 

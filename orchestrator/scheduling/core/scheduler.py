@@ -186,8 +186,7 @@ class Scheduler:
         taking_turns = underway.load.turns > 0
         upcoming = self.steps.ready.upcoming
 
-        def allowed(step_id: str) -> bool:
-            step = graph.steps[step_id]
+        def allowed(step: Candidate) -> bool:
             facts = step.facts
             if facts.takes_turns and taking_turns:
                 return False
@@ -195,14 +194,17 @@ class Scheduler:
                 return False
             if facts.needs_ray and not self._computes:
                 return False
-            return self.steps.may_start(step_id, now)
+            return self.steps.may_start(step.id, now)
 
         room = self._slots - underway.load.on_head
         ready = self.steps.ready.front(allowed, underway.busy, self.boards.open, self._slots, room)
         helped: dict[str, Step] = {}
-        for step, candidate in self._helpers(ready):
-            helped[candidate.id] = step
-            ready.append(candidate)
+        if underway.pooled or self.steps.plan.spares:
+            for step, candidate in self._helpers(ready):
+                helped[candidate.id] = step
+                ready.append(candidate)
+        if not ready:
+            return out
         begun = False
         for chosen in choose(ready, underway.load, self._slots, upcoming.extractions):
             if chosen.id in helped:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from orchestrator.planning.graph import Graph, Step
 from orchestrator.planning.resolving import Resolution
@@ -15,7 +15,7 @@ from orchestrator.scheduling.core.states import UNSUCCESSFUL, States, StepState
 from orchestrator.scheduling.core.underway import Underway
 
 
-@dataclass
+@dataclass(slots=True)
 class Record:
     """What is remembered of a step.
 
@@ -34,7 +34,7 @@ class Record:
     not_before: float = 0.0
     finished_here: bool = False
     deployed_on: str = ""
-    failed_on: set[str] = field(default_factory=set)
+    failed_on: frozenset[str] = frozenset()
     error: str = ""
 
 
@@ -85,7 +85,7 @@ class Steps:
         self.changes += 1
         before = self._states.move(step_id, to, why)
         self.ready.moved(step_id, before, to, now)
-        if to in UNSUCCESSFUL:
+        if to is StepState.FAILED or to is StepState.SKIPPED:
             position = self.ready.position
             for each in self.ready.sources.after.get(step_id, ()):
                 heapq.heappush(self._blocked, (position[each], each))
@@ -127,17 +127,18 @@ class Steps:
             self.ready = Ready(plan, self._states, self.ready.since, now, self._tried)
         self._blocked = [
             (self.ready.position[each], each)
-            for step_id in graph.steps
-            if self._states[step_id] in UNSUCCESSFUL
-            for each in self.ready.sources.after[step_id]
+            for state in UNSUCCESSFUL
+            for step_id in self._states.named(state)
+            for each in self.ready.sources.after.get(step_id, ())
         ]
         heapq.heapify(self._blocked)
         return waits_again
 
     def in_state(self, *states: StepState) -> Iterator[Step]:
         """The plan's steps in some states, in the plan's order."""
-        for step in self.plan.graph.steps.values():
-            if self._states[step.id] in states:
+        state_of = self._states
+        for step_id, step in self.plan.graph.steps.items():
+            if state_of[step_id] in states:
                 yield step
 
     def blocked(self, now: float) -> list[tuple[Step, str]]:
@@ -176,10 +177,11 @@ class Steps:
         A running step may make the same, as boards of one kind at two sites would; to start both
         would only keep one board waiting for the other.
         """
-        record = self._records.get(step_id)
         key = self.plan.resolution.keys.get(step_id)
-        held_back = record is not None and record.not_before > now
-        return key is not None and not held_back and self.underway.maker(key) is None
+        if key is None or key in self.underway.making:
+            return False
+        record = self._records.get(step_id)
+        return record is None or record.not_before <= now
 
     def may_move(self, step: Step, now: float) -> bool:
         """Whether a waiting step that lacks nothing but a deploy may start, apart from its board.
@@ -190,7 +192,7 @@ class Steps:
         graph = self.plan.graph
         return (
             (record is None or record.not_before <= now)
-            and self.underway.maker(self.plan.resolution.keys.get(step.id)) is None
+            and self.plan.resolution.keys.get(step.id) not in self.underway.making
             and not any(
                 graph.steps[s].facts.prepares_board and self._states[s] is StepState.RUNNING
                 for s in graph.sources(step.id)

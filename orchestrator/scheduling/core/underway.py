@@ -19,6 +19,7 @@ class Underway:
         candidates: what runs, as `choose` sees it, helpers included; `load`: the same, counted.
         pooled: those that other boards of their pools may share.
         helping: a board to the step that it helps with.
+        making: a key to the step that makes it: no two make the same.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class Underway:
         self.candidates: dict[str, Candidate] = {}
         self.load = Load()
         self._keys: dict[str, str] = {}
-        self._making: dict[str | None, str] = {}  # a key to its step: no two make the same
+        self.making: dict[str | None, str] = {}
         self._leading: dict[str, str] = {}
         self._helped: dict[str, set[str]] = {}  # a step to the boards that helped its attempt
 
@@ -40,7 +41,7 @@ class Underway:
         self.candidates[step.id] = candidate
         self.load.add(candidate)
         self._keys[step.id] = key
-        self._making[key] = step.id
+        self.making[key] = step.id
         if step.board:
             self._leading[step.board] = step.id
         self._helped.pop(step.id, None)
@@ -52,7 +53,7 @@ class Underway:
         candidate = self.candidates.pop(step.id, None)
         if candidate is not None:
             self.load.remove(candidate)
-        self._making.pop(self._keys.pop(step.id, ""), None)
+        self.making.pop(self._keys.pop(step.id, ""), None)
         if self._leading.get(step.board) == step.id:
             del self._leading[step.board]
 
@@ -72,10 +73,6 @@ class Underway:
     def may_help(self, step: Step, board: str) -> bool:
         """Whether a board has not yet helped with this attempt of a step."""
         return board not in self._helped.get(step.id, ())
-
-    def maker(self, key: str | None) -> str | None:
-        """The running step that makes this key."""
-        return self._making.get(key)
 
     def busy(self, board: str) -> bool:
         """Whether a board runs a step or helps."""

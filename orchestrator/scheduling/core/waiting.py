@@ -71,7 +71,7 @@ class Reasons:
     ) -> Reason:
         if self._steps.record(step.id).not_before > now:
             return Reason(Why.RETRY, step.id)
-        same = self._steps.underway.maker(self._steps.plan.resolution.keys.get(step.id))
+        same = self._steps.underway.making.get(self._steps.plan.resolution.keys.get(step.id))
         if same is not None:
             return Reason(Why.SAME, same)
         return held_up(step, running, measuring)
