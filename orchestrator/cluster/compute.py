@@ -112,12 +112,8 @@ class Compute:
                 yield running.pop(reference), result
 
     def _options(self, function: Callable[..., Any]) -> dict[str, Any]:
-        return {
-            "name": function.__name__,
-            "num_cpus": 1,
-            "runtime_env": worker_environment(),
-            **self._cluster.here(),
-        }
+        own = {"runtime_env": worker_environment()} if self._cluster.shared else {}
+        return {"name": function.__name__, "num_cpus": 1, **own, **self._cluster.here()}
 
     def _put(self, argument: Any) -> Any:
         import ray

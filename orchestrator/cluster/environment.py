@@ -6,11 +6,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""For BLAS in each task: there are as many of these as cores."""
+
 
 def set_for_own_head(token_file: Path) -> None:
-    """For a head that farm starts: on loopback only, behind a token of its own."""
+    """For a head that farm starts: on loopback only, behind a token of its own.
+
+    Its workers inherit this process's environment, so that those which Ray starts ahead are of use.
+    """
     _set_for_any()
     os.environ.update(
+        ONE_THREAD,
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN_PATH=str(token_file),
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
@@ -52,10 +59,8 @@ def _set_for_any() -> None:
 
 
 def worker_environment() -> dict[str, Any]:
-    """Ray runtime environment of farm's tasks: one BLAS thread each, as many tasks as cores."""
-    return {
-        "env_vars": {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **farm_variables()},
-    }
+    """Ray runtime environment of farm's tasks in a cluster that others started."""
+    return {"env_vars": ONE_THREAD | farm_variables()}
 
 
 def farm_variables() -> dict[str, str]:

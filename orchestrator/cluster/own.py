@@ -57,6 +57,7 @@ class OwnHead:
             from orchestrator.cluster import ray_patches
 
             ray_patches.without_metadata_request()
+            ray_patches.without_autoscaler()
             ray_patches.with_patience()
             import ray
 

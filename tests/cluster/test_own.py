@@ -28,12 +28,17 @@ import ray
 def family():
     return os.getppid()
 print("task", ray.get(family.remote()) > 0)
+import threading
+from orchestrator.cluster.compute import Compute
+compute = Compute(head, threading.Event())
+print("threads", compute.run(os.getenv, "OPENBLAS_NUM_THREADS"))
 children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(os.getpid())], capture_output=True)
 pids = set(children.stdout.decode().split())
 for _ in range(3):
     more = subprocess.run(["ps", "-o", "pid=", "--ppid", ",".join(pids)], capture_output=True)
     pids |= set(more.stdout.decode().split())
 pids.add(str(os.getpid()))
+subprocess.run(["ps", "-ww", "-o", "args=", "-p", ",".join(pids)])
 for pid in pids:
     for table in ("tcp", "tcp6"):
         sockets = set()
@@ -80,6 +85,9 @@ def test_listens_on_loopback_only_and_its_token_is_private(tmp_path: Path) -> No
     done = start(tmp_path)
     assert done.returncode == 0, done.stderr
     assert "task True" in done.stdout
+    assert "threads 1" in done.stdout
+    assert "log_monitor.py" in done.stdout
+    assert "/monitor.py" not in done.stdout, "the autoscaler"
     addresses = set(re.findall(r"listens (\w+)", done.stdout))
     assert addresses
     assert addresses <= LOOPBACK, done.stdout
