@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from orchestrator.planning.cells import Cell, Encoder
-from orchestrator.planning.facts import BoardFacts, computes_at_a_time, identity_of, runtime_options
+from orchestrator.planning.facts import (
+    BoardFacts,
+    computes_at_a_time,
+    identity_of,
+    runtime_identity,
+    runtime_options,
+)
 from orchestrator.planning.graph import CellTargets, DetectorTargets, Graph, ImageSet, Step
 from orchestrator.planning.step_names import (
     after_detector,
@@ -57,6 +63,31 @@ def build(
     for step in builder.steps.values():
         step.priority = max(priority[name] for name in step.cells)
     return Graph(builder.steps, targets)
+
+
+def take_facts(
+    graph: Graph,
+    boards: Mapping[str, Board],
+    facts: Mapping[str, BoardFacts],
+    names: Collection[str],
+) -> list[str]:
+    """Bring a graph up to date with the facts of some boards, who execute what they did before.
+
+    Steps that these change are replaced, so that one that runs stays as it was when it started.
+    The graph then equals one that is built anew.
+
+    Returns:
+        Their ids.
+    """
+    changed: list[str] = []
+    for step in graph.steps.values():
+        if step.board in names and step.facts.executes:
+            identity = runtime_identity(boards[step.board], step.extra["runtime"], facts)
+            if identity != step.params["runtime"]:
+                params = step.params | {"runtime": identity}
+                graph.steps[step.id] = replace(step, params=params)
+                changed.append(step.id)
+    return changed
 
 
 class _Builder:
@@ -374,13 +405,11 @@ class _Builder:
         """The board bound to a step, and what of it and of the encoder goes into features' keys."""
         name = self._bound.get(step, encoder.pool[0])
         board = self._boards[name if name in encoder.pool else encoder.pool[0]]
-        facts = self._facts.get(board.name)
         model = self._models[encoder.model]
-        providers = board.runtime_for(encoder.runtime).providers
         return board, {
             "executed_by": encoder.executed_by,
             "kind": encoder.kind,
-            "runtime": facts.runtime_identity(encoder.runtime, providers) if facts else None,
+            "runtime": runtime_identity(board, encoder.runtime, self._facts),
             "options": runtime_options(board, encoder.runtime),
             "preprocessing": model.input_meta,
             # Never shared with this host's, even before anything is known of the board.

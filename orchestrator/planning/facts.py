@@ -95,6 +95,16 @@ def runtime_options(board: Board, runtime: str) -> dict[str, Any]:
     }
 
 
+def runtime_identity(
+    board: Board, runtime: str, facts: Mapping[str, BoardFacts]
+) -> dict[str, Any] | None:
+    """What of a board's runtime goes into features' keys; None while nothing is known of it."""
+    known = facts.get(board.name)
+    if known is None:
+        return None
+    return known.runtime_identity(runtime, board.runtime_for(runtime).providers)
+
+
 def computes_at_a_time(board: Board, runtime: str) -> bool:
     """Whether it computes as many images at a time as this host has processors."""
     options = board.runtime_for(runtime)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,11 @@ class Resolution:
     keys: dict[str, str] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
     todo: list[str] = field(default_factory=list)
+
+    @property
+    def shown(self) -> set[str]:
+        """The steps to do, and those that the store holds."""
+        return {*self.todo, *self.contents}
 
     def cached(self, step_id: str) -> bool:
         """Whether the store holds this step's output."""
@@ -99,6 +104,14 @@ def figures(graph: Graph) -> Iterable[str]:
     return (step_id for target in graph.targets.values() for step_id in target.figures)
 
 
+def changed(graph: Graph, before: Resolution, now: Resolution) -> set[str]:
+    """Ids of the steps of which a report says something else: whether they are to do or held, or
+    which of their sources are."""
+    shown = before.shown ^ now.shown
+    behind = (s for s in graph.steps if not shown.isdisjoint(graph.sources(s))) if shown else ()
+    return shown.union(before.contents.keys() ^ now.contents.keys(), behind)
+
+
 class Successors:
     """Works out again what changes in a resolution of one graph when steps have ended.
 
@@ -118,6 +131,7 @@ class Successors:
         self._alike: dict[str | None, set[str]] = defaultdict(set)  # steps by their key
         for step_id, key in first.keys.items():
             self._alike[key].add(step_id)
+        self._needed = Needed(graph, first.contents)
 
     def resolve(
         self, known: Resolution, ended: Iterable[str], lookup: Callable[[str, str], str | None]
@@ -143,9 +157,10 @@ class Successors:
             if content is not None:
                 found.contents[step.id] = content
             if content != before:
+                self._needed.note(step.id, held=content is not None)
                 for each in (*self._behind[step.id], *self._alike.get(key, ())):
                     heapq.heappush(pending, self._position[each])
-        found.todo = needed(self._graph, found, figures(self._graph))
+        found.todo = self._needed.in_order()
         return found
 
     def _note(self, step_id: str, key: str | None, found: Resolution) -> None:
@@ -170,3 +185,43 @@ def needed(graph: Graph, found: Resolution, targets: Iterable[str]) -> list[str]
         wanted.add(current)
         pending.extend(graph.sources(current))
     return [step_id for step_id in graph.steps if step_id in wanted]
+
+
+class Needed:
+    """The steps that must run before all that rows show is held, as the store's holdings change.
+
+    A step is needed while it is not held and rows show it, or a needed step comes after it.
+
+    Args:
+        held: what the store holds, by step.
+    """
+
+    def __init__(self, graph: Graph, held: Collection[str]) -> None:
+        self._graph = graph
+        self._held = set(held)
+        self._reasons = Counter(figures(graph))  # for each step, how many there are to need it
+        self._needed: set[str] = set()
+        for step_id in reversed(graph.steps):
+            self._look_at(step_id)
+
+    def note(self, step_id: str, *, held: bool) -> None:
+        """The store holds a step's output, or does not any more."""
+        (self._held.add if held else self._held.discard)(step_id)
+        pending = [step_id]
+        while pending:
+            pending += self._look_at(pending.pop())
+
+    def _look_at(self, step_id: str) -> tuple[str, ...]:
+        """Decide about a step; returns those before it, about which to decide if it changed."""
+        needs = step_id not in self._held and self._reasons[step_id] > 0
+        if needs == (step_id in self._needed):
+            return ()
+        (self._needed.add if needs else self._needed.discard)(step_id)
+        sources = self._graph.sources(step_id)
+        for source in sources:
+            self._reasons[source] += 1 if needs else -1
+        return sources
+
+    def in_order(self) -> list[str]:
+        """Their ids, in the graph's order."""
+        return [step_id for step_id in self._graph.steps if step_id in self._needed]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
 from orchestrator.graphs.recipes import QDQ, calibration_version, helpers_version
-from orchestrator.planning.building import CALIBRATION, GIVEN, HELPERS, build
+from orchestrator.planning.building import CALIBRATION, GIVEN, HELPERS, build, take_facts
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand, only
 from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.evidence import Evidence
@@ -91,10 +91,12 @@ class Plan:
     _keys: Keys = field(default_factory=Keys)
     _successors: Successors | None = None
     _paces: Paces | None = None
+    _emulators: Mapping[str, str] = field(default_factory=dict)
 
     def settle(self) -> None:
         """Work out graph and keys again from what is now known of boards and store."""
-        self.cells = as_executed(self.cells, self.emulators())
+        self._emulators = self.emulators()
+        self.cells = as_executed(self.cells, self._emulators)
         sets = {
             key: ImageSet(key[1], rows.fingerprint(), len(rows)) for key, rows in self.rows.items()
         }
@@ -116,6 +118,17 @@ class Plan:
         self.ranks = ranks(self.graph, self.seconds)
         self.leads = leads(self.graph, self.seconds)
         self.resolve()
+
+    def take_facts(self, boards: Collection[str]) -> list[str] | None:
+        """Bring the graph up to date where all that changed since are the facts of some boards.
+
+        Returns:
+            Ids of the steps whose keys are to be worked out again (`resolve_after`); None where
+            one of the boards turned out to be an emulator or none: all is to be settled then.
+        """
+        if any((name in self._emulators) != bool(self.emulator(name)) for name in boards):
+            return None
+        return take_facts(self.graph, self.boards, self.facts, boards)
 
     def emulators(self) -> dict[str, str]:
         """What the inventory calls a board and shows that it is an emulator: by what, by name."""
@@ -242,9 +255,13 @@ class Plan:
             for cell in self.cells
         )
 
-    def step_infos(self) -> tuple[StepInfo, ...]:
-        """The steps as events carry them: those to do, and those that the store already holds."""
-        shown = set(self.resolution.todo) | set(self.resolution.contents)
+    def step_infos(self, only: Container[str] | None = None) -> tuple[StepInfo, ...]:
+        """The steps as events carry them: those to do, and those that the store already holds.
+
+        Args:
+            only: ids; None: all of them.
+        """
+        shown = self.resolution.shown
         domains = self.domains()
         return tuple(
             StepInfo(
@@ -265,7 +282,7 @@ class Plan:
                 all_processors=step.all_processors,
             )
             for step in self.graph.steps.values()
-            if step.id in shown
+            if step.id in shown and (only is None or step.id in only)
         )
 
     def boards_needed(self) -> list[str]:

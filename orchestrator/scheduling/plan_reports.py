@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.events import CellFailed, CellFinished, PlanChanged
+from orchestrator.events import CellFailed, CellFinished, PlanChanged, StepInfo
 from orchestrator.execution.results_builder import cell_result
+from orchestrator.planning.graph import Graph
+from orchestrator.planning.resolving import Resolution, changed
 from orchestrator.preflight.planner import Plan
 from orchestrator.scheduling.core.states import UNFINISHED, StepState
 from orchestrator.scheduling.core.steps import Steps
@@ -26,7 +28,9 @@ class PlanReports:
         self, plan: Plan, steps: Steps, reporter: Reporter, ended: Iterable[str] = ()
     ) -> None:
         self._plan, self._steps, self._reporter = plan, steps, reporter
-        self._reported = {info.id: info for info in plan.step_infos()}
+        self._reported: dict[str, StepInfo] = {}
+        self._graph, self._resolution = Graph({}, {}), Resolution()  # as they were reported
+        self._differences()
         self._ended = set(ended)
         self._changes = -1  # of the steps, when rows were last looked at
 
@@ -37,14 +41,25 @@ class PlanReports:
             board: which brought them, where it is one.
             cells: whether there are new rows.
         """
-        now = {info.id: info for info in self._plan.step_infos()}
-        steps = tuple(info for info in now.values() if self._reported.get(info.id) != info)
-        gone = tuple(self._reported.keys() - now.keys())
-        self._reported = now
+        steps, gone = self._differences()
         rows = self._plan.cell_infos() if cells else ()
         if steps or gone or rows:
             change = PlanChanged(board=board, steps=steps, cells=rows, partial=True, gone=gone)
             self._reporter.emit(change)
+
+    def _differences(self) -> tuple[tuple[StepInfo, ...], tuple[str, ...]]:
+        """Steps that are not as they were reported, and ids of those that are shown no more."""
+        plan = self._plan
+        same = plan.graph is self._graph
+        only = changed(plan.graph, self._resolution, plan.resolution) if same else None
+        infos = plan.step_infos(only)
+        steps = tuple(info for info in infos if self._reported.get(info.id) != info)
+        gone = tuple(self._reported.keys() - plan.resolution.shown)
+        for step_id in gone:
+            del self._reported[step_id]
+        self._reported |= {info.id: info for info in steps}
+        self._graph, self._resolution = plan.graph, plan.resolution
+        return steps, gone
 
     def rows(self) -> None:
         """Report the rows that came to an end."""

@@ -109,30 +109,32 @@ class PlanUpkeep:
         """Keys again, and the plan where boards turned out not to be as it believed.
 
         Once for all that has come since the last look, and of hundreds of boards that are connected
-        one after the other once for many: each would else cost a plan of all rows.
+        one after the other once for many: a board that turns out to be an emulator costs a plan of
+        all rows.
         """
         began = time.monotonic()
         boards = set(self._changed_boards) if began >= self._rested else set()
         self._changed_boards -= boards
-        rows = self._plan.cell_infos() if boards else ()
         steps, self._ended = self._ended, []
-        if boards:
+        changed = self._plan.take_facts(boards) if boards else []
+        rows = self._plan.cell_infos() if changed is None else ()
+        if changed is None:  # who executes a row is another than believed
             self._plan.settle()
         elif self._has_changes or (steps and began >= self._looked_up):
             self._plan.resolve()
             took = time.monotonic() - began
             self._looked_up = began + took / STORE_SHARE
-        elif steps:
-            self._plan.resolve_after(steps)
+        elif steps or changed:
+            self._plan.resolve_after([*steps, *changed])
         if refusals_changed or self._view.graph is not self._plan.graph:
             self.send_plan()
-        elif steps or self._has_changes:
+        elif steps or boards or self._has_changes:
             self._view = replace(self._view, resolution=self._plan.resolution)
             self._handle(m.PlanChanged(self._view))
         self._has_changes = False
         if boards:
-            changed = rows != self._plan.cell_infos()  # who executes them is another than believed
-            self._reports.plan(board=boards.pop() if len(boards) == 1 else "", cells=changed)
+            cells = changed is None and rows != self._plan.cell_infos()
+            self._reports.plan(board=boards.pop() if len(boards) == 1 else "", cells=cells)
             ended = time.monotonic()
             self._rested = ended + (ended - began) * (1 - SHARE) / SHARE
 

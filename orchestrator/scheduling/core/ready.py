@@ -14,10 +14,10 @@ from typing import Any
 
 from orchestrator.planning.graph import HEAD_DOMAIN, Step
 from orchestrator.planning.sources import Sources
+from orchestrator.planning.upcoming import Upcoming
 from orchestrator.scheduling.core.choosing import Candidate
 from orchestrator.scheduling.core.messages import PlanView
 from orchestrator.scheduling.core.states import States, StepState
-from orchestrator.scheduling.core.upcoming import Upcoming
 
 
 class Queue:
