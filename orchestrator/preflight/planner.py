@@ -282,7 +282,7 @@ class Plan:
                 all_processors=step.all_processors,
             )
             for step in self.graph.steps.values()
-            if step.id in shown and (only is None or step.id in only)
+            if (only is None or step.id in only) and step.id in shown
         )
 
     def boards_needed(self) -> list[str]:

@@ -70,6 +70,8 @@ class PlanReports:
             if cell.name in self._ended:
                 continue
             target = self._plan.graph.targets[cell.name]
+            if self._steps.state(target.score) in UNFINISHED:  # it is the last of most rows
+                continue
             states = {self._steps.state(step) for step in target.figures}
             if states == {StepState.DONE}:
                 result = cell_result(self._plan, cell)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.planning.graph import Graph, Step
@@ -56,6 +56,9 @@ class Steps:
         self._records: dict[str, Record] = {}
         self.ready = Ready(self.plan, self._states, {}, 0.0, self._tried)
         self._blocked: list[tuple[int, str]] = []  # steps behind one that has no output
+        self._unsuccessful: list[str] = []
+        self._needed: set[str] = set()  # by the plan as it is now
+        self._touched: set[str] = set()  # whose state or record changed since that was taken in
 
     def state(self, step_id: str) -> StepState:
         """A step's state."""
@@ -85,7 +88,9 @@ class Steps:
         self.changes += 1
         before = self._states.move(step_id, to, why)
         self.ready.moved(step_id, before, to, now)
+        self._touched.add(step_id)
         if to is StepState.FAILED or to is StepState.SKIPPED:
+            self._unsuccessful.append(step_id)
             position = self.ready.position
             for each in self.ready.sources.after.get(step_id, ()):
                 heapq.heappush(self._blocked, (position[each], each))
@@ -102,15 +107,21 @@ class Steps:
         self.changes += 1
         waits_again = False
         graph, needed = plan.graph, set(plan.resolution.todo)
-        same = graph is self.plan.graph and plan.same_order(self.plan)
-        self.plan = plan
         if inspected:
             finished = [
                 step_id for step_id, record in self._records.items() if record.finished_here
             ]
             for step_id in undone(graph, plan.resolution, finished):
                 self._records[step_id].finished_here = False
-        for step_id in graph.steps:
+                self._touched.add(step_id)
+        position = self.ready.position
+        step_ids: Iterable[str] = graph.steps
+        if graph is self.plan.graph:  # of all others nothing is decided anew
+            changed = self._touched | (needed ^ self._needed)
+            step_ids = sorted(position.keys() & changed, key=position.__getitem__)
+        same = graph is self.plan.graph and plan.same_order(self.plan)
+        self.plan, self._needed, self._touched = plan, needed, set()
+        for step_id in step_ids:
             state, before = self._states[step_id], None
             if state is StepState.WAITING and step_id not in needed:
                 before = self._states.move(step_id, StepState.DONE, "held, or not needed")
@@ -127,8 +138,7 @@ class Steps:
             self.ready = Ready(plan, self._states, self.ready.since, now, self._tried)
         self._blocked = [
             (self.ready.position[each], each)
-            for state in UNSUCCESSFUL
-            for step_id in self._states.named(state)
+            for step_id in self._unsuccessful
             for each in self.ready.sources.after.get(step_id, ())
         ]
         heapq.heapify(self._blocked)
@@ -202,9 +212,10 @@ class Steps:
     def deploy_again(self, board: str, now: float) -> None:
         """A board that was lost may have lost its files: look again before its next steps."""
         graph = self.plan.graph
-        for record in self._records.values():
+        for step_id, record in self._records.items():
             if record.deployed_on == board:  # also for steps that are moved there later
                 record.finished_here = False
+                self._touched.add(step_id)
         for step in graph.steps.values():
             if step.board != board or self._states[step.id] is not StepState.WAITING:
                 continue
