@@ -21,7 +21,7 @@ from orchestrator.detection import (
     recognized,
 )
 from orchestrator.errors import ToolchainError, UserError
-from orchestrator.graphs.sessions import faithful_session, joined
+from orchestrator.graphs.sessions import SAME_SUMS, faithful_session, joined
 
 Size = tuple[int, int]
 
@@ -77,7 +77,7 @@ class Detector:
         self.sha256 = hashlib.sha256(data).hexdigest()
         self.model, self.size, self.resized = _of_size(data, size, path)
         try:
-            self._session = faithful_session(self.model, quiet=True)
+            self._session = faithful_session(self.model, threads=SAME_SUMS, quiet=True)
             self.input_name = self._session.get_inputs()[0].name
             names = [output.name for output in self._session.get_outputs()]
             blank = np.zeros((1, 3, *self.size), np.float32)

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -90,29 +91,31 @@ def align_folder(
     part = Path(tempfile.mkdtemp(prefix=f".{to.name}-", dir=to.parent))
     try:
         found, unreadable = [], []
-        for number, file in enumerate(files):
+        # Decoding, the detector and PNG release Python's lock; each takes one processor.
+        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="align") as pool:
+            results = pool.map(lambda file: _taken(photos, file, detector, part), files)
             try:
-                pixels = decode(file.read_bytes()).pixels
-            except (Unreadable, OSError) as error:
-                unreadable.append(f"{file}: {error}")
-                found.append(PhotoResult(str(file.relative_to(photos)), None, f"{error}"))
-            else:
-                found.append(_align(file.relative_to(photos), pixels, detector, part))
-            progress(number + 1, len(files))
+                for file, (result, readable) in zip(files, results, strict=True):
+                    found.append(result)
+                    unreadable += [] if readable else [f"{file}: {result.reason}"]
+                    progress(len(found), len(files))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
         if unreadable and not skip_unreadable:
             more = len(unreadable) - MAX_LISTED
             listed = unreadable[:MAX_LISTED] + ([f"and {more} more"] if more > 0 else [])
             raise UserError(
                 "\n".join(listed), "--skip-unreadable counts these as photos without a face"
             )
-        result = Aligned(tuple(found), len(unreadable))
-        if len(result.missing) == len(files):
+        every = Aligned(tuple(found), len(unreadable))
+        if len(every.missing) == len(files):
             height, width = detector.size
             raise UserError(
                 f"no face in {counted(len(files), 'photo')} at an input of {height} x {width}",
                 "give the detector a larger input (--size 480x640) or lower --min-score",
             )
-        (part / PROVENANCE).write_text(_provenance(result, detector), encoding="utf-8")
+        (part / PROVENANCE).write_text(_provenance(every, detector), encoding="utf-8")
         os.chmod(part, 0o755)
         if to.is_dir():
             to.rmdir()  # it is empty
@@ -120,7 +123,7 @@ def align_folder(
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    return result
+    return every
 
 
 def _files(photos: Path, to: Path) -> list[Path]:
@@ -139,6 +142,16 @@ def _files(photos: Path, to: Path) -> list[Path]:
         if other is not file:
             raise UserError(f"{other} and {file.name} would both become {file.stem}.png")
     return files
+
+
+def _taken(photos: Path, file: Path, detector: Detector, to: Path) -> tuple[PhotoResult, bool]:
+    """A photo's result, and whether it could be read."""
+    place = file.relative_to(photos)
+    try:
+        pixels = decode(file.read_bytes()).pixels
+    except (Unreadable, OSError) as error:
+        return PhotoResult(str(place), None, f"{error}"), False
+    return _align(place, pixels, detector, to), True
 
 
 def _align(
