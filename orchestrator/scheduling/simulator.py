@@ -121,7 +121,6 @@ class _Simulator:
         self._deaths = sorted(((at, name) for name, at in deaths.items()), reverse=True)
         self._chance, self._jitter = random.Random(seed), jitter
         self._running: dict[str, _Running] = {}
-        self._at: dict[str, str] = {}  # what a board works on
         self._uneven: set[str] = set()  # steps on boards of several domains, one of them shared
         self._spans: list[Span] = []
         self._waited: dict[str, float] = defaultdict(float)
@@ -246,13 +245,13 @@ class _Simulator:
             loss = SHARING_LOSS
         running.paces[board] = (1 - loss) / seconds
         running.joined[board] = self.now
-        if board:
-            self._at[board] = running.step.id
         self._share(running, board, 1)
         self._announce(running)
 
     def _share(self, running: _Running, board: str, sign: int) -> None:
         """A step begins or ends to use processors that others may share."""
+        if len(self._sharing.clocks) == 1:  # nothing is shared
+            return
         if not self._sharing.change(running.step, board, sign, self.now):
             return
         for step_id in self._uneven - {running.step.id}:
@@ -277,7 +276,6 @@ class _Simulator:
 
     def _leave(self, running: _Running, board: str, *, done: bool) -> None:
         del running.paces[board]
-        self._at.pop(board, None)
         start = running.joined.pop(board)
         self._share(running, board, -1)
         self._spans.append(Span(running.step.id, board, start, self.now, done))
@@ -293,7 +291,7 @@ class _Simulator:
     def _die(self, board: str) -> None:
         """A board is lost for good; helpers end what it led."""
         failure = m.Failure(m.FailureKind.BOARD, BoardError(f"{board} is lost"))
-        running = self._running.get(self._at.get(board, ""))
+        running = next((each for each in self._running.values() if board in each.paces), None)
         if running is None:
             self._handle(m.Unfit(board, failure.error))
             return

@@ -256,8 +256,8 @@ def everything(
     room: int,
 ) -> list[Candidate]:
     """All that is ready, in the plan's order: `front` and the rest."""
-    found = [ready._steps[s] for s in sorted(ready.since, key=ready.position.__getitem__)]
-    ready_steps = [ready.candidates.of(step) for step in found]
+    found = sorted(ready.since, key=ready.position.__getitem__)
+    ready_steps = [ready._entries[step_id][-1] for step_id in found]
     return [s for s in ready_steps if allowed(s) and (not s.board or connected(s.board))]
 
 

@@ -105,6 +105,9 @@ class Load:
             self.led += 0 if step.helps else change
 
 
+_NOTHING = Load()
+
+
 def choose(
     ready: Iterable[Candidate], running: Load, head_slots: int, to_come: int = 0
 ) -> list[Candidate]:
@@ -124,7 +127,7 @@ def choose(
     left = running.led + max(to_come, own)
     at_a_time = max(head_slots, left) if left < 2 * head_slots else head_slots
     chosen: list[Candidate] = []
-    new = Load()
+    new = Load() if len(waiting) > 1 else _NOTHING
     measuring = {step.domain for step in waiting if step.facts.alone}
     for step in waiting:
         facts, domain = step.facts, step.domain

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from orchestrator.planning.graph import HEAD_DOMAIN, Step
@@ -83,41 +83,23 @@ class Queue:
             heapq.heappush(heap, entry)
 
 
-class Candidates:
-    """The steps of a plan as `choose` sees them, each worked out once."""
-
-    def __init__(self, plan: PlanView) -> None:
-        self._plan = plan
-        self._known: dict[str, Candidate] = {}
-
-    def forget(self, step_id: str) -> None:
-        """A step has another board now."""
-        self._known.pop(step_id, None)
-
-    def of(self, step: Step) -> Candidate:
-        """A step as `choose` sees it."""
-        found = self._known.get(step.id)
-        if found is None:
-            found = self._known[step.id] = self._new(step)
-        return found
-
-    def _new(self, step: Step) -> Candidate:
-        plan = self._plan
-        domain = plan.boards[step.board].domain if step.board else HEAD_DOMAIN
-        # Extractions that share the head's processors take turns: row by row, so that rows end
-        # one after the other, not all at the end.
-        in_turn = step.facts.shares_processors and domain == HEAD_DOMAIN
-        return Candidate(
-            step.id,
-            step.stage,
-            step.board,
-            domain,
-            0 if in_turn else step.units,
-            step.priority,
-            plan.leads.get(step.id, 0.0),
-            0.0 if in_turn else plan.ranks.get(step.id, 0.0),
-            all_processors=step.all_processors,
-        )
+def candidate_of(step: Step, plan: PlanView) -> Candidate:
+    """A step as `choose` sees it."""
+    domain = plan.boards[step.board].domain if step.board else HEAD_DOMAIN
+    # Extractions that share the head's processors take turns: row by row, so that rows end
+    # one after the other, not all at the end.
+    in_turn = step.facts.shares_processors and domain == HEAD_DOMAIN
+    return Candidate(
+        step.id,
+        step.stage,
+        step.board,
+        domain,
+        0 if in_turn else step.units,
+        step.priority,
+        plan.leads.get(step.id, 0.0),
+        0.0 if in_turn else plan.ranks.get(step.id, 0.0),
+        all_processors=step.all_processors,
+    )
 
 
 class Ready:
@@ -134,8 +116,8 @@ class Ready:
         since: ready steps, and when each became so.
         position: a step's place in the plan; equals start in this order.
         sources: what each step still lacks.
+        near_pooled: those of `near` that several boards can do.
         upcoming: what waits, ready or not, to measure, or to extract on the head's processors.
-        candidates: its steps as `choose` sees them.
     """
 
     def __init__(
@@ -146,7 +128,7 @@ class Ready:
         now: float,
         tried: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        self._states = states
+        self._states, self._plan = states, plan
         self._steps = plan.graph.steps
         self.position = {step_id: number for number, step_id in enumerate(self._steps)}
         self.since: dict[str, float] = {}
@@ -158,8 +140,7 @@ class Ready:
         self._lines: dict[str, dict[str, None]] = {}  # ready steps by board
         self._open: set[str] = set()  # boards whose queue is to be looked at
         self._near: dict[str, dict[str, None]] = {}  # by board: only a deploy is not there
-        self._near_pooled: set[str] = set()
-        self.candidates = Candidates(plan)
+        self.near_pooled: set[str] = set()
         self.upcoming = Upcoming(
             {name for name, board in plan.boards.items() if board.domain == HEAD_DOMAIN},
             waits=lambda step_id: states[step_id] is StepState.WAITING,
@@ -187,7 +168,6 @@ class Ready:
 
     def refile(self, step_id: str) -> None:
         """A waiting step has another board now."""
-        self.candidates.forget(step_id)
         if step_id in self._steps:
             since = self.since.get(step_id, 0.0)
             if step_id in self._filed:
@@ -206,25 +186,18 @@ class Ready:
             return bool(ready)
         return not all(self._extracts_here(self._steps[step_id]) for step_id in ready)
 
-    def line(self, board: str) -> list[Step]:
+    def line(self, board: str) -> list[Candidate]:
         """Ready steps of a board."""
-        return [self._steps[step_id] for step_id in self._lines.get(board, ())]
+        return [self._entries[step_id][-1] for step_id in self._lines.get(board, ())]
 
     def near(self, board: str) -> list[str]:
         """Waiting steps to measure or extract on a board that lack nothing but a deploy."""
         ready = self._lines.get(board, ())
         return [*self._near.get(board, ()), *(s for s in ready if self._steps[s].facts.executes)]
 
-    def is_near(self, step_id: str) -> bool:
-        """Whether a step is such a one, and several boards can do it."""
-        return step_id in self._near_pooled
-
-    def near_pooled(self) -> list[Step]:
-        """All such steps that several boards can do, in the plan's order."""
-        if not self._near_pooled:
-            return []
-        found = sorted(self._near_pooled, key=self.position.__getitem__)
-        return [self._steps[step_id] for step_id in found]
+    def in_order(self, step_ids: Iterable[str]) -> list[Step]:
+        """Steps, in the plan's order."""
+        return [self._steps[step_id] for step_id in sorted(step_ids, key=self.position.__getitem__)]
 
     def front(
         self,
@@ -297,12 +270,12 @@ class Ready:
         else:
             self._near.setdefault(step.board, {})[step_id] = None
         if len(step.pool) > 1 and step.facts.executes:
-            self._near_pooled.add(step_id)
+            self.near_pooled.add(step_id)
 
     def _join(self, step: Step, now: float) -> None:
         step_id, board = step.id, step.board
         self.since[step_id] = now
-        candidate = self.candidates.of(step)
+        candidate = candidate_of(step, self._plan)
         # A step's older entries may still be in a heap: its number keeps them apart.
         rank = (*candidate.order, self.position[step_id], id(candidate))
         entry = self._entries[step_id] = (*rank, candidate)
@@ -320,7 +293,7 @@ class Ready:
 
     def _leave(self, step_id: str) -> None:
         board = self._filed.pop(step_id)
-        self._near_pooled.discard(step_id)
+        self.near_pooled.discard(step_id)
         lines = self._near
         if self.since.pop(step_id, None) is not None:
             lines = self._lines

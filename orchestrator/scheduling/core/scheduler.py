@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from orchestrator.planning.graph import Step
@@ -44,6 +45,11 @@ from orchestrator.scheduling.core.waiting import Reasons
 
 _BOARD_NEWS = {Failed, HelpEnded, ConnectFailed, Unfit, RecoveryFailed}
 """After these a board may be of no use to a step that waits for it."""
+
+
+@cache  # many steps have the same
+def _attempt(number: int, board: str) -> str:
+    return f"attempt {number}" + (f" on {board}" if board else "")
 
 
 class Scheduler:
@@ -136,7 +142,7 @@ class Scheduler:
 
     def _look(self, look: Look, now: float) -> list[Instruction]:
         self._computes = look.computes
-        moved = self._moved(now)
+        moved = self._moved(now) if self._recheck or self.steps.ready.near_pooled else {}
         if not moved:
             return self._start(now)
         self._looking = True
@@ -148,9 +154,7 @@ class Scheduler:
             waiting = self.steps.in_state(StepState.WAITING)
             pooled = [s for s in waiting if len(s.pool) > 1 and s.facts.executes]
         else:
-            pooled = self.steps.ready.near_pooled()
-        if not pooled:
-            return {}
+            pooled = self.steps.ready.in_order(self.steps.ready.near_pooled)
         ready, graph = self.steps.ready, self.steps.plan.graph
 
         def free(name: str) -> bool:
@@ -161,7 +165,7 @@ class Scheduler:
 
         return rebound(
             pooled,
-            startable=lambda step: ready.is_near(step.id) and self.steps.may_move(step, now),
+            startable=lambda step: step.id in ready.near_pooled and self.steps.may_move(step, now),
             next_up=lambda step: (
                 free(step.board)
                 and min(in_line(step.board), key=ready.position.__getitem__) == step.id
@@ -224,8 +228,8 @@ class Scheduler:
         record, key = self.steps.record(step.id), self.steps.plan.resolution.keys[step.id]
         waited_s = now - self.steps.ready.since[step.id]
         record.attempts += 1
-        where = f" on {step.board}" if step.board else ""
-        self.steps.move(step.id, StepState.RUNNING, f"attempt {record.attempts}{where}", now)
+        why = _attempt(record.attempts, step.board)
+        self.steps.move(step.id, StepState.RUNNING, why, now)
         self.steps.underway.start(step, key, candidate)
         self._reasons.started(step.board)
         return Start(step, key, record.attempts, waited_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 STORY_LENGTH = 12
 
@@ -74,7 +74,7 @@ class States(Generic[S]):
     def __init__(self, noun: str, first: S) -> None:
         self._noun, self._first = noun, first
         self._states: dict[str, S] = {}
-        self._stories: dict[str, list[tuple[S, str]]] = {}
+        self._stories: dict[str, list[S | str]] = {}  # states, each with its reason behind it
 
     def __getitem__(self, name: str) -> S:
         return self._states.get(name, self._first)
@@ -99,18 +99,19 @@ class States(Generic[S]):
         self._states[name] = to
         story = self._stories.get(name)
         if story is None:
-            self._stories[name] = [(to, why)]
+            self._stories[name] = [to, why]
         else:
-            story.append((to, why))
-            if len(story) > STORY_LENGTH:
-                del story[0]
+            story += to, why
+            if len(story) > 2 * STORY_LENGTH:
+                del story[:2]
         return before
 
     def story(self, name: str) -> str:
         """The latest transitions, the oldest first, each with its reason."""
+        transitions: Any = self._stories.get(name, [])
         states = [
             f"{state.value} ({why})" if why else state.value
-            for state, why in self._stories.get(name, [])
+            for state, why in zip(transitions[::2], transitions[1::2], strict=True)
         ]
         first = [self._first.value] if len(states) < STORY_LENGTH else ["..."]
         return " -> ".join([*first, *states])

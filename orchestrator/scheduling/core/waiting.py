@@ -42,7 +42,7 @@ class Reasons:
         """Why each connected board waits that has something to do and does nothing."""
         ready, underway = self._steps.ready, self._steps.underway
         idle = [name for name in self._boards.all_connected if not underway.busy(name)]
-        lines = {name: [ready.candidates.of(step) for step in ready.line(name)] for name in idle}
+        lines = {name: ready.line(name) for name in idle}
         running = list(underway.candidates.values())
         measuring = {
             candidate.domain: candidate.id
