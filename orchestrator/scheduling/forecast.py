@@ -122,12 +122,18 @@ def _expected(observer: Observer, paces: Paces, processors: int, now: float) -> 
     graph, extra = _graph(observer, left)
     works |= extra
 
+    known: dict[tuple[str, str], float] = {}
+
     def seconds(step: Step, board: str) -> float:
-        work = works[step.id]
-        if board and board != work.board and step.id in left:
-            return paces.line(replace(work, board=board)).seconds(step.units, left[step.id].least)
-        least = left[step.id].least if step.id in left else 0.0
-        return paces.line(work).seconds(step.units, least)
+        found = known.get((step.id, board))
+        if found is None:
+            work, info = works[step.id], left.get(step.id)
+            if board and board != work.board and info is not None:
+                work = replace(work, board=board)
+            line = paces.line(work)
+            found = line.seconds(step.units, info.least if info is not None else 0.0)
+            known[step.id, board] = found
+        return found
 
     begun = {
         step.id: _left(observer, step, seconds(step, step.board), now)
