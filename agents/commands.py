@@ -43,7 +43,7 @@ def serve(options: argparse.Namespace) -> int:
         pinning.restore(workdir, options.root)
         cleanup.clean(workdir, program, options.cache_mb << 20, options.images == "clear")
         images = os.path.join(workdir, cleanup.IMAGES)
-        session = Session(source, sink, program, held, options.root, images, options.idle_s)
+        session = Session(source, sink, held, options.root, images, options.idle_s)
         say("agent %s: %s" % (VERSION, session.run()))
         return 0
     except AgentError as error:

@@ -3,10 +3,10 @@
 import fcntl
 import os
 import signal
-import subprocess
-import sys
+import time
+import traceback
 from collections import deque
-from typing import Deque, Iterator, List, Optional
+from typing import Any, Callable, Deque, Iterator, List, Optional, Tuple
 
 from ..host import processes
 from ..measurement import clock
@@ -18,6 +18,8 @@ READ = 1 << 18
 _PIPE_BYTES = 1 << 20
 _AT_ONCE = 16
 _F_SETPIPE_SZ = 1031
+_REAP_S = 2.0
+_SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
 def unblock(fd: int) -> None:
@@ -65,35 +67,32 @@ class Outbox(object):
 class Child(object):
     """A running runtime child in a process group of its own.
 
+    It is a copy of this process, which has one thread and has loaded nothing of a vendor: to start
+    Python and compile the agent again takes seven times as long.
+
     Attributes:
         stdin, stdout, stderr: descriptors to poll.
         heard: when it last sent a frame, on the monotonic clock.
     """
 
-    def __init__(self, program: str, root: str, images: str, keep: List[int]) -> None:
-        python = sys.executable or "python3"
+    def __init__(self, root: str, images: str, keep: List[int]) -> None:
+        from . import worker  # loaded once, and only where a model is to run
+
         source, self.stdin = os.pipe()
         self.stdout, sink = os.pipe()
         self.stderr, errors = os.pipe()
+        parent = os.getpid()
+        self._status: Optional[int] = None
         try:
-            # Frames have descriptors of their own: not even what prints before the first line of
-            # ours (sitecustomize, a preloaded library) can get between them.
-            self._process = subprocess.Popen(
-                [python, program, "child", "--parent", str(os.getpid()), "--root", root]
-                + ["--images", images, "--source", str(source), "--sink", str(sink)]
-                + ["--keep=%d" % fd for fd in keep],
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                pass_fds=[source, sink] + keep,
-                start_new_session=True,
-            )
+            self.pid = os.fork()
+            if self.pid == 0:
+                arguments = (parent, root, images, source, sink, keep)
+                _become(worker.main, arguments, errors, [source, sink] + keep)
         except BaseException:
             _close(self.stdin, self.stdout, self.stderr)
             raise
         finally:
             _close(source, sink, errors)
-        self.pid = self._process.pid
         self.start = processes.start_time(self.pid)
         for fd in (self.stdin, self.stdout, self.stderr):
             unblock(fd)
@@ -139,21 +138,27 @@ class Child(object):
             self.open_fds.remove(fd)
         return data
 
-    def last_lines(self, count: int = 24) -> List[str]:
+    def last_lines(self, count: int = 40) -> List[str]:
         """The end of its stderr."""
         return [line[-400:] for line in self._tail.decode("utf-8", "replace").splitlines()[-count:]]
 
     def ended(self) -> Optional[str]:
         """How it ended, None while it runs."""
-        status = self._process.poll()
-        if status is None:
-            return None
-        if status >= 0:
-            return "ended with status %d" % status
+        if self._status is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except OSError:  # somebody else has reaped it
+                pid, status = self.pid, 0
+            if pid == 0:
+                return None
+            self._status = status
+        if os.WIFEXITED(self._status):
+            return "ended with status %d" % os.WEXITSTATUS(self._status)
+        number = os.WTERMSIG(self._status)
         try:
-            name = signal.Signals(-status).name
+            name = signal.Signals(number).name
         except ValueError:
-            name = "signal %d" % -status
+            name = "signal %d" % number
         return "was killed by %s" % name
 
     def kill(self) -> None:
@@ -163,10 +168,10 @@ class Child(object):
             os.killpg(self.pid, signal.SIGKILL)
         except OSError:
             pass
-        try:
-            self._process.wait(2.0)
-        except subprocess.TimeoutExpired:  # in the kernel, waiting for the accelerator
-            pass
+        end = clock.now() + _REAP_S
+        # It may be in the kernel, waiting for the accelerator.
+        while self.ended() is None and clock.now() < end:
+            time.sleep(0.005)
         # What it printed last is often why it had to be killed.
         for _ in range(64):
             if self.stderr not in self.open_fds or not self._more():
@@ -178,6 +183,40 @@ class Child(object):
         before = self._tail
         self.read_stderr()
         return self._tail != before
+
+
+def _become(
+    work: Callable[..., None], arguments: Tuple[Any, ...], errors: int, keep: List[int]
+) -> None:
+    """Do other work to the end of this process, which never gets back into the session's code.
+
+    Args:
+        errors: what it prints goes there: frames have descriptors of their own.
+        keep: descriptors that stay open.
+    """
+    status = 1
+    try:
+        _separate(errors, keep)
+        work(*arguments)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _separate(errors: int, keep: List[int]) -> None:
+    os.setsid()
+    for name in _SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for fd, place in ((nothing, 0), (errors, 1), (errors, 2)):
+        os.dup2(fd, place)
+    try:
+        fds = [int(name) for name in os.listdir("/proc/self/fd")]
+    except (OSError, ValueError):
+        fds = list(range(3, 1024))
+    _close(*[fd for fd in fds if fd > 2 and fd not in keep])
 
 
 def _close(*fds: int) -> None:

@@ -50,7 +50,6 @@ class Session(object):
 
     Args:
         source, sink: private descriptors of the channel.
-        program: path of the agent's own file, to start the child from.
         lock: the board's lock, already held.
         root: where sysfs and procfs are found.
         images: folder of the test images that stay on the board.
@@ -61,14 +60,13 @@ class Session(object):
         self,
         source: int,
         sink: int,
-        program: str,
         lock: BoardLock,
         root: str,
         images: str,
         idle_s: float,
     ) -> None:
         self._source, self._sink = source, sink
-        self._program, self._lock, self._root, self._images = program, lock, root, images
+        self._lock, self._root, self._images = lock, root, images
         self._workdir = os.path.dirname(images)
         self._idle_s = idle_s
         self._telemetry = Telemetry(root)
@@ -268,7 +266,7 @@ class Session(object):
             self._drop_child()
         if self._child is None:
             try:
-                self._child = Child(self._program, self._root, self._images, self._lock.fds)
+                self._child = Child(self._root, self._images, self._lock.fds)
             except (OSError, ValueError) as error:
                 raise AgentError(BOARD, "cannot start the runtime's process: %s" % error)
             self._lock.add(self._child.pid, self._child.start)

@@ -84,7 +84,7 @@ def agent(data: bytes) -> list[Frame]:
         mock.patch.object(agent_session.facts, "describe", return_value={"protocol": 1}),
         mock.patch.object(agent_session, "CLOSE_S", 0.05),
     ):
-        made = agent_session.Session(source, sink, "", _Lock(), "/nonexistent", "", 5.0)
+        made = agent_session.Session(source, sink, _Lock(), "/nonexistent", "", 5.0)
         os.write(head_out, frames_of(data)[:60_000])
         os.close(head_out)
         try:

@@ -112,7 +112,7 @@ def test_so_many_images_are_computed_at_a_time(board, artifact, at_a_time, least
     assert least < facts.run_ns / facts.span_ns <= most
 
 
-@pytest.mark.skipif(lacks("onnxruntime"), reason="the agents' Python has no onnxruntime")
+@OWN
 def test_what_cannot_run_side_by_side_runs_one_after_the_other(board):
     open_onnx(board, intra_op_threads=2)
     images = faces(5, FACE)

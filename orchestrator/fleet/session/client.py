@@ -434,7 +434,7 @@ class AgentSession:
         text = clean_text(frame.meta.get("message", ""))
         message = text if text.startswith(self._board) else f"{self._board}: {text}"
         lines = frame.meta.get("stderr")
-        words = [clean_text(line) for line in lines[-24:]] if isinstance(lines, list) else []
+        words = [clean_text(line) for line in lines[-40:]] if isinstance(lines, list) else []
         kinds = {"cancelled": Cancelled, DAMAGED: Damaged, "hang": Hung}
         kind = kinds.get(str(frame.meta.get("code"))) or _ERRORS.get(str(frame.meta.get("class")))
         return (kind or AgentBug)(message, last_words=" | ".join(words))
