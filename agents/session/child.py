@@ -19,7 +19,7 @@ _PIPE_BYTES = 1 << 20
 _AT_ONCE = 16
 _F_SETPIPE_SZ = 1031
 _REAP_S = 2.0
-_SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT")
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def unblock(fd: int) -> None:
@@ -83,6 +83,8 @@ class Child(object):
         self.stderr, errors = os.pipe()
         parent = os.getpid()
         self._status: Optional[int] = None
+        # What asks the session to end must not unwind its stack in the copy.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             self.pid = os.fork()
             if self.pid == 0:
@@ -92,6 +94,7 @@ class Child(object):
             _close(self.stdin, self.stdout, self.stderr)
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             _close(source, sink, errors)
         self.start = processes.start_time(self.pid)
         for fd in (self.stdin, self.stdout, self.stderr):
@@ -207,8 +210,9 @@ def _become(
 
 def _separate(errors: int, keep: List[int]) -> None:
     os.setsid()
-    for name in _SIGNALS:
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for fd, place in ((nothing, 0), (errors, 1), (errors, 2)):
         os.dup2(fd, place)

@@ -91,7 +91,7 @@ STAGE_FACTS: Mapping[str, StageFacts] = {
         StageFacts("quantize", 1, Place.WORKER, (0.6, 0.0)),
         StageFacts("convert", 2, Place.WORKER, (0.5, 0.0)),
         StageFacts("deploy", 1, Place.BOARD, (0.4, 0.0), stored=False),
-        StageFacts("measure", 5, Place.BOARD, (1.0, 0.005), alone=True, measures_time=True),
+        StageFacts("measure", 6, Place.BOARD, (1.0, 0.005), alone=True, measures_time=True),
         StageFacts("extract", 1, Place.BOARD, (1.0, 0.008), yields=True, shared=True, resumes=True),
         StageFacts("align", 1, Place.DRIVER, (1.0, 0.01), all_processors=True, resumes=True),
         StageFacts("parity", 1, Place.WORKER, (1.0, 0.0), yields=True),

@@ -16,7 +16,7 @@ from orchestrator.stages.conditions import SAMPLES, Conditions
 from orchestrator.stages.latency import pack
 from tests.stages.test_judging import POLICY, samples, times
 
-EXPECTED = (5, "d30890bd9f9579ab")
+EXPECTED = (6, "d30890bd9f9579ab")
 
 
 def test_figures_of_a_measurement() -> None:
