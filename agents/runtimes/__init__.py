@@ -74,7 +74,9 @@ class Descriptor(object):
 
 
 class BaseRuntime(object):
-    """A loaded model in one process, the runtime child; `run` alone may be called by many threads.
+    """A loaded model in one process, the runtime child.
+
+    Everything runs in its main thread; where `concurrent`, several threads may call `run`.
 
     Args:
         path: the artifact, already verified.
@@ -88,7 +90,7 @@ class BaseRuntime(object):
         provider: what executes: `CPUExecutionProvider`, `TIMVX`, ...
         facts: what else belongs into a result's provenance: the device, how the file was built.
         in_blocks: single runs say nothing of its speed; `times` is asked instead.
-        concurrent: several threads may call `run` at a time, and each run takes one processor.
+        concurrent: whether several runs may be under way at a time, each on one processor.
 
     Raises:
         AgentError: `board` when the runtime or a provider is missing; `toolchain` when it refuses

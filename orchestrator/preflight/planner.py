@@ -12,13 +12,14 @@ from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
 from orchestrator.graphs.recipes import QDQ, calibration_version, helpers_version
-from orchestrator.planning.building import CALIBRATION, GIVEN, HELPERS, build, take_facts
+from orchestrator.planning.building import CALIBRATION, GIVEN, HELPERS, build
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand, only
 from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.evidence import Evidence
 from orchestrator.planning.facts import BoardFacts, identity_of
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, ImageSet, Step
 from orchestrator.planning.identity import emulator
+from orchestrator.planning.new_facts import take_facts
 from orchestrator.planning.paces import Observation, Paces
 from orchestrator.planning.resolving import Keys, Resolution, Successors, resolve, step_key
 from orchestrator.planning.step_names import extraction, measurement

@@ -40,9 +40,9 @@ from orchestrator.specs.runtimes import TRIAL, runtime
 from orchestrator.store.fleet_entries import NOT_DESCRIBED, Checked, Described
 
 CONNECTIONS = 4 * (os.cpu_count() or 1)
+"""Boards that are being connected at a time."""
 SAVE_S = 2.0
 """Between two writings of what boards have said, all of which is read and written for it."""
-"""Boards that are being connected at a time."""
 
 
 class Replan(Protocol):

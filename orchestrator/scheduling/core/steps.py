@@ -116,7 +116,7 @@ class Steps:
                 self._touched.add(step_id)
         position = self.ready.position
         step_ids: Iterable[str] = graph.steps
-        if graph is self.plan.graph:  # of all others nothing is decided anew
+        if graph is self.plan.graph:  # nothing changes for all others
             changed = self._touched | (needed ^ self._needed)
             step_ids = sorted(position.keys() & changed, key=position.__getitem__)
         same = graph is self.plan.graph and plan.same_order(self.plan)
