@@ -1,4 +1,4 @@
-"""The processes that make images: started at need, gone when nobody has any to make."""
+"""The processes that make images: started at need, ended soon after nobody has any to make."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 PROCESSES = 2
+PAUSE_S = 5.0
+"""How long they wait for another step's images: starting new ones costs more."""
 NICENESS = 15
 """As of Ray's workers: else Ray and the boards would start later, behind images that can wait."""
 
 
 class Rendering:
-    """A pool that several steps may use at once; it is large, so it does not outlive them."""
+    """A pool that several steps may use at once; it is large, so it does not outlive them long.
 
-    def __init__(self) -> None:
+    Args:
+        pause_s: how long it waits for the next step.
+    """
+
+    def __init__(self, pause_s: float = PAUSE_S) -> None:
+        self._pause_s = pause_s
         self._pool: ProcessPoolExecutor | None = None
         self._users = 0
+        self._uses = 0
         self._guard = threading.Lock()
 
     @contextlib.contextmanager
@@ -35,14 +43,22 @@ class Rendering:
                 )
             pool = self._pool
             self._users += 1
+            self._uses += 1
         try:
             yield pool
         finally:
             with self._guard:
                 self._users -= 1
                 if not self._users and self._pool is pool:
-                    self._pool = None
-                    pool.shutdown(wait=False)
+                    end = threading.Timer(self._pause_s, self._end_unused, [pool, self._uses])
+                    end.daemon = True
+                    end.start()
+
+    def _end_unused(self, pool: ProcessPoolExecutor, uses: int) -> None:
+        with self._guard:
+            if self._uses == uses and self._pool is pool:
+                self._pool = None
+                pool.shutdown(wait=False)
 
     def close(self) -> None:
         """Stop the processes, whatever they do."""

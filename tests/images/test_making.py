@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from orchestrator.images.rendered_rows import RenderedRows
+from orchestrator.images.workers import Rendering
 from orchestrator.stages.image_rows import APART, BLOCK, FILE, make_images
 from orchestrator.store.artifacts import Store
 
@@ -72,3 +78,35 @@ def test_a_stopped_rendering_goes_on_where_it_was(tmp_path):
         for key in ("k", "whole")
     ]
     assert held[0].content == held[1].content, "how they came is no part of the content"
+
+
+def loaded(rows: RenderedRows) -> list[str]:
+    """In a process that makes images: what of farm it has loaded once it has made one."""
+    rows.images(0, 1)
+    return [name for name in sys.modules if name.startswith("orchestrator.")]
+
+
+def test_steps_that_follow_each_other_have_the_same_processes():
+    rows = RenderedRows(array("q", [1, 2]), 0, 0, 1.0)
+    rendering = Rendering(pause_s=60.0)
+    try:
+        with rendering.processes() as first:
+            first.submit(os.getpid).result()
+        with rendering.processes() as second:
+            names = second.submit(loaded, rows).result()
+        assert second is first
+        assert not [name for name in names if name.startswith("orchestrator.specs")]
+    finally:
+        rendering.close()
+
+
+def test_processes_that_have_nothing_to_make_end():
+    rendering = Rendering(pause_s=0.05)
+    with rendering.processes() as pool:
+        pid = pool.submit(os.getpid).result()
+    while not pool._shutdown_thread:
+        time.sleep(0.01)
+    with rendering.processes() as another:
+        assert another is not pool
+        assert another.submit(os.getpid).result() != pid
+    rendering.close()
