@@ -26,9 +26,11 @@ from orchestrator.counting import share
 from orchestrator.events import Event, StepProgress
 from orchestrator.reporting.durations import between, duration
 from orchestrator.reporting.live.frames import Frames
+from orchestrator.reporting.live.frozen import Frozen
 from orchestrator.reporting.live.idle import idle
+from orchestrator.reporting.live.lines import Column, in_lines
 from orchestrator.reporting.live.state import BoardLine, Running, RunState
-from orchestrator.reporting.tables.fitting import Column, fits, fitted
+from orchestrator.reporting.tables import fitting as tables
 from orchestrator.reporting.tables.table import footnotes, parts, row, serious_notes
 from orchestrator.results import CellResult, Verdict
 
@@ -78,6 +80,7 @@ class View:
         self._lock = threading.Lock()  # of the state: frames are drawn by a thread of their own
         self._live: Live | None = None
         self._frames: Frames | None = None
+        self._table: tuple[list[CellResult], int, Frozen] = ([], 0, Frozen(""))
 
     @property
     def state(self) -> RunState:
@@ -167,36 +170,40 @@ class View:
             parts.append(self._results(room))
         return Group(*parts, *tail)
 
-    def _boards(self, boards: Sequence[BoardLine], head: Sequence[Running]) -> Table:
+    def _boards(self, boards: Sequence[BoardLine], head: Sequence[Running]) -> Text:
         width = self._console.width
         wide, widest, thin = width >= WIDE, width >= WIDEST, width < THIN
-        table = Table(box=None, pad_edge=False, expand=not wide, header_style="bold")
-        table.add_column("Board", no_wrap=True, max_width=16 if thin else 22)
-        if not thin:
-            table.add_column("State", no_wrap=True, width=11)
-        if widest:
-            table.add_column("Row", no_wrap=True, width=28)
-        table.add_column("Step", no_wrap=True, ratio=2, min_width=_step_width(width))
-        if not thin:
-            table.add_column("", width=self._bar)
-        if wide:
-            table.add_column("Rate", justify="right", no_wrap=True, width=8)
-        left = 9 if thin else 6
-        table.add_column("" if thin else "Left", justify="right", no_wrap=True, width=left)
-        if widest:
-            table.add_column("ms", justify="right", no_wrap=True, width=7)
-        if wide:
-            table.add_column("°C", justify="right", no_wrap=True, width=5)
-            table.add_column("MHz", justify="right", no_wrap=True, width=6)
-            table.add_column("Verdict", no_wrap=True, width=8)
-        for board in boards:
-            cells = self._board_row(board, wide, widest)
-            table.add_row(*(_thinned(cells, board.running) if thin else cells))
+        rows = [self._board_row(board, wide, widest) for board in boards]
         for running in head:
             first = [Text("this machine", style="dim"), Text("")]
-            cells = self._cells(first, self._step(running), running, wide, widest)
-            table.add_row(*(_thinned(cells, running) if thin else cells))
-        return table
+            rows.append(self._cells(first, self._step(running), running, wide, widest))
+        if thin:
+            doing = [*(board.running for board in boards), *head]
+            rows = [_thinned(*each) for each in zip(rows, doing, strict=True)]
+            columns = [
+                Column("Board", 16, as_needed=True),
+                Column("Step", None),
+                Column("", 9, True),
+            ]
+        else:
+            columns = self._columns(wide, widest)
+        return in_lines(self._console, columns, rows, expand=not wide)
+
+    def _columns(self, wide: bool, widest: bool) -> list[Column]:
+        found = [Column("Board", 22, as_needed=True), Column("State", 11)]
+        if widest:
+            found.append(Column("Row", 28, as_needed=True))
+        found.append(Column("Step", None, least=_step_width(self._console.width)))
+        found.append(Column("", self._bar))
+        if wide:
+            found.append(Column("Rate", 8, right=True))
+        found.append(Column("Left", 6, right=True))
+        if widest:
+            found.append(Column("ms", 7, right=True))
+        if wide:
+            found += [Column("°C", 3, right=True), Column("MHz", 4, right=True)]
+            found.append(Column("Verdict", 7))
+        return found
 
     def _board_row(self, board: BoardLine, wide: bool, widest: bool) -> list[RenderableType]:
         state = "waiting" if board.waiting is not None and board.running is None else board.state
@@ -292,8 +299,11 @@ class View:
         done = [
             self._state.results[name] for name in self._state.cells if name in self._state.results
         ]
-        columns = self._state.started.columns if self._state.started else ()
-        return results_table(done[-room:], columns, self._console.width)
+        newest, width = done[-room:], self._console.width
+        if self._table[:2] != (newest, width):
+            columns = self._state.started.columns if self._state.started else ()
+            self._table = newest, width, Frozen(results_table(newest, columns, width))
+        return self._table[2]
 
     def _tail(self) -> list[RenderableType]:
         """The last words; the last warnings stay until newer ones come."""
@@ -327,10 +337,10 @@ def _urgency(board: BoardLine) -> int:
     return 2 + states.index(board.state) if board.state in states else 9
 
 
-def _step_width(width: int) -> int | None:
-    """The least width of a step's text: it gives way before the last column is cut off."""
+def _step_width(width: int) -> int:
+    """The least width of a step's text: a board's name gives way to it."""
     if width < WIDE:
-        return None
+        return 0
     return min(36, 16 + width - (WIDEST if width >= WIDEST else WIDE))
 
 
@@ -368,13 +378,15 @@ def results_table(results: Sequence[CellResult], columns: Sequence[str], width: 
     """The table for a terminal of this width: columns are dropped first, intervals last."""
     of = parts(columns, results)
     shape = [
-        Column(each.heading, drop=each.drop, right=each.right, wraps=each.wraps, names=each.names)
+        tables.Column(
+            each.heading, drop=each.drop, right=each.right, wraps=each.wraps, names=each.names
+        )
         for each in of
     ]
     with_intervals = [row(result, of) for result in results]
-    if fits(shape, with_intervals, width):
-        return fitted(shape, with_intervals, width)
-    return fitted(shape, [row(result, of, False) for result in results], width)
+    if tables.fits(shape, with_intervals, width):
+        return tables.fitted(shape, with_intervals, width)
+    return tables.fitted(shape, [row(result, of, False) for result in results], width)
 
 
 def first_notes(
