@@ -193,8 +193,10 @@ class Terminal:
         made: list[tuple[float, str]] = []
         for at, data in self.chunks:
             text = data.decode(errors="replace")
-            # rich draws over the last frame: it goes up to its first line.
-            if "\x1b[1A" in text[:200] or not made:
+            if not made and not _CONTROL.sub("", text).strip():
+                continue  # the cursor is hidden before anything is drawn
+            # rich draws over the last frame: it goes up to its first line, and clears that.
+            if "\x1b[2K" in text[:200] or not made:
                 made.append((at, text))
             else:
                 made[-1] = made[-1][0], made[-1][1] + text
@@ -211,6 +213,7 @@ class Terminal:
         return "\n".join(line.rstrip() for line in screen.display).rstrip()
 
 
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _STEPS = re.compile(r"([\d,]+) of [\d,]+ steps")
 
 
@@ -218,7 +221,7 @@ def shown_steps(frames: Sequence[tuple[float, str]]) -> list[tuple[float, int]]:
     """How many finished steps each frame speaks of."""
     found = []
     for at, text in frames:
-        told = _STEPS.findall(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
+        told = _STEPS.findall(_CONTROL.sub("", text))
         if told:
             found.append((at, int(told[-1].replace(",", ""))))
     return found

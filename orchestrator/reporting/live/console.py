@@ -7,6 +7,7 @@ itself is another process, so nothing else prints here.
 
 from __future__ import annotations
 
+import gc
 import textwrap
 import threading
 import time
@@ -43,6 +44,9 @@ WIDE = 110
 WIDEST = 150
 BAR, NARROW_BAR = 14, 9
 NOTE_LINES = 4
+COLLECTION = (5_000, 20, 1_000)
+"""When garbage is looked for while the view is live: among all that a large plan has hardly ever,
+since that would keep a frame waiting. Frames leave nothing that grows old."""
 Detail = Literal["quiet", "usual", "verbose"]
 STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
 STATE_STYLES = {
@@ -80,6 +84,7 @@ class View:
         self._lock = threading.Lock()  # of the state: frames are drawn by a thread of their own
         self._live: Live | None = None
         self._frames: Frames | None = None
+        self._collection = gc.get_threshold()
         self._table: tuple[list[CellResult], int, Frozen] = ([], 0, Frozen(""))
 
     @property
@@ -90,6 +95,7 @@ class View:
     def __enter__(self) -> View:
         live = self._console.is_terminal or _in_notebook(self._console)
         if live and self._detail == "usual":
+            gc.set_threshold(*COLLECTION)
             self._live = Live(
                 console=self._console,
                 auto_refresh=False,
@@ -107,6 +113,7 @@ class View:
         for each in (self._frames, self._live):
             if each is not None:
                 each.stop()
+        gc.set_threshold(*self._collection)
 
     def show(self, event: Event) -> None:
         """Take an event in."""
