@@ -56,7 +56,10 @@ class ExistingCluster:
         return there.address
 
     def leave(self) -> None:
-        """It stays."""
+        """Ray ends in this process; the cluster stays."""
+        import ray
+
+        ray.shutdown()
 
     def refused(self, error: Exception) -> Exception:
         """Why Ray did not let this driver in, for a person."""

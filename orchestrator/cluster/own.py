@@ -17,6 +17,7 @@ from pathlib import Path
 from orchestrator.cluster import environment
 from orchestrator.cluster.errors import RayDown
 from orchestrator.cluster.nodes import is_loopback
+from orchestrator.cluster.printed import Printed
 from orchestrator.errors import TransientError, UserError
 
 STARTS = 2
@@ -40,6 +41,7 @@ class OwnHead:
     def __init__(self, state: Path, cpus: int) -> None:
         self._cpus = cpus
         self._temp = _temp_folder()
+        self._printed: Printed | None = None
         environment.set_for_own_head(_token_file(state))
 
     @property
@@ -59,9 +61,12 @@ class OwnHead:
             ray_patches.without_metadata_request()
             ray_patches.without_autoscaler()
             ray_patches.with_patience()
+            alone = ray_patches.without_log_monitor()
             import ray
 
             self._init()
+            if alone:
+                self._printed = Printed(self._temp / "session_latest" / "logs")
             address: str = ray.get_runtime_context().gcs_address
             check_loopback(address)
         except BaseException as error:
@@ -91,7 +96,12 @@ class OwnHead:
                 ray.shutdown()
 
     def leave(self) -> None:
-        """Remove its folder, once Ray has been shut down."""
+        """Shut Ray down and remove its folder."""
+        if self._printed is not None:
+            self._printed.close()
+        import ray
+
+        ray.shutdown()
         shutil.rmtree(self._temp, ignore_errors=True)
 
 

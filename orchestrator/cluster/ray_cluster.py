@@ -306,12 +306,8 @@ class RayCluster:
         self._ready.wait(20)
         if self._watch is not None:
             self._watch.close()
-        import ray
-
-        if ray.is_initialized():
-            ray.shutdown()
-        self._stopped.set()
         self._way.leave()
+        self._stopped.set()
 
 
 def _on(node_id: str) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """The one place that reaches into Ray's private parts: no request to the cloud's metadata address,
-no autoscaler, and patience on a busy machine.
+no autoscaler, no log monitor, and patience on a busy machine.
 
 Even with usage reports off, Ray starts a helper process whose only module (UsageStatsHead) asks
 169.254.169.254 which cloud it is on. No setting prevents it, so the step that starts that process
@@ -52,18 +52,32 @@ def without_autoscaler() -> bool:
     Returns:
         Whether it is left out; on versions that farm does not know Ray stays as it is.
     """
+    return _without("start_monitor")
+
+
+def without_log_monitor() -> bool:
+    """Do not start the process that brings to the driver what workers print.
+
+    Returns:
+        Whether it is left out, so that the caller has to (see `printed`); on versions that farm
+        does not know Ray stays as it is.
+    """
+    return _without("start_log_monitor")
+
+
+def _without(start: str) -> bool:
     import ray
     from ray._private.node import Node
 
-    method = getattr(Node, "start_monitor", None)
+    method = getattr(Node, start, None)
     known = ray.__version__.startswith(KNOWN_GOOD)
     if method is None or not known or list(inspect.signature(method).parameters) != ["self"]:
         return False
 
-    def start_monitor(self: object) -> None:
+    def start_nothing(self: object) -> None:
         """Start nothing."""
 
-    Node.start_monitor = start_monitor
+    setattr(Node, start, start_nothing)
     return True
 
 

@@ -28,6 +28,12 @@ import ray
 def family():
     return os.getppid()
 print("task", ray.get(family.remote()) > 0)
+@ray.remote
+def speak():
+    os.write(1, b"said on standard output")
+    print(flush=True)
+    print("said on standard error", file=sys.stderr, flush=True)
+ray.get(speak.remote())
 import threading
 from orchestrator.cluster.compute import Compute
 compute = Compute(head, threading.Event())
@@ -86,8 +92,10 @@ def test_listens_on_loopback_only_and_its_token_is_private(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "task True" in done.stdout
     assert "threads 1" in done.stdout
-    assert "log_monitor.py" in done.stdout
-    assert "/monitor.py" not in done.stdout, "the autoscaler"
+    assert "gcs_server" in done.stdout
+    assert "monitor.py" not in done.stdout, "the autoscaler or the log monitor"
+    assert "said on standard output\n" in done.stdout
+    assert "said on standard error\n" in done.stdout
     addresses = set(re.findall(r"listens (\w+)", done.stdout))
     assert addresses
     assert addresses <= LOOPBACK, done.stdout
