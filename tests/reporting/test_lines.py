@@ -45,7 +45,7 @@ def test_a_row_is_a_line_no_wider_than_the_terminal(rows, width, expand):
     assert all(cell_len(line) <= width for line in lines)
 
 
-@given(ROWS, st.integers(40, 80))
+@given(ROWS, st.integers(45, 80))
 def test_cells_of_a_column_stand_below_each_other(rows, width):
     lines = shown(width, rows)
     board = max([5, *(min(12, cell_len(row[0])) for row in rows)])
