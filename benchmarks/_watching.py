@@ -86,6 +86,17 @@ def children_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def busy_s() -> float:
+    """CPU seconds of this machine since it started, whoever used them (proc(5), `stat`).
+
+    What a run starts in sessions of its own is waited for by others: no sum over children has it.
+    """
+    user, nice, system, _, _, *interrupts = (
+        Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    )
+    return sum(map(int, (user, nice, system, *interrupts[:2]))) / TICK
+
+
 def adopt_orphans() -> None:
     """Have what children leave running counted among this process's own."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

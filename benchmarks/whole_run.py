@@ -1,9 +1,9 @@
 """A default run from nothing beside what cannot be saved: inferences, rendering and calibration.
 
 `python -m benchmarks whole_run [N]`: `farm run matrix.yaml`, with N for `--limit N`. Beside the CPU
-seconds of all its processes are those of its parts done bare, right afterwards in one process:
-each artifact over the images that it had to be computed for, the renderer, the calibration. When
-the first row is complete comes from the run's own events.
+seconds of this host meanwhile, all that runs on it included, are those of the run's parts done
+bare, right afterwards in one process: each artifact over the images that it had to be computed for,
+the renderer, the calibration. When the first row is complete comes from the run's own events.
 
 Cores that work beside each other share caches, clock and perhaps multipliers, so an inference there
 takes longer than alone. The inferences are therefore timed in one process, and in as many at a time
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._watching import adopt_orphans, children_cpu_s
+from benchmarks._watching import busy_s
 from orchestrator.events import CellFinished, EventReader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,17 +33,16 @@ TIMED, WARM_UP_S = 400, 0.5
 
 
 def run(folder: Path, limit: int | None) -> tuple[float, float, float]:
-    """Carry it out: its seconds, its CPU seconds, and the seconds until its first row."""
+    """Carry it out: its seconds, the host's CPU seconds, and the seconds until its first row."""
     for name in ("models", "device_inventory.yaml", "matrix.yaml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
     command = [sys.executable, "-m", "orchestrator.cli.main", "run", "--quiet"]
     command += ["--limit", str(limit)] if limit else []
-    adopt_orphans()
-    before, began, at = children_cpu_s(), time.monotonic(), time.time()
+    before, began, at = busy_s(), time.monotonic(), time.time()
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     wall = time.monotonic() - began
-    cpu = children_cpu_s() - before
+    cpu = busy_s() - before
     events = EventReader(folder / "runs" / "latest" / "events.jsonl").new()
     first = next(event.at for event in events if isinstance(event, CellFinished))
     return wall, cpu, first - at
@@ -136,9 +135,9 @@ def main(limit: int | None) -> None:
         beside = inferences(store, cores) + parts["rendering"] + parts["calibration"]
     bare = sum(parts.values())
     print(f"run_s: {wall:.1f}; first row after {first:.1f} s (goal <= {FIRST_GOAL_S:g})")
-    print(f"run_cpu_s: {cpu:.1f}; bare {bare:.1f}: ", end="")
+    print(f"host_cpu_s: {cpu:.1f}; bare {bare:.1f}: ", end="")
     print(", ".join(f"{part} {seconds:.1f}" for part, seconds in parts.items()))
-    print(f"run_cpu_of_bare: {cpu / bare:.2f} x")
+    print(f"host_cpu_of_bare: {cpu / bare:.2f} x")
     for words, seconds in (("alone", bare), ("beside each other", beside)):
         least = seconds / cores
         print(f"run_of_bare, timed {words}: {wall / least:.2f} x {least:.1f} s (goal <= {GOAL})")
