@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-EVERY_S = 0.25
+EVERY_S = 0.2
 """From the start of a frame to the start of the next."""
 
 REST_S = 0.05
