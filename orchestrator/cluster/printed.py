@@ -6,6 +6,7 @@ up and 50 MB, which a run of one host need not have: the files are beside the dr
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 EVERY_S = 2.0
 MOST_BYTES = 1 << 20
-"""Of a file at a time."""
+"""Of a file at a look."""
 PATTERNS = ("worker-*.out", "worker-*.err", "raylet*.err", "gcs_server*.err")
 # By these lines Ray's log monitor would know whose the next ones are.
 _MARKS = re.compile(rb"^:(?:job_id|actor_name|task_name):.*\n?", re.MULTILINE)
@@ -38,25 +39,36 @@ class Printed:
         """Look once more, and no more after that. To be called before Ray ends: its end is loud."""
         self._closing.set()
         self._thread.join()
-        self.look()
+        self.look(last=True)
 
-    def look(self) -> None:
-        """Copy what has come since the last look to standard output."""
+    def look(self, *, last: bool = False) -> None:
+        """Copy the lines that have come since the last look to standard output.
+
+        Args:
+            last: also copy a line that has no end yet, and say how much is left.
+        """
         for pattern in PATTERNS:
             for path in sorted(self._folder.glob(pattern)):
                 try:
-                    self._take(path)
+                    self._take(path, last)
                 except OSError as error:
                     self._say(path, f"{error}\n")
 
-    def _take(self, path: Path) -> None:
+    def _take(self, path: Path, last: bool) -> None:
         start = self._read.get(path, 0)
         with path.open("rb") as file:
             file.seek(start)
             data = file.read(MOST_BYTES)
-        whole = data[: data.rfind(b"\n") + 1] if len(data) < MOST_BYTES else data
-        self._read[path] = start + len(whole)
-        text = _MARKS.sub(b"", whole).decode(errors="replace")
+            left = os.fstat(file.fileno()).st_size - file.tell()
+        end = data.rfind(b"\n") + 1
+        if last or (not end and len(data) == MOST_BYTES):
+            end = len(data)
+        self._read[path] = start + end
+        text = _MARKS.sub(b"", data[:end]).decode(errors="replace")
+        if last and text and not text.endswith("\n"):
+            text += "\n"
+        if last and left > 0:
+            text += f"({left:,} more bytes are left out)\n"
         if text:
             self._say(path, text)
 

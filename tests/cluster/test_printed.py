@@ -22,9 +22,11 @@ def test_lines_come_once_and_whole_without_rays_marks(tmp_path, capsys, monkeypa
     follows.look()
     assert capsys.readouterr().out == "half\nworker-1.err:\nwrong: \ufffd\n"
     with err.open("ab") as file:
-        file.write(b":actor_name:Host\nlast\n")
-    follows.close()
+        file.write(b":actor_name:Host\nlast\nand a line without an end")
+    follows.look()
     assert capsys.readouterr().out == "last\n"
+    follows.close()
+    assert capsys.readouterr().out == "and a line without an end\n"
 
 
 def test_what_is_long_comes_in_parts(tmp_path, capsys, monkeypatch):
@@ -35,4 +37,7 @@ def test_what_is_long_comes_in_parts(tmp_path, capsys, monkeypatch):
     for part in ("gcs_server.err:\n01234567", "89abcdef", "\nend\n", ""):
         follows.look()
         assert capsys.readouterr().out == part
+    with (tmp_path / "gcs_server.err").open("a") as file:
+        file.write("the end\nis long\n")
     follows.close()
+    assert capsys.readouterr().out == "the end\n(8 more bytes are left out)\n"

@@ -104,7 +104,8 @@ def test_processes_that_have_nothing_to_make_end():
     rendering = Rendering(pause_s=0.05)
     with rendering.processes() as pool:
         pid = pool.submit(os.getpid).result()
-    while not pool._shutdown_thread:
+    end = time.monotonic() + 60
+    while not pool._shutdown_thread and time.monotonic() < end:
         time.sleep(0.01)
     with rendering.processes() as another:
         assert another is not pool

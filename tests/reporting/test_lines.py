@@ -13,13 +13,13 @@ from rich.segment import Segment
 from rich.text import Text
 
 from orchestrator.reporting.live.frozen import Frozen
-from orchestrator.reporting.live.lines import GAP, Column, in_lines
+from orchestrator.reporting.live.lines import GAP, LiveColumn, in_lines
 
 COLUMNS = (
-    Column("Board", 12, as_needed=True),
-    Column("Step", None, least=8),
-    Column("", 9),
-    Column("Left", 6, right=True),
+    LiveColumn("Board", 12, as_needed=True),
+    LiveColumn("Step", None, least=8),
+    LiveColumn("", 9),
+    LiveColumn("Left", 6, right=True),
 )
 WORDS = st.text(st.sampled_from("abc /é漢字…"), max_size=30)
 ROWS = st.lists(st.tuples(WORDS, WORDS, WORDS, WORDS), max_size=5)

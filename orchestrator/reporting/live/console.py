@@ -29,9 +29,9 @@ from orchestrator.reporting.durations import between, duration
 from orchestrator.reporting.live.frames import Frames
 from orchestrator.reporting.live.frozen import Frozen
 from orchestrator.reporting.live.idle import idle
-from orchestrator.reporting.live.lines import Column, in_lines
+from orchestrator.reporting.live.lines import LiveColumn, in_lines
 from orchestrator.reporting.live.state import BoardLine, Running, RunState
-from orchestrator.reporting.tables import fitting as tables
+from orchestrator.reporting.tables.fitting import Column, fits, fitted
 from orchestrator.reporting.tables.table import footnotes, parts, row, serious_notes
 from orchestrator.results import CellResult, Verdict
 
@@ -188,28 +188,28 @@ class View:
             doing = [*(board.running for board in boards), *head]
             rows = [_thinned(*each) for each in zip(rows, doing, strict=True)]
             columns = [
-                Column("Board", 16, as_needed=True),
-                Column("Step", None),
-                Column("", 9, True),
+                LiveColumn("Board", 16, as_needed=True),
+                LiveColumn("Step", None),
+                LiveColumn("", 9, True),
             ]
         else:
             columns = self._columns(wide, widest)
         return in_lines(self._console, columns, rows, expand=not wide)
 
-    def _columns(self, wide: bool, widest: bool) -> list[Column]:
-        found = [Column("Board", 22, as_needed=True), Column("State", 11)]
+    def _columns(self, wide: bool, widest: bool) -> list[LiveColumn]:
+        found = [LiveColumn("Board", 22, as_needed=True), LiveColumn("State", 11)]
         if widest:
-            found.append(Column("Row", 28, as_needed=True))
-        found.append(Column("Step", None, least=_step_width(self._console.width)))
-        found.append(Column("", self._bar))
+            found.append(LiveColumn("Row", 28, as_needed=True))
+        found.append(LiveColumn("Step", None, least=_step_width(self._console.width)))
+        found.append(LiveColumn("", self._bar))
         if wide:
-            found.append(Column("Rate", 8, right=True))
-        found.append(Column("Left", 6, right=True))
+            found.append(LiveColumn("Rate", 8, right=True))
+        found.append(LiveColumn("Left", 6, right=True))
         if widest:
-            found.append(Column("ms", 7, right=True))
+            found.append(LiveColumn("ms", 7, right=True))
         if wide:
-            found += [Column("°C", 3, right=True), Column("MHz", 4, right=True)]
-            found.append(Column("Verdict", 7))
+            found += [LiveColumn("°C", 3, right=True), LiveColumn("MHz", 4, right=True)]
+            found.append(LiveColumn("Verdict", 7))
         return found
 
     def _board_row(self, board: BoardLine, wide: bool, widest: bool) -> list[RenderableType]:
@@ -385,15 +385,13 @@ def results_table(results: Sequence[CellResult], columns: Sequence[str], width: 
     """The table for a terminal of this width: columns are dropped first, intervals last."""
     of = parts(columns, results)
     shape = [
-        tables.Column(
-            each.heading, drop=each.drop, right=each.right, wraps=each.wraps, names=each.names
-        )
+        Column(each.heading, drop=each.drop, right=each.right, wraps=each.wraps, names=each.names)
         for each in of
     ]
     with_intervals = [row(result, of) for result in results]
-    if tables.fits(shape, with_intervals, width):
-        return tables.fitted(shape, with_intervals, width)
-    return tables.fitted(shape, [row(result, of, False) for result in results], width)
+    if fits(shape, with_intervals, width):
+        return fitted(shape, with_intervals, width)
+    return fitted(shape, [row(result, of, False) for result in results], width)
 
 
 def first_notes(

@@ -17,7 +17,7 @@ GAP = 2
 
 
 @dataclass(frozen=True)
-class Column:
+class LiveColumn:
     """One column; exactly one of a table's has no `width`, and gets what the others leave.
 
     Attributes:
@@ -34,7 +34,7 @@ class Column:
 
 def in_lines(
     console: Console,
-    columns: Sequence[Column],
+    columns: Sequence[LiveColumn],
     rows: Sequence[Sequence[RenderableType]],
     *,
     expand: bool,
@@ -61,7 +61,7 @@ def _text(console: Console, cell: RenderableType) -> Text:
 
 
 def _widths(
-    columns: Sequence[Column], rows: Sequence[Sequence[Text]], width: int, expand: bool
+    columns: Sequence[LiveColumn], rows: Sequence[Sequence[Text]], width: int, expand: bool
 ) -> list[int]:
     needed = [
         max([cell_len(column.heading), *(row[place].cell_len for row in rows)])
@@ -80,7 +80,7 @@ def _widths(
 
 
 def _line(
-    cells: Sequence[Text], columns: Sequence[Column], widths: Sequence[int], style: str = ""
+    cells: Sequence[Text], columns: Sequence[LiveColumn], widths: Sequence[int], style: str = ""
 ) -> Text:
     line = Text(style=style)
     for number, (cell, column, width) in enumerate(zip(cells, columns, widths, strict=True)):
