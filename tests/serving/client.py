@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 from collections.abc import Iterable
@@ -55,7 +56,9 @@ def raw(
     sent = {name: value for name, value in sent.items() if headers.get(name) != ""}
     asked = http.client.HTTPConnection(site.host, timeout=60)
     try:
-        asked.request(method, f"/api/v1{path}", body, sent)
+        # A refusal may come, and the server hang up, before all is sent.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            asked.request(method, f"/api/v1{path}", body, sent)
         found = asked.getresponse()
         text = found.read().decode()
         kind = found.headers["content-type"] or ""
