@@ -6,9 +6,7 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 from dataclasses import replace
-from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -36,6 +34,7 @@ from orchestrator.reporting.html.report import report_html, write_report
 from orchestrator.reporting.html.times import sustained
 from orchestrator.reporting.tables.table import NAMED, footnotes, markdown
 from orchestrator.stages.conditions import Conditions
+from tests.browser import browsing
 
 from .made import T0, Row, Size, fleet, make_run, raw, sensors, times_ns, troubles
 
@@ -308,22 +307,12 @@ def test_the_front_is_what_no_row_beats_in_both(
     assert pareto([x for x, _ in points], [y for _, y in points]) == front
 
 
-def browse(path: Path, profile: Path, *more: str, mark: str = "") -> tuple[str, str]:
-    """The page's DOM and what the browser complained of."""
-    done = subprocess.run(
-        [
-            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
-            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-            *(f"--user-data-dir={profile}", "--enable-logging=stderr", "--v=0", *more),
-            "--virtual-time-budget=20000",
-            "--dump-dom",
-            f"file://{path}{mark}",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
-    return done.stdout, done.stderr
+MARKS = "document.querySelectorAll('.marks').length"
+IN_SIGHT = """new Promise((done) => new IntersectionObserver(
+  () => requestAnimationFrame(() => requestAnimationFrame(done))).observe(document.body))"""
+AXE = """axe.run().then((found) => [
+  found.passes.length,
+  found.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html)])])"""
 
 
 @pytest.mark.slow
@@ -331,53 +320,43 @@ def browse(path: Path, profile: Path, *more: str, mark: str = "") -> tuple[str, 
 def test_in_a_browser_charts_are_drawn_and_nothing_complains(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report(load_run(folder), path)
-    mark = "#p4-accuracy"
-    dom, complaints = browse(path, tmp_path / "profile", "--window-size=1280,12000", mark=mark)
-    assert dom.count('class="marks"') == 11
-    assert re.search(r'<details id="p4" open', dom), "a link to a figure opens what it stands in"
-    assert '<th scope="col" class="n"><button type="button">#</button></th>' in dom
-    assert "CONSOLE" not in complaints, complaints
+    with browsing(tmp_path / "profile") as browser:
+        browser.look(1280, 12000)
+        browser.open(f"{path.as_uri()}#p4-accuracy")
+        browser.until(f"{MARKS} === 11")
+        assert browser.run("document.getElementById('p4').open"), "a link opens what it stands in"
+        assert browser.run("document.querySelector('th.n[scope=col] button').textContent") == "#"
+        assert browser.complaints == []
 
 
 @pytest.mark.slow
 @pytest.mark.needs("chromium")
-@pytest.mark.parametrize(
-    ("script", "drawn"), [("", 0), ("dispatchEvent(new Event('beforeprint'))", 11)]
-)
-def test_charts_out_of_sight_are_drawn_for_print_only(
-    folder: Path, tmp_path: Path, script: str, drawn: int
-) -> None:
+def test_charts_out_of_sight_are_drawn_for_print_only(folder: Path, tmp_path: Path) -> None:
     """So that a page of 500 rows opens as fast as one of five."""
-    text = report_html(five_hundred(folder))
-    text = re.sub(r"script-src [^;]*", "script-src 'unsafe-inline' 'unsafe-eval'", text)
     path = tmp_path / "report.html"
-    path.write_text(text.replace("</body>", f"<script>{script}</script></body>"))
-    dom, complaints = browse(path, tmp_path / "profile", "--window-size=1280,800")
-    assert dom.count('class="marks"') == drawn
-    assert "CONSOLE" not in complaints, complaints
+    path.write_text(report_html(five_hundred(folder)))
+    with browsing(tmp_path / "profile") as browser:
+        browser.look(1280, 800)
+        browser.open(path.as_uri())
+        browser.run(IN_SIGHT)
+        assert browser.run(MARKS) == 0
+        browser.run("dispatchEvent(new Event('beforeprint'))")
+        browser.until(f"{MARKS} === 11")
+        assert browser.complaints == []
 
 
 @pytest.mark.slow
 @pytest.mark.needs("chromium")
-@pytest.mark.parametrize("mode", ["light", "dark"])
-def test_axe_finds_nothing_serious(folder: Path, tmp_path: Path, mode: str) -> None:
-    """A copy of the page whose policy lets axe-core in; every disclosure is opened."""
-    axe = (Path(__file__).parent / "vendor/axe.min.js").read_text()
-    run = """
-      for (const each of document.querySelectorAll("details")) each.open = true;
-      axe.run().then((found) => {
-        const said = found.violations.map((v) => [v.impact, v.id, v.nodes.map((n) => n.html)]);
-        document.body.dataset.axe = JSON.stringify([found.passes.length, said]);
-      });"""
-    text = report_html(load_run(folder))
-    text = re.sub(r"script-src [^;]*", "script-src 'unsafe-inline' 'unsafe-eval'", text)
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_serious(folder: Path, tmp_path: Path, dark: bool) -> None:
     path = tmp_path / "report.html"
-    path.write_text(text.replace("</body>", f"<script>{axe}</script><script>{run}</script></body>"))
-    dark = ("--blink-settings=preferredColorScheme=0",) if mode == "dark" else ()
-    dom, complaints = browse(path, tmp_path / "profile", *dark)
-    said = re.search(r'data-axe="([^"]*)"', dom)
-    assert said, complaints
-    passed, violations = json.loads(unescape(said[1]))
+    write_report(load_run(folder), path)
+    with browsing(tmp_path / "profile") as browser:
+        browser.look(1280, 800, dark=dark)
+        browser.open(path.as_uri())
+        browser.run("document.querySelectorAll('details').forEach((each) => each.open = true)")
+        browser.run((Path(__file__).parent / "vendor/axe.min.js").read_text())
+        passed, violations = browser.run(AXE)
     assert passed > 20
     assert violations == []
 

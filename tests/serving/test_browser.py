@@ -19,9 +19,9 @@ from orchestrator.events import (
     Telemetry,
 )
 from orchestrator.store.going import going
+from tests.browser import Browser, browsing
 from tests.reporting.made import Row, Size, fleet, make_run, troubles
 
-from .browser import Browser, browsing
 from .site import Site, serving
 
 AXE = Path(__file__).parents[1] / "reporting" / "vendor" / "axe.min.js"
