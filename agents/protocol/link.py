@@ -8,6 +8,26 @@ from ..measurement import clock
 from .wire import BEAT, Frame, encode
 
 _PULSE_S = 1.0
+_AT_ONCE = 1 << 18
+
+
+class Source(object):
+    """Bytes of a descriptor, read into the same memory again and again.
+
+    A new piece of that size each time is memory that the kernel maps, clears and takes back.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._view = memoryview(bytearray(_AT_ONCE))
+
+    def read(self) -> memoryview:
+        """What there is, empty at the end; valid until the next call.
+
+        Raises:
+            OSError: the descriptor cannot be read, or not without waiting where it must not wait.
+        """
+        return self._view[: os.readv(self._fd, [self._view])]
 
 
 def take_stdio() -> Tuple[int, int]:

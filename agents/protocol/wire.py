@@ -72,9 +72,10 @@ class Frame(object):
     """One message. `meta` is a JSON object, `payload` raw bytes.
 
     `cost` is about what one that was received occupies, in bytes: JSON grows when it is parsed.
+    `received` is such a one as it came, checked, to be passed on; the payload is a part of it.
     """
 
-    __slots__ = ("cost", "job", "meta", "payload", "type")
+    __slots__ = ("cost", "job", "meta", "payload", "received", "type")
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class Frame(object):
         self.meta: Dict[str, Any] = dict(meta) if meta else {}
         self.payload = payload
         self.cost = len(payload)
+        self.received = b""
 
     @property
     def name(self) -> str:
@@ -254,11 +256,13 @@ class Decoder(object):
         if len(buffer) < end:
             return None
         with memoryview(buffer) as view:
-            meta = bytes(view[HEADER.size : HEADER.size + meta_length])
-            payload = bytes(view[HEADER.size + meta_length : end])
-        if zlib.crc32(payload, zlib.crc32(meta)) & 0xFFFFFFFF != crc:
+            received = bytes(view[:end])
+        body = memoryview(received)[HEADER.size :]
+        if zlib.crc32(body) & 0xFFFFFFFF != crc:
             raise WireError("the checksum of a %s frame is wrong" % NAMES[kind])
-        frame = Frame(kind, job, _parse_meta(meta), payload)
+        meta = _parse_meta(bytes(body[:meta_length]))
+        frame = Frame(kind, job, meta, body[meta_length:] if length else b"")
+        frame.received = received
         frame.cost = _FRAME_COST + _META_COST * meta_length + length
         del buffer[:end]
         return frame

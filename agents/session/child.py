@@ -10,11 +10,10 @@ from typing import Any, Callable, Deque, Iterator, List, Optional, Tuple
 
 from ..host import processes
 from ..measurement import clock
-from ..protocol.link import pour
+from ..protocol.link import Source, pour
 from ..protocol.wire import Buffer, Decoder, Frame, encode
 
 STDERR_TAIL = 4096
-READ = 1 << 18
 _PIPE_BYTES = 1 << 20
 _AT_ONCE = 16
 _F_SETPIPE_SZ = 1031
@@ -39,6 +38,10 @@ class Outbox(object):
         """Queue a frame."""
         for part in encode(frame):
             self._add(part)
+
+    def pass_on(self, frame: Frame) -> None:
+        """Queue a frame as it was received."""
+        self._add(frame.received)
 
     def _add(self, part: Buffer) -> None:
         self._parts.append(memoryview(part))
@@ -108,6 +111,7 @@ class Child(object):
         self.heard = clock.now()
         self.used = False
         self.open_fds = [self.stdout, self.stderr]
+        self._frames, self._words = Source(self.stdout), Source(self.stderr)
         self._decoder = Decoder()
         self._tail = b""
 
@@ -117,7 +121,7 @@ class Child(object):
         Raises:
             WireError: it sent no frame.
         """
-        data = self._read(self.stdout)
+        data = self._read(self.stdout, self._frames)
         if data:
             self.heard = clock.now()
             for frame in self._decoder.feed(data):
@@ -125,18 +129,20 @@ class Child(object):
 
     def read_stderr(self) -> None:
         """Keep the tail of what it printed and pass it on."""
-        data = self._read(self.stderr)
+        data = self._read(self.stderr, self._words)
         if data:
-            self._tail = (self._tail + data)[-STDERR_TAIL:]
-            pour(data)
+            said = bytes(data)
+            self._tail = (self._tail + said)[-STDERR_TAIL:]
+            pour(said)
 
-    def _read(self, fd: int) -> bytes:
+    def _read(self, fd: int, source: Source) -> Buffer:
+        data: Buffer = b""
         try:
-            data = os.read(fd, READ)
+            data = source.read()
         except BlockingIOError:
-            return b""
+            return data
         except OSError:
-            data = b""
+            pass
         if not data and fd in self.open_fds:
             self.open_fds.remove(fd)
         return data

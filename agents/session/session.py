@@ -14,7 +14,7 @@ from ..locking.lock import BoardLock
 from ..measurement import clock, pinning
 from ..measurement.telemetry import Telemetry
 from ..protocol.errors import BOARD, BUG, TRANSIENT, AgentError
-from ..protocol.link import say
+from ..protocol.link import Source, say
 from ..protocol.wire import (
     ANSWERS,
     BEAT,
@@ -32,7 +32,7 @@ from ..protocol.wire import (
     Frame,
     WireError,
 )
-from .child import READ, Child, Outbox, unblock
+from .child import Child, Outbox, unblock
 
 BEAT_S = 2.0
 CANCEL_S = 1.5
@@ -71,7 +71,7 @@ class Session(object):
         self._idle_s = idle_s
         self._telemetry = Telemetry(root)
         self._talk = Conversation(is_agent=True)
-        self._decoder = Decoder()
+        self._frames, self._decoder = Source(source), Decoder()
         self._out = Outbox(sink)
         self._child: Optional[Child] = None
         self._limit_s = idle_s
@@ -136,7 +136,7 @@ class Session(object):
 
     def _read_head(self) -> None:
         try:
-            data = os.read(self._source, READ)
+            data = self._frames.read()
         except BlockingIOError:
             return
         except OSError as error:
@@ -167,11 +167,11 @@ class Session(object):
             if not self._cancelled_at:
                 self._cancelled_at = clock.now()
                 if self._child is not None:
-                    self._child.outbox.put(frame)
+                    self._child.outbox.pass_on(frame)
         elif kind in ANSWERS:
             self._start_job(frame)
         elif self._child is not None:
-            self._child.outbox.put(frame)
+            self._child.outbox.pass_on(frame)
 
     def _start_job(self, frame: Frame) -> None:
         limit = frame.meta.get("limit_s")
@@ -193,7 +193,7 @@ class Session(object):
         assert self._child is not None
         self._child.used = True
         self._child.heard = clock.now()
-        self._child.outbox.put(frame)
+        self._child.outbox.pass_on(frame)
 
     def _last_word(self, error: AgentError) -> None:
         if not self._talk.over:
@@ -280,7 +280,8 @@ class Session(object):
                     continue
                 if frame.type in ENDS:
                     self._unpin()
-                self._send(frame)
+                self._talk.sending(frame)
+                self._out.pass_on(frame)
         except WireError as error:
             self._fail(BUG, "the runtime's process broke the protocol: %s" % error)
             return

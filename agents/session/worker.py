@@ -13,7 +13,7 @@ from typing import Deque, List, Optional
 
 from ..host import processes
 from ..protocol.errors import BOARD, BUG, TRANSIENT, USER, AgentError
-from ..protocol.link import Link, say
+from ..protocol.link import Link, Source, say
 from ..protocol.wire import (
     CANCEL,
     ERROR,
@@ -28,8 +28,6 @@ from ..protocol.wire import (
 )
 from . import jobs
 from .pipeline import Pipeline
-
-READ = 1 << 18
 
 
 class Worker(object):
@@ -95,11 +93,11 @@ class Worker(object):
             raise AgentError(USER, "%s is no job" % frame.name)
 
     def _read(self) -> None:
-        decoder = Decoder()
+        source, decoder = Source(self._source), Decoder()
         try:
             while True:
-                data = os.read(self._source, READ)
-                if not data:
+                data = source.read()
+                if not len(data):
                     os._exit(0)
                 for frame in decoder.feed(data):
                     if frame.type == IMAGES:
