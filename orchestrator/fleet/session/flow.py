@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 PIECE = 256 << 10  # bytes of images in a frame, where an image is not larger
+# A quick board's frames are longer, as each costs five processes something; they are worked off in
+# this time, so that a heartbeat does not wait longer behind one.
+FRAME_S = 1 / 16
 _SPARE = 3  # frames beyond the round trip: one being sent, one being run, one for hiccups
 _SAMPLES = 9
 
@@ -23,11 +26,7 @@ class Flow:
     """
 
     def __init__(self, window: int, image_bytes: int, rtt_s: float) -> None:
-        most = max(image_bytes, min(PIECE, window // (_SPARE + 1)))
-        self.images_a_frame = max(1, most // image_bytes)
-        self._window = window
-        self._floor = min(window, _SPARE * self.images_a_frame * image_bytes)
-        self._rtt_s = rtt_s
+        self._window, self._image_bytes, self._rtt_s = window, image_bytes, rtt_s
         self._returns: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
         self._total = 0
 
@@ -37,10 +36,21 @@ class Flow:
         self._returns.append((now, self._total))
 
     @property
+    def images_a_frame(self) -> int:
+        """How many images the next frame has."""
+        most = min(max(PIECE, int(self._rate * FRAME_S)), self._window // (_SPARE + 1))
+        return max(1, most // self._image_bytes)
+
+    @property
     def limit(self) -> int:
         """Bytes that may be under way now."""
+        floor = _SPARE * self.images_a_frame * self._image_bytes
+        return min(self._window, floor + int(2 * self._rate * self._rtt_s))
+
+    @property
+    def _rate(self) -> float:
+        """Bytes a second lately, 0 while that is unknown."""
         if len(self._returns) < 2:
-            return self._floor
+            return 0.0
         (first, before), (last, after) = self._returns[0], self._returns[-1]
-        rate = (after - before) / max(last - first, 1e-4)
-        return min(self._window, self._floor + int(2 * rate * self._rtt_s))
+        return (after - before) / max(last - first, 1e-4)

@@ -83,7 +83,8 @@ class Sender:
             block = self._images.read(first, size)
             self._check(block, (size,))
             raw = np.ascontiguousarray(block).data.cast("B")
-            for at in range(0, len(block), flow.images_a_frame):
+            at = 0
+            while at < len(block):
                 count = min(flow.images_a_frame, len(block) - at)
                 piece = raw[at * self._image_bytes : (at + count) * self._image_bytes]
                 meta = {"start": first + at, "count": count}
@@ -91,6 +92,7 @@ class Sender:
                     Frame(IMAGES, self._job, meta, piece)
                 ):
                     return
+                at += count
 
     def _pieces(self) -> Iterator[tuple[int, int]]:
         for start, stop in self._runs:
