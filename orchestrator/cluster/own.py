@@ -61,6 +61,7 @@ class OwnHead:
             ray_patches.without_metadata_request()
             ray_patches.without_autoscaler()
             ray_patches.with_patience()
+            ray_patches.with_haste()
             alone = ray_patches.without_log_monitor()
             import ray
 

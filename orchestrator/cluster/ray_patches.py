@@ -1,5 +1,5 @@
 """The one place that reaches into Ray's private parts: no request to the cloud's metadata address,
-no autoscaler, no log monitor, and patience on a busy machine.
+no autoscaler, no log monitor, patience on a busy machine and haste on an idle one.
 
 Even with usage reports off, Ray starts a helper process whose only module (UsageStatsHead) asks
 169.254.169.254 which cloud it is on. No setting prevents it, so the step that starts that process
@@ -13,6 +13,7 @@ import logging
 import time
 
 PATIENCE_S = 120.0
+LOOK_S = 0.02
 KNOWN_GOOD = ("2.5", "2.6")  # minor releases whose Node.start_api_server has been read
 
 
@@ -110,4 +111,34 @@ def with_patience(seconds: float = PATIENCE_S) -> bool:
                 time.sleep(0.5)
 
     services.get_node = get_node
+    return True
+
+
+def with_haste() -> bool:
+    """Let Ray see within milliseconds that its own node has come up.
+
+    It comes up in a few tenths of a second, but Ray asks for it once a second.
+
+    Returns:
+        Whether it will; on versions that farm does not know Ray stays as it is.
+    """
+    import ray
+    from ray._private.state import GlobalState
+
+    original = getattr(GlobalState, "get_node", None)
+    known = ray.__version__.startswith(KNOWN_GOOD)
+    expected = ["self", "node_id"]
+    if original is None or not known or list(inspect.signature(original).parameters) != expected:
+        return False
+
+    def get_node(self: GlobalState, node_id: str) -> object:
+        """The node once it is there; where it does not come, Ray's own way says so."""
+        end = time.monotonic() + 1.0
+        while time.monotonic() < end:
+            if any(node["NodeID"] == node_id and node["Alive"] for node in self.node_table()):
+                break
+            time.sleep(LOOK_S)
+        return original(self, node_id)
+
+    GlobalState.get_node = get_node
     return True
