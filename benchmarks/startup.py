@@ -50,7 +50,8 @@ def project(folder: Path) -> None:
 def main() -> None:
     """Print the figures."""
     adopt_orphans()
-    farm = [sys.executable, "-m", "orchestrator.cli.main"]
+    program = "from orchestrator.cli.program import farm; farm()"  # as pip's script does
+    farm = [sys.executable, "-c", program]
     nothing = [sys.executable, "-c", "pass"]
     with tempfile.TemporaryDirectory(prefix="farm-b") as name:
         folder = Path(name)

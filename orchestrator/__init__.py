@@ -5,7 +5,7 @@ The calls of `orchestrator.api` can be had from here: `import orchestrator as fa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # `typing` takes as long to import as Python takes to start
 
 __all__ = [
     "__version__",
@@ -23,6 +23,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     # Only for type checkers: `import orchestrator` loads nothing.
+    from typing import Any
+
     from orchestrator.api import (
         compare,
         device_times,

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+import os
+import sys
 
-from orchestrator.cli.stopping import run
+TYPE_CHECKING = False  # `typing` takes as long to import as Python takes to start
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+HELP: tuple[list[str], ...] = ([], ["-h"], ["--help"])
+# What click makes for a terminal of this width or a wider one, as a test makes sure; to make it
+# and to load what it is made of takes four times as long as to start Python.
+COLUMNS = 80
+KEPT = "commands/help.txt"
 
 
 def farm() -> NoReturn:
     """The entry point; what is imported here may be interrupted too."""
+    if sys.argv[1:] in HELP and _kept_help():
+        sys.exit(0)
+    from orchestrator.cli.stopping import run
 
     def main() -> int:
         from orchestrator.cli.main import main
@@ -16,3 +28,32 @@ def farm() -> NoReturn:
         return main()
 
     run(main)
+
+
+def _kept_help() -> bool:
+    """Print the help of `farm` itself as it is kept; False where it does not fit."""
+    if "_FARM_COMPLETE" in os.environ or _columns() < COLUMNS:
+        return False
+    try:
+        with open(os.path.join(os.path.dirname(__file__), KEPT), encoding="utf-8") as file:
+            text = file.read()
+    except OSError:
+        return False
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is not written yet goes nowhere
+        sys.exit(1 if isinstance(error, BrokenPipeError) else f"farm: stdout: {error.strerror}")
+    return True
+
+
+def _columns() -> int:
+    """The terminal's width as shutil.get_terminal_size finds it."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked):
+        return int(asked)
+    try:
+        return os.get_terminal_size(1).columns or COLUMNS
+    except OSError:
+        return COLUMNS
