@@ -50,8 +50,7 @@ def project(folder: Path) -> None:
 def main() -> None:
     """Print the figures."""
     adopt_orphans()
-    program = "from orchestrator.cli.program import farm; farm()"  # as pip's script does
-    farm = [sys.executable, "-c", program]
+    farm = [str(Path(sys.executable).with_name("farm"))]
     nothing = [sys.executable, "-c", "pass"]
     with tempfile.TemporaryDirectory(prefix="farm-b") as name:
         folder = Path(name)

@@ -9,16 +9,16 @@ TYPE_CHECKING = False  # `typing` takes as long to import as Python takes to sta
 if TYPE_CHECKING:
     from typing import NoReturn
 
-HELP: tuple[list[str], ...] = ([], ["-h"], ["--help"])
+ASKED: tuple[list[str], ...] = ([], ["-h"], ["--help"])
 # What click makes for a terminal of this width or a wider one, as a test makes sure; to make it
 # and to load what it is made of takes four times as long as to start Python.
 COLUMNS = 80
-KEPT = "commands/help.txt"
+HELP_FILE = "commands/help.txt"
 
 
 def farm() -> NoReturn:
     """The entry point; what is imported here may be interrupted too."""
-    if sys.argv[1:] in HELP and _kept_help():
+    if sys.argv[1:] in ASKED and _print_help():
         sys.exit(0)
     from orchestrator.cli.stopping import run
 
@@ -30,12 +30,12 @@ def farm() -> NoReturn:
     run(main)
 
 
-def _kept_help() -> bool:
+def _print_help() -> bool:
     """Print the help of `farm` itself as it is kept; False where it does not fit."""
     if "_FARM_COMPLETE" in os.environ or _columns() < COLUMNS:
         return False
     try:
-        with open(os.path.join(os.path.dirname(__file__), KEPT), encoding="utf-8") as file:
+        with open(os.path.join(os.path.dirname(__file__), HELP_FILE), encoding="utf-8") as file:
             text = file.read()
     except OSError:
         return False
