@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks._watching import adopt_orphans, children_cpu_s
 
 ROOT = Path(__file__).resolve().parent.parent
+FARM = str(Path(sys.executable).with_name("farm"))
 RUNS = 7
 HELP_GOAL, CACHED_GOAL_S = 3.0, 0.5
 
@@ -43,22 +44,21 @@ def project(folder: Path) -> None:
         copy(ROOT / name, folder / name)
     lines = (ROOT / "matrix.yaml").read_text()
     (folder / "matrix.yaml").write_text(lines)
-    farm = [sys.executable, "-m", "orchestrator.cli.main", "run", "--limit", "60", "--quiet"]
-    subprocess.run([*farm, "--only", "float32"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    command = [FARM, "run", "--limit", "60", "--only", "float32", "--quiet"]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
     """Print the figures."""
     adopt_orphans()
-    farm = [str(Path(sys.executable).with_name("farm"))]
     nothing = [sys.executable, "-c", "pass"]
     with tempfile.TemporaryDirectory(prefix="farm-b") as name:
         folder = Path(name)
         project(folder)
-        cached = [*farm, "run", "--limit", "60", "--only", "float32", "--quiet"]
+        cached = [FARM, "run", "--limit", "60", "--only", "float32", "--quiet"]
         found: dict[str, list[tuple[float, float, float]]] = {}
         for _ in range(RUNS):
-            for what, command in (("help", [*farm, "--help"]), ("cached", cached)):
+            for what, command in (("help", [FARM, "--help"]), ("cached", cached)):
                 wall, cpu = timed(command, folder)
                 least = timed(nothing, folder)[1]
                 found.setdefault(what, []).append((wall, cpu, cpu / max(least, 1e-3)))

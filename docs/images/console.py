@@ -14,13 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.events import EventReader
+from orchestrator.events import EventReader, StepProgress
 from orchestrator.reporting.analysis.history import load_run
 from orchestrator.reporting.live.card import print_card
 from orchestrator.reporting.live.console import View
 from orchestrator.reporting.live.ending import last_words
 
 WIDTH, CARD_WIDTH = 120, 100
+SHARE = 0.6
 FONT = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 
 
@@ -30,7 +31,7 @@ def recorder(width: int) -> Console:
 
 
 def live_view(folder: Path) -> Console:
-    """The live view when the second row is complete."""
+    """The live view when a row is complete and the next ones are well under way."""
     console = recorder(WIDTH)
     now = 0.0
     with View(console, clock=lambda: now, detail="verbose") as view:
@@ -39,7 +40,9 @@ def live_view(folder: Path) -> Console:
             now = event.at
             view.state.apply(event)
             rows += event.event == "cell_finished"
-            if rows == 2:
+            if not rows or not isinstance(event, StepProgress) or "/probe" not in event.step:
+                continue
+            if event.done > SHARE * event.total:
                 break
         console.print(view._draw())
     return console
