@@ -204,7 +204,7 @@ class Scheduler:
         ready = self.steps.ready.front(allowed, underway.busy, self.boards.open, self._slots, room)
         helped: dict[str, Step] = {}
         if underway.pooled or self.steps.plan.spares:
-            for step, candidate in self._helpers(ready):
+            for step, candidate in self._helpers(ready, now):
                 helped[candidate.id] = step
                 ready.append(candidate)
         if not ready:
@@ -230,7 +230,7 @@ class Scheduler:
         record.attempts += 1
         why = _attempt(record.attempts, step.board)
         self.steps.move(step.id, StepState.RUNNING, why, now)
-        self.steps.underway.start(step, key, candidate)
+        self.steps.underway.start(step, key, candidate, now)
         self._reasons.started(step.board)
         return Start(step, key, record.attempts, waited_s)
 
@@ -238,8 +238,8 @@ class Scheduler:
         domain = self.steps.plan.boards[board].domain
         return Candidate(helper_id(step, board), step.stage, board, domain, 0, helps=True)
 
-    def _helpers(self, ready: list[Candidate]) -> Iterator[tuple[Step, Candidate]]:
-        """Boards that could help now, with nothing of their own to do."""
+    def _helpers(self, ready: list[Candidate], now: float) -> Iterator[tuple[Step, Candidate]]:
+        """Boards that could help now, with nothing of their own to do: where most is left first."""
         underway, plan = self.steps.underway, self.steps.plan
         spares = plan.spares if underway.load.extracting < self._slots else {}
         led = underway.pooled
@@ -247,9 +247,12 @@ class Scheduler:
             led = led | {i: s for i, s in underway.steps.items() if s.facts.shared and i in spares}
         if not led:
             return
-        place = self.steps.ready.position
         taken = {candidate.board for candidate in ready}
-        for step in sorted(led.values(), key=lambda s: place.get(s.id, len(place))):
+
+        def left_s(step: Step) -> float:
+            return plan.ranks.get(step.id, 0.0) - (now - underway.since[step.id])
+
+        for step in sorted(led.values(), key=left_s, reverse=True):
             runtime = step.extra.get("runtime", "")
             for name in wanted_helpers(step, self._usable, spares.get(step.id, ())):
                 free = self.boards.open(name) and not underway.busy(name)

@@ -20,6 +20,7 @@ class Underway:
         pooled: those that other boards of their pools may share.
         helping: a board to the step that it helps with.
         making: a key to the step that makes it: no two make the same.
+        since: when a running step began, in seconds.
     """
 
     def __init__(self) -> None:
@@ -30,12 +31,14 @@ class Underway:
         self.load = Load()
         self._keys: dict[str, str] = {}
         self.making: dict[str | None, str] = {}
+        self.since: dict[str, float] = {}
         self._leading: dict[str, str] = {}
         self._helped: dict[str, set[str]] = {}  # a step to the boards that helped its attempt
 
-    def start(self, step: Step, key: str, candidate: Candidate) -> None:
+    def start(self, step: Step, key: str, candidate: Candidate, now: float) -> None:
         """A step begins; boards that helped with an earlier attempt may help again."""
         self.steps[step.id] = step
+        self.since[step.id] = now
         if step.facts.shared and len(step.pool) > 1:
             self.pooled[step.id] = step
         self.candidates[step.id] = candidate
@@ -49,6 +52,7 @@ class Underway:
     def end(self, step: Step) -> None:
         """A step's attempt has ended."""
         self.steps.pop(step.id, None)
+        self.since.pop(step.id, None)
         self.pooled.pop(step.id, None)
         candidate = self.candidates.pop(step.id, None)
         if candidate is not None:
