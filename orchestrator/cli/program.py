@@ -40,8 +40,7 @@ def _print_help() -> bool:
     except OSError:
         return False
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        print(text, end="", flush=True)
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is not written yet goes nowhere
         sys.exit(1 if isinstance(error, BrokenPipeError) else f"farm: stdout: {error.strerror}")

@@ -67,3 +67,5 @@ def test_where_it_cannot_be_written_there_is_no_traceback() -> None:
     with os.fdopen(write, "w") as broken:
         done = said(["-c", PROGRAM], "--help", stdout=broken)
     assert (done.returncode, done.stderr) == (1, "kept")
+    closed = f"{sys.executable} -c 'from orchestrator.cli.program import farm; farm()' >&-"
+    assert subprocess.run(closed, shell=True, cwd=ROOT, stderr=subprocess.PIPE).stderr == b""
