@@ -175,7 +175,8 @@ class Session(object):
 
     def _start_job(self, frame: Frame) -> None:
         limit = frame.meta.get("limit_s")
-        usable = isinstance(limit, (int, float)) and not isinstance(limit, bool) and limit > 0
+        number = isinstance(limit, (int, float)) and not isinstance(limit, bool)
+        usable = number and limit is not None and 0 < limit < 1e9
         self._limit_s = float(limit) if usable and limit is not None else 3600.0
         self._cancelled_at = 0.0
         try:

@@ -49,10 +49,11 @@ def _print_help() -> bool:
 
 def _columns() -> int:
     """The terminal's width as shutil.get_terminal_size finds it."""
-    asked = os.environ.get("COLUMNS", "")
-    if asked.isdecimal() and int(asked):
-        return int(asked)
     try:
-        return os.get_terminal_size(1).columns or COLUMNS
+        asked = int(os.environ.get("COLUMNS", 0))
+    except ValueError:
+        asked = 0
+    try:
+        return asked if asked > 0 else os.get_terminal_size(1).columns or COLUMNS
     except OSError:
         return COLUMNS

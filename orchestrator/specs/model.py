@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from orchestrator.agents.protocol.wire import MAX_PAYLOAD
 from orchestrator.results import Task
 from orchestrator.specs.base import SLUG, FileSpec, OneOrMany, Spec, load, one_or_many, wrong
 from orchestrator.specs.meaning import Code, Means, Word
@@ -103,7 +104,14 @@ class ModelSpec(FileSpec):
     _outputs: tuple[tuple[str, tuple[int, ...]], ...] = PrivateAttr(default=())
 
     def problems(self) -> Iterator[tuple[PathKey, str]]:
-        """What a manifest says of one task and must not say of the other."""
+        """What a manifest says of one task and must not say of the other; images too large."""
+        image = 3 * self.input.height * self.input.width
+        if image > MAX_PAYLOAD:
+            yield (
+                ("input", "height"),
+                f"an image of {self.input.height} x {self.input.width} pixels has {image:,} bytes; "
+                f"a board is sent images of {MAX_PAYLOAD:,} bytes at most",
+            )
         if self.task == "recognition":
             if self.detection is not None:
                 yield ("detection",), "this is of a detector; write task: detection"

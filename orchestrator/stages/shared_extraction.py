@@ -66,6 +66,11 @@ class Shares:
         """Whether all is made."""
         return not self._gaps and not self._out
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a board has taken rows that it has yet to bring."""
+        return bool(self._out)
+
     def take(self, board: str) -> Piece | None:
         """The rows that a board is to make next; None when none are left to take."""
         if not self._gaps:
@@ -124,6 +129,7 @@ class SharedExtraction:
         self._guard = threading.Condition()
         self._shares = Shares(writer.missing(), several=several)
         self._helpers = 0
+        self._lost = False
         self.closed = False
 
     @property
@@ -184,6 +190,8 @@ class SharedExtraction:
             lost: whether the leader's board is lost, so that only helpers can go on.
         """
         with self._guard:
+            self._lost = lost
+            self._guard.notify_all()
             while not stop.is_set() and not self._shares.over and self._helpers:
                 if self._shares.left and not lost:
                     break
@@ -198,7 +206,8 @@ class SharedExtraction:
     def canary(self, stop: threading.Event) -> tuple[Piece, NDArray[Any]] | None:
         """Rows that are there already and their features, to hold another board's against.
 
-        Waits for them; None when the extraction ends before.
+        Waits for them; None when the extraction ends before, or the leader's board is lost and no
+        other makes any: those that wait here would wait for each other.
         """
         count = min(CANARY, self.total)
         with self._guard:
@@ -206,6 +215,8 @@ class SharedExtraction:
                 if all(start >= count for start, _ in self._writer.missing()):
                     data = np.load(self._folder / DATA, mmap_mode="r", allow_pickle=False)
                     return (0, count), np.array(data[:count])
+                if self._lost and not self._shares.at_work:
+                    return None
                 self._guard.wait(0.5)
         return None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.data.features import Features
+from orchestrator.errors import TransientError
 from orchestrator.planning.graph import Step
 from orchestrator.stages.shared_extraction import (
     FIRST,
@@ -176,3 +179,66 @@ def test_a_helper_that_is_there_first_waits_for_its_leader_and_not_for_one_that_
             helper.join()
     assert found == [shared]
     assert extractions.await_led(step.id, stop) is None
+
+
+def test_a_helper_does_not_wait_for_what_a_lost_leader_would_have_made(tmp_path: Path) -> None:
+    """Nor the leader for the helper: its failure is raised, so that the step is tried again."""
+    stop, joined = threading.Event(), threading.Event()
+    ended: list[str] = []
+    with FeatureWriter.open(tmp_path, 400, 2, "float32", {}) as writer:
+        shared = SharedExtraction(writer, tmp_path, 400, several=True)
+
+        def help_it() -> None:
+            with shared.helping():
+                joined.set()
+                assert shared.canary(stop) is None
+            ended.append("helper")
+
+        def lead() -> None:
+            pieces = shared.pieces("leader")
+            next(pieces)
+            joined.wait()
+            with contextlib.suppress(TransientError):
+                pieces.throw(TransientError("its worker process died"))
+            shared.wait(stop, lost=True)
+            ended.append("leader")
+
+        threads = [threading.Thread(target=work, daemon=True) for work in (help_it, lead)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert sorted(ended) == ["helper", "leader"]
+        assert not shared.over
+        stop.set()
+
+
+def test_a_helper_waits_for_the_rows_of_another_that_goes_on_for_a_lost_leader(
+    tmp_path: Path,
+) -> None:
+    stop, waits = threading.Event(), threading.Event()
+    found: list[object] = []
+    with FeatureWriter.open(tmp_path, 400, 2, "float32", {}) as writer:
+        shared = SharedExtraction(writer, tmp_path, 400, several=True)
+        pieces = shared.pieces("other")
+        start, end = next(pieces)
+
+        def help_it() -> None:
+            with shared.helping():
+                waits.set()
+                found.append(shared.canary(stop))
+
+        def lead() -> None:
+            shared.wait(stop, lost=True)
+
+        threads = [threading.Thread(target=work, daemon=True) for work in (help_it, lead)]
+        for thread in threads:
+            thread.start()
+        waits.wait()
+        time.sleep(0.2)
+        assert found == []
+        shared.keep(Features(np.ones((end - start, 2), np.float32), np.zeros(end - start, bool)))
+        threads[0].join(60)
+        assert found != [None]
+        stop.set()
+        threads[1].join(60)

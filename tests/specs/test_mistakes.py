@@ -224,6 +224,12 @@ MISTAKES = [
         "height: '112'",
         "expected a whole number, not '112'",
     ),
+    (
+        "models/synthface-ir.yaml",
+        "height: 112\n  width: 112",
+        "height: 4096\n  width: 1366",
+        "an image of 4096 x 1366 pixels has 16,785,408 bytes; a board is sent",
+    ),
     ("models/synthface-ir.yaml", "height: 112", "height: 96", "rendered faces are 112 x 112"),
     ("models/synthface-ir.yaml", "mean: 127.5", "mean: [1, 2]", "one number or three"),
     ("models/synthface-ir.yaml", "std: 127.5", "std: 0", "must be greater than 0"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from orchestrator.agents.protocol.wire import MAX_PAYLOAD
+
 PIECE = 256 << 10  # bytes of images in a frame, where an image is not larger
 # A quick board's frames are longer, as each costs five processes something; they are worked off in
 # this time, so that a heartbeat does not wait longer behind one.
@@ -38,7 +40,8 @@ class Flow:
     @property
     def images_a_frame(self) -> int:
         """How many images the next frame has."""
-        most = min(max(PIECE, int(self._rate * FRAME_S)), self._window // (_SPARE + 1))
+        wanted = max(PIECE, int(self._rate * FRAME_S))
+        most = min(wanted, self._window // (_SPARE + 1), MAX_PAYLOAD)
         return max(1, most // self._image_bytes)
 
     @property
