@@ -191,7 +191,7 @@ class Preprocessor(object):
         values = list(value) if isinstance(value, (list, tuple)) else [value] * 3
         for each in values:
             good = isinstance(each, (int, float)) and not isinstance(each, bool)
-            if not good or not abs(each) < 1e38:
+            if not good or not -1e300 < each < 1e300:
                 raise _wrong("%s is %.80r, expected numbers" % (key, value))
         if len(values) == 1:
             values = values * 3

@@ -95,6 +95,7 @@ def test_the_usual_input_keeps_every_level_of_the_pixels():
         ({"mean": "x"}, "mean is 'x', expected numbers"),
         ({"mean": float("nan")}, "mean is nan, expected numbers"),
         ({"mean": 1e60}, "does not fit float32"),
+        ({"mean": 10**400}, "expected numbers"),
         ({"layout": "CHWN"}, "layout is 'CHWN', expected NCHW or NHWC"),
         ({"height": 0}, "height is 0"),
         ({"height": True}, "height is True"),
