@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 60
+AXE = Path(__file__).parent / "reporting" / "vendor" / "axe.min.js"
+AXE_RUN = """axe.run().then((found) => [found.passes.length,
+  found.violations.map((v) => [v.id, v.impact, v.nodes.map((n) => n.html.slice(0, 200))])])"""
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -68,7 +71,7 @@ class Browser:
             self.complaints.append(said["entry"]["text"])
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(json.dumps(said["exceptionDetails"])[:500])
-        elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "warning"):
+        elif method == "Runtime.consoleAPICalled":
             self.complaints.append(json.dumps(said["args"])[:500])
 
     def open(self, url: str) -> None:
@@ -120,6 +123,13 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+
+    def violations(self) -> list[Any]:
+        """What axe-core finds against the page as it is now: id, impact and where."""
+        self.run(AXE.read_text())
+        passed, found = self.run(AXE_RUN)
+        assert passed > 20, "axe-core looked at nothing"
+        return found
 
     def picture(self, path: Path) -> None:
         """The whole page as PNG."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import inspect
 import logging
 import time
+from collections.abc import Callable
+from typing import Any
 
 PATIENCE_S = 120.0
 LOOK_S = 0.02
@@ -27,9 +29,7 @@ def without_metadata_request() -> bool:
     from ray._private.node import Node
 
     expected = ["self", "include_dashboard", "raise_on_failure"]
-    method = getattr(Node, "start_api_server", None)
-    known = ray.__version__.startswith(KNOWN_GOOD)
-    if method is None or not known or list(inspect.signature(method).parameters) != expected:
+    if _original(Node, "start_api_server", expected) is None:
         logging.getLogger(__name__).warning(
             "Ray %s is not known to farm: it may ask the cloud's metadata address once",
             ray.__version__,
@@ -67,12 +67,9 @@ def without_log_monitor() -> bool:
 
 
 def _without(start: str) -> bool:
-    import ray
     from ray._private.node import Node
 
-    method = getattr(Node, start, None)
-    known = ray.__version__.startswith(KNOWN_GOOD)
-    if method is None or not known or list(inspect.signature(method).parameters) != ["self"]:
+    if _original(Node, start, ["self"]) is None:
         return False
 
     def start_nothing(self: object) -> None:
@@ -90,13 +87,10 @@ def with_patience(seconds: float = PATIENCE_S) -> bool:
     Returns:
         Whether it will; on versions that farm does not know Ray stays as it is.
     """
-    import ray
     from ray._private import services
 
-    original = getattr(services, "get_node", None)
-    known = ray.__version__.startswith(KNOWN_GOOD)
-    expected = ["gcs_address", "node_id"]
-    if original is None or not known or list(inspect.signature(original).parameters) != expected:
+    original = _original(services, "get_node", ["gcs_address", "node_id"])
+    if original is None:
         return False
 
     def get_node(gcs_address: str, node_id: str) -> object:
@@ -122,13 +116,10 @@ def with_haste() -> bool:
     Returns:
         Whether it will; on versions that farm does not know Ray stays as it is.
     """
-    import ray
     from ray._private.state import GlobalState
 
-    original = getattr(GlobalState, "get_node", None)
-    known = ray.__version__.startswith(KNOWN_GOOD)
-    expected = ["self", "node_id"]
-    if original is None or not known or list(inspect.signature(original).parameters) != expected:
+    original = _original(GlobalState, "get_node", ["self", "node_id"])
+    if original is None:
         return False
 
     def get_node(self: GlobalState, node_id: str) -> object:
@@ -142,3 +133,13 @@ def with_haste() -> bool:
 
     GlobalState.get_node = get_node
     return True
+
+
+def _original(owner: Any, name: str, parameters: list[str]) -> Callable[..., Any] | None:
+    """What is to be replaced, where this Ray is known to have it with these parameters."""
+    import ray
+
+    found: Callable[..., Any] | None = getattr(owner, name, None)
+    if found is None or not ray.__version__.startswith(KNOWN_GOOD):
+        return None
+    return found if list(inspect.signature(found).parameters) == parameters else None

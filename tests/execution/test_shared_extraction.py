@@ -239,6 +239,7 @@ def test_a_helper_waits_for_the_rows_of_another_that_goes_on_for_a_lost_leader(
         assert found == []
         shared.keep(Features(np.ones((end - start, 2), np.float32), np.zeros(end - start, bool)))
         threads[0].join(60)
-        assert found != [None]
+        assert len(found) == 1
+        assert found[0] is not None
         stop.set()
         threads[1].join(60)

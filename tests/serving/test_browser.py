@@ -24,9 +24,6 @@ from tests.reporting.made import Row, Size, fleet, make_run, troubles
 
 from .site import Site, serving
 
-AXE = Path(__file__).parents[1] / "reporting" / "vendor" / "axe.min.js"
-AXE_RUN = """axe.run().then((found) =>
-  found.violations.map((v) => [v.id, v.impact, v.nodes.map((n) => n.html.slice(0, 200))]))"""
 HIDDEN = """Object.defineProperty(document, "hidden", {value: %s, configurable: true});
   document.dispatchEvent(new Event("visibilitychange"))"""
 SMALL = Size(40, 20)
@@ -119,7 +116,6 @@ def test_a_run_is_watched_to_its_end(browser: Browser, site: Site, root: Path) -
 @pytest.mark.slow
 @pytest.mark.needs("chromium")
 def test_axe_finds_nothing_and_pages_fit(browser: Browser, site: Site, root: Path) -> None:
-    axe = AXE.read_text()
     for number, page in enumerate(PAGES):
         for width, dark in ((1280, False), (400, True)):
             browser.look(width, dark=dark)
@@ -127,8 +123,7 @@ def test_axe_finds_nothing_and_pages_fit(browser: Browser, site: Site, root: Pat
             assert browser.run("document.documentElement.scrollWidth") <= width, page
         if number % 2:  # half of the pages are audited wide and light
             browser.look(1280)
-        browser.run(axe)
-        assert browser.run(AXE_RUN) == [], page
+        assert browser.violations() == [], page
     browser.open(f"http://{site.host}/plan")
     browser.run("document.querySelector('details').open = true")
     file = root / "picked.yaml"
@@ -137,8 +132,7 @@ def test_axe_finds_nothing_and_pages_fit(browser: Browser, site: Site, root: Pat
     chosen = {"files": [str(file)], "objectId": node["result"]["objectId"]}
     browser.call("DOM.setFileInputFiles", **chosen)
     browser.until("document.getElementById('text').value.includes('[nothing]')")
-    browser.run(axe)
-    assert browser.run(AXE_RUN) == []
+    assert browser.violations() == []
     browser.run("document.querySelector('form.own').submit()")
     browser.until("document.querySelector('pre.worse')?.innerText.includes('missing key')")
     assert browser.run("document.getElementById('text').value.includes('[nothing]')")
