@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any, Dict, List
 
+from . import processor
 from .files import find, read_text
 
 _CLOCKS = "sys/devices/system/clocksource/clocksource0/available_clocksource"
@@ -40,11 +41,11 @@ def traces(root: str = "/") -> Dict[str, Any]:
     which is its timer's rate in MHz, doubled. `ptp`: clocks that a hypervisor offers. `cpu`: the
     processor's name where it is one of QEMU's.
     """
-    cpuinfo = _cpuinfo(root)
+    cpuinfo = processor.cpuinfo(root)
     clocks = read_text(os.path.join(root, _CLOCKS), 1000).split()
     name = cpuinfo.get("model name", "")
     found = {
-        "program": _program(),
+        "program": program(),
         "hypervisor": _hypervisor(root, cpuinfo, clocks),
         "clocks": clocks[:16],
         "cpu_nodes": _cpu_nodes(root),
@@ -55,17 +56,11 @@ def traces(root: str = "/") -> Dict[str, Any]:
     return dict({key: value for key, value in found.items() if value}, v=1)
 
 
-def _cpuinfo(root: str) -> Dict[str, str]:
-    lines = read_text(os.path.join(root, "proc/cpuinfo"), 1 << 14).splitlines()
-    found: Dict[str, str] = {}
-    for line in lines:
-        key, _, value = line.partition(":")
-        found.setdefault(key.strip(), value.strip())
-    return found
+def program() -> List[str]:
+    """Name and architecture of what executes Python where that is not a processor; else empty.
 
-
-def _program() -> List[str]:
-    """QEMU answers for `/proc/self/exe` itself, and leaves the same link of a thread alone."""
+    QEMU answers for `/proc/self/exe` itself, and leaves the same link of a thread alone.
+    """
     try:
         shown = os.readlink("/proc/self/exe")
         place = "/proc/self/task/%d/exe" % os.getpid()

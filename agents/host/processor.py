@@ -9,10 +9,7 @@ from .files import read_text
 
 def name(root: str = "/") -> str:
     """The model name; of an ARM processor without one, what names its design."""
-    names: Dict[str, str] = {}
-    for line in read_text(os.path.join(root, "proc/cpuinfo"), 1 << 16).splitlines():
-        key, _, value = line.partition(":")
-        names.setdefault(key.strip(), value.strip())
+    names = cpuinfo(root)
     for key in ("model name", "Model", "Hardware", "Processor", "cpu model"):
         if names.get(key):
             return names[key][:200] + _numbers(names)
@@ -23,6 +20,15 @@ def name(root: str = "/") -> str:
             names["CPU part"],
         )
     return platform.machine()
+
+
+def cpuinfo(root: str = "/") -> Dict[str, str]:
+    """What /proc/cpuinfo says of the first processor."""
+    names: Dict[str, str] = {}
+    for line in read_text(os.path.join(root, "proc/cpuinfo"), 1 << 16).splitlines():
+        key, _, value = line.partition(":")
+        names.setdefault(key.strip(), value.strip())
+    return names
 
 
 def _numbers(names: Dict[str, str]) -> str:

@@ -15,6 +15,7 @@ Options:
     intra_op_threads: 1 by default, 0 is onnxruntime's own choice.
     faithful: compute the dequantized graph in float32 instead of fusing QuantizeLinear and
         DequantizeLinear pairs into integer kernels, some of which saturate on x86 without VNNI.
+        None: unless the interface has `integer_weights` of a type that is exact here.
     output: name of the output that is the feature; the first by default.
     interface: the artifact's; where it has several `outputs`, these make up the row, in its order.
 """
@@ -23,7 +24,7 @@ import importlib.util
 import os
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ..host import gpu
+from ..host import arithmetic, gpu
 from ..measurement import clock
 from ..protocol.errors import BOARD, TOOLCHAIN, USER, AgentError
 from ..session.preprocess import Preprocessor
@@ -134,7 +135,7 @@ class Runtime(BaseRuntime):
         setup.inter_op_num_threads = 1
         setup.add_session_config_entry("session.intra_op.allow_spinning", "0")
         setup.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        if options.get("faithful"):
+        if _faithful(options):
             setup.add_session_config_entry("session.disable_quant_qdq", "1")
         if CPU not in names:
             # Older versions do not know it; the profile of a run tells then.
@@ -235,6 +236,15 @@ class Runtime(BaseRuntime):
 
     def close(self) -> None:
         self._bound = self._there = self._session = None
+
+
+def _faithful(options: Mapping[str, Any]) -> bool:
+    asked = options.get("faithful", False)
+    if asked is not None:
+        return bool(asked)
+    interface = options.get("interface") or {}
+    weights = interface.get("integer_weights") if isinstance(interface, dict) else None
+    return weights is None or weights not in arithmetic.exact_weights()
 
 
 def _asked(providers: Any) -> List[Tuple[str, Dict[str, Any]]]:

@@ -61,7 +61,7 @@ def substitute(board: Board) -> Board:
         )
     return board.substitute(
         transport=EmulatedTransportSpec(),
-        runtime=RuntimeOptions(name="onnxruntime", faithful=True),
+        runtime=RuntimeOptions(name="onnxruntime", faithful=None),
         contention_domain=THIS_HOST,
         python=sys.executable,
     )

@@ -61,7 +61,8 @@ class RuntimeOptions(Spec):
     `providers` says what of the runtime executes: onnxruntime's execution providers, in order, or
     one of TIMVX and CPU (tengine), NPU (rknn), TensorRT (tensorrt). `faithful` (onnxruntime only)
     keeps quantize/dequantize pairs unfused, so that int8 arithmetic is that of the model and not
-    that of this host's CPU, some of which saturate. `library` is the absolute path on the board
+    that of this host's CPU, some of which saturate; None, an emulated board's where it is left out,
+    fuses those of a twin that this CPU adds exactly. `library` is the absolute path on the board
     of the vendor's library, when it lies where it is not found alone. `fp16` and `workspace_mb`
     (tensorrt only) are for building engines: whether an int8 file's other layers may run in
     float16, and the memory for the builder's trials, 512 MiB when left out.
@@ -70,7 +71,7 @@ class RuntimeOptions(Spec):
     name: RuntimeName
     providers: Many[str] = ()
     threads: int = Field(1, ge=1, le=256)
-    faithful: bool = False
+    faithful: bool | None = False
     library: str | None = None
     fp16: bool = False
     workspace_mb: int | None = Field(None, ge=1, le=1 << 20)
@@ -251,7 +252,7 @@ class Board(Spec):
             options = {"name": options}
         if isinstance(options, dict):
             native = _usual_runtime(kind, ssh, reached == "simulator")
-            options = {"name": native, "faithful": emulated, **options}
+            options = {"name": native, "faithful": None if emulated else False, **options}
             if kind and kind.providers and not emulated and options["name"] == ONNXRUNTIME:
                 options.setdefault("providers", list(kind.providers))
         filled["runtime"] = options

@@ -9,13 +9,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import ToolchainError
-from orchestrator.graphs.recipes import EMIT, FINISH, PRELUS, PREPARE, TENSORRT_IR, TENSORRT_OPSET
+from orchestrator.graphs.recipes import (
+    EMIT,
+    FINISH,
+    PRELUS,
+    PREPARE,
+    TENSORRT_IR,
+    TENSORRT_OPSET,
+    WEIGHTS,
+)
 from orchestrator.installed import installed
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
 from orchestrator.toolchains.descriptor import Descriptor
 from orchestrator.toolchains.given import TWIN_FACTS
 from orchestrator.toolchains.quantizing import manifest, require_offered
-from orchestrator.toolchains.rule_twin import twin_facts
+from orchestrator.toolchains.rule_twin import executed_facts, executed_form, twin_facts
 
 if TYPE_CHECKING:
     from orchestrator.calibration.table import CalibrationTable
@@ -111,7 +119,7 @@ class TensorRtToolchain:
 class TensorRtTwin:
     """TensorRT's twin is the file that the board builds its engine from; a `Toolchain`.
 
-    Only its PRelus are replaced by operators that compute the same bits sooner.
+    Only its PRelus and the type of its weights are replaced, by what computes the same bits.
     """
 
     name = "tensorrt"
@@ -119,7 +127,7 @@ class TensorRtTwin:
 
     def version(self) -> str:
         """See `Toolchain.version`."""
-        return f"twin of {TensorRtToolchain().version()}.{PRELUS}"
+        return f"twin of {TensorRtToolchain().version()}.{PRELUS}.{WEIGHTS}"
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
@@ -131,11 +139,9 @@ class TensorRtTwin:
 
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
-        from orchestrator.graphs import prelus
-
         artifact = TensorRtToolchain().convert(quantized)
-        about = {"version": self.version(), "executed_by": "twin"}
-        data = prelus.replaced(artifact.data)
+        data = executed_form(artifact.data, conversion)
+        about = {"version": self.version(), **executed_facts(data)}
         return Artifact(data, artifact.format, {**artifact.manifest, **about})
 
 
