@@ -94,13 +94,13 @@ def inference(artifact: str) -> float:
 
 def _session(artifact: Path) -> onnxruntime.InferenceSession:
     """One that computes as the run's boards did."""
-    from orchestrator.agents.host.arithmetic import exact_weights
+    from orchestrator.agents.host.arithmetic import exact_integers
     from orchestrator.stages.deployable import INTERFACE, read_interface
 
     interface = read_interface((artifact.parent / INTERFACE).read_bytes())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    if interface.integer_weights not in exact_weights():
+    if not (interface.integer_sums and exact_integers()):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     return onnxruntime.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
 

@@ -15,7 +15,7 @@ Options:
     intra_op_threads: 1 by default, 0 is onnxruntime's own choice.
     faithful: compute the dequantized graph in float32 instead of fusing QuantizeLinear and
         DequantizeLinear pairs into integer kernels, some of which saturate on x86 without VNNI.
-        None: unless the interface has `integer_weights` of a type that is exact here.
+        None: unless the interface says `integer_sums` and this processor adds them exactly.
     output: name of the output that is the feature; the first by default.
     interface: the artifact's; where it has several `outputs`, these make up the row, in its order.
 """
@@ -243,8 +243,8 @@ def _faithful(options: Mapping[str, Any]) -> bool:
     if asked is not None:
         return bool(asked)
     interface = options.get("interface") or {}
-    weights = interface.get("integer_weights") if isinstance(interface, dict) else None
-    return weights is None or weights not in arithmetic.exact_weights()
+    integers = isinstance(interface, dict) and interface.get("integer_sums") is True
+    return not (integers and arithmetic.exact_integers())
 
 
 def _asked(providers: Any) -> List[Tuple[str, Dict[str, Any]]]:

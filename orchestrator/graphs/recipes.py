@@ -16,7 +16,7 @@ HELPERS = 2
 FINISH = 1
 TWIN = 2
 PRELUS = 1
-WEIGHTS = 1
+INTEGERS = 1
 
 OPSET, IR = 13, 7
 """Of a prepared file."""

@@ -32,7 +32,6 @@ from orchestrator.specs.photos import ALIGNING, AnyPhotos
 CALIBRATION = "calibration"
 HELPERS = "accuracy helpers"
 GIVEN = "as-given"
-WEIGHTS = "twins' weights"
 TABLE_CALIBRATORS = frozenset({"minmax", "percentile", "entropy"})
 
 
@@ -54,8 +53,7 @@ def build(
         image_sets: (model, role) to its images.
         facts: board name to what is known of it; missing boards have keys only after probing.
         versions: version of each toolchain and twin by `cells.capability_name`, of our
-            calibration under `CALIBRATION`, of the accuracy helpers under `HELPERS`; the type that
-            twins store their weights in under `WEIGHTS`, empty for the vendor's.
+            calibration under `CALIBRATION`, of the accuracy helpers under `HELPERS`.
     """
     builder = _Builder(matrix, models, boards, image_sets, facts, versions, bound or {})
     targets = {cell.name: builder.cell(cell) for cell in cells if not cell.reason}
@@ -372,9 +370,7 @@ class _Builder:
                 id=f"convert/{name}",
                 stage="convert",
                 inputs=inputs,
-                params=base
-                | {"version": version, "scheme": scheme}
-                | ({"weights": self._versions.get(WEIGHTS, "")} if encoder.twin else {}),
+                params=base | {"version": version, "scheme": scheme},
                 extra={"model": encoder.model, "given": quantization.is_given},
             ),
             cell,

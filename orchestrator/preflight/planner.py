@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.agents.host.arithmetic import exact_weights
 from orchestrator.errors import BoardError
 from orchestrator.events import CellInfo, ExecutedBy, StepInfo
 from orchestrator.fleet.boards.fleet_book import FleetBook
 from orchestrator.graphs.recipes import QDQ, calibration_version, helpers_version
-from orchestrator.planning.building import CALIBRATION, GIVEN, HELPERS, WEIGHTS, build
+from orchestrator.planning.building import CALIBRATION, GIVEN, HELPERS, build
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand, only
 from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.evidence import Evidence
@@ -114,7 +113,6 @@ class Plan:
                 CALIBRATION: calibration_version(),
                 GIVEN: f"given recipe {QDQ}",
                 HELPERS: helpers_version(),
-                WEIGHTS: next(iter(exact_weights()), ""),
             },
             self.bound,
         )

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from orchestrator.errors import ToolchainError
 
 Dtype = Literal["float32", "float16", "uint8", "int8"]
-WeightType = Literal["int8", "uint8"]
 LIMITS: Mapping[str, tuple[int, int]] = {"uint8": (0, 255), "int8": (-128, 127)}
 
 
@@ -89,9 +88,9 @@ class ArtifactInterface(BaseModel):
     Attributes:
         outputs: of a file with several outputs all of them, in the order in which they make up the
             row that a board sends for an image; each has a scale of its own. `output` is the first.
-        integer_weights: the type of the weights of an ONNX file whose every quantized layer sums
-            integers alone, so that integer kernels compute what the file says; None where one adds
-            float32 (a bias), and where that is not known.
+        integer_sums: whether each quantized layer of an ONNX file sums integers alone, so that
+            integer kernels compute what the file says (not where one adds a float32 bias); None
+            where that is not known.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
@@ -99,7 +98,7 @@ class ArtifactInterface(BaseModel):
     input: InputFacts
     output: OutputFacts
     outputs: tuple[OutputFacts, ...] | None = None
-    integer_weights: WeightType | None = None
+    integer_sums: bool | None = None
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any], what: str) -> ArtifactInterface:

@@ -62,7 +62,7 @@ class RuntimeOptions(Spec):
     one of TIMVX and CPU (tengine), NPU (rknn), TensorRT (tensorrt). `faithful` (onnxruntime only)
     keeps quantize/dequantize pairs unfused, so that int8 arithmetic is that of the model and not
     that of this host's CPU, some of which saturate; None, an emulated board's where it is left out,
-    fuses those of a twin that this CPU adds exactly. `library` is the absolute path on the board
+    fuses those of a twin where this CPU is exact. `library` is the absolute path on the board
     of the vendor's library, when it lies where it is not found alone. `fp16` and `workspace_mb`
     (tensorrt only) are for building engines: whether an int8 file's other layers may run in
     float16, and the memory for the builder's trials, 512 MiB when left out.
@@ -252,7 +252,9 @@ class Board(Spec):
             options = {"name": options}
         if isinstance(options, dict):
             native = _usual_runtime(kind, ssh, reached == "simulator")
-            options = {"name": native, "faithful": None if emulated else False, **options}
+            options = {"name": native, **options}
+            if options.get("faithful") is None:
+                options["faithful"] = None if emulated else False
             if kind and kind.providers and not emulated and options["name"] == ONNXRUNTIME:
                 options.setdefault("providers", list(kind.providers))
         filled["runtime"] = options

@@ -20,16 +20,14 @@ from orchestrator.stages.stage import Stage, size
 from orchestrator.stages.stage_output import StageOutput
 from orchestrator.stages.work import Work
 
-MADE_FOR = ("target", "simulate", "preprocessing", "weights")
+MADE_FOR = ("target", "simulate", "preprocessing")
 
 
 def run(work: Work) -> StageOutput:
     """Convert in a Ray worker what quantize made, or the model itself."""
     step, compute = work.step, work.services.compute
-    made_for = {name: step.params[name] for name in MADE_FOR if name in step.params}
     if work.has("quantized"):
-        quantized = work.input("quantized").read(QUANTIZED)
-        return compute.run(convert, quantized, *work.tools(), made_for)
+        return compute.run(convert, work.input("quantized").read(QUANTIZED), *work.tools())
     images = None
     if work.has("images"):
         images = np.load(work.input("images").verify(image_rows.FILE))
@@ -38,7 +36,7 @@ def run(work: Work) -> StageOutput:
         work.model(),
         step.params["scheme"],
         *work.tools(),
-        made_for,
+        {name: step.params[name] for name in MADE_FOR} if "target" in step.params else None,
         images,
     )
 
@@ -58,8 +56,7 @@ def convert(
         toolchain: its name.
         twin: make the twin's instead.
         options: of the toolchain, as the inventory has them.
-        made_for: `target`, `simulate` and `preprocessing`, where a file fits one processor only;
-            `weights` of a twin.
+        made_for: `target`, `simulate` and `preprocessing`, where a file fits one processor only.
         images: the calibration set, uint8 (n, height, width, 3), RGB, for a toolchain that
             calibrates by itself.
 

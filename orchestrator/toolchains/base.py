@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from orchestrator.calibration.table import CalibrationTable
-    from orchestrator.specs.artifact import WeightType
 
 Dtype = Literal["float32", "float16", "int8", "uint8", "as-given"]
 Granularity = Literal["per-channel", "per-tensor"]
@@ -149,14 +148,12 @@ class Conversion:
         images: the calibration set, uint8 (n, height, width, 3), RGB; None for a float scheme,
             and where the toolchain does not calibrate.
         simulate: make the file for the vendor's simulator on the head instead of for a board.
-        weights: the type that a twin stores its weights in; empty for the vendor's.
     """
 
     target: str = ""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
     images: NDArray[np.uint8] | None = None
     simulate: bool = False
-    weights: WeightType | Literal[""] = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.graphs.recipes import FINISH, IR, OPSET, PRELUS, PREPARE, TWIN, WEIGHTS
+from orchestrator.graphs.recipes import FINISH, INTEGERS, IR, OPSET, PRELUS, PREPARE, TWIN
 from orchestrator.toolchains.base import (
     Artifact,
     Capabilities,
@@ -60,7 +60,7 @@ class RuleTwin:
 
     def version(self) -> str:
         """Our recipes alone: nothing of the vendor's is involved."""
-        return f"twin recipe {PREPARE}.{TWIN}.{FINISH}.{PRELUS}.{WEIGHTS}"
+        return f"twin recipe {PREPARE}.{TWIN}.{FINISH}.{PRELUS}.{INTEGERS}"
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
@@ -86,29 +86,28 @@ class RuleTwin:
         """See `Toolchain.convert`."""
         from orchestrator.toolchains import finish
 
-        data = executed_form(finish.finish_onnx(quantized, opset=OPSET, ir=IR), conversion)
+        data = executed_form(finish.finish_onnx(quantized, opset=OPSET, ir=IR))
         facts = {"toolchain": self.name, "version": self.version(), **executed_facts(data)}
         return Artifact(data, "onnx", facts)
 
 
-def executed_form(model: bytes, conversion: Conversion | None) -> bytes:
+def executed_form(model: bytes) -> bytes:
     """A twin's file by operators and types that compute the same bits sooner."""
-    from orchestrator.graphs import prelus, weights
+    from orchestrator.graphs import integers, prelus
 
     data = prelus.replaced(model)
-    dtype = conversion.weights if conversion else ""
-    return weights.stored_as(data, dtype) if dtype else data
+    return integers.for_kernels(data) if integers.sums_integers(data) else data
 
 
 def executed_facts(data: bytes) -> dict[str, Any]:
     """What a twin's manifest says of its file."""
-    from orchestrator.graphs import weights
+    from orchestrator.graphs import integers
     from orchestrator.toolchains import finish
 
     return {
         **finish.onnx_facts(data),
         "executed_by": "twin",
-        "integer_weights": weights.of_integer_sums(data),
+        "integer_sums": integers.sums_integers(data) or None,
     }
 
 

@@ -274,7 +274,7 @@ def test_what_says_no_more_than_what_holds_anyway_may_stand(folder: Path) -> Non
         (M, ("scoring",), {"seed": 0, "fusion": "mean"}),
         (M, (*NX_ROW, "priority"), 0),
         (B, (*VIM3, "clocks"), "untouched"),
-        (B, (*VIM3, "runtime"), {"name": "onnxruntime", "faithful": True}),
+        (B, (*VIM3, "runtime"), {"name": "onnxruntime", "faithful": None}),
         (B, (*NX, "runtime"), {"name": "tensorrt", "fp16": False, "threads": 1}),
     ):
         put(files, change)

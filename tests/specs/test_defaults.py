@@ -132,7 +132,7 @@ def test_default_fleet(inventory):
     assert [b.executed_by for b in inventory.boards] == ["board"] + ["emulated"] * 4
     assert {b.contention_domain for b in inventory.boards} == {"this-host"}
     assert {b.python for b in inventory.boards} == {sys.executable}
-    assert [b.runtime.faithful for b in inventory.boards] == [False] + [True] * 4
+    assert [b.runtime.faithful for b in inventory.boards] == [False] + [None] * 4
     assert {b.runtime.name for b in inventory.boards} == {"onnxruntime"}
     assert [b.toolchain_for("auto") for b in inventory.boards] == [
         *("onnxruntime", "tensorrt", "tengine", "tengine", "rknn1"),
@@ -154,6 +154,14 @@ def test_a_native_runtime_runs_on_its_accelerator_unless_the_entry_says_otherwis
     assert (other.providers, other.threads) == (("CPUExecutionProvider",), 4)
     assert "library" not in other.to_options()
     assert cpu.runtime_for("tengine") is cpu.runtime
+
+
+def test_a_real_board_runs_as_its_runtime_does_unless_its_entry_says_otherwise():
+    """Its time is that of the fused kernels that it ships with."""
+    ssh = {"ssh": {"host": "10.0.0.7"}}
+    for said, expected in ((None, False), (False, False), (True, True)):
+        board = Board(name="a", kind="host-cpu", transport=ssh, runtime={"faithful": said})
+        assert board.runtime.faithful is expected
 
 
 def test_a_real_board_takes_its_kinds_runtime():

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from orchestrator.calibration import CalibrationTable, calibrate
 from orchestrator.calibration.network import float_tensors
 from orchestrator.graphs.prepare import fingerprint, prepare
-from orchestrator.graphs.recipes import CALIBRATE, EMIT, FINISH, PRELUS, PREPARE, TWIN
+from orchestrator.graphs.recipes import CALIBRATE, EMIT, FINISH, INTEGERS, PRELUS, PREPARE, TWIN
 from orchestrator.toolchains import Scheme, make_twin, toolchain
 from tests.toolchains import nets
 
@@ -65,13 +65,13 @@ def deployed(scheme: Scheme) -> bytes:
         (lambda: deployed(U8), (PREPARE, EMIT, FINISH), {(1, 1, 1): "f3ca56069f849e54"}),
         (
             lambda: make_twin("tengine", MODEL, table(), U8).data,
-            (PREPARE, TWIN, FINISH, PRELUS),
-            {(1, 2, 1, 1): "61cd1d7d603839b6"},
+            (PREPARE, TWIN, FINISH, PRELUS, INTEGERS),
+            {(1, 2, 1, 1, 1): "bba42bd32c01dc6b"},
         ),
         (
             lambda: make_twin("rknn1", MODEL, table(), U8).data,
-            (PREPARE, TWIN, FINISH, PRELUS),
-            {(1, 2, 1, 1): "d1d4e65ae9c813c3"},
+            (PREPARE, TWIN, FINISH, PRELUS, INTEGERS),
+            {(1, 2, 1, 1, 1): "8e055e4e1e262113"},
         ),
     ],
     ids=["prepared", "int8", "uint8", "tengine", "rknn1"],

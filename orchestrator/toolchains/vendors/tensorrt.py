@@ -12,11 +12,11 @@ from orchestrator.errors import ToolchainError
 from orchestrator.graphs.recipes import (
     EMIT,
     FINISH,
+    INTEGERS,
     PRELUS,
     PREPARE,
     TENSORRT_IR,
     TENSORRT_OPSET,
-    WEIGHTS,
 )
 from orchestrator.installed import installed
 from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Scheme
@@ -119,7 +119,8 @@ class TensorRtToolchain:
 class TensorRtTwin:
     """TensorRT's twin is the file that the board builds its engine from; a `Toolchain`.
 
-    Only its PRelus and the type of its weights are replaced, by what computes the same bits.
+    Only its PRelus are replaced by operators that compute the same bits sooner; its 8-bit types
+    where no layer adds a float32 bias.
     """
 
     name = "tensorrt"
@@ -127,7 +128,7 @@ class TensorRtTwin:
 
     def version(self) -> str:
         """See `Toolchain.version`."""
-        return f"twin of {TensorRtToolchain().version()}.{PRELUS}.{WEIGHTS}"
+        return f"twin of {TensorRtToolchain().version()}.{PRELUS}.{INTEGERS}"
 
     def quantize(self, model: bytes, table: CalibrationTable | None, scheme: Scheme) -> Artifact:
         """See `Toolchain.quantize`."""
@@ -140,7 +141,7 @@ class TensorRtTwin:
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
         artifact = TensorRtToolchain().convert(quantized)
-        data = executed_form(artifact.data, conversion)
+        data = executed_form(artifact.data)
         about = {"version": self.version(), **executed_facts(data)}
         return Artifact(data, artifact.format, {**artifact.manifest, **about})
 

@@ -1,30 +1,25 @@
-"""The type of quantized weights, by which onnxruntime's integer kernels are exact and fast or not.
+"""What onnxruntime's integer kernels can compute of a quantized model, and with which types fast.
 
-A processor decides which of both 8-bit types they add exactly, and which faster
-(`agents.host.arithmetic`).
+Which processors they are exact on is the agent's to know (`agents.host.arithmetic`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from orchestrator.graphs import edit
-
-if TYPE_CHECKING:
-    from orchestrator.specs.artifact import WeightType
 
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
-def stored_as(model: bytes, dtype: WeightType) -> bytes:
-    """A QDQ model whose weights of convolutions and products are of one 8-bit type.
+def for_kernels(model: bytes) -> bytes:
+    """A QDQ model of uint8 activations and int8 weights, which are fused and multiplied fastest.
 
-    It computes the same values: integers and zero point move by 128 together.
+    It computes the same values: integers and zero point move by 128 together. Kernels for two
+    uint8 take twice the time, and layers between an int8 and a uint8 activation stay unfused.
 
     Args:
         model: with weights as integers behind a DequantizeLinear, or as float32 behind a pair.
@@ -34,32 +29,35 @@ def stored_as(model: bytes, dtype: WeightType) -> bytes:
     constants, readers = edit.initializers(graph), edit.consumers(graph)
     for node in graph.node:
         pair = _pair(node, constants, readers)
-        if pair:
-            _move(graph, pair, constants, dtype)
+        if pair and _dtype(pair[0], constants) == TensorProto.UINT8:
+            _move(graph, pair, constants, -128)
+        ends = _ends(node, graph, constants, readers)
+        if ends and _dtype(node, constants) == TensorProto.INT8:
+            _move(graph, [node, *ends], constants, 128)
     edit.drop_unused_initializers(graph)
+    del graph.value_info[:]
     return edit.dump(proto)
 
 
-def of_integer_sums(model: bytes) -> WeightType | None:
-    """The type of the weights of a QDQ model whose every quantized layer sums integers alone.
+def sums_integers(model: bytes) -> bool:
+    """Whether each quantized layer of a QDQ model sums integers alone, and there is one.
 
     That is where each bias is int32 in units of both scales, so that integer kernels compute what
-    the file says. None where one adds float32, where types differ, and where nothing is quantized.
+    the file says. Another bias they would round.
     """
     graph = ModelProto.FromString(model).graph
     constants = edit.initializers(graph)
     makers = {name: node for node in graph.node for name in node.output}
-    found = set()
+    found = False
     for node in graph.node:
         sides = [makers.get(name) for name in node.input[:2]]
         if node.op_type not in _WEIGHTED or not all(_dequantizes(side) for side in sides):
             continue
         left, right = (side for side in sides if side is not None)
         if len(node.input) > 2 and not _in_units(makers.get(node.input[2]), left, right, constants):
-            return None
-        found.add(str(_zero(right, constants).dtype))
-    only = found.pop() if len(found) == 1 else None
-    return "int8" if only == "int8" else "uint8" if only == "uint8" else None
+            return False
+        found = True
+    return found
 
 
 def _dequantizes(node: NodeProto | None) -> bool:
@@ -99,41 +97,55 @@ def _pair(
     return pair if is_weight and scales_known else []
 
 
-def _move(
-    graph: GraphProto, pair: list[NodeProto], constants: dict[str, TensorProto], dtype: WeightType
-) -> None:
-    """Give a pair integers of `dtype`, in place, unless they are of that type or of no 8-bit one.
+def _ends(
+    node: NodeProto,
+    graph: GraphProto,
+    constants: dict[str, TensorProto],
+    readers: dict[str, list[NodeProto]],
+) -> list[NodeProto]:
+    """What dequantizes an activation that `node` quantizes; empty when something else reads it."""
+    if node.op_type != "QuantizeLinear" or node.input[0] in constants:
+        return []
+    ends = readers.get(node.output[0], [])
+    known = all(name in constants for each in (node, *ends) for name in each.input[1:])
+    alone = all(end.op_type == "DequantizeLinear" for end in ends)
+    is_output = any(output.name == node.output[0] for output in graph.output)
+    return ends if known and alone and not is_output else []
 
-    Constants are copied: others may read the old ones.
-    """
-    first = pair[0]
+
+def _move(
+    graph: GraphProto, nodes: list[NodeProto], constants: dict[str, TensorProto], by: int
+) -> None:
+    """Give a pair's constants the other 8-bit type. They are copied: others may read the old."""
+    first = nodes[0]
     zero = _zero(first, constants)
-    stored = numpy_helper.to_array(constants[first.input[0]])
-    source = stored.dtype if first.op_type == "DequantizeLinear" else zero.dtype
-    by = {("int8", "uint8"): 128, ("uint8", "int8"): -128}.get((str(source), dtype))
-    if by is None:
-        return
     if first.op_type == "DequantizeLinear":
-        first.input[0] = _added(graph, f"{first.input[0]}.{dtype}", stored, by, dtype)
-    for node in pair:
-        moved = _added(graph, f"{node.output[0]}.zero.{dtype}", zero, by, dtype)
+        stored = numpy_helper.to_array(constants[first.input[0]])
+        first.input[0] = _added(graph, f"{first.input[0]}.moved", stored, by)
+    moved = _added(graph, f"{first.output[0]}.zero.moved", zero, by)
+    for node in nodes:
         del node.input[2:]
         node.input.append(moved)
 
 
 def _zero(node: NodeProto, constants: dict[str, TensorProto]) -> npt.NDArray[np.generic]:
-    """The zero point of a node, which is 0 where it is left out: uint8 or the integers' type."""
+    """The zero point of a node, which is 0 where it is left out."""
     if len(node.input) > 2 and node.input[2]:
         return np.asarray(numpy_helper.to_array(constants[node.input[2]]))
-    integers = constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
-    dtype = np.dtype(np.uint8) if integers is None else numpy_helper.to_array(integers).dtype
+    dtype = helper.tensor_dtype_to_np_dtype(_dtype(node, constants))
     return np.zeros(tuple(constants[node.input[1]].dims), dtype)
 
 
-def _added(
-    graph: GraphProto, name: str, array: npt.NDArray[np.generic], by: int, dtype: WeightType
-) -> str:
+def _dtype(node: NodeProto, constants: dict[str, TensorProto]) -> int:
+    """The type of the integers that the first node of a pair takes or makes."""
+    if node.op_type == "DequantizeLinear":
+        return int(constants[node.input[0]].data_type)
+    has_zero = len(node.input) > 2 and node.input[2]
+    return int(constants[node.input[2]].data_type) if has_zero else TensorProto.UINT8
+
+
+def _added(graph: GraphProto, name: str, array: npt.NDArray[np.generic], by: int) -> str:
     name = edit.fresh_name(graph, name)
-    moved = (array.astype(np.int16) + by).astype(dtype)
+    moved = (array.astype(np.int16) + by).astype(np.uint8 if by > 0 else np.int8)
     graph.initializer.append(numpy_helper.from_array(np.array(moved, order="C"), name))
     return name

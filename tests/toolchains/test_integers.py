@@ -1,0 +1,217 @@
+"""Which files integer kernels may compute, and that other 8-bit types compute the same bits."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from orchestrator.agents.host.arithmetic import exact_integers
+from orchestrator.calibration import calibrate
+from orchestrator.graphs import integers
+from orchestrator.graphs.sessions import faithful_session
+from orchestrator.toolchains import twin_toolchain
+from tests.toolchains import nets
+from tests.toolchains.test_twins import CASES, U8, table
+
+QEMU = "qemu-x86_64-static"
+
+
+def twin(vendor: str, scheme: object) -> tuple[bytes, bytes]:
+    """What `quantize` makes, with the vendor's weights, and what is executed."""
+    chain = twin_toolchain(vendor)
+    quantized = chain.quantize(nets.iresnet(), table(), scheme).data
+    return quantized, chain.convert(quantized).data
+
+
+def fused(model: bytes, batch: np.ndarray) -> np.ndarray:
+    """Features by onnxruntime's integer kernels."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return np.concatenate([session.run(None, {name: image[None]})[0] for image in batch])
+
+
+def types(model: bytes) -> tuple[set[str], set[str]]:
+    """Types of activations, and of the weights of convolutions and products."""
+    graph = ModelProto.FromString(model).graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    makers = {node.output[0]: node for node in graph.node}
+    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    weights = {str(constants[makers[layer.input[1]].input[2]].dtype) for layer in layers}
+    activations = {
+        str(constants[node.input[2]].dtype)
+        for node in graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constants
+    }
+    return activations, weights
+
+
+@pytest.mark.parametrize(("vendor", "scheme"), CASES, ids=str)
+def test_a_twin_has_the_kernels_types_and_its_vendors_bits(vendor, scheme):
+    own, made = twin(vendor, scheme)
+    assert types(own) == ({scheme.dtype}, {scheme.dtype})
+    assert types(made) == types(own) if vendor == "tensorrt" else ({"uint8"}, {"int8"})
+    onnx.checker.check_model(onnx.load_model_from_string(made), full_check=True)
+    batch = nets.images(6, seed=5)
+    assert nets.run(made, batch).tobytes() == nets.run(own, batch).tobytes()
+    again = integers.for_kernels(made)
+    assert types(again) == ({"uint8"}, {"int8"})
+    assert nets.run(again, batch).tobytes() == nets.run(own, batch).tobytes()
+
+
+@pytest.mark.parametrize(("vendor", "scheme"), CASES, ids=str)
+def test_integer_kernels_compute_what_a_file_of_integer_sums_says(vendor, scheme):
+    """TensorRT's biases are float32, which onnxruntime's kernels would round to int32."""
+    own, made = twin(vendor, scheme)
+    found = integers.sums_integers(made)
+    assert found is (vendor != "tensorrt")
+    assert twin_toolchain(vendor).convert(own).manifest["integer_sums"] == (found or None)
+    if found and exact_integers():
+        batch = nets.images(12, seed=5)
+        cosines = nets.cosines(fused(made, batch), nets.run(made, batch))
+        assert np.median(cosines) > 0.9999, "only a value between two levels may fall elsewhere"
+        assert fused(made, batch).tobytes() == fused(own, batch).tobytes()
+
+
+def test_a_float_model_stays_as_it_is():
+    model = twin_toolchain("tengine").convert(nets.iresnet()).data
+    assert integers.for_kernels(model) == model
+    assert not integers.sums_integers(model)
+
+
+def layer(
+    weight: np.ndarray,
+    zero: int | None,
+    bias: tuple[np.ndarray, float | None] = (np.arange(3, dtype=np.int32), 0.5),
+    *,
+    summed: bool = False,
+) -> bytes:
+    """A Gemm of uint8 in units of 2 and a weight in units of 0.25.
+
+    Args:
+        bias: and its units; None for float32.
+        summed: something else reads the weight, too.
+    """
+    constants = {"w.q": weight, "w.scale": np.float32(0.25)}
+    if zero is not None:
+        constants["w.zero"] = np.asarray(zero, weight.dtype)
+    constants |= {"x.scale": np.float32(2), "x.zero": np.uint8(9)}
+    parts = [name for name in constants if name.startswith("w")]
+    nodes = [
+        helper.make_node("DequantizeLinear", parts, ["w"]),
+        helper.make_node("QuantizeLinear", ["data", "x.scale", "x.zero"], ["x.q"]),
+        helper.make_node("DequantizeLinear", ["x.q", "x.scale", "x.zero"], ["x"]),
+    ]
+    values, units = bias
+    constants["b" if units is None else "b.q"] = values
+    if units is not None:
+        constants["b.scale"] = np.float32(units)
+        nodes.append(helper.make_node("DequantizeLinear", ["b.q", "b.scale"], ["b"]))
+    nodes.append(helper.make_node("Gemm", ["x", "w", "b"], ["y" if summed else "out"], transB=1))
+    if summed:
+        nodes.append(helper.make_node("ReduceSum", ["w"], ["sum"], keepdims=0))
+        nodes.append(helper.make_node("Add", ["y", "sum"], ["out"]))
+    graph = helper.make_graph(
+        nodes,
+        "layer",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 3])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 13)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=7).SerializeToString()
+
+
+def computed(model: bytes) -> bytes:
+    session = faithful_session(model, threads=1, optimize=False)
+    return session.run(None, {"data": np.float32([[-20, 3, 55, 400]])})[0].tobytes()
+
+
+UINT8 = np.arange(12, dtype=np.uint8).reshape(3, 4) * 23
+INT8 = (UINT8.astype(int) - 128).astype(np.int8)
+
+
+@pytest.mark.parametrize(("zero", "moved"), [(200, 72), (0, -128), (None, -128)])
+def test_integers_and_zero_point_move_together(zero, moved):
+    model = layer(UINT8, zero)
+    made = integers.for_kernels(model)
+    assert types(made) == ({"uint8"}, {"int8"})
+    assert computed(made) == computed(model)
+    graph = ModelProto.FromString(made).graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    (node,) = (node for node in graph.node if node.output[0] == "w")
+    assert constants[node.input[2]] == moved
+    assert "w.q" not in constants, "the old weights are gone"
+    assert integers.sums_integers(model)
+    assert integers.sums_integers(made)
+
+
+@pytest.mark.parametrize("zero", [0, None])
+def test_int8_stays(zero):
+    model = layer(INT8, zero)
+    assert integers.for_kernels(model) == model
+    assert integers.sums_integers(model)
+
+
+def test_a_constant_that_something_else_reads_stays():
+    model = layer(UINT8, 200, summed=True)
+    assert integers.for_kernels(model) == model
+
+
+@pytest.mark.parametrize(
+    "bias", [(np.arange(3, dtype=np.int32), 0.25), (np.ones(3, np.float32), None)], ids=str
+)
+def test_a_bias_that_integer_kernels_would_change_is_found(bias):
+    """In other units than both scales, and in float32."""
+    assert not integers.sums_integers(layer(UINT8, 200, bias=bias))
+
+
+RUN = """
+import sys
+import numpy as np
+import onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession("twin.onnx", options, providers=["CPUExecutionProvider"])
+image = np.load("image.npy")
+print(session.run(None, {session.get_inputs()[0].name: image})[0].tobytes().hex())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="QEMU's is of this processor")
+@pytest.mark.needs(QEMU)
+def test_without_vnni_integer_kernels_compute_something_else(tmp_path):
+    """So a flag decides (`exact_integers`): onnxruntime has other kernels for QEMU's Haswell."""
+    net = nets.Net(0)
+    bright = np.full((8, 3, 3, 3), 0.5) * np.linspace(0.2, 1, 8)[:, None, None, None]
+    x = net.node("Conv", "c", ["data", net.constant("c.w", bright)], kernel_shape=[3, 3])
+    x = net.node("Flatten", "flat", [x])
+    model = net.model(net.gemm("fc", x, 8 * (nets.SIZE - 2) ** 2, 8, transB=1), embedding=8)
+    image = np.ones((1, 3, nets.SIZE, nets.SIZE), np.float32)
+    chain = twin_toolchain("tengine")
+    made = chain.convert(chain.quantize(model, calibrate(model, [image]), U8).data).data
+    np.save(tmp_path / "image.npy", image)
+    (tmp_path / "twin.onnx").write_bytes(made)
+    said = nets.run(made, image).tobytes().hex()
+    assert integers.sums_integers(made)
+
+    def by(*before: str) -> str:
+        words = [*before, os.path.realpath(sys.executable), "-c", RUN]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        return subprocess.check_output(
+            words, env=environment, cwd=tmp_path, text=True, timeout=280
+        ).strip()
+
+    assert by(QEMU, "-cpu", "Haswell") != said
+    if exact_integers():
+        assert by() == said
