@@ -23,7 +23,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from benchmarks._watching import busy_s
 from orchestrator.events import CellFinished, EventReader
@@ -79,8 +78,12 @@ def inferences(store: Path, processes: int) -> float:
 
 
 def inference(artifact: str) -> float:
-    """CPU seconds of one inference, on one thread."""
-    session = _session(Path(artifact))
+    """CPU seconds of one inference as the run's boards did it, on one thread."""
+    from orchestrator.graphs.sessions import faithful_session
+    from orchestrator.stages.deployable import INTERFACE, read_interface
+
+    interface = read_interface((Path(artifact).parent / INTERFACE).read_bytes())
+    session = faithful_session(artifact, threads=1, integer_sums=bool(interface.integer_sums))
     tensor = session.get_inputs()[0]
     image = np.random.default_rng(0).random([1, *tensor.shape[1:]], np.float32)
     end = time.monotonic() + WARM_UP_S  # until the other processes are as far
@@ -90,19 +93,6 @@ def inference(artifact: str) -> float:
     for _ in range(TIMED):
         session.run(None, {tensor.name: image})
     return (time.process_time() - began) / TIMED
-
-
-def _session(artifact: Path) -> onnxruntime.InferenceSession:
-    """One that computes as the run's boards did."""
-    from orchestrator.agents.host.arithmetic import exact_integers
-    from orchestrator.stages.deployable import INTERFACE, read_interface
-
-    interface = read_interface((artifact.parent / INTERFACE).read_bytes())
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    if not (interface.integer_sums and exact_integers()):
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return onnxruntime.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
 
 
 def rendering(store: Path) -> float:

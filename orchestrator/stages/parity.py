@@ -66,6 +66,19 @@ class Simulator:
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """The ONNX file that stands for the artifact on this host.
+
+    Attributes:
+        file: the artifact itself, or the twin of what the board runs.
+        integer_sums: whether integer kernels compute it, where they are exact.
+    """
+
+    file: bytes
+    integer_sums: bool = False
+
+
+@dataclass(frozen=True)
 class Processor:
     """Another processor that executed.
 
@@ -84,11 +97,10 @@ def run(work: Work) -> StageOutput:
     count = min(IMAGES, image_rows.count(pictures))
     ids = image_rows.read_rows(pictures.read(image_rows.ROWS))
     features = stored_features(work.input("features").folder, ids)
-    quantized = work.input("quantized").read(deployable.FILE) if work.has("quantized") else None
     return work.services.compute.run(
         parity,
         work.model(),
-        quantized,
+        _stand_in(work),
         np.load(pictures.verify(image_rows.FILE), mmap_mode="r")[:count],
         np.array(features.rows[:count]),
         step.params["preprocessing"],
@@ -98,6 +110,17 @@ def run(work: Work) -> StageOutput:
         step.params.get("emulator", False),
         _processor(work),
     )
+
+
+def _stand_in(work: Work) -> StandIn | None:
+    if not work.has("quantized"):
+        return None
+    held = work.input("quantized")
+    source = work.services.plan.graph.steps[work.step.inputs["features"]]
+    sums = deployable.read_interface(held.read(deployable.INTERFACE)).integer_sums
+    # Another processor's agent does not fuse.
+    unfused = source.params["options"]["faithful"] is True or "machine" in work.step.params
+    return StandIn(held.read(deployable.FILE), bool(sums) and not unfused)
 
 
 def _processor(work: Work) -> Processor | None:
@@ -120,7 +143,7 @@ def _simulator(work: Work) -> Simulator | None:
 
 def parity(
     model: bytes,
-    quantized: bytes | None,
+    quantized: StandIn | None,
     images: NDArray[np.uint8],
     executed: NDArray[np.float32],
     preprocessing: Mapping[str, Any],
@@ -134,8 +157,7 @@ def parity(
 
     Args:
         model: the float32 ONNX file.
-        quantized: the ONNX file that stands for the artifact on this host: the artifact itself,
-            or the twin of what the board runs; None where there is no twin, and for float32.
+        quantized: None where there is no twin, and for float32.
         images: uint8 (n, height, width, 3), the first of the probes.
         executed: float32 (n, embedding), what was made of them where the row was executed.
         preprocessing: the model manifest's `input`.
@@ -153,7 +175,8 @@ def parity(
     stages = [("float32", _run(model, inputs)), ("prepared", _run(prepare(model), inputs))]
     if quantized is not None:
         itself = same_file and executed_by != "twin"
-        stages.append(("quantized" if itself else "twin", _run(quantized, inputs)))
+        rows = _run(quantized.file, inputs, integer_sums=quantized.integer_sums)
+        stages.append(("quantized" if itself else "twin", rows))
     lacking = []
     if simulator is not None:
         try:
@@ -251,10 +274,12 @@ def _warnings(found: Sequence[StageParity], here: bool) -> list[str]:
     return words
 
 
-def _run(model: bytes, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run(
+    model: bytes, inputs: NDArray[np.float32], *, integer_sums: bool = False
+) -> NDArray[np.float32]:
     from orchestrator.graphs.sessions import faithful_session, joined
 
-    session = faithful_session(model, threads=1)
+    session = faithful_session(model, threads=1, integer_sums=integer_sums)
     name = session.get_inputs()[0].name
     rows = [joined(session.run(None, {name: image[None]})) for image in inputs]
     return np.stack(rows).astype(np.float32)

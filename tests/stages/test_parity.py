@@ -8,8 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
+from orchestrator.agents.host.arithmetic import exact_integers
 from orchestrator.calibration import calibrate, preprocess
 from orchestrator.errors import ToolchainError
 from orchestrator.stages import parity
@@ -32,7 +34,13 @@ def twin() -> bytes:
 
 def found(executed: np.ndarray, executed_by: str, quantized: bytes | None, same_file: bool) -> dict:
     made = parity.parity(
-        nets.iresnet(), quantized, pictures(), executed, PREPROCESSING, executed_by, same_file
+        nets.iresnet(),
+        quantized and parity.StandIn(quantized),
+        pictures(),
+        executed,
+        PREPROCESSING,
+        executed_by,
+        same_file,
     )
     return dict(made.facts)
 
@@ -51,6 +59,18 @@ def test_the_way_from_float32_to_what_was_executed() -> None:
     assert 0.98 < facts["stages"][2]["to_float"] < 0.99999
     assert facts["stages"][3]["to_previous"] == pytest.approx(1, abs=1e-6)
     assert parity.summary(facts).startswith("float32 → prepared 1.00000 → twin 0.99")
+
+
+def test_this_host_computes_a_file_as_the_board_on_it_did() -> None:
+    """Integer kernels against integer kernels: what is left is a difference of the boards."""
+    session = onnxruntime.InferenceSession(twin(), providers=["CPUExecutionProvider"])
+    inputs = preprocess(pictures())
+    executed = np.concatenate([session.run(None, {"data": image[None]})[0] for image in inputs])
+    file = parity.StandIn(twin(), integer_sums=True)
+    made = parity.parity(nets.iresnet(), file, pictures(), executed, PREPROCESSING, "twin", True)
+    if exact_integers():
+        assert made.facts["stages"][-1]["to_previous"] == pytest.approx(1, abs=1e-7)
+    assert made.facts["stages"][1]["to_previous"] == pytest.approx(1, abs=1e-6)
 
 
 def test_a_board_that_differs_from_its_twin_is_told_from_a_bad_quantization() -> None:
@@ -80,7 +100,8 @@ class Simulated(parity.Simulator):
 def held_against(rows: np.ndarray | None, executed: np.ndarray) -> dict:
     simulator = Simulated("rknn", None, b"", rows)
     made = parity.parity(
-        nets.iresnet(), twin(), pictures(), executed, PREPROCESSING, "board", False, simulator
+        *(nets.iresnet(), parity.StandIn(twin()), pictures(), executed, PREPROCESSING),
+        *("board", False, simulator),
     )
     return dict(made.facts)
 
@@ -124,7 +145,8 @@ def test_another_processor_is_compared_under_its_own_name() -> None:
 
     def compared(executed: np.ndarray) -> dict:
         made = parity.parity(
-            *(nets.iresnet(), twin(), pictures(), executed, PREPROCESSING, "twin", True),
+            *(nets.iresnet(), parity.StandIn(twin()), pictures(), executed, PREPROCESSING),
+            *("twin", True),
             processor=there,
         )
         return dict(made.facts)
