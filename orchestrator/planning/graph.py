@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.events import ExecutedBy
@@ -53,6 +53,13 @@ class Step:
 
     def __post_init__(self) -> None:
         self.facts: StageFacts = STAGE_FACTS[self.stage]
+
+    def behind(self, after: tuple[str, ...]) -> Step:
+        """A copy that is `after` other steps; `replace` takes five times as long."""
+        copied = object.__new__(Step)
+        copied.__dict__.update(self.__dict__)
+        copied.after = after
+        return copied
 
     @property
     def all_processors(self) -> bool:
@@ -162,7 +169,7 @@ def without_deploys(graph: Graph) -> Graph:
             continue
         if step.after or len(step.pool) > 1:
             after = [each for source in step.after for each in deploys.get(source, (source,))]
-            step = replace(step, after=tuple(after))
+            step = step.behind(tuple(after))
         steps[step_id] = step
     return Graph(steps, graph.targets)
 

@@ -122,13 +122,10 @@ def choose(
     waiting = sorted(ready, key=_order)
     if not waiting:
         return []
-    # The last ones share: of three on two processors, one would else be left to itself at the end.
-    own = len([step for step in waiting if step.extracts_here and not step.helps])
-    left = running.led + max(to_come, own)
-    at_a_time = max(head_slots, left) if left < 2 * head_slots else head_slots
+    at_a_time: int | None = None  # worked out when a step needs it, as is the next one
+    measuring: set[str] | None = None
     chosen: list[Candidate] = []
     new = Load() if len(waiting) > 1 else _NOTHING
-    measuring = {step.domain for step in waiting if step.facts.alone}
     for step in waiting:
         facts, domain = step.facts, step.domain
         if running.measured.get(domain) or new.measured.get(domain):
@@ -142,15 +139,31 @@ def choose(
             continue
         if facts.alone and (running.domains.get(domain) or new.domains.get(domain)):
             continue
-        limit = head_slots if step.helps else at_a_time
-        if step.extracts_here and running.extracting + new.extracting >= limit:
-            continue
-        if facts.yields and domain in measuring:
-            continue
+        if step.extracts_here:
+            if at_a_time is None:
+                at_a_time = _extractions(waiting, running, head_slots, to_come)
+            limit = head_slots if step.helps else at_a_time
+            if running.extracting + new.extracting >= limit:
+                continue
+        if facts.yields:
+            if measuring is None:
+                measuring = {each.domain for each in waiting if each.facts.alone}
+            if domain in measuring:
+                continue
         chosen.append(step)
         if len(waiting) > 1:
             new.add(step)
     return chosen
+
+
+def _extractions(waiting: list[Candidate], running: Load, head_slots: int, to_come: int) -> int:
+    """How many extractions may be under way on the head's processors.
+
+    The last ones share: of three on two processors, one would else be left to itself at the end.
+    """
+    own = len([step for step in waiting if step.extracts_here and not step.helps])
+    left = running.led + max(to_come, own)
+    return max(head_slots, left) if left < 2 * head_slots else head_slots
 
 
 def _order(step: Candidate) -> tuple[bool, float, float, float, int, int]:
