@@ -135,6 +135,9 @@ class Runtime(BaseRuntime):
         setup.inter_op_num_threads = 1
         setup.add_session_config_entry("session.intra_op.allow_spinning", "0")
         setup.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        if options.get("faithful", False) is not False:
+            # Else pairs one behind the other become one, of another scale.
+            setup.add_session_config_entry("session.disable_double_qdq_remover", "1")
         if _faithful(options):
             setup.add_session_config_entry("session.disable_quant_qdq", "1")
         if CPU not in names:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from orchestrator.installed import installed
 
 PREPARE = 1
-QDQ = 1
+QDQ = 2
 CALIBRATE = 1
 EMIT = 1
 HELPERS = 2

@@ -49,6 +49,8 @@ def faithful_session(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4 if quiet else 3
     options.intra_op_num_threads = threads
+    # Else pairs one behind the other become one, of another scale.
+    options.add_session_config_entry("session.disable_double_qdq_remover", "1")
     if not (integer_sums and exact_integers()):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     # Idle threads must not burn the cores that other steps of a run need.

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from orchestrator.agents.host.arithmetic import exact_integers
 from orchestrator.calibration import calibrate
-from orchestrator.graphs import integers
+from orchestrator.graphs import integers, sessions
 from orchestrator.graphs.sessions import faithful_session
 from orchestrator.toolchains import twin_toolchain
 from tests.toolchains import nets
@@ -175,8 +176,136 @@ def test_a_bias_that_integer_kernels_would_change_is_found(bias):
     assert not integers.sums_integers(layer(UINT8, 200, bias=bias))
 
 
+def test_a_layer_left_in_float_is_found():
+    """onnxruntime would quantize its weights before it fuses the layer."""
+    kept = replace(U8, keep_float=("conv1",))
+    chain = twin_toolchain("rknn1")
+    made = chain.convert(chain.quantize(nets.iresnet(), table(), kept).data)
+    assert made.manifest["integer_sums"] is None
+    (layer,) = (n for n in ModelProto.FromString(made.data).graph.node if n.name == "conv1")
+    assert layer.input[1] == "conv1.w"
+
+
+# Operator to its attributes, and to what it reads besides activations.
+CASES_OF_ONE: dict[str, tuple[dict[str, object], list[np.ndarray]]] = {
+    **{
+        name: ({}, [])
+        for name in (
+            *("Abs", "Elu", "Exp", "Flatten", "Floor", "GlobalAveragePool", "GlobalMaxPool"),
+            *("HardSigmoid", "Identity", "LeakyRelu", "Neg", "Relu", "Sigmoid", "Tanh"),
+        )
+    },
+    "AveragePool": ({"kernel_shape": [3, 3], "strides": [2, 2]}, []),
+    "BatchNormalization": ({}, [np.linspace(0.5, 1.5, 8, dtype=np.float32)] * 4),
+    "Clip": ({}, [np.float32(-0.7), np.float32(1.3)]),
+    "DepthToSpace": ({"blocksize": 2}, []),
+    "MaxPool": ({"kernel_shape": [2, 2], "strides": [2, 2]}, []),
+    "PRelu": ({}, [np.linspace(-0.1, 0.4, 8, dtype=np.float32).reshape(8, 1, 1)]),
+    "Pad": ({}, [np.int64([0, 0, 1, 1, 0, 0, 1, 1])]),
+    "ReduceMean": ({"axes": [2, 3]}, []),
+    "Reshape": ({}, [np.int64([1, -1])]),
+    "Resize": ({"mode": "linear"}, [np.float32([]), np.float32([1, 1, 2, 2])]),
+    "Slice": ({}, [np.int64([2]), np.int64([9]), np.int64([2])]),
+    "Squeeze": ({}, [np.int64([0])]),
+    "Transpose": ({"perm": [0, 2, 3, 1]}, []),
+    "Unsqueeze": ({}, [np.int64([1])]),
+}
+CASES_OF_TWO = ("Add", "Concat", "Div", "Max", "Min", "Mul", "Sub")
+
+
+def quantized_operator(name: str, random: np.random.Generator) -> tuple[bytes, int, float]:
+    """An operator between pairs of random parameters, how many it reads, and the last's scale."""
+    attributes, more = CASES_OF_ONE.get(name, ({"axis": 1} if name == "Concat" else {}, []))
+    activations = 2 if name in CASES_OF_TWO else 1
+    constants, nodes, read = [], [], []
+    last = (random.uniform(0.01, 0.06), random.integers(0, 256))
+
+    def paired(source: str, target: str, scale: float, zero: int) -> None:
+        names = [f"{target}.scale", f"{target}.zero"]
+        constants.append(numpy_helper.from_array(np.float32(scale), names[0]))
+        constants.append(numpy_helper.from_array(np.uint8(zero), names[1]))
+        nodes.append(helper.make_node("QuantizeLinear", [source, *names], [f"{target}.q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{target}.q", *names], [target]))
+
+    for number in range(activations):
+        # The same parameters before and behind are where pairs are dropped.
+        same = random.random() < 0.3
+        own = last if same else (random.uniform(0.01, 0.05), random.integers(0, 256))
+        paired(f"x{number}", f"a{number}", *own)
+        read.append(f"a{number}")
+    for number, value in enumerate(more):
+        constants.append(numpy_helper.from_array(np.asarray(value), f"c{number}"))
+        read.append(f"c{number}")
+    nodes.append(helper.make_node(name, read, ["raw"], **attributes))
+    paired("raw", "out", *last)
+    shapes = [
+        helper.make_tensor_value_info(f"x{number}", TensorProto.FLOAT, [1, 8, 12, 12])
+        for number in range(activations)
+    ]
+    outputs = [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(nodes, "one", shapes, outputs, constants)
+    opsets = [helper.make_opsetid("", 13)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=7)
+    return model.SerializeToString(), activations, last[0]
+
+
+@pytest.mark.parametrize("name", sorted(integers.KEPT_EXACTLY))
+def test_an_operator_gives_the_same_levels_fused_and_not(name, monkeypatch):
+    monkeypatch.setattr(sessions, "exact_integers", lambda: True)
+    random = np.random.default_rng(3)
+    off = count = 0
+    for _ in range(12):
+        model, activations, step = quantized_operator(name, random)
+        given = {
+            f"x{number}": random.normal(0, 2, (1, 8, 12, 12)).astype(np.float32)
+            for number in range(activations)
+        }
+        plain = faithful_session(model, threads=1, optimize=False)
+        kernels = faithful_session(model, threads=1, integer_sums=True)
+        expected, found = (each.run(None, given)[0] for each in (plain, kernels))
+        steps = np.abs(found - expected) / step
+        # A division by a level of 0 has no result to compare.
+        steps = steps[np.isfinite(expected) & np.isfinite(found)]
+        assert steps.max() < 1.5
+        off, count = off + int((steps > 0.5).sum()), count + steps.size
+    assert off <= 2 + count / 1000, "only a value in the middle of two levels may fall elsewhere"
+
+
+def test_an_operator_whose_kernel_is_a_level_off_is_found():
+    model = ModelProto.FromString(layer(UINT8, 200))
+    model.graph.node[-1].output[0] = "y"
+    model.graph.node.append(helper.make_node("Softmax", ["y"], ["out"]))
+    assert not integers.sums_integers(model.SerializeToString())
+
+
+def test_pairs_one_behind_the_other_both_round(tmp_path):
+    """onnxruntime would make one of them, of a scale of its own."""
+    values = np.float32([[-6.5, 2.4, 0.49, 3.6]])
+    scales = {"a": (1.0, 128), "b": (0.3, 0)}
+    constants, nodes, source = [], [], "data"
+    for name, (scale, zero) in scales.items():
+        names = [f"{name}.scale", f"{name}.zero"]
+        constants.append(numpy_helper.from_array(np.float32(scale), names[0]))
+        constants.append(numpy_helper.from_array(np.uint8(zero), names[1]))
+        nodes.append(helper.make_node("QuantizeLinear", [source, *names], [f"{name}.q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{name}.q", *names], [name]))
+        source = name
+    graph = helper.make_graph(
+        nodes,
+        "pairs",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("b", TensorProto.FLOAT, [1, 4])],
+        constants,
+    )
+    opsets = [helper.make_opsetid("", 13)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=7).SerializeToString()
+    expected = np.float32([[0, 7, 0, 13]]) * np.float32(0.3)  # of -6 (even), 2, 0 and 4
+    for integer_sums in (False, True):
+        session = faithful_session(model, integer_sums=integer_sums)
+        np.testing.assert_array_equal(session.run(None, {"data": values})[0], expected)
+
+
 RUN = """
-import sys
 import numpy as np
 import onnxruntime
 options = onnxruntime.SessionOptions()
@@ -194,6 +323,7 @@ def test_without_vnni_integer_kernels_compute_something_else(tmp_path):
     """So a flag decides (`exact_integers`): onnxruntime has other kernels for QEMU's Haswell."""
     net = nets.Net(0)
     bright = np.full((8, 3, 3, 3), 0.5) * np.linspace(0.2, 1, 8)[:, None, None, None]
+    bright[:, 0, 0, 0] = -0.01  # a zero point of uint8 needs 0 within the range
     x = net.node("Conv", "c", ["data", net.constant("c.w", bright)], kernel_shape=[3, 3])
     x = net.node("Flatten", "flat", [x])
     model = net.model(net.gemm("fc", x, 8 * (nets.SIZE - 2) ** 2, 8, transB=1), embedding=8)

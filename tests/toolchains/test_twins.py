@@ -180,7 +180,7 @@ def test_kept_layers_are_float_in_a_twin():
         ).graph.initializer
     }
     assert "conv1.w" in names
-    assert "conv2.w.q.moved" in names
+    assert "conv2.w.q" in names
 
 
 def test_unknown_twins_are_refused():
