@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.agents.host.arithmetic import exact_integers
 from orchestrator.errors import ToolchainError, TransientError
 from orchestrator.planning.stage_facts import STAGE_FACTS
 from orchestrator.stages import deployable, image_rows
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.calibration import StageParity
 
 IMAGES = 16
+INTEGERS = "integers"  # the same file by integer kernels
 
 # Mean cosine to float32 below which quantization itself broke the features. Sound schemes of
 # trained nets keep 0.99, of untrained ones 0.97.
@@ -71,7 +73,7 @@ class StandIn:
 
     Attributes:
         file: the artifact itself, or the twin of what the board runs.
-        integer_sums: whether integer kernels compute it, where they are exact.
+        integer_sums: whether integer kernels computed it where it was executed, if they are exact.
     """
 
     file: bytes
@@ -118,9 +120,10 @@ def _stand_in(work: Work) -> StandIn | None:
     held = work.input("quantized")
     source = work.services.plan.graph.steps[work.step.inputs["features"]]
     sums = deployable.read_interface(held.read(deployable.INTERFACE)).integer_sums
-    # Another processor's agent does not fuse.
-    unfused = source.params["options"]["faithful"] is True or "machine" in work.step.params
-    return StandIn(held.read(deployable.FILE), bool(sums) and not unfused)
+    asked = source.params["options"]["faithful"]
+    # A board runs another file, another processor's agent does not fuse.
+    fused = work.step.params["same_file"] and "machine" not in work.step.params and asked is None
+    return StandIn(held.read(deployable.FILE), bool(sums) and fused)
 
 
 def _processor(work: Work) -> Processor | None:
@@ -169,14 +172,10 @@ def parity(
             the last stage is then called `processor`.
     """
     from orchestrator import calibration
-    from orchestrator.graphs.prepare import prepare
 
+    itself = same_file and executed_by != "twin"
     inputs = inputs_of(images, preprocessing)
-    stages = [("float32", _run(model, inputs)), ("prepared", _run(prepare(model), inputs))]
-    if quantized is not None:
-        itself = same_file and executed_by != "twin"
-        rows = _run(quantized.file, inputs, integer_sums=quantized.integer_sums)
-        stages.append(("quantized" if itself else "twin", rows))
+    stages = _on_this_host(model, quantized, inputs, "quantized" if itself else "twin")
     lacking = []
     if simulator is not None:
         try:
@@ -201,6 +200,20 @@ def parity(
         },
         {"images": IMAGES},
     )
+
+
+def _on_this_host(
+    model: bytes, quantized: StandIn | None, inputs: NDArray[np.float32], what: str
+) -> list[tuple[str, NDArray[np.float32]]]:
+    """Stages and their features, from float32 to `what`, by integer kernels last."""
+    from orchestrator.graphs.prepare import prepare
+
+    stages = [("float32", _run(model, inputs)), ("prepared", _run(prepare(model), inputs))]
+    if quantized is not None:
+        stages.append((what, _run(quantized.file, inputs)))
+        if quantized.integer_sums and exact_integers():
+            stages.append((INTEGERS, _run(quantized.file, inputs, integer_sums=True)))
+    return stages
 
 
 def two_processors(
@@ -260,6 +273,11 @@ def _warnings(found: Sequence[StageParity], here: bool) -> list[str]:
                 )
         elif stage.to_previous >= lowest:
             continue
+        elif stage.stage == INTEGERS:
+            words.append(
+                f"integer kernels differ from float32 on this host: {differs}; say `runtime: "
+                "{name: onnxruntime, faithful: true}` of the board, and please report it"
+            )
         elif last:
             against = "its simulator" if before.stage == "simulator" else "this host"
             words.append(

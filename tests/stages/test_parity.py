@@ -62,15 +62,36 @@ def test_the_way_from_float32_to_what_was_executed() -> None:
 
 
 def test_this_host_computes_a_file_as_the_board_on_it_did() -> None:
-    """Integer kernels against integer kernels: what is left is a difference of the boards."""
+    """Integer kernels against float32 first, and then against what the board made by them."""
     session = onnxruntime.InferenceSession(twin(), providers=["CPUExecutionProvider"])
     inputs = preprocess(pictures())
     executed = np.concatenate([session.run(None, {"data": image[None]})[0] for image in inputs])
     file = parity.StandIn(twin(), integer_sums=True)
     made = parity.parity(nets.iresnet(), file, pictures(), executed, PREPROCESSING, "twin", True)
-    if exact_integers():
+    names = [stage["stage"] for stage in made.facts["stages"]]
+    integers = ["integers"] if exact_integers() else []
+    assert names == ["float32", "prepared", "twin", *integers, "executed by twin"]
+    assert made.facts["warnings"] == []
+    if integers:
         assert made.facts["stages"][-1]["to_previous"] == pytest.approx(1, abs=1e-7)
-    assert made.facts["stages"][1]["to_previous"] == pytest.approx(1, abs=1e-6)
+
+
+def test_integer_kernels_that_compute_something_else_are_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = parity._run
+
+    def run(model: bytes, inputs: np.ndarray, *, integer_sums: bool = False) -> np.ndarray:
+        return real(nets.iresnet(seed=4) if integer_sums else model, inputs)
+
+    monkeypatch.setattr(parity, "_run", run)
+    monkeypatch.setattr(parity, "exact_integers", lambda: True)
+    executed = features(nets.iresnet(seed=4))
+    file = parity.StandIn(twin(), integer_sums=True)
+    made = parity.parity(nets.iresnet(), file, pictures(), executed, PREPROCESSING, "twin", True)
+    (words,) = made.facts["warnings"]
+    assert words.startswith("integer kernels differ from float32 on this host: mean cosine")
+    assert "faithful: true" in words
 
 
 def test_a_board_that_differs_from_its_twin_is_told_from_a_bad_quantization() -> None:
