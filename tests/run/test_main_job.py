@@ -154,6 +154,8 @@ def test_parity_of_each_row_is_kept(project: Project) -> None:
         assert (found["images"], found["warnings"]) == (16, []), name
         by = row["executed_by"]
         middle = [] if name == "this-host" else ["twin"]
+        # TensorRT's biases are float32.
+        middle += ["integers"] if name.startswith("vim3") and exact_integers() else []
         names = [stage["stage"] for stage in found["stages"]]
         assert names == ["float32", "prepared", *middle, f"executed by {by}"]
         assert found["stages"][-1]["to_previous"] == pytest.approx(1, abs=1e-6)
