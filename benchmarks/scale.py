@@ -124,7 +124,10 @@ def plan(folder: str) -> None:
         code = farm(["plan"])
     assert code == 0, code
     used = resource.getrusage(resource.RUSAGE_SELF)
-    cost = {"cpu": used.ru_utime + used.ru_stime, "peak": used.ru_maxrss / 1024}
+    # Not `ru_maxrss`: before it has executed its program, a process is as large as who starts it.
+    status = Path("/proc/self/status").read_text()
+    peak_kib = int(status.partition("VmHWM:")[2].split()[0])
+    cost = {"cpu": used.ru_utime + used.ru_stime, "peak": peak_kib / 1024}
     print(json.dumps(cost))
 
 
