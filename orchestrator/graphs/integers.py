@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from orchestrator.graphs import edit
 
@@ -16,7 +16,7 @@ _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 KEPT_EXACTLY = frozenset(
     {
-        *("Abs", "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "DepthToSpace"),
+        *("Abs", "Add", "BatchNormalization", "Clip", "Concat", "DepthToSpace"),
         *("Div", "Elu", "Exp", "Flatten", "Floor", "GlobalAveragePool", "GlobalMaxPool"),
         *("HardSigmoid", "Identity", "LeakyRelu", "Max", "MaxPool", "Min", "Mul", "Neg", "PRelu"),
         *("Pad", "ReduceMean", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Squeeze", "Sub"),
@@ -24,7 +24,12 @@ KEPT_EXACTLY = frozenset(
     }
 )
 """Operators that give the same levels fused and not, besides those of weights; the tests compare
-each. Softmax is none: its kernel is a level off at some values."""
+each. Softmax is none, whose kernel is a level off at some values, nor AveragePool, whose kernel
+counts otherwise with `ceil_mode`."""
+
+LARGEST = 2**31
+MOST_APART = 1e6
+"""Of the scales of a file: where two meet that are further apart, kernels wrap, not saturate."""
 
 
 def for_kernels(model: bytes) -> bytes:
@@ -52,43 +57,149 @@ def for_kernels(model: bytes) -> bytes:
 
 
 def sums_integers(model: bytes) -> bool:
-    """Whether each layer of a QDQ model sums integers alone, and there is one.
+    """Whether each layer of a QDQ model sums integers alone, as kernels do, and there is one.
 
-    That is where all weights are quantized and each bias is int32 in units of both scales, so that
-    integer kernels compute what the file says. Other weights and biases onnxruntime would quantize
-    by scales of its own before it fuses a layer.
+    Then integer kernels compute what the file says. That is where all weights are quantized, by
+    output channel or as a whole; where a bias is int32 in units of both scales and no sum leaves
+    int32; where nothing but a QuantizeLinear reads a sum; and where both ends of a pair say the
+    same. Other weights and biases onnxruntime quantizes by scales of its own, or misreads.
     """
     graph = ModelProto.FromString(model).graph
-    constants = edit.initializers(graph)
-    makers = {name: node for node in graph.node for name in node.output}
+    view = _View(graph)
     layers = [node for node in graph.node if node.op_type in _WEIGHTED]
     others = {node.op_type for node in graph.node} - {*_PAIR, *_WEIGHTED}
-    summed = (_sums_integers(layer, makers, constants) for layer in layers)
-    return bool(layers) and others <= KEPT_EXACTLY and all(summed)
-
-
-def _sums_integers(
-    layer: NodeProto, makers: dict[str, NodeProto], constants: dict[str, TensorProto]
-) -> bool:
-    left, right = (makers.get(name) for name in layer.input[:2])
-    if left is None or right is None or {left.op_type, right.op_type} != {"DequantizeLinear"}:
+    if not layers or not others <= KEPT_EXACTLY:
         return False
-    has_bias = len(layer.input) > 2
-    return not has_bias or _in_units(makers.get(layer.input[2]), left, right, constants)
+    return view.pairs_agree() and all(view.sums_integers(layer) for layer in layers)
 
 
-def _in_units(
-    bias: NodeProto | None, left: NodeProto, right: NodeProto, constants: dict[str, TensorProto]
-) -> bool:
-    """Whether a bias is int32 times the scales of both sides."""
-    if bias is None or bias.op_type != "DequantizeLinear" or bias.input[0] not in constants:
-        return False
-    scales = [constants.get(each.input[1]) for each in (bias, left, right)]
-    integers = numpy_helper.to_array(constants[bias.input[0]])
-    if None in scales or integers.dtype != np.int32 or _zero(bias, constants).any():
-        return False
-    own, *both = (edit.value(scale) for scale in scales if scale is not None)
-    return bool(np.allclose(own, both[0] * both[1], rtol=1e-6, atol=0))
+class _View:
+    """A graph's constants, and what makes and reads its tensors."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self._nodes = graph.node
+        self._constants = edit.initializers(graph)
+        self._makers = {name: node for node in graph.node for name in node.output}
+        self._readers = edit.consumers(graph)
+
+    def pairs_agree(self) -> bool:
+        """Whether all scales are near enough to each other, and those of a pair's ends equal."""
+        scales = []
+        for node in self._nodes:
+            if node.op_type not in _PAIR or any(n not in self._constants for n in node.input[1:]):
+                if node.op_type in _PAIR:
+                    return False
+                continue
+            if node.op_type == "QuantizeLinear":
+                scales.append(self._scale(node))
+            maker = self._makers.get(node.input[0])
+            if maker is not None and maker.op_type == "QuantizeLinear":
+                same_scale = np.array_equal(self._scale(node), self._scale(maker))
+                if not same_scale or not np.array_equal(self._zero(node), self._zero(maker)):
+                    return False
+        activations = [float(scale) for scale in scales if scale.size == 1]
+        return not activations or max(activations) <= MOST_APART * min(activations)
+
+    def sums_integers(self, layer: NodeProto) -> bool:
+        """Whether kernels sum what one layer says."""
+        data, weight = (self._makers.get(name) for name in layer.input[:2])
+        if data is None or weight is None:
+            return False
+        if {data.op_type, weight.op_type} != {"DequantizeLinear"}:
+            return False
+        integers = self._integers(weight)
+        if integers is None or self._integers(data) is not None or self._scale(data).size != 1:
+            return False
+        axis = _output_axis(layer, integers.ndim)
+        if axis is None or not self._by_output_channel(weight, integers, axis):
+            return False
+        readers = self._readers.get(layer.output[0], [])
+        if any(reader.op_type != "QuantizeLinear" for reader in readers):
+            return False
+        bias = self._bias(layer, data, weight)
+        return bias is not None and self._fits(weight, integers, axis, bias)
+
+    def _by_output_channel(
+        self, weight: NodeProto, integers: npt.NDArray[np.generic], axis: int
+    ) -> bool:
+        """Whether a weight has one scale, or one an output channel."""
+        count = self._scale(weight).size
+        if count == 1:
+            return True
+        said = int(edit.attributes(weight).get("axis", 1)) % integers.ndim
+        return said == axis and count == integers.shape[axis]
+
+    def _bias(
+        self, layer: NodeProto, data: NodeProto, weight: NodeProto
+    ) -> npt.NDArray[np.int64] | None:
+        """A layer's bias in units of both scales, 0 without one; None when it is in others."""
+        if len(layer.input) < 3 or not layer.input[2]:
+            return np.zeros(1, np.int64)
+        node = self._makers.get(layer.input[2])
+        stored = None if node is None else self._constants.get(node.input[0])
+        if node is None or node.op_type != "DequantizeLinear" or stored is None:
+            return None
+        integers, own = numpy_helper.to_array(stored), self._scale(node)
+        wanted = self._scale(data).reshape(()) * self._scale(weight)
+        if integers.dtype != np.int32 or integers.ndim != 1 or self._zero(node).any():
+            return None
+        if own.size not in (1, wanted.size) and wanted.size != 1:
+            return None
+        near = np.allclose(own.reshape(-1), wanted.reshape(-1), rtol=1e-6, atol=0)
+        return integers.astype(np.int64) if near else None
+
+    def _fits(
+        self,
+        weight: NodeProto,
+        integers: npt.NDArray[np.generic],
+        axis: int,
+        bias: npt.NDArray[np.int64],
+    ) -> bool:
+        """Whether no activation of 8 bits makes a sum that 32 bits cannot hold."""
+        rows = np.moveaxis(integers, axis, 0).reshape(integers.shape[axis], -1).astype(np.int64)
+        zeros = self._zero(weight).astype(np.int64).reshape(-1, 1)
+        largest = np.abs(rows - zeros).sum(axis=1) * 255 + np.abs(bias)
+        return bool(largest.max() < LARGEST)
+
+    def _integers(self, node: NodeProto) -> npt.NDArray[np.generic] | None:
+        """The 8-bit constant that a DequantizeLinear takes; None when it takes another thing."""
+        stored = self._constants.get(node.input[0])
+        if stored is not None:
+            values = np.asarray(numpy_helper.to_array(stored))
+            return values if values.dtype in (np.int8, np.uint8) else None
+        maker = self._makers.get(node.input[0])
+        source = None if maker is None else self._constants.get(maker.input[0])
+        if maker is None or source is None or maker.op_type != "QuantizeLinear":
+            return None
+        scale, zero = self._scale(maker), self._zero(maker)
+        values = np.asarray(numpy_helper.to_array(source))
+        if scale.size > 1:
+            shape = [1] * values.ndim
+            shape[int(edit.attributes(maker).get("axis", 1)) % values.ndim] = -1
+            scale, zero = scale.reshape(shape), zero.reshape(shape)
+        low, high = (-128, 127) if zero.dtype == np.int8 else (0, 255)
+        levels = np.rint(values / scale) + zero.astype(np.float64)
+        return np.asarray(np.clip(levels, low, high).astype(zero.dtype))
+
+    def _scale(self, node: NodeProto) -> npt.NDArray[np.float64]:
+        return edit.value(self._constants[node.input[1]])
+
+    def _zero(self, node: NodeProto) -> npt.NDArray[np.generic]:
+        return _zero(node, self._constants, self._makers)
+
+
+def _output_axis(layer: NodeProto, rank: int) -> int | None:
+    """The axis of a weight's output channels; None where kernels know no such weight."""
+    if layer.op_type == "Conv":
+        return 0 if rank >= 3 else None
+    if rank != 2:
+        return None
+    attributes = edit.attributes(layer)
+    if attributes.get("transA") or attributes.get("alpha", 1) != 1:
+        return None
+    if attributes.get("beta", 1) != 1:
+        return None
+    return 0 if attributes.get("transB") else 1
 
 
 def _pair(
@@ -131,22 +242,33 @@ def _move(
 ) -> None:
     """Give a pair's constants the other 8-bit type. They are copied: others may read the old."""
     first = nodes[0]
-    zero = _zero(first, constants)
+    makers = {first.output[0]: first}
+    zeros = [_zero(node, constants, makers) for node in nodes]
     if first.op_type == "DequantizeLinear":
         stored = numpy_helper.to_array(constants[first.input[0]])
         first.input[0] = _added(graph, f"{first.input[0]}.moved", stored, by)
-    moved = _added(graph, f"{first.output[0]}.zero.moved", zero, by)
-    for node in nodes:
+    names: dict[bytes, str] = {}  # both ends of a pair say the same nearly always
+    for node, zero in zip(nodes, zeros, strict=True):
+        name = names.get(zero.tobytes())
+        if name is None:
+            name = names[zero.tobytes()] = _added(graph, f"{node.output[0]}.zero.moved", zero, by)
         del node.input[2:]
-        node.input.append(moved)
+        node.input.append(name)
 
 
-def _zero(node: NodeProto, constants: dict[str, TensorProto]) -> npt.NDArray[np.generic]:
+def _zero(
+    node: NodeProto, constants: dict[str, TensorProto], makers: dict[str, NodeProto]
+) -> npt.NDArray[np.generic]:
     """The zero point of a node, which is 0 where it is left out."""
     if len(node.input) > 2 and node.input[2]:
         return np.asarray(numpy_helper.to_array(constants[node.input[2]]))
-    dtype = helper.tensor_dtype_to_np_dtype(_dtype(node, constants))
-    return np.zeros(tuple(constants[node.input[1]].dims), dtype)
+    shape = tuple(constants[node.input[1]].dims)
+    stored, maker = constants.get(node.input[0]), makers.get(node.input[0])
+    if node.op_type == "DequantizeLinear" and stored is not None:
+        return np.zeros(shape, numpy_helper.to_array(stored).dtype)
+    if node.op_type == "DequantizeLinear" and maker is not None and len(maker.input) > 2:
+        return np.zeros(shape, numpy_helper.to_array(constants[maker.input[2]]).dtype)
+    return np.zeros(shape, np.uint8)
 
 
 def _dtype(node: NodeProto, constants: dict[str, TensorProto]) -> int:

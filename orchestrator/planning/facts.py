@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from orchestrator.agents.host.arithmetic import exact_integers
 from orchestrator.specs.inventory import THIS_HOST, Board
 from orchestrator.specs.runtimes import runtime as find
 
@@ -81,16 +83,24 @@ def change(old: BoardFacts, new: BoardFacts) -> str:
     return "; ".join(parts)
 
 
+@functools.cache
+def _integers_are_exact() -> bool:
+    return exact_integers()
+
+
 def runtime_options(board: Board, runtime: str) -> dict[str, Any]:
     """How the runtime is set up, as far as it may change features.
 
     The library's path is not in it: its version, read on the board, is.
     """
     options = board.runtime_for(runtime)
+    # Left to the processor, it decides what is computed: an emulated board's is this host's.
+    fuses = options.faithful is None and not board.machine and _integers_are_exact()
+    left = None if fuses else True
     return {
         "providers": list(options.providers),
         "threads": options.threads,
-        "faithful": options.faithful,
+        "faithful": left if options.faithful is None else options.faithful,
         **options.building,
     }
 

@@ -88,9 +88,8 @@ class ArtifactInterface(BaseModel):
     Attributes:
         outputs: of a file with several outputs all of them, in the order in which they make up the
             row that a board sends for an image; each has a scale of its own. `output` is the first.
-        integer_sums: whether each quantized layer of an ONNX file sums integers alone, so that
-            integer kernels compute what the file says (not where one adds a float32 bias); None
-            where that is not known.
+        integer_sums: whether all layers of an ONNX file are quantized and sum integers alone, so
+            that integer kernels compute what the file says; None where that is not known.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)

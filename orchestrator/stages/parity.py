@@ -120,9 +120,9 @@ def _stand_in(work: Work) -> StandIn | None:
     held = work.input("quantized")
     source = work.services.plan.graph.steps[work.step.inputs["features"]]
     sums = deployable.read_interface(held.read(deployable.INTERFACE)).integer_sums
-    asked = source.params["options"]["faithful"]
     # A board runs another file, another processor's agent does not fuse.
-    fused = work.step.params["same_file"] and "machine" not in work.step.params and asked is None
+    here = work.step.params["same_file"] and "machine" not in work.step.params
+    fused = here and source.params["options"]["faithful"] is not True
     return StandIn(held.read(deployable.FILE), bool(sums) and fused)
 
 
@@ -189,6 +189,8 @@ def parity(
     good = np.linalg.norm(executed, axis=1) > 0
     found = calibration.parity((name, rows[good]) for name, rows in stages) if good.any() else ()
     here = same_file and executed_by in ("emulated", "twin") and not (emulator or processor)
+    if quantized is not None and quantized.integer_sums and not exact_integers():
+        here = False  # this worker's processor is not the one that executed
     two = two_processors(processor, here_last, executed) if processor and same_file else {}
     return StageOutput(
         {},
@@ -275,8 +277,8 @@ def _warnings(found: Sequence[StageParity], here: bool) -> list[str]:
             continue
         elif stage.stage == INTEGERS:
             words.append(
-                f"integer kernels differ from float32 on this host: {differs}; say `runtime: "
-                "{name: onnxruntime, faithful: true}` of the board, and please report it"
+                f"integer kernels differ from float32 on this host: {differs}; set `runtime: "
+                "{faithful: true}` for the board, and please report it"
             )
         elif last:
             against = "its simulator" if before.stage == "simulator" else "this host"

@@ -1,4 +1,4 @@
-"""Twins: a vendor's arithmetic as an ONNX graph that onnxruntime computes in float.
+"""Twins: a vendor's arithmetic as an ONNX graph that onnxruntime computes.
 
 Every activation passes through QuantizeLinear and DequantizeLinear with the vendor's own
 parameters; weights and biases are stored as the vendor's integers. A tensor keeps its name for

@@ -15,6 +15,7 @@ from orchestrator.errors import UserError
 from orchestrator.execution.local_backend import host_plan
 from orchestrator.fleet.boards.entry import identity
 from orchestrator.hashing import digest
+from orchestrator.planning import facts
 from orchestrator.planning.facts import identity_of
 from orchestrator.preflight.planner import Plan, encoder_backend, make_plan
 from orchestrator.request import Request
@@ -76,6 +77,20 @@ def test_what_is_hashed_of_a_board_without_a_machine_is_as_before() -> None:
 def test_every_form_of_emulated_fuses_only_what_is_exact(form: Any) -> None:
     assert board(form) == board("emulated")
     assert board(form).runtime.faithful is None
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_features_are_keyed_by_what_the_processor_fuses(
+    exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(facts, "_integers_are_exact", lambda: exact)
+    arm = board({"emulated": {"machine": "armv7l"}})
+    said = [facts.runtime_options(b, "onnxruntime")["faithful"] for b in (board("emulated"), arm)]
+    assert said == [None if exact else True, True]
+    asked = Board.model_validate(
+        {"name": "b", "kind": "host-cpu", "transport": "emulated", "runtime": {"faithful": False}}
+    )
+    assert facts.runtime_options(asked, "onnxruntime")["faithful"] is False
 
 
 def test_a_machine_has_its_own_python_and_is_named() -> None:

@@ -76,6 +76,17 @@ def test_this_host_computes_a_file_as_the_board_on_it_did() -> None:
         assert made.facts["stages"][-1]["to_previous"] == pytest.approx(1, abs=1e-7)
 
 
+def test_a_worker_without_such_kernels_blames_no_board_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parity, "exact_integers", lambda: False)
+    slightly = features(twin())
+    slightly[:, 0] += 0.02 * np.linalg.norm(slightly, axis=1)
+    file = parity.StandIn(twin(), integer_sums=True)
+    made = parity.parity(nets.iresnet(), file, pictures(), slightly, PREPROCESSING, "twin", True)
+    assert made.facts["warnings"] == []
+
+
 def test_integer_kernels_that_compute_something_else_are_a_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -195,7 +195,6 @@ CASES_OF_ONE: dict[str, tuple[dict[str, object], list[np.ndarray]]] = {
             *("HardSigmoid", "Identity", "LeakyRelu", "Neg", "Relu", "Sigmoid", "Tanh"),
         )
     },
-    "AveragePool": ({"kernel_shape": [3, 3], "strides": [2, 2]}, []),
     "BatchNormalization": ({}, [np.linspace(0.5, 1.5, 8, dtype=np.float32)] * 4),
     "Clip": ({}, [np.float32(-0.7), np.float32(1.3)]),
     "DepthToSpace": ({"blocksize": 2}, []),
@@ -269,6 +268,133 @@ def test_an_operator_gives_the_same_levels_fused_and_not(name, monkeypatch):
         assert steps.max() < 1.5
         off, count = off + int((steps > 0.5).sum()), count + steps.size
     assert off <= 2 + count / 1000, "only a value in the middle of two levels may fall elsewhere"
+
+
+SQUARE = np.arange(64).reshape(8, 8) * 3 - 96
+ROWS = np.geomspace(0.001, 0.005, 8).astype(np.float32)
+
+
+def summed(
+    operator: str,
+    weight: np.ndarray,
+    scale: np.ndarray | float,
+    *,
+    axis: int | None = None,
+    bias: tuple[str, np.ndarray] | None = None,
+    **attributes: object,
+) -> bytes:
+    """data -> uint8 of 0.03 -> an operator with an int8 weight -> uint8, as a file given has it.
+
+    Args:
+        axis: of the weight's scales, left out when None.
+        bias: `input` of the operator or `Add` behind it, and its values: int32 in units of 0.005,
+            or float32.
+    """
+    zeros = np.zeros(np.shape(scale), np.int8)
+    constants = {"s": np.float32(0.03), "z": np.uint8(128), "ws": np.float32(scale), "wz": zeros}
+    constants["w.q"] = weight.astype(np.int8)
+    more = {} if axis is None else {"axis": axis}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["data", "s", "z"], ["x.q"]),
+        helper.make_node("DequantizeLinear", ["x.q", "s", "z"], ["x"]),
+        helper.make_node("DequantizeLinear", ["w.q", "ws", "wz"], ["w"], **more),
+    ]
+    read, made = ["x", "w"], "r" if bias is None or bias[0] == "input" else "m"
+    if bias is not None and bias[1].dtype == np.int32:
+        constants |= {"b.q": bias[1], "bs": np.float32(0.005)}
+        nodes.append(helper.make_node("DequantizeLinear", ["b.q", "bs"], ["b"]))
+    elif bias is not None:
+        constants["b"] = bias[1]
+    if bias is not None and bias[0] == "input":
+        read.append("b")
+    nodes.append(helper.make_node(operator, read, [made], **attributes))
+    if made == "m":
+        nodes.append(helper.make_node("Add", ["m", "b"], ["r"]))
+    nodes.append(helper.make_node("QuantizeLinear", ["r", "s", "z"], ["out.q"]))
+    nodes.append(helper.make_node("DequantizeLinear", ["out.q", "s", "z"], ["out"]))
+    shape = [1, 8, 12, 12] if operator == "Conv" else [4, 8]
+    graph = helper.make_graph(
+        nodes,
+        "summed",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", 13)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=7).SerializeToString()
+
+
+KERNEL = SQUARE.reshape(8, 8, 1, 1)
+INT32 = (np.arange(8) * 100).astype(np.int32)
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (summed("Conv", KERNEL, ROWS, axis=0), True),
+        (summed("Conv", KERNEL, ROWS, axis=1), False),
+        (summed("Conv", KERNEL, ROWS), False),
+        (summed("Gemm", SQUARE, ROWS, axis=1), True),
+        (summed("Gemm", SQUARE, ROWS, axis=0), False),
+        (summed("Gemm", SQUARE, ROWS, axis=0, transB=1), True),
+        (summed("Gemm", SQUARE, 0.003, alpha=0.5), False),
+        (summed("MatMul", SQUARE, ROWS, axis=1), True),
+        (summed("MatMul", SQUARE, ROWS, axis=0), False),
+        (summed("MatMul", SQUARE, 0.003, bias=("Add", INT32)), False),
+        (summed("MatMul", SQUARE, 0.003, bias=("Add", np.ones(8, np.float32))), False),
+        (summed("Gemm", SQUARE, np.float32(0.005 / 0.03), bias=("input", INT32)), True),
+        (
+            summed(
+                "Gemm",
+                SQUARE,
+                np.float32(0.005 / 0.03),
+                bias=("input", INT32 + (2**31 - 2**10 - 700)),
+            ),
+            False,
+        ),
+        (summed("Gemm", SQUARE, 1e-9), True),
+    ],
+)
+def test_what_kernels_would_misread_is_found(model, expected):
+    """Scales on another axis than the output channels', a bias behind, sums beyond int32."""
+    assert integers.sums_integers(model) is expected
+    if expected and exact_integers():
+        random = np.random.default_rng(2)
+        shape = [
+            d.dim_value
+            for d in ModelProto.FromString(model).graph.input[0].type.tensor_type.shape.dim
+        ]
+        data = {"data": random.normal(0, 1.5, shape).astype(np.float32)}
+        plain = faithful_session(model, optimize=False).run(None, data)[0]
+        kernels = faithful_session(model, integer_sums=True).run(None, data)[0]
+        assert (np.abs(plain - kernels) > 0.015).mean() < 0.01
+
+
+def test_ends_of_a_pair_that_differ_keep_their_zero_points():
+    model = ModelProto.FromString(summed("Gemm", SQUARE, 0.003))
+    model.graph.initializer.append(numpy_helper.from_array(np.uint8(131), "other"))
+    model.graph.node[1].input[2] = "other"
+    different = model.SerializeToString()
+    assert not integers.sums_integers(different)
+    for tensor in model.graph.initializer:  # the same in int8
+        if tensor.name in ("z", "other"):
+            value = (numpy_helper.to_array(tensor).astype(int) - 128).astype(np.int8)
+            tensor.CopyFrom(numpy_helper.from_array(np.asarray(value), tensor.name))
+    signed = model.SerializeToString()
+    data = {"data": np.random.default_rng(4).normal(0, 1.5, (4, 8)).astype(np.float32)}
+    for each in (signed, integers.for_kernels(signed)):
+        found = faithful_session(each, optimize=False).run(None, data)[0]
+        np.testing.assert_array_equal(
+            found, faithful_session(different, optimize=False).run(None, data)[0]
+        )
+
+
+def test_scales_too_far_apart_are_found():
+    model = ModelProto.FromString(summed("Gemm", SQUARE, 0.003))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(1e-9), "tiny"))
+    for node in model.graph.node[-2:]:
+        node.input[1] = "tiny"
+    assert not integers.sums_integers(model.SerializeToString())
 
 
 def test_an_operator_whose_kernel_is_a_level_off_is_found():
