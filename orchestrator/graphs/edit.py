@@ -98,6 +98,16 @@ def attributes(node: NodeProto) -> dict[str, Any]:
     return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
+def scale_axis(node: NodeProto, rank: int) -> int:
+    """The axis of a QuantizeLinear's or DequantizeLinear's scales, counted from the front.
+
+    Args:
+        rank: of the tensor that it takes.
+    """
+    axis = int(attributes(node).get("axis", 1))
+    return axis + rank if axis < 0 else axis
+
+
 def operators(proto: ModelProto) -> Counter[str]:
     """How many nodes of each operator, `domain.Operator` outside the standard domain."""
     return Counter(

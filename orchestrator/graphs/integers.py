@@ -14,7 +14,7 @@ from orchestrator.graphs import edit
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
-KEPT_EXACTLY = frozenset(
+SAME_LEVELS = frozenset(
     {
         *("Abs", "Add", "BatchNormalization", "Clip", "Concat", "DepthToSpace"),
         *("Div", "Elu", "Exp", "Flatten", "Floor", "GlobalAveragePool", "GlobalMaxPool"),
@@ -27,9 +27,10 @@ KEPT_EXACTLY = frozenset(
 each. Softmax is none, whose kernel is a level off at some values, nor AveragePool, whose kernel
 counts otherwise with `ceil_mode`."""
 
-LARGEST = 2**31
-MOST_APART = 1e6
-"""Of the scales of a file: where two meet that are further apart, kernels wrap, not saturate."""
+_INT32 = 2**31
+_MOST_APART = 1e6
+"""The ratio of two scales of a file. Kernels convert to int32 between them, and wrap beyond it
+(seen from 8e6 on) where a QuantizeLinear saturates."""
 
 
 def for_kernels(model: bytes) -> bytes:
@@ -68,7 +69,7 @@ def sums_integers(model: bytes) -> bool:
     view = _View(graph)
     layers = [node for node in graph.node if node.op_type in _WEIGHTED]
     others = {node.op_type for node in graph.node} - {*_PAIR, *_WEIGHTED}
-    if not layers or not others <= KEPT_EXACTLY:
+    if not layers or not others <= SAME_LEVELS:
         return False
     return view.pairs_agree() and all(view.sums_integers(layer) for layer in layers)
 
@@ -84,21 +85,18 @@ class _View:
 
     def pairs_agree(self) -> bool:
         """Whether all scales are near enough to each other, and those of a pair's ends equal."""
-        scales = []
-        for node in self._nodes:
-            if node.op_type not in _PAIR or any(n not in self._constants for n in node.input[1:]):
-                if node.op_type in _PAIR:
-                    return False
-                continue
-            if node.op_type == "QuantizeLinear":
-                scales.append(self._scale(node))
+        nodes = [node for node in self._nodes if node.op_type in _PAIR]
+        if any(name not in self._constants for node in nodes for name in node.input[1:]):
+            return False
+        for node in nodes:
             maker = self._makers.get(node.input[0])
             if maker is not None and maker.op_type == "QuantizeLinear":
                 same_scale = np.array_equal(self._scale(node), self._scale(maker))
                 if not same_scale or not np.array_equal(self._zero(node), self._zero(maker)):
                     return False
-        activations = [float(scale) for scale in scales if scale.size == 1]
-        return not activations or max(activations) <= MOST_APART * min(activations)
+        scales = [self._scale(node) for node in nodes if node.op_type == "QuantizeLinear"]
+        single = [float(scale) for scale in scales if scale.size == 1]
+        return not single or max(single) <= _MOST_APART * min(single)
 
     def sums_integers(self, layer: NodeProto) -> bool:
         """Whether kernels sum what one layer says."""
@@ -126,13 +124,16 @@ class _View:
         count = self._scale(weight).size
         if count == 1:
             return True
-        said = int(edit.attributes(weight).get("axis", 1)) % integers.ndim
+        said = edit.scale_axis(weight, integers.ndim)
         return said == axis and count == integers.shape[axis]
 
     def _bias(
         self, layer: NodeProto, data: NodeProto, weight: NodeProto
     ) -> npt.NDArray[np.int64] | None:
-        """A layer's bias in units of both scales, 0 without one; None when it is in others."""
+        """A layer's bias in units of both scales, (channels,), or (1,) of 0 where it has none.
+
+        None when it is in other units, or no int32.
+        """
         if len(layer.input) < 3 or not layer.input[2]:
             return np.zeros(1, np.int64)
         node = self._makers.get(layer.input[2])
@@ -159,10 +160,10 @@ class _View:
         rows = np.moveaxis(integers, axis, 0).reshape(integers.shape[axis], -1).astype(np.int64)
         zeros = self._zero(weight).astype(np.int64).reshape(-1, 1)
         largest = np.abs(rows - zeros).sum(axis=1) * 255 + np.abs(bias)
-        return bool(largest.max() < LARGEST)
+        return bool(largest.max() < _INT32)
 
     def _integers(self, node: NodeProto) -> npt.NDArray[np.generic] | None:
-        """The 8-bit constant that a DequantizeLinear takes; None when it takes another thing."""
+        """The int8 or uint8 constant that a DequantizeLinear takes; None where it takes none."""
         stored = self._constants.get(node.input[0])
         if stored is not None:
             values = np.asarray(numpy_helper.to_array(stored))
@@ -175,7 +176,7 @@ class _View:
         values = np.asarray(numpy_helper.to_array(source))
         if scale.size > 1:
             shape = [1] * values.ndim
-            shape[int(edit.attributes(maker).get("axis", 1)) % values.ndim] = -1
+            shape[edit.scale_axis(maker, values.ndim)] = -1
             scale, zero = scale.reshape(shape), zero.reshape(shape)
         low, high = (-128, 127) if zero.dtype == np.int8 else (0, 255)
         levels = np.rint(values / scale) + zero.astype(np.float64)

@@ -140,7 +140,7 @@ def explicit(model: bytes) -> bytes:
             graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
             continue
         graph.initializer.append(numpy_helper.from_array(values, name))
-        axis = _axis(node, len(stored.dims))
+        axis = edit.scale_axis(node, len(stored.dims))
         names = [node.input[1], _zero_name(node, stored, constants, graph)]
         between = edit.fresh_name(graph, f"{node.output[0]}_quantized")
         # Equal attributes, so that both ends of the pair say the same.
@@ -265,11 +265,6 @@ def _zero(node: NodeProto, constants: dict[str, TensorProto]) -> npt.NDArray[Any
     return np.asarray(numpy_helper.to_array(constants[node.input[2]]))
 
 
-def _axis(node: NodeProto, rank: int) -> int:
-    axis = int(edit.attributes(node).get("axis", 1))
-    return axis + rank if axis < 0 else axis
-
-
 def _zero_name(
     node: NodeProto, stored: TensorProto, constants: dict[str, TensorProto], graph: GraphProto
 ) -> str:
@@ -293,7 +288,7 @@ def _dequantized(
     zeros = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
     if scale.size > 1:
         shape = [1] * values.ndim
-        shape[_axis(node, values.ndim)] = -1
+        shape[edit.scale_axis(node, values.ndim)] = -1
         scale, zeros = scale.reshape(shape), zeros.reshape(shape)
     else:
         scale, zeros = scale.reshape(()), zeros.reshape(())

@@ -86,29 +86,26 @@ class RuleTwin:
         """See `Toolchain.convert`."""
         from orchestrator.toolchains import finish
 
-        data = executed_form(finish.finish_onnx(quantized, opset=OPSET, ir=IR))
-        facts = {"toolchain": self.name, "version": self.version(), **executed_facts(data)}
-        return Artifact(data, "onnx", facts)
+        data, facts = executed_form(finish.finish_onnx(quantized, opset=OPSET, ir=IR))
+        own = {"toolchain": self.name, "version": self.version()}
+        return Artifact(data, "onnx", own | facts)
 
 
-def executed_form(model: bytes) -> bytes:
-    """A twin's file by operators and types that compute the same bits sooner."""
+def executed_form(model: bytes) -> tuple[bytes, dict[str, Any]]:
+    """A twin's file by operators and types that compute the same bits sooner.
+
+    Returns:
+        The file, and what its manifest says of it.
+    """
     from orchestrator.graphs import integers, prelus
-
-    data = prelus.replaced(model)
-    return integers.for_kernels(data) if integers.sums_integers(data) else data
-
-
-def executed_facts(data: bytes) -> dict[str, Any]:
-    """What a twin's manifest says of its file."""
-    from orchestrator.graphs import integers
     from orchestrator.toolchains import finish
 
-    return {
-        **finish.onnx_facts(data),
-        "executed_by": "twin",
-        "integer_sums": integers.sums_integers(data) or None,
-    }
+    data = prelus.replaced(model)
+    sums = integers.sums_integers(data)
+    if sums:
+        data = integers.for_kernels(data)
+    about = {"executed_by": "twin", "integer_sums": sums or None}
+    return data, finish.onnx_facts(data) | about
 
 
 def twin_facts(label: str, facts: tuple[str, ...]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_boards_join_and_leave_while_a_run_goes_on(tmp_path: Path) -> None:
     want = features(project, "a")
     for stage in ("extract", "score", "compare"):
         shutil.rmtree(tmp_path / ".farm" / "store" / stage)
-    # Renamed: its driver may still write its last words.
+    # Renamed: its driver may still be writing into it.
     (tmp_path / "runs").rename(tmp_path / "earlier")
 
     inventory = tmp_path / "device_inventory.yaml"

@@ -23,7 +23,7 @@ from orchestrator.toolchains.base import Artifact, Capabilities, Conversion, Sch
 from orchestrator.toolchains.descriptor import Descriptor
 from orchestrator.toolchains.given import TWIN_FACTS
 from orchestrator.toolchains.quantizing import manifest, require_offered
-from orchestrator.toolchains.rule_twin import executed_facts, executed_form, twin_facts
+from orchestrator.toolchains.rule_twin import executed_form, twin_facts
 
 if TYPE_CHECKING:
     from orchestrator.calibration.table import CalibrationTable
@@ -141,9 +141,9 @@ class TensorRtTwin:
     def convert(self, quantized: bytes, conversion: Conversion | None = None) -> Artifact:
         """See `Toolchain.convert`."""
         artifact = TensorRtToolchain().convert(quantized)
-        data = executed_form(artifact.data)
-        about = {"version": self.version(), **executed_facts(data)}
-        return Artifact(data, artifact.format, {**artifact.manifest, **about})
+        data, facts = executed_form(artifact.data)
+        about = {**artifact.manifest, "version": self.version(), **facts}
+        return Artifact(data, artifact.format, about)
 
 
 DESCRIPTOR = Descriptor(LABEL, TensorRtToolchain, TensorRtTwin, LABEL)
