@@ -23,6 +23,9 @@ def set_for_own_head(token_file: Path) -> None:
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",
         # On a busy machine Ray's own helpers take longer than its 30 s, and the raylet gives up.
         RAY_agent_register_timeout_ms="180000",
+        # Whoever comes before the raylet's socket is there tries again after a whole second.
+        RAY_raylet_client_connect_timeout_milliseconds="25",
+        RAY_raylet_client_num_connect_attempts="400",
     )
     # glibc keeps what is freed in an arena for every few threads; host actors have hundreds.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")

@@ -16,6 +16,7 @@ from typing import Any
 
 PATIENCE_S = 120.0
 LOOK_S = 0.02
+LOOK_FOR_S = 20.0
 KNOWN_GOOD = ("2.5", "2.6")  # minor releases whose Node.start_api_server has been read
 
 
@@ -111,7 +112,7 @@ def with_patience(seconds: float = PATIENCE_S) -> bool:
 def with_haste() -> bool:
     """Let Ray see within milliseconds that its own node has come up.
 
-    It comes up in a few tenths of a second, but Ray asks for it once a second.
+    It comes up in a second or two, but Ray asks for it once a second.
 
     Returns:
         Whether it will; on versions that farm does not know Ray stays as it is.
@@ -124,7 +125,7 @@ def with_haste() -> bool:
 
     def get_node(self: GlobalState, node_id: str) -> object:
         """The node once it is there; where it does not come, Ray's own way says so."""
-        end = time.monotonic() + 1.0
+        end = time.monotonic() + LOOK_FOR_S
         while time.monotonic() < end:
             if any(node["NodeID"] == node_id and node["Alive"] for node in self.node_table()):
                 break

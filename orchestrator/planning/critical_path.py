@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from orchestrator.planning.graph import Graph, Step
+
+Lead = tuple[float, float]
+"""Seconds until the turn of the first board that waits for a step, 0 for boards with processors of
+their own; and seconds of work on the head before it, the step's own included. 0 for steps on
+boards, both infinite where no board waits."""
 
 
 def ranks(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
@@ -20,25 +25,54 @@ def ranks(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
     return found
 
 
-def leads(graph: Graph, seconds: Callable[[Step], float]) -> dict[str, float]:
-    """Seconds of work on the head before a step lets a board begin; infinite where it does not.
+def leads(
+    graph: Graph, seconds: Callable[[Step], float], sharing: Collection[str] = ()
+) -> dict[str, Lead]:
+    """When some board can begin, as far as it depends on a step.
 
-    0 for steps on boards. Boards need the images of all roles, so these count alike, however many
+    Boards that share the head's processors take turns, row by row: what the first row needs is
+    made before all that would only wait for its turn.
+
+    Boards need the images of all roles, so these count alike, however many
     they are: the probes' come first then, which have the longest way behind them, and which a
     board is measured with. A measurement that had to wait for them behind the gallery's would find
     others extracting where it has to be alone.
+
+    Args:
+        graph: of a plan.
+        seconds: how long a step takes alone.
+        sharing: boards that share the head's processors.
     """
+    turns = _turns(graph, seconds, sharing)
     found: dict[str, float] = {}
     feeding: set[str] = set()
     for step in reversed(graph.steps.values()):
         on_board = step.facts.on_board
         own = 0.0 if on_board else seconds(step) + found.get(step.id, math.inf)
         found[step.id] = own
+        turn = turns.setdefault(step.id, 0.0 if on_board else math.inf)
         for sources in (step.inputs.values(), step.after):
             for source in sources:
                 if own < found.get(source, math.inf):
                     found[source] = own
+                if turn < turns.get(source, math.inf):
+                    turns[source] = turn
                 if on_board and graph.steps[source].facts.takes_turns:
                     feeding.add(source)
     longest = max((found[source] for source in feeding), default=0.0)
-    return found | dict.fromkeys(feeding, longest)
+    found |= dict.fromkeys(feeding, longest)
+    return {step_id: (turns[step_id], lead) for step_id, lead in found.items()}
+
+
+def _turns(
+    graph: Graph, seconds: Callable[[Step], float], sharing: Collection[str]
+) -> dict[str, float]:
+    """What measures and extracts on the head's processors, and seconds until its turn comes."""
+    turns: dict[str, float] = {}
+    passed = 0.0
+    if sharing:
+        for step in graph.steps.values():
+            if step.board in sharing and step.facts.executes:
+                turns[step.id] = passed
+                passed += seconds(step)
+    return turns

@@ -14,7 +14,7 @@ from orchestrator.fleet.boards.fleet_book import FleetBook
 from orchestrator.graphs.recipes import QDQ, calibration_version, helpers_version
 from orchestrator.planning.building import CALIBRATION, GIVEN, HELPERS, build
 from orchestrator.planning.cells import Cell, Encoder, as_executed, expand, only
-from orchestrator.planning.critical_path import leads, ranks
+from orchestrator.planning.critical_path import Lead, leads, ranks
 from orchestrator.planning.evidence import Evidence
 from orchestrator.planning.facts import BoardFacts, identity_of
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, ImageSet, Step
@@ -86,7 +86,7 @@ class Plan:
     resolution: Resolution = field(default_factory=Resolution)
     bound: dict[str, str] = field(default_factory=dict)
     ranks: dict[str, float] = field(default_factory=dict)
-    leads: dict[str, float] = field(default_factory=dict)
+    leads: dict[str, Lead] = field(default_factory=dict)
     given: dict[str, Given] = field(default_factory=dict)
     _contents: dict[str, str] = field(default_factory=dict)
     _keys: Keys = field(default_factory=Keys)
@@ -117,7 +117,8 @@ class Plan:
             self.bound,
         )
         self.ranks = ranks(self.graph, self.seconds)
-        self.leads = leads(self.graph, self.seconds)
+        sharing = {n for n, b in self.boards.items() if b.contention_domain == HEAD_DOMAIN}
+        self.leads = leads(self.graph, self.seconds, sharing)
         self.resolve()
 
     def take_facts(self, boards: Collection[str]) -> list[str] | None:

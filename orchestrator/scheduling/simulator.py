@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from orchestrator.errors import BoardError
-from orchestrator.planning.critical_path import leads, ranks
+from orchestrator.planning.critical_path import Lead, leads, ranks
 from orchestrator.planning.graph import HEAD_DOMAIN, Graph, Step, bind_in_turn, without_deploys
 from orchestrator.planning.lower_bound import lower_bound, pool_name
 from orchestrator.planning.resolving import Resolution
@@ -127,7 +127,8 @@ class _Simulator:
         self.now = 0.0
         self._core = Scheduler(_NoLimits(), head_slots)
         boards = {name: m.BoardProfile(domain) for name, domain in domains.items() if name}
-        lead = leads(graph, lambda step: seconds(step, step.board))
+        sharing = {name for name, domain in domains.items() if name and domain == HEAD_DOMAIN}
+        lead = leads(graph, lambda step: seconds(step, step.board), sharing)
         rank = ranks(graph, lambda step: seconds(step, step.board))
         if begun is None:
             self._graph = lean
@@ -144,7 +145,7 @@ class _Simulator:
         self,
         steps: Iterable[str],
         boards: Mapping[str, m.BoardProfile],
-        lead: Mapping[str, float],
+        lead: Mapping[str, Lead],
         rank: Mapping[str, float],
     ) -> None:
         """Give the core a plan of some steps: those under way come first, so that they start."""

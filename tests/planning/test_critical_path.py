@@ -33,7 +33,7 @@ def test_calibration_comes_first_then_the_probes_that_a_board_is_measured_with()
     for gallery, probes in ((300, 400), (400, 410)):
         row = graph(gallery, probes)
         lead, rank = leads(row, seconds), ranks(row, seconds)
-        assert lead["images/gallery"] == lead["images/probe"] == probes / 100
+        assert lead["images/gallery"] == lead["images/probe"] == (0.0, probes / 100)
         images = [step for step in row.steps if step.startswith("images/")]
         images.sort(key=lambda step: (lead[step], -rank[step]))
         assert images == ["images/calibration", "images/probe", "images/gallery"]
@@ -41,6 +41,40 @@ def test_calibration_comes_first_then_the_probes_that_a_board_is_measured_with()
 
 def test_a_step_that_lets_no_board_begin_comes_last() -> None:
     lead = leads(graph(300, 400), seconds)
-    assert lead["score"] == float("inf")
-    assert lead["measure"] == lead["extract/gallery"] == 0.0
+    assert lead["score"] == (float("inf"), float("inf"))
+    assert lead["measure"] == lead["extract/gallery"] == (0.0, 0.0)
     assert lead["quantize"] < lead["calibrate"] < lead["images/calibration"]
+
+
+def test_what_the_first_row_needs_comes_before_what_waits_for_its_turn() -> None:
+    """Two rows on boards that share the head's processors: float32, and one to be quantized."""
+    steps = [
+        Step("images/gallery", "images", units=300),
+        Step("images/calibration", "images", units=20),
+        Step("images/probe", "images", units=400),
+        Step("convert/float32", "convert"),
+        Step("calibrate", "calibrate", {"i": "images/calibration"}, units=20),
+        Step("convert/int8", "convert", {"t": "calibrate"}),
+    ]
+    for board, file in (("host", "convert/float32"), ("emulated", "convert/int8")):
+        on = {"pool": (board,), "board": board}
+        deploy = f"deploy/{board}"
+        steps.append(Step(deploy, "deploy", {"a": file}, **on))  # type: ignore[arg-type]
+        for role, stage in (("probe", "measure"), ("gallery", "extract"), ("probe", "extract")):
+            fed = {"images": f"images/{role}"}
+            name = f"{stage}/{board}/{role}"
+            steps.append(Step(name, stage, fed, (deploy,), units=100, **on))  # type: ignore[arg-type]
+    rows = Graph({step.id: step for step in steps}, {})
+    lead = leads(rows, seconds, {"host", "emulated"})
+    assert lead["images/probe"] == (0.0, 4.0)
+    assert lead["images/gallery"] == (1.0, 4.0)
+    assert lead["deploy/host"] == lead["measure/host/probe"] == (0.0, 0.0)
+    assert lead["extract/host/probe"] == (2.0, 0.0)
+    assert lead["deploy/emulated"] == lead["measure/emulated/probe"] == (3.0, 0.0)
+    order = sorted(lead, key=lambda step: lead[step])
+    assert [step for step in order if not rows.steps[step].board] == [
+        *("convert/float32", "images/probe", "images/gallery"),
+        *("convert/int8", "calibrate", "images/calibration"),
+    ]
+    alone = leads(rows, seconds)
+    assert alone["images/calibration"] < alone["images/probe"]

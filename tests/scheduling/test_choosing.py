@@ -81,6 +81,18 @@ def test_a_waiting_measurement_holds_back_what_would_delay_it() -> None:
     assert choose([measure, *more], Load(), 2) == [measure]
 
 
+def test_a_waiting_measurement_holds_back_what_is_for_later_turns_alone() -> None:
+    running = Load([Candidate("images", "images", "", HEAD_DOMAIN)])
+    measure = Candidate("measure", "measure", "host", HEAD_DOMAIN, lead=(20.0, 0.0))
+    sooner = Candidate("sooner", "convert", "", HEAD_DOMAIN, lead=(10.0, 3.0))
+    for_a_board = Candidate("for a board", "convert", "", HEAD_DOMAIN, lead=(0.0, 5.0))
+    later = Candidate("later", "convert", "", HEAD_DOMAIN, lead=(30.0, 1.0))
+    assert choose([later, measure], running, 4) == []
+    assert choose([later, measure, sooner, for_a_board], running, 4) == [for_a_board, sooner]
+    assert choose([later, sooner, for_a_board], running, 4) == [for_a_board, sooner, later]
+    assert choose([later, measure], Load(), 4) == [measure]
+
+
 def test_what_uses_all_processors_starts_beside_others_and_keeps_others_back() -> None:
     def extraction(name: str, order: int = 0, **more: bool) -> Candidate:
         return Candidate(name, "extract", name, HEAD_DOMAIN, priority=-order, **more)

@@ -176,6 +176,19 @@ def test_few_are_connected_at_a_time_and_a_slow_one_keeps_nobody_waiting() -> No
     assert boards.reach({"b0"}, CONNECTING_S) == [Release("b1")]
 
 
+def test_the_first_boards_to_come_keep_this_host_busy_until_one_is_held_or_they_take_long() -> None:
+    boards = BoardTable(LIMITS)
+    assert not boards.first_to_come(0.0)
+    boards.connecting("a", 0.0)
+    assert boards.first_to_come(CONNECTING_S - 0.1)
+    assert not boards.first_to_come(CONNECTING_S)  # it waits for its board
+    boards.connecting("b", CONNECTING_S)
+    assert boards.first_to_come(CONNECTING_S)
+    boards.reached("b")
+    boards.connecting("c", CONNECTING_S)
+    assert not boards.first_to_come(CONNECTING_S)
+
+
 def test_an_illegal_transition_tells_the_boards_story() -> None:
     boards = connected(BoardTable(LIMITS))
     with pytest.raises(InvalidTransition) as raised:

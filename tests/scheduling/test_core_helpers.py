@@ -60,6 +60,21 @@ def test_of_two_of_a_length_the_one_that_began_later_is_helped() -> None:
     assert run.connected(9.0, "c") == {"c helps b"}
 
 
+def test_what_others_help_with_already_is_over_sooner() -> None:
+    run = Run(a=30, b=24)
+    assert run.connected(0.0, "a", "b") == {"a begins", "b begins"}
+    assert run.connected(1.0, "c") == {"c helps a"}
+    assert run.connected(2.0, "d") == {"d helps b"}
+
+
+def test_where_estimates_were_too_low_every_extraction_gets_a_helper_first() -> None:
+    run = Run(a=5, b=4)
+    assert run.connected(0.0, "a") == {"a begins"}
+    assert run.connected(1.0, "b") == {"b begins"}
+    assert run.connected(20.0, "c") == {"c helps b"}
+    assert run.connected(21.0, "d") == {"d helps a"}
+
+
 def test_what_has_long_gone_on_counts_by_what_is_left() -> None:
     run = Run(a=40, b=30, c=5)
     assert run.connected(0.0, "a") == {"a begins"}

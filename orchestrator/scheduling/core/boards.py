@@ -139,6 +139,10 @@ class BoardTable:
         """Names of the boards that this run holds."""
         return self._states.named(BoardState.CONNECTED)
 
+    def first_to_come(self, now: float) -> bool:
+        """Whether no board is held yet, and this host is busy with connecting the first."""
+        return not self.all_connected and self._costly(now) > 0
+
     def delayed(self, board: str) -> bool:
         """Whether a board keeps waiting: used by others, not answering, or out of the run."""
         contact = self._of(board)
@@ -165,10 +169,7 @@ class BoardTable:
         not keep what it has no more use for.
         """
         out: list[Instruction] = []
-        connecting = self._states.named(BoardState.CONNECTING)
-        room = self._connections - sum(
-            now - self._of(name).began < CONNECTING_S for name in connecting
-        )
+        room = self._connections - self._costly(now)
         due = [name for name in self._profiles if name in wanted and self.due(name, now)]
         # Boards that did not answer come last: they keep no other waiting.
         due.sort(key=lambda name: self._of(name).attempts)
@@ -180,6 +181,11 @@ class BoardTable:
                 self._away(name, "nothing left to do there")
                 out.append(Release(name))
         return out
+
+    def _costly(self, now: float) -> int:
+        """How many boards are being connected at the cost of this host."""
+        connecting = self._states.named(BoardState.CONNECTING)
+        return sum(now - self._of(name).began < CONNECTING_S for name in connecting)
 
     def connecting(self, board: str, now: float) -> None:
         """An attempt has begun."""

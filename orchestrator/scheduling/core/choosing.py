@@ -1,8 +1,8 @@
 """Which ready steps start now: pure, so that its promises can be tested without a board.
 
 - A board does one thing at a time.
-- `measure` has its contention domain for itself: nothing else of that domain runs meanwhile, and
-  while one waits, no new extraction or scoring starts there that would keep it waiting.
+- `measure` has its contention domain for itself: nothing else of that domain runs meanwhile. While
+  one waits, nothing starts there whose turn comes later, and no extraction or scoring at all.
 - Steps on the head share this host's domain, as many at a time as it has processors; of those that
   make images one, since each has all the processes that make them. Beside them,
   as many emulated boards extract: more would only slow each other down, and no row would end
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from orchestrator.planning.critical_path import Lead
 from orchestrator.planning.graph import HEAD_DOMAIN
 from orchestrator.planning.stage_facts import STAGE_FACTS, StageFacts
 
@@ -29,8 +30,7 @@ class Candidate:
     Attributes:
         board: empty for the head.
         priority: as the matrix says; a higher one comes first.
-        lead: seconds of work on the head, this step's own included, before some board gets
-            something to do: what feeds boards soonest comes first, else all quantizing would come
+        lead: see `leads`: what feeds boards soonest comes first, else all quantizing would come
             before the first converting.
         rank: seconds from this step's start to the end of what waits for it, at the least: of
             equals, the head of the critical path comes first.
@@ -47,13 +47,13 @@ class Candidate:
     domain: str
     units: int = 1
     priority: int = 0
-    lead: float = 0.0
+    lead: Lead = (0.0, 0.0)
     rank: float = 0.0
     helps: bool = False
     all_processors: bool = False
     facts: StageFacts = field(init=False)
     extracts_here: bool = field(init=False)
-    order: tuple[bool, float, float, float, int, int] = field(init=False)
+    order: tuple[bool, float, Lead, float, int, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.facts = STAGE_FACTS[self.stage]
@@ -124,11 +124,12 @@ def choose(
         return []
     at_a_time: int | None = None  # worked out when a step needs it, as is the next one
     measuring: set[str] | None = None
+    held: set[str] = set()  # domains where a measurement waits for what runs
     chosen: list[Candidate] = []
     new = Load() if len(waiting) > 1 else _NOTHING
     for step in waiting:
         facts, domain = step.facts, step.domain
-        if running.measured.get(domain) or new.measured.get(domain):
+        if running.measured.get(domain) or new.measured.get(domain) or domain in held:
             continue
         if step.board:
             if running.boards.get(step.board) or new.boards.get(step.board):
@@ -138,6 +139,7 @@ def choose(
         if facts.takes_turns and (running.turns or new.turns):
             continue
         if facts.alone and (running.domains.get(domain) or new.domains.get(domain)):
+            held.add(domain)
             continue
         if step.extracts_here:
             if at_a_time is None:
@@ -166,5 +168,5 @@ def _extractions(waiting: list[Candidate], running: Load, head_slots: int, to_co
     return max(head_slots, left) if left < 2 * head_slots else head_slots
 
 
-def _order(step: Candidate) -> tuple[bool, float, float, float, int, int]:
+def _order(step: Candidate) -> tuple[bool, float, Lead, float, int, int]:
     return step.order

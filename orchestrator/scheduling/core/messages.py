@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Literal, NamedTuple
 
 from orchestrator.errors import FarmError
+from orchestrator.planning.critical_path import Lead
 from orchestrator.planning.facts import BoardFacts
 from orchestrator.planning.graph import Graph, Step
 from orchestrator.planning.resolving import Resolution
@@ -103,7 +104,7 @@ class PlanView:
     graph: Graph
     resolution: Resolution
     boards: Mapping[str, BoardProfile]
-    leads: Mapping[str, float] = field(default_factory=dict)
+    leads: Mapping[str, Lead] = field(default_factory=dict)
     ranks: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, BoardFacts] | None = None
     refusals: Mapping[tuple[str, str | None], FarmError] = field(default_factory=dict)

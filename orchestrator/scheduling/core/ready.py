@@ -86,9 +86,9 @@ class Queue:
 def candidate_of(step: Step, plan: PlanView) -> Candidate:
     """A step as `choose` sees it."""
     domain = plan.boards[step.board].domain if step.board else HEAD_DOMAIN
-    # Extractions that share the head's processors take turns: row by row, so that rows end
-    # one after the other, not all at the end.
-    in_turn = step.facts.shares_processors and domain == HEAD_DOMAIN
+    # Extractions take turns, row by row: so rows end one after the other, not all at the end, and
+    # a board that has loaded an artifact need not load it again for the row's other images.
+    in_turn = step.facts.shares_processors
     return Candidate(
         step.id,
         step.stage,
@@ -96,7 +96,7 @@ def candidate_of(step: Step, plan: PlanView) -> Candidate:
         domain,
         0 if in_turn else step.units,
         step.priority,
-        plan.leads.get(step.id, 0.0),
+        plan.leads.get(step.id, (0.0, 0.0)),
         0.0 if in_turn else plan.ranks.get(step.id, 0.0),
         all_processors=step.all_processors,
     )

@@ -200,7 +200,7 @@ class Scheduler:
                 return False
             return self.steps.may_start(step.id, now)
 
-        room = self._slots - underway.load.on_head
+        room = self._head_slots(now) - underway.load.on_head
         ready = self.steps.ready.front(allowed, underway.busy, self.boards.open, self._slots, room)
         helped: dict[str, Step] = {}
         if underway.pooled or self.steps.plan.spares:
@@ -220,6 +220,10 @@ class Scheduler:
                 begun = True
                 out.append(self._begin(graph.steps[chosen.id], chosen, now))
         return out
+
+    def _head_slots(self, now: float) -> int:
+        """Steps on the head at a time: one less until a board is connected, which computes too."""
+        return self._slots - (self._slots > 1 and self.boards.first_to_come(now))
 
     def _skip_blocked(self, now: float) -> list[Instruction]:
         return [ReportSkip(step, because) for step, because in self.steps.blocked(now)]
@@ -249,8 +253,11 @@ class Scheduler:
             return
         taken = {candidate.board for candidate in ready}
 
-        def left_s(step: Step) -> float:
-            return plan.ranks.get(step.id, 0.0) - (now - underway.since[step.id])
+        def left_s(step: Step) -> tuple[float, int, float]:
+            """At most; where the estimates were too low, what few boards do and began late."""
+            boards, since = underway.boards_at(step), underway.since[step.id]
+            alone = plan.ranks.get(step.id, 0.0) - (now - since)
+            return max(0.0, alone) / boards, -boards, since
 
         for step in sorted(led.values(), key=left_s, reverse=True):
             runtime = step.extra.get("runtime", "")
