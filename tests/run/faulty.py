@@ -181,9 +181,16 @@ def strike(pids: list[int], number: signal.Signals = signal.SIGKILL) -> list[int
     return pids
 
 
+def agents(folder: Path, board: str) -> list[int]:
+    """The agents that serve a board from below a folder (not their runtime children)."""
+    found = processes(f"{folder}/", " serve ", f"--board {board} ")
+    copies = {child for agent in found for child in children(agent)}  # with the same command line
+    return [agent for agent in found if agent not in copies]
+
+
 def agent_of(project: Faulty, board: str) -> list[int]:
-    """The agents that serve an emulated board (not their runtime children)."""
-    return processes(f"{project.folder}/", " serve ", f"--board {board} ")
+    """The agents that serve an emulated board of a project."""
+    return agents(project.folder, board)
 
 
 def driver_of(project: Faulty) -> list[int]:

@@ -28,6 +28,7 @@ from tests.run.faulty import (
     UNKNOWN,
     Faulty,
     agent_of,
+    agents,
     children,
     comm,
     copied,
@@ -96,7 +97,7 @@ def two_sshds(tmp_path: Path) -> Iterator[tuple[SshdAddress, SshdAddress, Path]]
 
 def hang_up(work: Path, board: str) -> None:
     """Kill the server's process of a board's session, as a server out of memory would."""
-    (session,) = processes(" serve ", f"--board {board} ", f"{work}/")
+    (session,) = agents(work, board)
     while comm(session) != "sshd":
         session = int(Path(f"/proc/{session}/stat").read_text().rpartition(")")[2].split()[1])
     strike([session])
