@@ -187,6 +187,8 @@ def test_the_first_boards_to_come_keep_this_host_busy_until_one_is_held_or_they_
     boards.reached("b")
     boards.connecting("c", CONNECTING_S)
     assert not boards.first_to_come(CONNECTING_S)
+    boards.lost("b")
+    assert not boards.first_to_come(CONNECTING_S)  # it is not the first any more
 
 
 def test_an_illegal_transition_tells_the_boards_story() -> None:

@@ -106,6 +106,7 @@ class BoardTable:
         self._profiles: Mapping[str, BoardProfile] = {}
         self._refusals: Mapping[tuple[str, str | None], FarmError] = {}
         self._reserved: frozenset[str] = frozenset()
+        self._met_one = False  # a flag, since it is asked for at every start
 
     def take_plan(self, plan: PlanView) -> None:
         """Boards may have joined, and others may get work now."""
@@ -140,8 +141,8 @@ class BoardTable:
         return self._states.named(BoardState.CONNECTED)
 
     def first_to_come(self, now: float) -> bool:
-        """Whether no board is held yet, and this host is busy with connecting the first."""
-        return not self.all_connected and self._costly(now) > 0
+        """Whether no board was held yet, and this host is busy with connecting the first."""
+        return not self._met_one and self._costly(now) > 0
 
     def delayed(self, board: str) -> bool:
         """Whether a board keeps waiting: used by others, not answering, or out of the run."""
@@ -200,6 +201,7 @@ class BoardTable:
         """The board is connected and ours."""
         contact = self._of(board)
         contact.met, contact.attempts, contact.suspect = True, 0, False
+        self._met_one = True
         contact.boots_in_s = None
         self._states.move(board, BoardState.CONNECTED)
 

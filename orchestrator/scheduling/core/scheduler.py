@@ -200,7 +200,9 @@ class Scheduler:
                 return False
             return self.steps.may_start(step.id, now)
 
-        room = self._head_slots(now) - underway.load.on_head
+        room = self._slots - underway.load.on_head
+        if self._slots > 1 and self.boards.first_to_come(now):  # connecting computes here, too
+            room -= 1
         ready = self.steps.ready.front(allowed, underway.busy, self.boards.open, self._slots, room)
         helped: dict[str, Step] = {}
         if underway.pooled or self.steps.plan.spares:
@@ -220,10 +222,6 @@ class Scheduler:
                 begun = True
                 out.append(self._begin(graph.steps[chosen.id], chosen, now))
         return out
-
-    def _head_slots(self, now: float) -> int:
-        """Steps on the head at a time: one less until a board is connected, which computes too."""
-        return self._slots - (self._slots > 1 and self.boards.first_to_come(now))
 
     def _skip_blocked(self, now: float) -> list[Instruction]:
         return [ReportSkip(step, because) for step, because in self.steps.blocked(now)]
