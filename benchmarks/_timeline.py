@@ -17,7 +17,8 @@ class Spent:
 
     Attributes:
         start: until its first step there began.
-        deploying: bringing and checking artifacts.
+        deploying: bringing and checking artifacts; `late`: what of it came after the board's first
+            extraction had begun.
         around: within measure and extract, beyond the runtime's own time.
         waiting: between two steps.
         tail: from its last step to the run's end.
@@ -29,6 +30,7 @@ class Spent:
     waiting: float = 0.0
     computing: float = 0.0
     tail: float = 0.0
+    late: float = 0.0
     gaps: list[tuple[float, str]] = field(default_factory=list)
 
 
@@ -42,12 +44,15 @@ def spent(events: Iterable[Event], own: Callable[[str], float]) -> dict[str, Spe
     begun: dict[str, float] = {}
     free: dict[str, float] = {}
     found: dict[str, Spent] = defaultdict(Spent)
+    extracting: set[str] = set()  # boards that have begun to
     first = last = 0.0
     for event in events:
         first, last = first or event.at, event.at
         if event.event == "step_started" and event.board:
             begun[event.step] = event.at
             board = found[event.board]
+            if event.stage == "extract":
+                extracting.add(event.board)
             gap = event.at - free.get(event.board, first)
             if event.board in free:
                 board.waiting += gap
@@ -60,6 +65,7 @@ def spent(events: Iterable[Event], own: Callable[[str], float]) -> dict[str, Spe
             free[event.board] = event.at
             if event.stage == "deploy":
                 board.deploying += took
+                board.late += took if event.board in extracting else 0.0
             else:
                 mine = min(took, own(event.step))
                 board.computing += mine

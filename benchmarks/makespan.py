@@ -133,7 +133,8 @@ def main() -> int:
             import shutil
 
             shutil.copy(run.folder / "runs" / "latest" / "events.jsonl", told.keep)
-    cells = len(of("cell_finished", events))
+    complete = sorted(event.at - events[0].at for event in of("cell_finished", events))
+    cells = len(complete)
     makespan = events[-1].at - events[0].at
     own = functools.partial(own_s, image_s=an_image_s)
     least, by = bound(events, own)
@@ -142,6 +143,13 @@ def main() -> int:
     print(_timeline.table(where))
     print(f"{cells} rows over 8 boards: makespan {makespan:.1f} s (the command: {whole:.1f} s)")
     print(f"lower bound {least:.1f} s, by {by}; an image took {an_image_s * 1e3:.2f} ms")
+    late = sum(board.late for board in where.values()) / len(where)
+    print(f"deploying after a board's first extraction had begun: {late:.2f} s a board")
+    if complete:
+        half = complete[len(complete) // 2]
+        print(
+            f"rows complete: the first after {complete[0]:.0f} s, half of them after {half:.0f} s"
+        )
     print(f"longest gap between two steps: {gap:.3f} s, before {before} (goal {GAP_S})")
     print(f"makespan / lower bound: {makespan / least:.3f} (goal {GOAL})")
     met = makespan <= GOAL * least and gap <= GAP_S

@@ -33,10 +33,10 @@ def leads(
     Boards that share the head's processors take turns, row by row: what the first row needs is
     made before all that would only wait for its turn.
 
-    Boards need the images of all roles, so these count alike, however many
-    they are: the probes' come first then, which have the longest way behind them, and which a
-    board is measured with. A measurement that had to wait for them behind the gallery's would find
-    others extracting where it has to be alone.
+    Boards need the images of all roles, so the work on these counts alike, however many they are:
+    the probes' come first then, which have the longest way behind them, and which a board is
+    measured with. A measurement that had to wait for them behind the gallery's would find others
+    extracting where it has to be alone.
 
     Args:
         graph: of a plan.

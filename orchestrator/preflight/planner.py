@@ -65,8 +65,7 @@ class Plan:
         intake: what was done to bring them there.
         bound: which board of its pool does a step, by step; `bind` chooses.
         given: what was found of models' quantized files, where rows deploy them as given.
-        ranks, leads: seconds from a step's start to the end of what waits for it, and until it
-            lets a board begin.
+        ranks, leads: by step, as the functions of these names have them.
     """
 
     request: Request

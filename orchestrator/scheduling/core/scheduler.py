@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -251,13 +252,15 @@ class Scheduler:
             return
         taken = {candidate.board for candidate in ready}
 
-        def left_s(step: Step) -> tuple[float, int, float]:
-            """At most; where the estimates were too low, what few boards do and began late."""
-            boards, since = underway.boards_at(step), underway.since[step.id]
-            alone = plan.ranks.get(step.id, 0.0) - (now - since)
-            return max(0.0, alone) / boards, -boards, since
+        helpers = Counter(step.id for step in underway.helping.values())
 
-        for step in sorted(led.values(), key=left_s, reverse=True):
+        def left(step: Step) -> tuple[float, int, float]:
+            """Seconds, divided by the boards at work; then few boards and a late start count."""
+            boards, since = 1 + helpers[step.id], underway.since[step.id]
+            alone_s = plan.ranks.get(step.id, 0.0) - (now - since)
+            return max(0.0, alone_s) / boards, -boards, since
+
+        for step in sorted(led.values(), key=left, reverse=True):
             runtime = step.extra.get("runtime", "")
             for name in wanted_helpers(step, self._usable, spares.get(step.id, ())):
                 free = self.boards.open(name) and not underway.busy(name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from orchestrator.planning.graph import Step
 from orchestrator.scheduling.core.choosing import Candidate, Load
 
@@ -35,7 +33,6 @@ class Underway:
         self.making: dict[str | None, str] = {}
         self.since: dict[str, float] = {}
         self._leading: dict[str, str] = {}
-        self._helpers: Counter[str] = Counter()  # how many boards help with a step now
         self._helped: dict[str, set[str]] = {}  # a step to the boards that helped its attempt
 
     def start(self, step: Step, key: str, candidate: Candidate, now: float) -> None:
@@ -68,7 +65,6 @@ class Underway:
         """A board begins to help."""
         board = candidate.board
         self.helping[board] = step
-        self._helpers[step.id] += 1
         self.candidates[candidate.id] = candidate
         self.load.add(candidate)
         self._helped.setdefault(step.id, set()).add(board)
@@ -76,12 +72,7 @@ class Underway:
     def help_ended(self, board: str) -> None:
         """It no longer does."""
         step = self.helping.pop(board)
-        self._helpers[step.id] -= 1
         self.load.remove(self.candidates.pop(helper_id(step, board)))
-
-    def boards_at(self, step: Step) -> int:
-        """How many boards work on a running step."""
-        return 1 + self._helpers[step.id]
 
     def may_help(self, step: Step, board: str) -> bool:
         """Whether a board has not yet helped with this attempt of a step."""
