@@ -23,10 +23,13 @@ from typing import Any
 
 from orchestrator.errors import TransientError
 from orchestrator.hashing import digest, sha256_bytes, sha256_file
+from orchestrator.store.hashed_files import HashedFiles
 
 MANIFEST = "manifest.json"
 SUM = "sum"
 """Hash of the rest of a manifest, whose facts stand in tables."""
+
+_HASHED = HashedFiles()
 
 
 class CorruptArtifact(TransientError):
@@ -86,7 +89,7 @@ class Held:
         """
         path = self.file(name)
         try:
-            good = sha256_file(path) == self.manifest["files"][name]["sha256"]
+            good = _HASHED.sha256(path) == self.manifest["files"][name]["sha256"]
         except OSError as error:
             raise self.damaged(name, str(error)) from error
         if not good:

@@ -1,0 +1,45 @@
+"""Hashes of files that several steps check within seconds of one another."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from orchestrator.hashing import sha256_file
+
+
+class HashedFiles:
+    """sha256 of files; one that stays as it is is read once.
+
+    Each board of a run checks the same images before it uses them, hundreds of megabytes of them.
+
+    A file counts as changed when its inode, its size or one of its times differs. A change can fall
+    into the same tick of the file system's clock as the hash before it, so the hash of a file
+    younger than `young_s` is not kept. Damage to the disk changes no time, so a hash is kept for
+    `keep_s` at most.
+    """
+
+    def __init__(self, young_s: float = 1.0, keep_s: float = 600.0) -> None:
+        self._young_s, self._keep_s = young_s, keep_s
+        self._known: dict[tuple[int, ...], tuple[float, str]] = {}
+
+    def sha256(self, path: Path) -> str:
+        """sha256 (hex) of a file's bytes.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        found, now = os.stat(path), time.time()
+        kept_at, known = self._known.get(_identity(found), (0.0, ""))
+        if known and 0 <= now - kept_at < self._keep_s:
+            return known
+        value = sha256_file(path)
+        unchanged = _identity(os.stat(path)) == _identity(found)
+        if unchanged and now - max(found.st_mtime, found.st_ctime) > self._young_s:
+            self._known[_identity(found)] = (now, value)
+        return value
+
+
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
