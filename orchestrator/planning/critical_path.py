@@ -43,36 +43,43 @@ def leads(
         seconds: how long a step takes alone.
         sharing: boards that share the head's processors.
     """
-    turns = _turns(graph, seconds, sharing)
-    found: dict[str, float] = {}
+    found = dict.fromkeys(graph.steps, math.inf)  # until a step's turn, what waits for it alone
     feeding: set[str] = set()
     for step in reversed(graph.steps.values()):
         on_board = step.facts.on_board
-        own = 0.0 if on_board else seconds(step) + found.get(step.id, math.inf)
-        found[step.id] = own
-        turn = turns.setdefault(step.id, 0.0 if on_board else math.inf)
+        own = found[step.id] = 0.0 if on_board else seconds(step) + found[step.id]
         for sources in (step.inputs.values(), step.after):
             for source in sources:
-                if own < found.get(source, math.inf):
+                if own < found.get(source, 0.0):  # a source may not be in the graph
                     found[source] = own
-                if turn < turns.get(source, math.inf):
-                    turns[source] = turn
                 if on_board and graph.steps[source].facts.takes_turns:
                     feeding.add(source)
     longest = max((found[source] for source in feeding), default=0.0)
     found |= dict.fromkeys(feeding, longest)
+    if not sharing:
+        return {
+            step_id: (0.0 if lead < math.inf else lead, lead) for step_id, lead in found.items()
+        }
+    turns = _turns(graph, seconds, sharing)
     return {step_id: (turns[step_id], lead) for step_id, lead in found.items()}
 
 
 def _turns(
     graph: Graph, seconds: Callable[[Step], float], sharing: Collection[str]
 ) -> dict[str, float]:
-    """What measures and extracts on the head's processors, and seconds until its turn comes."""
-    turns: dict[str, float] = {}
+    """Seconds until the turn of the first board that waits for each step, infinite where none."""
+    turns = dict.fromkeys(graph.steps, math.inf)
     passed = 0.0
-    if sharing:
-        for step in graph.steps.values():
-            if step.board in sharing and step.facts.executes:
-                turns[step.id] = passed
-                passed += seconds(step)
+    for step in graph.steps.values():
+        if step.board in sharing and step.facts.executes:
+            turns[step.id] = passed
+            passed += seconds(step)
+    for step in reversed(graph.steps.values()):
+        turn = turns[step.id]
+        if turn == math.inf and step.facts.on_board:
+            turn = turns[step.id] = 0.0
+        for sources in (step.inputs.values(), step.after):
+            for source in sources:
+                if turn < turns.get(source, 0.0):
+                    turns[source] = turn
     return turns

@@ -43,14 +43,14 @@ def lower_bound(
     shared: dict[str, float] = defaultdict(float)
     for step in graph.steps.values():
         names = step.pool or ("",)
-        each = [seconds(step, name) for name in names]
-        shortest = min(each)
-        work[step.pool] += shortest
-        if step.pool:
+        if len(names) == 1:
+            shortest = least[step.id] = seconds(step, names[0])
+        else:
+            each = [seconds(step, name) for name in names]
+            shortest = min(each)
             paces = [1 / max(1e-9, took) for took in each]
             least[step.id] = 1 / (sum(paces) if step.divisible else max(paces))
-        else:
-            least[step.id] = shortest
+        work[step.pool] += shortest
         if not processors:
             continue
         inside = {domains.get(name, HEAD_DOMAIN if not name else "") for name in names}
