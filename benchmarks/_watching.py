@@ -52,6 +52,30 @@ def processes() -> dict[int, Process]:
     return found
 
 
+def kind_of(root: str, process: Process) -> str:
+    """What a process below `root` is: of the host, or of the boards."""
+    if process.pid == os.getpid():
+        return "benchmark"
+    for word, name in (
+        ("emulated.server", "board servers"),
+        (".pyz serve", "board agents"),
+        ("orchestrator.cli.main", "console"),
+        ("orchestrator.driving", "driver"),
+        ("gcs_server", "ray gcs"),
+        ("raylet/raylet", "ray raylet"),
+        ("ray::Host", "ray host actors"),
+        ("ray::", "ray workers"),
+        ("default_worker.py", "ray workers"),
+        ("forkserver", "rendering"),
+        ("spawn_main", "rendering"),
+    ):
+        if word in process.words:
+            return name
+    if root == "boards":
+        return "board agents"
+    return "ray helpers" if "/ray/" in process.words else "other"
+
+
 def below(root: int, among: Mapping[int, Process]) -> list[Process]:
     """A process and all that descend from it."""
     children = defaultdict(list)
@@ -107,12 +131,12 @@ class Watch:
     """Samples the descendants of some roots until it is stopped.
 
     Args:
-        kind: what a process is called, by its root's name and itself.
+        memory: whether to ask for it as well, which takes some ms a process.
     """
 
     roots: Mapping[str, int]
-    kind: Callable[[str, Process], str]
     every_s: float = 1.0
+    memory: bool = True
     samples: list[tuple[float, dict[str, tuple[int, int, float]]]] = field(default_factory=list)
     cpu_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -131,9 +155,9 @@ class Watch:
         seen: dict[str, tuple[int, int, float]] = {}
         for name, root in self.roots.items():
             for process in below(root, everything):
-                kind = self.kind(name, process)
+                kind = kind_of(name, process)
                 count, threads, memory = seen.get(kind, (0, 0, 0.0))
-                memory += pss_mb(process.pid)
+                memory += pss_mb(process.pid) if self.memory else 0.0
                 seen[kind] = count + 1, threads + process.threads, memory
                 # A worker of Ray changes its name with what it does.
                 spent = process.cpu_s - self._last.get(process.pid, 0.0)

@@ -29,33 +29,10 @@ from typing import Any
 
 from benchmarks._light_boards import project
 from benchmarks._timed_runs import Project, of
-from benchmarks._watching import Process, Terminal, Watch, shown_steps
+from benchmarks._watching import Terminal, Watch, shown_steps
 from orchestrator.events import Event
 
 MEMORY_MB, FIRST_S, FRAME_S, PROMPT_S = 1000.0, 15.0, 0.5, 1.0
-
-
-def kind_of(root: str, process: Process) -> str:
-    """What a process is: of the host, or of the boards."""
-    words = process.words
-    if root == "boards":
-        if process.pid == os.getpid():
-            return "benchmark"
-        return "board servers" if "emulated.server" in words else "board agents"
-    for word, name in (
-        ("orchestrator.cli.main", "console"),
-        ("orchestrator.driving", "driver"),
-        ("gcs_server", "ray gcs"),
-        ("raylet/raylet", "ray raylet"),
-        ("ray::Host", "ray host actors"),
-        ("ray::", "ray workers"),
-        ("default_worker.py", "ray workers"),
-        ("forkserver", "rendering"),
-        ("spawn_main", "rendering"),
-    ):
-        if word in words:
-            return name
-    return "ray helpers" if "/ray/" in words else "other"
 
 
 def of_the_host(kind: str) -> bool:
@@ -107,7 +84,7 @@ def whole_run(made: Project, limit_s: float) -> tuple[dict[str, Any], Terminal, 
     started = time.time()
     terminal = Terminal(made.command("run"), made.folder, made.environment)
     roots = {"host": terminal.process.pid, "boards": os.getpid()}
-    watch = Watch(roots, lambda root, p: kind_of(root, p))
+    watch = Watch(roots)
     try:
         code = terminal.process.wait(limit_s)
     finally:

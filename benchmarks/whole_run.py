@@ -4,6 +4,8 @@
 seconds of this host meanwhile, all that runs on it included, are those of the run's parts done
 bare, right afterwards in one process: each artifact over the images that it had to be computed for,
 the renderer, the calibration. When the first row is complete comes from the run's own events.
+Whose the CPU seconds were comes from two looks a second at all processes; `rest` is what lived
+between two looks, the watching, and all else on this machine.
 
 Cores that work beside each other share caches, clock and perhaps multipliers, so an inference there
 takes longer than alone. The inferences are therefore timed in one process, and in as many at a time
@@ -20,11 +22,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks._watching import busy_s
+from benchmarks._watching import Watch, busy_s
 from orchestrator.events import CellFinished, EventReader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,20 +36,33 @@ GOAL, FIRST_GOAL_S = 1.25, 20.0
 TIMED, WARM_UP_S = 400, 0.5
 
 
-def run(folder: Path, limit: int | None) -> tuple[float, float, float]:
-    """Carry it out: its seconds, the host's CPU seconds, and the seconds until its first row."""
+@dataclass(frozen=True)
+class Run:
+    """What a run took: seconds, those until its first row, the host's CPU seconds, and whose."""
+
+    wall_s: float
+    first_s: float
+    cpu_s: float
+    cpu_of: Mapping[str, float]
+
+
+def run(folder: Path, limit: int | None) -> Run:
+    """Carry it out."""
     for name in ("models", "device_inventory.yaml", "matrix.yaml"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
     command = [sys.executable, "-m", "orchestrator.cli.main", "run", "--quiet"]
     command += ["--limit", str(limit)] if limit else []
     before, began, at = busy_s(), time.monotonic(), time.time()
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    wall = time.monotonic() - began
-    cpu = busy_s() - before
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
+        watch = Watch({"run": process.pid}, every_s=0.5, memory=False)
+        code = process.wait()
+    wall, cpu = time.monotonic() - began, busy_s() - before
+    watch.stop()
+    assert code == 0, code
     events = EventReader(folder / "runs" / "latest" / "events.jsonl").new()
     first = next(event.at for event in events if isinstance(event, CellFinished))
-    return wall, cpu, first - at
+    return Run(wall, first - at, cpu, watch.cpu_s)
 
 
 def manifests(store: Path, stage: str) -> list[tuple[Path, dict]]:
@@ -122,11 +139,16 @@ def calibration(store: Path) -> float:
     return time.process_time() - began
 
 
+def _listed(seconds: Mapping[str, float]) -> str:
+    largest = sorted(seconds.items(), key=lambda found: -found[1])
+    return ", ".join(f"{name} {value:.1f}" for name, value in largest)
+
+
 def main(limit: int | None) -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory(prefix="farm-b") as name:
         folder = Path(name)
-        wall, cpu, first = run(folder, limit)
+        done = run(folder, limit)
         store = folder / ".farm" / "store"
         parts = {
             "inferences": inferences(store, 1),
@@ -136,13 +158,17 @@ def main(limit: int | None) -> None:
         cores = len(os.sched_getaffinity(0))
         beside = inferences(store, cores) + parts["rendering"] + parts["calibration"]
     bare = sum(parts.values())
-    print(f"run_s: {wall:.1f}; first row after {first:.1f} s (goal <= {FIRST_GOAL_S:g})")
-    print(f"host_cpu_s: {cpu:.1f}; bare {bare:.1f}: ", end="")
-    print(", ".join(f"{part} {seconds:.1f}" for part, seconds in parts.items()))
-    print(f"host_cpu_of_bare: {cpu / bare:.2f} x")
+    first = f"first row after {done.first_s:.1f} s (goal <= {FIRST_GOAL_S:g})"
+    print(f"run_s: {done.wall_s:.1f}; {first}")
+    print(f"host_cpu_s: {done.cpu_s:.1f}; bare {bare:.1f}: {_listed(parts)}")
+    print(f"host_cpu_of_bare: {done.cpu_s / bare:.2f} x")
+    rest = done.cpu_s - sum(done.cpu_of.values())
+    print(f"host_cpu_by_process: {_listed({**done.cpu_of, 'rest': rest})}")
     for words, seconds in (("alone", bare), ("beside each other", beside)):
         least = seconds / cores
-        print(f"run_of_bare, timed {words}: {wall / least:.2f} x {least:.1f} s (goal <= {GOAL})")
+        print(
+            f"run_of_bare, timed {words}: {done.wall_s / least:.2f} x {least:.1f} s (goal <= {GOAL})"
+        )
     sys.stdout.flush()
 
 
