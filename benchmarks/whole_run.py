@@ -166,9 +166,8 @@ def main(limit: int | None) -> None:
     print(f"host_cpu_by_process: {_listed({**done.cpu_of, 'rest': rest})}")
     for words, seconds in (("alone", bare), ("beside each other", beside)):
         least = seconds / cores
-        print(
-            f"run_of_bare, timed {words}: {done.wall_s / least:.2f} x {least:.1f} s (goal <= {GOAL})"
-        )
+        share = f"{done.wall_s / least:.2f} x {least:.1f} s"
+        print(f"run_of_bare, timed {words}: {share} (goal <= {GOAL})")
     sys.stdout.flush()
 
 
