@@ -131,6 +131,7 @@ class Watch:
     """Samples the descendants of some roots until it is stopped.
 
     Args:
+        roots: a process counts for the first that it is below.
         memory: whether to ask for it as well, which takes some ms a process.
     """
 
@@ -153,8 +154,12 @@ class Watch:
     def _look(self) -> None:
         now, everything = time.time(), processes()
         seen: dict[str, tuple[int, int, float]] = {}
+        counted: set[int] = set()  # a root may be below another
         for name, root in self.roots.items():
             for process in below(root, everything):
+                if process.pid in counted:
+                    continue
+                counted.add(process.pid)
                 kind = kind_of(name, process)
                 count, threads, memory = seen.get(kind, (0, 0, 0.0))
                 memory += pss_mb(process.pid) if self.memory else 0.0

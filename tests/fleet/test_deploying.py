@@ -144,6 +144,29 @@ def test_a_board_that_damages_what_it_stores_is_found_out(
     assert files(home) == ["old"]
 
 
+def test_a_file_that_cannot_be_put_in_place_is_told(fresh: tuple[SshTransport, Path]) -> None:
+    transport, home = fresh
+    tool(home, "mv", "echo 'mv: the file system is read-only' >&2; exit 1")
+    with pytest.raises(BoardError, match=r"cannot put .*model\.onnx in place: mv: the file system"):
+        bring(transport)
+    assert files(home) == []
+
+
+def test_a_file_costs_two_commands_beside_its_upload(fresh: tuple[SshTransport, Path]) -> None:
+    transport, _ = fresh
+    run, commands = transport.run, []
+
+    def counted(command: str, **options: Any) -> CommandResult:
+        commands.append(command)
+        return run(command, **options)
+
+    transport.run = counted  # type: ignore[method-assign]
+    bring(transport)
+    assert len(commands) == 2
+    bring(transport)
+    assert len(commands) == 3
+
+
 def test_what_stood_there_stays_when_an_upload_fails(
     fresh: tuple[SshTransport, Path],
 ) -> None:

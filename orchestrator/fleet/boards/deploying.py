@@ -28,6 +28,7 @@ _HASH_MARK = "farm-sha256:"
 _DF_MARK = "farm-room:"
 _NO_FOLDER = 95
 _NO_TOOL = 96
+_NOT_PLACED = 97
 _DF = re.compile(r"^.*?\s(\d+)\s+(-?\d+)\s+(-?\d+)\s+(?:\d+%|-)\s", re.DOTALL)
 _PYTHON_MARK = re.compile(rb"farm-python (\d+)\.(\d+)\.(\d+)")
 
@@ -108,17 +109,15 @@ def deploy(
             if left is not None and left < SPARE_BYTES:
                 raise _no_room(transport, folder, size, left) from error
             raise
-        stored = remote_sha256(transport, part, timeout_s=deadline.remaining())
+        settled = _settle_command(part, path, sha256, mode)
+        result = transport.run(settled, timeout_s=deadline.remaining())
+        stored = _hash_of(transport, part, result)
         if stored != sha256:
             raise BoardError(
                 f"{_board(transport)}: stored {path} wrongly: sha256 {str(stored)[:12]}… instead "
                 f"of {sha256[:12]}…; it was removed",
                 "its storage or memory damages data: check the board's flash (dmesg)",
             )
-        result = transport.run(
-            f"chmod {mode:o} {quoted(part)} && mv -f {quoted(part)} {quoted(path)}",
-            timeout_s=deadline.remaining(),
-        )
         if result.status != 0:
             raise _cannot(transport, f"put {path} in place", result)
     except BaseException:
@@ -200,6 +199,21 @@ def _board(transport: Transport) -> str:
 
 def _hash_command(path: str) -> str:
     file = quoted(path)
+    hashed = f"echo {_HASH_MARK}; {{ {_tries(file)}; }} || exit {_NO_TOOL}"
+    return f"{ITS_OWN_PYTHON}; if [ -f {file} ]; then {hashed}; fi"
+
+
+def _settle_command(part: str, path: str, sha256: str, mode: int) -> str:
+    """Hash a file that was brought and, if it is right, put it in place: in one command."""
+    file = quoted(part)
+    hashed = f'h=$({_tries(file)}) || exit {_NO_TOOL}; echo {_HASH_MARK}; echo "$h"'
+    place = f"chmod {mode:o} {file} && mv -f {file} {quoted(path)} || exit {_NOT_PLACED}"
+    right = f'case "$h" in *{sha256}*) {place};; esac'
+    return f"{ITS_OWN_PYTHON}; if [ -f {file} ]; then {hashed}; {right}; fi"
+
+
+def _tries(file: str) -> str:
+    """Prints the sha256 of a quoted file."""
     python = "import hashlib,sys;print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())"
     tools = (
         "sha256sum",
@@ -208,9 +222,7 @@ def _hash_command(path: str) -> str:
         f"python3 -c {shlex.quote(python)}",
     )
     # A missing tool and a broken one look alike: the next is tried either way.
-    tries = " || ".join(f"{tool} < {file} 2>/dev/null" for tool in tools)
-    hashed = f"echo {_HASH_MARK}; {{ {tries}; }} || exit {_NO_TOOL}"
-    return f"{ITS_OWN_PYTHON}; if [ -f {file} ]; then {hashed}; fi"
+    return " || ".join(f"{tool} < {file} 2>/dev/null" for tool in tools)
 
 
 def _hash_of(transport: Transport, path: str, result: CommandResult) -> str | None:
