@@ -10,7 +10,7 @@ from orchestrator.hashing import sha256_file
 
 
 class HashedFiles:
-    """sha256 of files; one that stays as it is is read once.
+    """sha256 of files; an unchanged file is read once.
 
     Each board of a run checks the same images before it uses them, hundreds of megabytes of them.
 
