@@ -31,15 +31,13 @@ class HashedFiles:
             OSError: it cannot be read.
         """
         found, now = os.stat(path), time.time()
-        kept_at, known = self._known.get(_identity(found), (0.0, ""))
+        # As it is before it is read: what changes meanwhile is another file from then on.
+        times = found.st_mtime_ns, found.st_ctime_ns
+        file = found.st_dev, found.st_ino, found.st_size, *times
+        kept_at, known = self._known.get(file, (0.0, ""))
         if known and 0 <= now - kept_at < self._keep_s:
             return known
         value = sha256_file(path)
-        unchanged = _identity(os.stat(path)) == _identity(found)
-        if unchanged and now - max(found.st_mtime, found.st_ctime) > self._young_s:
-            self._known[_identity(found)] = (now, value)
+        if now - max(times) / 1e9 > self._young_s:
+            self._known[file] = (now, value)
         return value
-
-
-def _identity(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

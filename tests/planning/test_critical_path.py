@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hypothesis.strategies as st
+from hypothesis import given
+
 from orchestrator.planning.critical_path import leads, ranks
 from orchestrator.planning.graph import Graph, Step
+from orchestrator.planning.stage_facts import STAGE_FACTS
 
 
 def seconds(step: Step) -> float:
@@ -78,3 +82,35 @@ def test_what_the_first_row_needs_comes_before_what_waits_for_its_turn() -> None
     ]
     alone = leads(rows, seconds)
     assert alone["images/calibration"] < alone["images/probe"]
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    """Steps of any stage on boards "a" and "b", each behind some of those before it."""
+    steps: dict[str, Step] = {}
+    for number in range(draw(st.integers(1, 12))):
+        stage = draw(st.sampled_from(sorted(STAGE_FACTS)))
+        board = draw(st.sampled_from("ab")) if STAGE_FACTS[stage].on_board else ""
+        behind = draw(st.lists(st.sampled_from(list(steps)), unique=True)) if steps else []
+        made = draw(st.integers(0, len(behind)))
+        inputs = {str(each): each for each in behind[:made]}
+        units, pool = draw(st.integers(1, 500)), (board,) if board else ()
+        name = f"s{number}"
+        steps[name] = Step(
+            name, stage, inputs, tuple(behind[made:]), pool=pool, board=board, units=units
+        )
+    return Graph(steps, {})
+
+
+@given(graphs())
+def test_boards_that_share_nothing_have_no_turns_to_wait_for(rows: Graph) -> None:
+    alone = leads(rows, seconds)
+    assert alone == leads(rows, seconds, {"a board that has no step"})
+    assert {turn for turn, _ in alone.values()} <= {0.0, float("inf")}
+
+
+@given(graphs())
+def test_no_step_has_its_turn_after_one_that_waits_for_it(rows: Graph) -> None:
+    lead = leads(rows, seconds, {"a"})
+    for name in rows.steps:
+        assert all(lead[source][0] <= lead[name][0] for source in rows.sources(name))

@@ -28,7 +28,6 @@ _HASH_MARK = "farm-sha256:"
 _DF_MARK = "farm-room:"
 _NO_FOLDER = 95
 _NO_TOOL = 96
-_NOT_PLACED = 97
 _DF = re.compile(r"^.*?\s(\d+)\s+(-?\d+)\s+(-?\d+)\s+(?:\d+%|-)\s", re.DOTALL)
 _PYTHON_MARK = re.compile(rb"farm-python (\d+)\.(\d+)\.(\d+)")
 
@@ -207,7 +206,7 @@ def _settle_command(part: str, path: str, sha256: str, mode: int) -> str:
     """Hash a file that was brought and, if it is right, put it in place: in one command."""
     file = quoted(part)
     hashed = f'h=$({_tries(file)}) || exit {_NO_TOOL}; echo {_HASH_MARK}; echo "$h"'
-    place = f"chmod {mode:o} {file} && mv -f {file} {quoted(path)} || exit {_NOT_PLACED}"
+    place = f"chmod {mode:o} {file} && mv -f {file} {quoted(path)}"
     right = f'case "$h" in *{sha256}*) {place};; esac'
     return f"{ITS_OWN_PYTHON}; if [ -f {file} ]; then {hashed}; {right}; fi"
 
